@@ -1,0 +1,84 @@
+"""The application: which stacks there are, and how they hang together."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+
+from stacks import config as stage_config
+from stacks.alerting import AlertingStack
+from stacks.config import StageConfig
+from stacks.constructs.function_asset import ROOT, AssetPlatform
+from stacks.detection import DetectionStack
+from stacks.ingestion import IngestionStack
+from stacks.state import StateStack
+from treeline.core.errors import SettingsError
+
+
+def feature_flags(path: Path = ROOT / "cdk.json") -> dict[str, Any]:
+    """The context of cdk.json, which only the CDK's command reads by itself: both ways give the same templates."""
+    flags: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["context"]
+    return flags
+
+
+def create_app(context: Mapping[str, Any] | None = None, *, outdir: Path | None = None) -> cdk.App:
+    """The app of the stage that the context names.
+
+    Context, here or by `cdk -c` or CDK_CONTEXT_JSON: `stage` (default dev), `asset_platform` (lambda or host) and
+    `config_overrides` (a mapping, or JSON of one, merged over the stage's file).
+
+    Raises:
+        SettingsError: No such stage, or a setting that cannot be.
+    """
+    app = cdk.App(
+        context={**feature_flags(), **(context or {})},
+        outdir=str(outdir) if outdir else None,
+        analytics_reporting=False,
+        tree_metadata=False,
+    )
+    build(app, _stage_config(app), _platform(app))
+    return app
+
+
+def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
+    """Add the stacks of one stage; each refers only to those before it."""
+    state = StateStack(app, config=config)
+    alerting = AlertingStack(app, config=config, platform=platform)
+    detection = DetectionStack(
+        app,
+        config=config,
+        platform=platform,
+        state=state,
+        alerts=alerting.alerts,
+        operations=alerting.operations,
+    )
+    IngestionStack(
+        app,
+        config=config,
+        platform=platform,
+        state=state,
+        ticks=detection.ticks,
+        operations=alerting.operations,
+    )
+
+
+def _stage_config(app: cdk.App) -> StageConfig:
+    overrides = app.node.try_get_context("config_overrides") or {}
+    if isinstance(overrides, str):
+        try:
+            overrides = json.loads(overrides)
+        except ValueError as error:
+            raise SettingsError(f"config_overrides must be JSON, got {overrides!r}") from error
+    if not isinstance(overrides, Mapping):
+        raise SettingsError(f"config_overrides must be a mapping, got {overrides!r}")
+    return stage_config.load(app.node.try_get_context("stage") or "dev", overrides)
+
+
+def _platform(app: cdk.App) -> AssetPlatform:
+    name = app.node.try_get_context("asset_platform") or AssetPlatform.LAMBDA.value
+    try:
+        return AssetPlatform(name)
+    except ValueError as error:
+        raise SettingsError(f"asset_platform must be lambda or host, got {name!r}") from error

@@ -1,0 +1,90 @@
+"""A Lambda function of ours: arm64, python3.13, only what it needs in its zip, only what it does in its role."""
+
+from collections.abc import Mapping, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from stacks.config import FunctionConfig, LogsConfig
+from stacks.constructs.function_asset import POWERTOOLS, AssetPlatform, assemble
+
+METRICS_NAMESPACE = "Treeline"
+
+
+class PythonFunction(Construct):
+    """One function of `lambdas/<name>`, with its log group and a role that starts with nothing but writing its log."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        description: str,
+        size: FunctionConfig,
+        logs_config: LogsConfig,
+        platform: AssetPlatform,
+        environment: Mapping[str, str],
+        packages: Sequence[str] = (),
+    ) -> None:
+        super().__init__(scope, id_)
+        folder, digest = assemble(name, (*POWERTOOLS, *packages), platform)
+        # The logs can be read again from the records they tell of, so they go with the stack in every stage.
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=_retention(logs_config.retention_days),
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"Treeline {name}",
+        )
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description=description,
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            handler=f"lambdas.{name}.handler.handler",
+            code=lambda_.Code.from_asset(
+                str(folder), asset_hash=digest, asset_hash_type=cdk.AssetHashType.CUSTOM
+            ),
+            memory_size=size.memory_mb,
+            timeout=cdk.Duration.seconds(size.timeout_s),
+            reserved_concurrent_executions=size.reserved_concurrency,
+            log_group=self.log_group,
+            role=self.role,
+            environment={
+                "POWERTOOLS_SERVICE_NAME": name,
+                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
+                "POWERTOOLS_LOG_LEVEL": "INFO",
+                **environment,
+            },
+        )
+        # Lambda has made the group already: no logs:CreateLogGroup. The group's ARN ends in `:*`, which means its streams.
+        self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn])
+
+    @property
+    def arn(self) -> str:
+        """The function's ARN."""
+        return self.function.function_arn
+
+    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
+        """Let the function call `actions` on `resources`; CDK's own grants bring wildcards and more than is used."""
+        self.role.add_to_principal_policy(
+            iam.PolicyStatement(actions=list(actions), resources=list(resources))
+        )
+
+
+def _retention(days: int) -> logs.RetentionDays:
+    """CDK knows retentions by name; its enum's names follow from the days except for whole weeks, months and years."""
+    names = {1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS", 30: "ONE_MONTH"}
+    names |= {60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS", 150: "FIVE_MONTHS", 180: "SIX_MONTHS"}
+    names |= {365: "ONE_YEAR", 400: "THIRTEEN_MONTHS", 545: "EIGHTEEN_MONTHS", 731: "TWO_YEARS"}
+    return logs.RetentionDays[names[days]]

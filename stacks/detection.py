@@ -1,0 +1,260 @@
+"""Detection: the queue of ticks, and the functions that send, score and rescue them."""
+
+import json
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from stacks import outputs
+from stacks.config import StageConfig
+from stacks.constructs.function_asset import AssetPlatform
+from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_age_s, queue_depth
+from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.queue_consumer import QueueConsumer
+from stacks.constructs.queues import DeadLetterQueue, WorkQueue
+from stacks.state import GROUP_INDEX, SERVER_INDEX, STATE_INDEX, StateStack
+from stacks.treeline_stack import TreelineStack
+from treeline.app.settings import DetectSettings, DispatchSettings, ReprocessSettings
+
+
+class DetectionStack(TreelineStack):
+    """`ticks` lives here and ingestion sends to it: references run ingestion -> detection -> alerting -> state."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        config: StageConfig,
+        platform: AssetPlatform,
+        state: StateStack,
+        alerts: sns.ITopic,
+        operations: sns.ITopic,
+    ) -> None:
+        super().__init__(
+            scope, outputs.DETECTION, config=config, holds="ticks and the functions that score them"
+        )
+        self._platform = platform
+        self._state = state
+        self._operations = operations
+        functions = config.functions
+        # reprocess reads this queue itself: what it leaves shows again for its next run, not earlier.
+        self.ticks_dead = DeadLetterQueue(self, "TicksDead", visibility_s=functions.reprocess.timeout_s + 5)
+        self.ticks = WorkQueue(
+            self,
+            "Ticks",
+            visibility_s=config.visibility_s(functions.detect, config.ticks.batching_window_s),
+            dead_letters=self.ticks_dead,
+            max_receive_count=config.ticks.max_receive_count,
+        )
+        self.dispatch = self._dispatch()
+        self.detect = self._detect(alerts)
+        self.reprocess = self._reprocess()
+        self._alarms()
+
+        self.tell(outputs.TICKS_QUEUE_URL, self.ticks.queue_url, "Groups to look at")
+        self.tell(outputs.TICKS_DEAD_QUEUE_URL, self.ticks_dead.queue_url, "Ticks that wait for the endpoint")
+        self.tell(outputs.DISPATCH_FUNCTION, self.dispatch.function.function_name, "Function dispatch")
+        self.tell(outputs.DETECT_FUNCTION, self.detect.function.function_name, "Function detect")
+        self.tell(outputs.REPROCESS_FUNCTION, self.reprocess.function.function_name, "Function reprocess")
+        self.tell(
+            outputs.ENDPOINT_NAME, config.endpoint_name, "SageMaker endpoint detect asks; owned by no stack"
+        )
+
+    def _dispatch(self) -> PythonFunction:
+        config, state = self.config, self._state
+        dispatch = PythonFunction(
+            self,
+            "Dispatch",
+            name="dispatch",
+            description="Every minute: a tick per group now and one after 30 s",
+            size=config.functions.dispatch,
+            logs_config=config.logs,
+            platform=self._platform,
+            environment=DispatchSettings(
+                stage=config.stage,
+                servers_table=state.servers.table_name,
+                tick_queue_url=self.ticks.queue_url,
+                group_size=config.group_size,
+            ).to_env(),
+        )
+        dispatch.allow(["dynamodb:GetItem"], [state.servers.table_arn])
+        dispatch.allow(["sqs:SendMessage"], [self.ticks.queue_arn])
+        self._every_minute("Heartbeat", dispatch, enabled=config.ticks.heartbeat)
+        return dispatch
+
+    def _detect(self, alerts: sns.ITopic) -> PythonFunction:
+        config, state, detection = self.config, self._state, self.config.detection
+        detect = PythonFunction(
+            self,
+            "Detect",
+            name="detect",
+            description="Scores what is not yet scored of a group, decides, and publishes alerts",
+            size=config.functions.detect,
+            logs_config=config.logs,
+            platform=self._platform,
+            packages=["numpy"],
+            environment=DetectSettings(
+                stage=config.stage,
+                observations_table=state.observations.table_name,
+                servers_table=state.servers.table_name,
+                state_table=state.detector_state.table_name,
+                scores_table=state.scores.table_name,
+                incidents_table=state.incidents.table_name,
+                controls_table=state.controls.table_name,
+                models_bucket=state.models.bucket_name,
+                endpoint_name=config.endpoint_name,
+                alerts_topic_arn=alerts.topic_arn,
+                tick_queue_url=self.ticks.queue_url,
+                policy=json.dumps(dict(detection.policy), sort_keys=True, separators=(",", ":")),
+                group_size=config.group_size,
+                late_window_s=detection.late_window_s,
+                watermark_wait_s=detection.watermark_wait_s,
+                score_ttl_s=detection.score_ttl_s,
+                silent_after_s=detection.silent_after_s,
+                endpoint_retry_s=detection.endpoint_retry_s,
+                runbook_url=detection.runbook_url,
+                dashboard_url=detection.dashboard_url,
+            ).to_env(),
+        )
+        detect.allow(["dynamodb:Query"], [f"{state.observations.table_arn}/index/{GROUP_INDEX}"])
+        detect.allow(
+            ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+            [state.servers.table_arn],
+        )
+        detect.allow(
+            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.detector_state.table_arn]
+        )
+        detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], [state.scores.table_arn])
+        detect.allow(
+            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.incidents.table_arn]
+        )
+        detect.allow(
+            ["dynamodb:Query"],
+            [f"{state.incidents.table_arn}/index/{index}" for index in (STATE_INDEX, SERVER_INDEX)],
+        )
+        detect.allow(
+            ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"], [state.controls.table_arn]
+        )
+        detect.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])
+        detect.allow(["sagemaker:InvokeEndpoint"], [self._endpoint_arn()])
+        detect.allow(["sns:Publish"], [alerts.topic_arn])
+        detect.allow(["sqs:SendMessage"], [self.ticks.queue_arn])
+        QueueConsumer(
+            self,
+            "TicksConsumer",
+            queue=self.ticks,
+            consumer=detect,
+            batch_size=config.ticks.batch_size,
+            batching_window_s=config.ticks.batching_window_s,
+            max_concurrency=config.ticks.max_concurrency,
+        )
+        return detect
+
+    def _reprocess(self) -> PythonFunction:
+        config = self.config
+        reprocess = PythonFunction(
+            self,
+            "Reprocess",
+            name="reprocess",
+            description="Every minute: once the endpoint serves, sends dead ticks back to work",
+            size=config.functions.reprocess,
+            logs_config=config.logs,
+            platform=self._platform,
+            environment=ReprocessSettings(
+                stage=config.stage,
+                tick_queue_url=self.ticks.queue_url,
+                dead_letter_queue_url=self.ticks_dead.queue_url,
+                endpoint_name=config.endpoint_name,
+                max_delay_s=config.detection.redrive_max_delay_s,
+            ).to_env(),
+        )
+        reprocess.allow(
+            [
+                "sqs:ReceiveMessage",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ChangeMessageVisibility",
+            ],
+            [self.ticks_dead.queue_arn],
+        )
+        reprocess.allow(["sqs:SendMessage"], [self.ticks.queue_arn])
+        reprocess.allow(["sagemaker:DescribeEndpoint"], [self._endpoint_arn()])
+        self._every_minute("Redrive", reprocess, enabled=True)
+        return reprocess
+
+    def _endpoint_arn(self) -> str:
+        # SageMaker writes endpoint names in lower case into ARNs.
+        name = self.config.endpoint_name.lower()
+        return self.format_arn(service="sagemaker", resource="endpoint", resource_name=name)
+
+    def _every_minute(self, id_: str, target: PythonFunction, *, enabled: bool) -> None:
+        """A run that fails or comes late is not repeated: the next one does the same work a minute later."""
+        rule = events.Rule(
+            self,
+            id_,
+            description=target.function.node.path,
+            schedule=events.Schedule.rate(cdk.Duration.minutes(1)),
+            enabled=enabled,
+        )
+        rule.add_target(
+            targets.LambdaFunction(target.function, retry_attempts=0, max_event_age=cdk.Duration.minutes(1))
+        )
+        target.function.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.minutes(1))
+
+    def _alarms(self) -> None:
+        OperationsAlarm(
+            self,
+            "TicksDeadNotEmpty",
+            question="Do ticks wait because the endpoint does not answer, or because detect fails on them?",
+            runbook="ticks-dead-not-empty",
+            metric=queue_depth(self.ticks_dead),
+            datapoints=3,
+            periods=5,
+            topic=self._operations,
+        )
+        OperationsAlarm(
+            self,
+            "TicksWaiting",
+            question="Has a tick been waiting for more than three minutes?",
+            runbook="ticks-waiting",
+            metric=queue_age_s(self.ticks),
+            threshold=180,
+            datapoints=3,
+            periods=5,
+            topic=self._operations,
+        )
+        for id_, function, runbook in (
+            ("DetectErrors", self.detect, "detect-errors"),
+            ("DispatchErrors", self.dispatch, "dispatch-errors"),
+            ("ReprocessErrors", self.reprocess, "reprocess-errors"),
+        ):
+            OperationsAlarm(
+                self,
+                id_,
+                question=f"Does {id_.removesuffix('Errors').lower()} raise, in more than a passing way?",
+                runbook=runbook,
+                metric=errors(function.function),
+                datapoints=3,
+                periods=5,
+                topic=self._operations,
+            )
+        if self.config.ticks.heartbeat:
+            OperationsAlarm(
+                self,
+                "HeartbeatMissing",
+                question="Has dispatch not run for three minutes?",
+                runbook="heartbeat-missing",
+                metric=self.dispatch.function.metric_invocations(
+                    period=cdk.Duration.minutes(1), statistic="Sum"
+                ),
+                threshold=1,
+                datapoints=3,
+                periods=3,
+                comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+                missing=cloudwatch.TreatMissingData.BREACHING,
+                topic=self._operations,
+            )

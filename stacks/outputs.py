@@ -1,0 +1,51 @@
+"""What the stacks tell about themselves: the output key, by stack, of everything a person or a program looks up.
+
+A CloudFormation stack is named `treeline-<stage>-<part>`, with the parts below.
+"""
+
+STATE = "state"
+ALERTING = "alerting"
+DETECTION = "detection"
+INGESTION = "ingestion"
+PARTS = (STATE, ALERTING, DETECTION, INGESTION)  # in the order of deployment
+
+# state
+OBSERVATIONS_TABLE = "ObservationsTable"
+SERVERS_TABLE = "ServersTable"
+DETECTOR_STATE_TABLE = "DetectorStateTable"
+SCORES_TABLE = "ScoresTable"
+INCIDENTS_TABLE = "IncidentsTable"
+ROLLUPS_TABLE = "RollupsTable"
+CONTROLS_TABLE = "ControlsTable"
+QUARANTINE_BUCKET = "QuarantineBucket"
+MODELS_BUCKET = "ModelsBucket"
+
+# alerting; the last five only with pagerduty.enabled
+ALERTS_TOPIC_ARN = "AlertsTopicArn"
+OPERATIONS_TOPIC_ARN = "OperationsTopicArn"
+PAGES_QUEUE_URL = "PagesQueueUrl"
+PAGES_DEAD_QUEUE_URL = "PagesDeadQueueUrl"  # given up by notify_pagerduty
+PAGES_UNDELIVERED_QUEUE_URL = "PagesUndeliveredQueueUrl"  # SNS could not put them into pages
+NOTIFY_PAGERDUTY_FUNCTION = "NotifyPagerDutyFunction"
+ROUTING_KEY_SECRET_ARN = "RoutingKeySecretArn"  # noqa: S105 -- an output's name; the secret is put in by its owner
+
+# detection
+TICKS_QUEUE_URL = "TicksQueueUrl"
+TICKS_DEAD_QUEUE_URL = "TicksDeadQueueUrl"
+DISPATCH_FUNCTION = "DispatchFunction"
+DETECT_FUNCTION = "DetectFunction"
+REPROCESS_FUNCTION = "ReprocessFunction"
+ENDPOINT_NAME = "EndpointName"  # expected, owned by no stack
+
+# ingestion
+STREAM_NAME = "StreamName"
+STREAM_ARN = "StreamArn"
+INGEST_FUNCTION = "IngestFunction"
+UNREAD_BATCHES_QUEUE_URL = (
+    "UnreadBatchesQueueUrl"  # shard and sequence numbers of batches that ingest gave up
+)
+
+
+def stack_name(stage: str, part: str) -> str:
+    """CloudFormation name of one of `PARTS`."""
+    return f"treeline-{stage}-{part}"

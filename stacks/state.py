@@ -1,0 +1,122 @@
+"""State: the tables and the buckets, everything that must outlive a deployment."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from stacks import outputs
+from stacks.config import StageConfig
+from stacks.treeline_stack import TreelineStack
+
+TTL_ATTRIBUTE = "expires_at"
+GROUP_INDEX = "by-group"
+STATE_INDEX = "by-state"
+SERVER_INDEX = "by-server"
+
+_TEXT = dynamodb.AttributeType.STRING
+_NUMBER = dynamodb.AttributeType.NUMBER
+
+
+class StateStack(TreelineStack):
+    """Seven tables on demand with point-in-time recovery, and two buckets."""
+
+    def __init__(self, scope: Construct, *, config: StageConfig) -> None:
+        super().__init__(scope, outputs.STATE, config=config, holds="tables and buckets", keeps_data=True)
+        self.observations = self._table(
+            "Observations", ("server_id", _TEXT), ("observed_at", _TEXT), ttl=True,
+            indexes=[(GROUP_INDEX, ("group", _NUMBER), ("group_sort", _TEXT))],
+        )  # fmt: skip
+        self.servers = self._table("Servers", ("server_id", _TEXT))
+        self.detector_state = self._table("DetectorState", ("group", _NUMBER), ("model_version", _TEXT))
+        self.scores = self._table("Scores", ("group", _NUMBER), ("tick", _TEXT), ttl=True)
+        self.incidents = self._table(
+            "Incidents", ("incident_id", _TEXT),
+            indexes=[
+                (STATE_INDEX, ("state", _TEXT), ("opened_at", _TEXT)),
+                (SERVER_INDEX, ("server_id", _TEXT), ("opened_at", _TEXT)),
+            ],
+        )  # fmt: skip
+        self.rollups = self._table("Rollups", ("scope", _TEXT), ("hour", _TEXT))
+        self.controls = self._table("Controls", ("kind", _TEXT), ("id", _TEXT))
+
+        self.quarantine = self._bucket(
+            "Quarantine", expire_after=Duration.days(config.records.quarantine_days)
+        )
+        self.models = self._bucket("Models", versioned=True)
+
+        for key, table in (
+            (outputs.OBSERVATIONS_TABLE, self.observations),
+            (outputs.SERVERS_TABLE, self.servers),
+            (outputs.DETECTOR_STATE_TABLE, self.detector_state),
+            (outputs.SCORES_TABLE, self.scores),
+            (outputs.INCIDENTS_TABLE, self.incidents),
+            (outputs.ROLLUPS_TABLE, self.rollups),
+            (outputs.CONTROLS_TABLE, self.controls),
+        ):
+            self.tell(key, table.table_name, f"DynamoDB table {key.removesuffix('Table')}")
+        self.tell(
+            outputs.QUARANTINE_BUCKET, self.quarantine.bucket_name, "Rejected records with their reasons"
+        )
+        self.tell(outputs.MODELS_BUCKET, self.models.bucket_name, "Model packages and forests")
+
+    def _table(
+        self,
+        id_: str,
+        partition: tuple[str, dynamodb.AttributeType],
+        sort: tuple[str, dynamodb.AttributeType] | None = None,
+        *,
+        ttl: bool = False,
+        indexes: list[tuple[str, tuple[str, dynamodb.AttributeType], tuple[str, dynamodb.AttributeType]]]
+        | None = None,
+    ) -> dynamodb.TableV2:
+        def attribute(key: tuple[str, dynamodb.AttributeType]) -> dynamodb.Attribute:
+            return dynamodb.Attribute(name=key[0], type=key[1])
+
+        return dynamodb.TableV2(
+            self,
+            id_,
+            partition_key=attribute(partition),
+            sort_key=attribute(sort) if sort else None,
+            billing=dynamodb.Billing.on_demand(),
+            # The key AWS keeps for DynamoDB in this account: its use shows in CloudTrail, it costs no monthly fee.
+            encryption=dynamodb.TableEncryptionV2.aws_managed_key(),
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            time_to_live_attribute=TTL_ATTRIBUTE if ttl else None,
+            deletion_protection=self.config.data.termination_protection,
+            removal_policy=self.removal_policy,
+            global_secondary_indexes=[
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=name, partition_key=attribute(hash_key), sort_key=attribute(range_key)
+                )
+                for name, hash_key, range_key in indexes or []
+            ]
+            or None,
+        )
+
+    def _bucket(
+        self, id_: str, *, versioned: bool = False, expire_after: Duration | None = None
+    ) -> s3.Bucket:
+        rules = [
+            s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=Duration.days(7))
+        ]
+        if expire_after is not None:
+            rules.append(s3.LifecycleRule(id="expire", expiration=expire_after))
+        if versioned:
+            rules.append(
+                s3.LifecycleRule(id="old-versions", noncurrent_version_expiration=Duration.days(365))
+            )
+        return s3.Bucket(
+            self,
+            id_,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            versioned=versioned,
+            lifecycle_rules=rules,
+            removal_policy=self.removal_policy,
+        )

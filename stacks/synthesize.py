@@ -1,0 +1,63 @@
+"""Synthesize a stage into a folder, without the CDK's command: what `treeline demo` and the tests deploy from."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from stacks import config
+from stacks.constructs.function_asset import ROOT
+from treeline.core.errors import TreelineError
+
+
+class SynthesisError(TreelineError):
+    """The CDK app failed though its settings are right; the message ends with what it said."""
+
+
+def synthesize(
+    outdir: Path,
+    stage: str,
+    *,
+    asset_platform: Literal["lambda", "host"] = "lambda",
+    overrides: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the cloud assembly of `stage` to `outdir` (made if missing) and return it, absolute.
+
+    The app runs in a process of its own: node and the CDK are gone when it returns, and nothing of the caller's
+    environment but PATH and the CDK's own variables decides what comes out.
+
+    Args:
+        outdir: Folder for manifest.json, the templates and the functions' folders.
+        stage: Name of a file in config/.
+        asset_platform: "lambda" packs arm64 wheels, "host" leaves third-party packages to the interpreter.
+        overrides: Merged over the stage's settings, as stacks.config.load does.
+
+    Raises:
+        SettingsError: No such stage, or a setting that cannot be.
+        SynthesisError: Anything else that kept the app from ending well.
+    """
+    config.load(stage, overrides)  # a wrong setting is one clear line here, a stack trace over there
+    outdir = outdir.resolve()
+    outdir.mkdir(parents=True, exist_ok=True)
+    context = {"stage": stage, "asset_platform": asset_platform, "config_overrides": dict(overrides or {})}
+    environment = {
+        **os.environ,
+        "CDK_OUTDIR": str(outdir),
+        "CDK_CONTEXT_JSON": json.dumps(context, sort_keys=True),
+        "PYTHONPATH": str(ROOT),
+    }
+    result = subprocess.run(  # noqa: S603 -- our own interpreter and file, no shell
+        [sys.executable, str(ROOT / "app.py")],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        said = "\n".join((result.stderr or result.stdout).strip().splitlines()[-15:])
+        raise SynthesisError(f"synthesis of {stage} failed:\n{said}")
+    return outdir
