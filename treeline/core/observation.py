@@ -100,12 +100,8 @@ class ObservationDecoder:
         max_age_ms: How far `observed_at` may lie before receipt; None: any distance.
     """
 
-    def __init__(
-        self, metrics: Sequence[Metric], *, max_future_ms: int | None, max_age_ms: int | None
-    ) -> None:
-        self._bounds = {
-            m.name: (max(m.minimum, -MAX_MAGNITUDE), min(m.maximum, MAX_MAGNITUDE)) for m in metrics
-        }
+    def __init__(self, metrics: Sequence[Metric], *, max_future_ms: int | None, max_age_ms: int | None) -> None:
+        self._bounds = {m.name: (max(m.minimum, -MAX_MAGNITUDE), min(m.maximum, MAX_MAGNITUDE)) for m in metrics}
         self._names = ", ".join(m.name for m in metrics)
         self._max_future_ms = math.inf if max_future_ms is None else max_future_ms
         self._max_age_ms = math.inf if max_age_ms is None else max_age_ms
@@ -224,9 +220,7 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(body) != len(pairs):
         for name, value in pairs:
             if body[name] != value:
-                _refuse(
-                    RejectionReason.CONFLICTING_KEYS, name, value, f"one value, {_shown(body[name])} or this"
-                )
+                _refuse(RejectionReason.CONFLICTING_KEYS, name, value, f"one value, {_shown(body[name])} or this")
     return body
 
 
@@ -271,9 +265,7 @@ def _server_id(body: Mapping[str, object]) -> str:
     if size is None:
         _refuse(RejectionReason.INVALID_SERVER_ID, "server_id", value, "text with a UTF-8 form")
     if size > MAX_SERVER_ID_BYTES:
-        _refuse(
-            RejectionReason.OVERSIZED_SERVER_ID, "server_id", value, f"at most {MAX_SERVER_ID_BYTES} bytes"
-        )
+        _refuse(RejectionReason.OVERSIZED_SERVER_ID, "server_id", value, f"at most {MAX_SERVER_ID_BYTES} bytes")
     if value.startswith(_RESERVED_PREFIX) or value in _RESERVED_IDS:
         _refuse(RejectionReason.RESERVED_SERVER_ID, "server_id", value, "a name Treeline does not use itself")
     return value

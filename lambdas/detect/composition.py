@@ -1,0 +1,167 @@
+"""How detect is put together, and what it does with a batch of ticks: one run a group, failures told apart."""
+
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.config import Config
+
+from treeline.app.alerts import AlertWriter
+from treeline.app.detection import DetectService, Tick, TickOutcome
+from treeline.app.settings import DetectSettings
+from treeline.aws.alert_topic import AlertTopic
+from treeline.aws.detector_tables import DetectorRecords, ScoreTable
+from treeline.aws.endpoint import Endpoint
+from treeline.aws.group_observations import GroupObservations
+from treeline.aws.incidents import IncidentTable
+from treeline.aws.models import ModelStore
+from treeline.aws.observability import logger_for, metrics_for
+from treeline.core.errors import ScorerUnavailableError, StateConflictError
+from treeline.core.policy import PolicySettings
+from treeline.core.times import parse_iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+# The scorer answers in milliseconds; a tick that hangs longer is better redone than waited for.
+_RUNTIME_CONFIG = Config(connect_timeout=2, read_timeout=20, retries={"mode": "standard", "max_attempts": 2})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """The use case with its logger, metrics and queue."""
+
+    service: DetectService
+    settings: DetectSettings
+    logger: Logger
+    metrics: Metrics
+    sqs: "SQSClient"
+
+    def handle(self, records: Iterable[Mapping[str, Any]], context: object) -> dict[str, Any]:
+        """Run every group the batch names once; report the messages of groups that must be tried again."""
+        self.logger.structure_logs(append=True, function_request_id=getattr(context, "aws_request_id", None))
+        messages: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for record in records:
+            messages[int(json.loads(record["body"])["group"])].append(record)
+        failed: list[Mapping[str, Any]] = []
+        for group, ticks in sorted(messages.items()):
+            started = time.perf_counter()
+            try:
+                outcome = self.service.run(_merge(group, ticks))
+            except ScorerUnavailableError as error:
+                self.logger.warning("scorer unavailable, tick returns", group=group, error=str(error))
+                self.metrics.add_metric("ScorerUnavailable", MetricUnit.Count, 1)
+                self._return_later(ticks)
+                failed.extend(ticks)
+            except StateConflictError as error:
+                self.logger.warning("group is contended, tick returns", group=group, error=str(error))
+                self.metrics.add_metric("StateConflicts", MetricUnit.Count, 1)
+                failed.extend(ticks)
+            else:
+                self._note(group, outcome, 1000.0 * (time.perf_counter() - started))
+        self.metrics.flush_metrics()
+        return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
+
+    def _return_later(self, ticks: list[Mapping[str, Any]]) -> None:
+        """Come back in about `endpoint_retry_s`, spread so that groups do not return together."""
+        for record in ticks:
+            delay_s = self.settings.endpoint_retry_s * random.uniform(0.5, 1.5)
+            self.sqs.change_message_visibility(
+                QueueUrl=self.settings.tick_queue_url,
+                ReceiptHandle=record["receiptHandle"],
+                VisibilityTimeout=max(1, round(delay_s)),
+            )
+
+    def _note(self, group: int, outcome: TickOutcome, duration_ms: float) -> None:
+        count = {
+            "ObservationsScored": outcome.scored,
+            "ObservationsWarmingUp": outcome.warming_up,
+            "ObservationsLate": outcome.late,
+            "ValuesImputed": outcome.imputed,
+            "StateConflicts": outcome.conflicts,
+            "AlertsPublished": len(outcome.published),
+            "PublishFailures": outcome.unpublished,
+            "ServersSilent": len(outcome.silent_servers),
+            "ServersWarmingUp": outcome.warming_servers,
+            "ServersKnown": outcome.servers,
+            "NoModel": 0 if outcome.has_model else 1,
+        }
+        for name, value in count.items():
+            self.metrics.add_metric(name, MetricUnit.Count, value)
+        self.metrics.add_metric("DetectDuration", MetricUnit.Milliseconds, duration_ms)
+        if outcome.scored:
+            self.metrics.add_metric("MaxSeverity", MetricUnit.NoUnit, outcome.max_severity)
+        for alert in outcome.published:
+            clocks = alert.clocks
+            latency_ms = parse_iso(clocks.published_at) - parse_iso(clocks.received_at)
+            self.metrics.add_metric("ReceivedToPublished", MetricUnit.Milliseconds, latency_ms)
+            self.logger.info(
+                "alert published",
+                incident_id=alert.incident_id,
+                alert_event=alert.event.value,
+                priority=alert.priority.value,
+                severity=alert.severity,
+                anomaly_score=alert.score,
+                dedup_key=alert.dedup_key,
+                model_version=alert.model_version,
+                latency_ms=latency_ms,
+            )
+        if outcome.unpublished:
+            self.logger.error("alerts wait in the outbox", group=group, alerts=outcome.unpublished)
+        if outcome.silent_servers:
+            self.logger.warning("servers are silent", group=group, server_ids=outcome.silent_servers[:50])
+        if not outcome.has_model:
+            self.logger.warning("no active model, observations wait", group=group)
+        self.logger.debug("tick done", group=group, scored=outcome.scored, duration_ms=duration_ms)
+
+
+def _merge(group: int, ticks: list[Mapping[str, Any]]) -> Tick:
+    """One tick for all of a group's: ticks are idempotent, so the oldest start serves them all."""
+    bodies = [json.loads(record["body"]) for record in ticks]
+    since = min((body["since"] for body in bodies if body.get("since")), default=None)
+    return Tick(group, since, bodies[0].get("cause", "heartbeat"))
+
+
+def compose(settings: DetectSettings) -> Composition:
+    """Wire detect for its environment."""
+    dynamodb = boto3.client("dynamodb")
+    _, _, _, region, account, _ = settings.alerts_topic_arn.split(":", 5)
+    now = lambda: time.time_ns() // 1_000_000  # noqa: E731 - the one clock, passed on
+    service = DetectService(
+        observations=GroupObservations(dynamodb, settings.observations_table),
+        records=DetectorRecords(dynamodb, settings.state_table),
+        scores=ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s),
+        incidents=IncidentTable(dynamodb, settings.incidents_table),
+        publisher=AlertTopic(boto3.client("sns"), settings.alerts_topic_arn),
+        scorer=Endpoint(boto3.client("sagemaker-runtime", config=_RUNTIME_CONFIG), settings.endpoint_name),
+        models=ModelStore(
+            dynamodb,
+            boto3.client("s3"),
+            controls_table=settings.controls_table,
+            bucket=settings.models_bucket,
+        ),
+        alerts=AlertWriter(
+            identity=f"{account}/{region}/{settings.stage}",
+            runbook_url=settings.runbook_url,
+            dashboard_url=settings.dashboard_url,
+        ),
+        policy=PolicySettings(**json.loads(settings.policy)),
+        clock_ms=now,
+        late_window_ms=settings.late_window_s * 1000,
+        wait_ms=round(settings.watermark_wait_s * 1000),
+        silent_after_ms=settings.silent_after_s * 1000,
+    )
+    return Composition(
+        service=service,
+        settings=settings,
+        logger=logger_for("detect", settings.stage),
+        metrics=metrics_for("detect", settings.stage),
+        sqs=boto3.client("sqs"),
+    )

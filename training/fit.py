@@ -1,0 +1,251 @@
+"""Training: from the unlabelled history of a fleet to a model package and the rows its forest learns from.
+
+Runs the detector's own functions over the history, so that training and serving cannot drift apart.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core import detector
+from treeline.core.calibration import Calibration, calibrate
+from treeline.core.features import SPIKE_CLIP_SD, SPIKE_HALF_LIFE_S, TRAILING_S
+from treeline.core.package import ModelPackage
+from treeline.core.state import NEVER, RECENT, VIEWS, FleetState, Phase
+from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
+from treeline.core.warmup import spread_floor
+from training.gate import is_periodic
+
+ROWS_PER_SERVER = 2500  # equal shares: a long history must not outvote a short one
+MAX_CALIBRATION_ROWS = 2_000_000
+Progress = Callable[[str, float], None]
+Score = Callable[[npt.NDArray[np.float32]], FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A fleet's history on one time axis: `values` (times, servers, metrics) float32, NaN where missing."""
+
+    times_ms: npt.NDArray[np.int64]
+    servers: tuple[str, ...]
+    metrics: tuple[str, ...]
+    values: npt.NDArray[np.float32]
+    step_s: float
+
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which server reported anything at which time, shape (times, servers)."""
+        return np.logical_not(np.isnan(self.values).all(axis=2))
+
+    def rounds(self, start: int = 0) -> Iterator[tuple[int, npt.NDArray[np.intp], FloatArray]]:
+        """Each time from position `start` on with the servers present and their values."""
+        present = self.present()
+        for t in range(start, len(self.times_ms)):
+            rows = np.flatnonzero(present[t])
+            if len(rows):
+                yield t, rows, self.values[t, rows]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What the first pass over the history leaves: rows to train on, and the state to calibrate."""
+
+    grid: Grid
+    state: FleetState
+    rows: npt.NDArray[np.float32]  # (times kept, servers, features), NaN where absent
+    farthest: npt.NDArray[np.float32]  # (times kept, servers)
+    first: int  # position of the first time kept
+    training_rows: npt.NDArray[np.float32] = field(repr=False)
+
+
+def seed_state(grid: Grid) -> FleetState:
+    """Baselines of every server from its whole training history, and view seeds consistent with them."""
+    state = FleetState(len(grid.metrics), servers=list(grid.servers))
+    for row in range(len(grid.servers)):
+        data = grid.values[:, row, :].astype(np.float64)
+        data = data[~np.isnan(data).all(axis=1)]
+        if len(data) < 2:
+            continue
+        mean, sd, low, high = _summaries(data)
+        spread = spread_floor(sd, high - low, mean)
+        x = np.clip((data - mean) / spread, -10.0, 10.0)
+        x = np.where(np.isnan(x), 0.0, x)
+        sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[1])), x]), axis=0)
+        width = min(RECENT, len(x))
+        views = (x, (sums[width:] - sums[:-width]) / width, np.diff(x, axis=0))
+        state.base_mean[row], state.base_spread[row] = mean, spread
+        for view in range(VIEWS):
+            view_sd = views[view].std(axis=0)
+            state.view_floor[row, view] = 0.1 * view_sd
+            state.view_mean[row, view] = views[view].mean(axis=0)
+            state.view_var[row, view] = view_sd**2
+        state.day_mean[row] = 0.0
+        state.day_var[row] = x.std(axis=0) ** 2
+        state.phase[row] = Phase.READY
+    return state
+
+
+def _summaries(data: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Mean, sd and the 0.1 and 99.9 % quantiles of each column, NaN left out; zeros for an empty column."""
+    filled = np.where(np.isnan(data).all(axis=0), 0.0, data)
+    low, high = np.nanquantile(filled, [0.001, 0.999], axis=0)
+    return np.nanmean(filled, axis=0), np.nanstd(filled, axis=0), low, high
+
+
+def prepare(grid: Grid, *, seed: int, progress: Progress = lambda *_: None) -> Prepared:
+    """First pass: run the detector's features over the history and choose the forest's training rows."""
+    state = seed_state(grid)
+    total, servers = len(grid.times_ms), len(grid.servers)
+    keep = max(1, min(total, MAX_CALIBRATION_ROWS // max(servers, 1)))
+    first = total - keep
+    rows = np.full((keep, servers, 12), np.nan, dtype=np.float32)
+    farthest = np.full((keep, servers), np.nan, dtype=np.float32)
+    step_ms = round(grid.step_s * 1000)
+    for t, present, values in grid.rounds():
+        at = np.full(len(present), grid.times_ms[t])
+        batch = detector.Round(int(grid.times_ms[t] // step_ms), present, present, at, values)
+        done = detector.prepare(state, batch, step_s=grid.step_s)
+        if t >= first:
+            ready = present[done.ready]
+            rows[t - first, ready] = done.features.rows
+            farthest[t - first, ready] = done.features.farthest
+        if t % 500 == 0:
+            progress("features", t / total)
+    progress("features", 1.0)
+    settled = min(int(0.1 * TRAILING_S / grid.step_s), keep // 2)
+    return Prepared(grid, state, rows, farthest, first, _training_rows(rows[settled:], seed))
+
+
+def _training_rows(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
+    """An equal, random share of each server's rows."""
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for server in range(rows.shape[1]):
+        own = rows[:, server]
+        own = own[~np.isnan(own[:, 0])]
+        chosen.append(
+            own if len(own) <= ROWS_PER_SERVER else own[np.sort(rng.choice(len(own), ROWS_PER_SERVER, False))]
+        )
+    return np.concatenate(chosen)
+
+
+def calibrate_package(
+    prepared: Prepared,
+    score: Score,
+    *,
+    model_version: str,
+    calibration: Calibration | None = None,
+    manifest: dict[str, object] | None = None,
+    progress: Progress = lambda *_: None,
+) -> ModelPackage:
+    """Second pass: score the history with the trained forest and seed every server's calibration.
+
+    Args:
+        prepared: The first pass.
+        score: The forest; rows (n, 12) -> scores (n,).
+        model_version: Name of the model.
+        calibration: Channel mapping, the defaults when None.
+        manifest: Provenance to keep.
+        progress: Told what is going on, and how far.
+    """
+    calibration = calibration or Calibration()
+    state, grid = prepared.state, prepared.grid
+    shape = prepared.farthest.shape
+    present = ~np.isnan(prepared.farthest)
+    scores = np.full(shape, np.nan)
+    flat = prepared.rows[present]
+    parts = []
+    for start in range(0, len(flat), 50_000):
+        parts.append(score(flat[start : start + 50_000]))
+        progress("scores", start / max(len(flat), 1))
+    scores[present] = np.concatenate(parts) if parts else []
+    spike = _seed_spike(prepared, present)
+    _seed_rise(prepared, scores, spike, present, calibration, progress)
+    _gate(prepared, spike, calibration)
+    for name in ("severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
+        getattr(state, name)[:] = 0
+    state.severity_bucket[:] = NEVER
+    typical = {
+        name: float(np.median(getattr(state, name)[state.phase == Phase.READY]))
+        for name in ("residual_sd", "score_mean", "score_var", "spike_mean", "spike_var", "spike_floor")
+    }
+    return ModelPackage(
+        model_version=model_version,
+        metrics=grid.metrics,
+        step_s=grid.step_s,
+        calibration=calibration,
+        seeds=state,
+        typical=typical,
+        fingerprint=hashlib.sha256(prepared.training_rows.tobytes()).hexdigest()[:16],
+        manifest={
+            "servers": len(grid.servers),
+            "from_ms": int(grid.times_ms[0]),
+            "to_ms": int(grid.times_ms[-1]),
+            "observations": int((~np.isnan(grid.values).all(axis=2)).sum()),
+            "training_rows": len(prepared.training_rows),
+            **(manifest or {}),
+        },
+    )
+
+
+def _seed_spike(prepared: Prepared, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Run the spike channel's own average over the history with its floor known; its measure, (times, servers)."""
+    state, farthest = prepared.state, prepared.farthest
+    sd, mean = np.zeros(farthest.shape[1]), np.zeros(farthest.shape[1])
+    for server in range(farthest.shape[1]):
+        own = farthest[present[:, server], server].astype(np.float64)
+        if len(own):
+            sd[server], mean[server] = own.std(), own.mean()
+    state.spike_floor[:] = np.maximum(0.2 * sd, 1e-3)
+    state.spike_mean[:], state.spike_var[:] = mean, sd**2
+    spike = np.full(farthest.shape, np.nan, dtype=np.float32)
+    alpha = half_life_alpha(np.full(farthest.shape[1], prepared.grid.step_s, dtype=np.float32), SPIKE_HALF_LIFE_S)
+    for t in range(len(farthest)):
+        spread = np.maximum(np.sqrt(state.spike_var), state.spike_floor)
+        spike[t] = (farthest[t] - state.spike_mean) / spread
+        clipped = np.minimum(farthest[t], state.spike_mean + SPIKE_CLIP_SD * spread)
+        ew_update(state.spike_mean, state.spike_var, clipped, alpha)
+    return spike
+
+
+def _seed_rise(
+    prepared: Prepared,
+    scores: FloatArray,
+    spike: FloatArray,
+    present: npt.NDArray[np.bool_],
+    calibration: Calibration,
+    progress: Progress,
+) -> None:
+    """Run the score channel over the history: how much does the score rise above its own past, normally?"""
+    state, grid = prepared.state, prepared.grid
+    state.residual_sd[:] = 1.0
+    rises = np.full(scores.shape, np.nan)
+    elapsed = np.full(scores.shape[1], grid.step_s)
+    times = grid.times_ms[prepared.first :]
+    for server in range(scores.shape[1]):
+        own = scores[present[:, server], server]
+        if len(own):
+            state.score_mean[server], state.score_var[server] = own.mean(), own.var()
+    for t in range(len(scores)):
+        rows = np.flatnonzero(present[t])
+        if len(rows):
+            at = np.full(len(rows), times[t])
+            out = calibrate(state, rows, at, scores[t, rows], spike[t, rows], calibration, elapsed_s=elapsed[rows])
+            rises[t, rows] = out.rise
+        if t % 500 == 0:
+            progress("calibration", t / len(scores))
+    progress("calibration", 1.0)
+    for server in range(scores.shape[1]):
+        own = rises[~np.isnan(rises[:, server]), server]
+        fallback = np.sqrt(state.score_var[server])
+        state.residual_sd[server] = max(float(own.std()) if len(own) > 1 else float(fallback), 1e-3)
+
+
+def _gate(prepared: Prepared, spike: FloatArray, calibration: Calibration) -> None:
+    """Switch the spike channel off where its own training exceedances come at the same times of day."""
+    times = prepared.grid.times_ms[prepared.first :]
+    for server in range(spike.shape[1]):
+        measure = np.nan_to_num(spike[:, server], nan=-np.inf)
+        prepared.state.spike_gated[server] = is_periodic(times, measure)

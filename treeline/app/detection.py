@@ -1,0 +1,383 @@
+"""The detect use case: take a group's unscored observations, score them, decide, commit once, then tell.
+
+One conditional write commits everything a tick did: the new state, its score block and the alerts it owes (the
+outbox). Whatever comes after the commit (score block to its table, incident rows, publishing) can be repeated by
+whoever comes next, so a crash at any point loses nothing and decides nothing twice.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.app.alerts import AlertWriter
+from treeline.app.scoreblock import ScoreBlock, Status
+from treeline.core import detector
+from treeline.core.alert import Alert
+from treeline.core.detector import Decided, Prepared
+from treeline.core.errors import PublishError, StateConflictError
+from treeline.core.features import Index
+from treeline.core.package import ModelPackage
+from treeline.core.payload import csv_payloads
+from treeline.core.policy import PolicySettings
+from treeline.core.state import NEVER, FleetState
+from treeline.core.statistics import FloatArray
+from treeline.core.times import parse_iso
+from treeline.core.watermark import decidable
+
+MAX_OBSERVATIONS_PER_COMMIT = 1000  # keeps the committed item below DynamoDB's 400 KB
+MAX_CONFLICTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A request to score everything of a group that is not yet scored."""
+
+    group: int
+    since: str | None = None  # ISO time of the oldest observation that asked for it
+    cause: str = "heartbeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A group's observations as read: shape (n,) each, values (n, metrics) with NaN where missing."""
+
+    servers: list[str]
+    observed_at: npt.NDArray[np.int64]
+    received_at: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Record:
+    """A group's committed item: state, what the last commit scored, and what it still owes people."""
+
+    group: int
+    model_version: str
+    state: FleetState
+    block: ScoreBlock | None = None
+    outbox: list[Alert] = field(default_factory=list)
+
+
+class Observations(Protocol):
+    """Reads a group's observations in event-time order."""
+
+    def read(
+        self,
+        group: int,
+        start_ms: int,
+        metrics: Sequence[str],
+        *,
+        skip: Callable[[str, int], bool],
+        limit: int,
+    ) -> Pending:
+        """At most `limit` observations from `start_ms` on for which `skip(server, observed_at)` is false."""
+        ...
+
+
+class Records(Protocol):
+    """The detector-state table."""
+
+    def load(self, group: int, model_version: str) -> Record | None:
+        """The committed record, read consistently; None before the first commit."""
+        ...
+
+    def commit(self, record: Record, previous_version: int) -> None:
+        """Write if the stored version is still `previous_version`; raises StateConflictError otherwise."""
+        ...
+
+    def clear_outbox(self, record: Record) -> None:
+        """Forget delivered alerts, if the version is still the record's."""
+        ...
+
+
+class Scores(Protocol):
+    """The scores table."""
+
+    def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
+        """Write the block; writing it again changes nothing."""
+        ...
+
+
+class Incidents(Protocol):
+    """The incidents table."""
+
+    def apply(self, alert: Alert) -> bool:
+        """Fold one alert into its incident's row; whether it is to be told (a shared incident is told once)."""
+        ...
+
+
+class Publisher(Protocol):
+    """The alerts topic."""
+
+    def publish(self, alert: Alert) -> None:
+        """Tell people; raises PublishError."""
+        ...
+
+
+class Scorer(Protocol):
+    """The model endpoint."""
+
+    def score(self, body: bytes, rows: int) -> FloatArray:
+        """Scores of a CSV body; raises ScorerUnavailableError or ScorerContractError."""
+        ...
+
+
+class Models(Protocol):
+    """Where the active model package comes from."""
+
+    def active(self) -> ModelPackage | None:
+        """The active package; None before the first model."""
+        ...
+
+
+@dataclass(slots=True)
+class TickOutcome:
+    """What a tick did, in numbers."""
+
+    scored: int = 0
+    warming_up: int = 0
+    late: int = 0
+    commits: int = 0
+    conflicts: int = 0
+    waiting: int = 0
+    imputed: int = 0
+    published: list[Alert] = field(default_factory=list)
+    unpublished: int = 0
+    has_model: bool = True
+    oldest_received_ms: int | None = None
+    silent_servers: list[str] = field(default_factory=list)
+    warming_servers: int = 0
+    servers: int = 0
+    max_severity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectService:
+    """Everything `detect` needs, wired by the handler."""
+
+    observations: Observations
+    records: Records
+    scores: Scores
+    incidents: Incidents
+    publisher: Publisher
+    scorer: Scorer
+    models: Models
+    alerts: AlertWriter
+    policy: PolicySettings
+    clock_ms: Callable[[], int]
+    late_window_ms: int = 600_000
+    wait_ms: int = 45_000
+    silent_after_ms: int = 300_000
+    # Versions whose block this worker has seen written: saves repeating the write at every tick.
+    _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def run(self, tick: Tick) -> TickOutcome:
+        """Score and decide everything the group has waiting.
+
+        Raises:
+            ScorerUnavailableError: The endpoint cannot answer; nothing of the unfinished part was committed.
+            ScorerContractError: The endpoint's answer is not usable.
+            StateConflictError: Others kept winning the race for this group; the tick is worth repeating.
+        """
+        outcome = TickOutcome()
+        model = self.models.active()
+        if model is None:
+            outcome.has_model = False
+            return outcome
+        since = parse_iso(tick.since) if tick.since else None
+        while True:
+            record = self.records.load(tick.group, model.model_version)
+            record = record or Record(tick.group, model.model_version, model.new_state())
+            self._settle(record, outcome)
+            try:
+                more = self._advance(record, model, since, outcome)
+            except StateConflictError:
+                outcome.conflicts += 1
+                if outcome.conflicts > MAX_CONFLICTS:
+                    raise
+                continue
+            if not more:
+                self._note_servers(record.state, outcome)
+                return outcome
+
+    def _settle(self, record: Record, outcome: TickOutcome) -> None:
+        """Do what the last commit still owes: its score block, its alerts."""
+        key = (record.group, record.model_version)
+        if record.block is not None and self._block_written.get(key) != record.state.version:
+            self.scores.put(record.group, record.block, self.clock_ms())
+            self._block_written[key] = record.state.version
+        if not record.outbox:
+            return
+        remaining = []
+        for alert in record.outbox:
+            stamped = self.alerts.stamp(alert, self.clock_ms())
+            try:
+                if self.incidents.apply(stamped):
+                    self.publisher.publish(stamped)
+                    outcome.published.append(stamped)
+            except PublishError:
+                remaining.append(alert)
+        outcome.unpublished = len(remaining)
+        if len(remaining) < len(record.outbox):
+            record.outbox = remaining
+            self.records.clear_outbox(record)
+
+    def _advance(self, record: Record, model: ModelPackage, since: int | None, outcome: TickOutcome) -> bool:
+        """One commit's worth of work; whether there may be more."""
+        state = record.state
+        previous = state.version
+        known = _Known(state)
+        pending = self.observations.read(
+            record.group,
+            self._start(state, since),
+            model.metrics,
+            skip=known.has,
+            limit=MAX_OBSERVATIONS_PER_COMMIT,
+        )
+        if not pending.servers:
+            return False
+        rows = self._admit(state, model, pending.servers)
+        new, late = detector.split_late(state, rows, pending.observed_at)
+        may = decidable(
+            rows[new],
+            pending.observed_at[new],
+            pending.received_at[new],
+            state.last_at,
+            step_ms=model.step_ms,
+            now_ms=self.clock_ms(),
+            wait_ms=self.wait_ms,
+        )
+        outcome.waiting = int((~may).sum())
+        new = new[may]
+        if not len(new) and not len(late):
+            return False
+        block, alerts = self._decide(record.group, state, model, pending, rows, new, late, outcome)
+        state.version = previous + 1
+        block.version = state.version
+        committed = Record(record.group, record.model_version, state, block, record.outbox + alerts)
+        self.records.commit(committed, previous)
+        outcome.commits += 1
+        outcome.scored += int((block.status == Status.SCORED).sum())
+        outcome.warming_up += int((block.status == Status.WARMING_UP).sum())
+        outcome.late += int((block.status == Status.LATE).sum())
+        received = int(pending.received_at[np.concatenate([new, late])].min())
+        outcome.oldest_received_ms = min(received, outcome.oldest_received_ms or received)
+        self._settle(committed, outcome)
+        return len(pending.servers) >= MAX_OBSERVATIONS_PER_COMMIT
+
+    def _start(self, state: FleetState, since: int | None) -> int:
+        """Where reading starts: the late window before the slowest active server, or what the tick names."""
+        last = state.last_at[state.last_at != NEVER]
+        if not len(last):
+            return since if since is not None else 0
+        active = last[last > last.max() - max(self.late_window_ms, 3_600_000)]
+        start = int(active.min()) - self.late_window_ms
+        return start if since is None else min(start, since)
+
+    def _admit(self, state: FleetState, model: ModelPackage, servers: list[str]) -> Index:
+        index = state.rows()
+        unknown = list(dict.fromkeys(server for server in servers if server not in index))
+        model.admit(state, unknown)
+        index = state.rows()
+        return np.fromiter((index[server] for server in servers), dtype=np.intp, count=len(servers))
+
+    def _decide(
+        self,
+        group: int,
+        state: FleetState,
+        model: ModelPackage,
+        pending: Pending,
+        rows: Index,
+        new: Index,
+        late: Index,
+        outcome: TickOutcome,
+    ) -> tuple[ScoreBlock, list[Alert]]:
+        block = ScoreBlock.empty(
+            state.servers,
+            model.model_version,
+            rows[np.concatenate([new, late])],
+            pending.observed_at[np.concatenate([new, late])],
+        )
+        late_ready, late_features = detector.compare_late(
+            state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s
+        )
+        detector.mark_seen(state, rows[late], pending.observed_at[late])
+        prepared: list[tuple[Prepared, Index]] = []
+        for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
+            done = detector.prepare(state, batch, step_s=model.step_s)
+            state.last_received_at[batch.rows] = pending.received_at[new[batch.index]]
+            prepared.append((done, batch.index))
+            outcome.imputed += int(done.features.imputed.sum())
+        features = [done.features.rows for done, _ in prepared] + [late_features.rows]
+        scores = self._score(np.concatenate(features))
+        scored_ms = self.clock_ms()
+        alerts: list[Alert] = []
+        start = 0
+        for done, index in prepared:
+            own = scores[start : start + len(done.ready)]
+            start += len(done.ready)
+            decided = detector.decide(state, done, own, model.calibration, self.policy, step_ms=model.step_ms)
+            positions = index[done.ready]
+            block.fill(positions, done.features.rows, own, decided.severity, Status.SCORED)
+            outcome.max_severity = max(outcome.max_severity, float(decided.severity.max(initial=0.0)))
+            alerts.extend(self._alerts(state, model, done, decided, own, pending, new, scored_ms, group))
+        block.fill(len(new) + late_ready, late_features.rows, scores[start:], np.zeros(len(late_ready)), Status.LATE)
+        return block, alerts
+
+    def _score(self, rows: npt.NDArray[np.float32]) -> FloatArray:
+        scores = np.empty(len(rows))
+        for part, body in csv_payloads(rows):
+            scores[part] = self.scorer.score(body, part.stop - part.start)
+        return scores
+
+    def _alerts(
+        self,
+        state: FleetState,
+        model: ModelPackage,
+        done: Prepared,
+        decided: Decided,
+        scores: FloatArray,
+        pending: Pending,
+        new: Index,
+        scored_ms: int,
+        group: int,
+    ) -> Iterable[Alert]:
+        for change in decided.changes:
+            yield self.alerts.write(
+                change,
+                group=group,
+                state=state,
+                model=model,
+                prepared=done,
+                decided=decided,
+                scores=scores,
+                received_ms=pending.received_at[new],
+                scored_ms=scored_ms,
+            )
+
+    def _note_servers(self, state: FleetState, outcome: TickOutcome) -> None:
+        """Servers warming up, and servers nothing came from for too long (by receipt)."""
+        outcome.servers = len(state.servers)
+        outcome.warming_servers = int((state.phase == 0).sum())
+        seen = state.last_received_at
+        silent = (seen != NEVER) & (seen < self.clock_ms() - self.silent_after_ms)
+        outcome.silent_servers = [state.servers[i] for i in np.flatnonzero(silent)]
+
+
+class _Known:
+    """Tells observations that were decided before from those that were not."""
+
+    def __init__(self, state: FleetState) -> None:
+        self._last = dict(zip(state.servers, state.last_at.tolist(), strict=True))
+        self._seen = {server: set(times) for server, times in zip(state.servers, state.seen_at.tolist(), strict=True)}
+        self._oldest = {server: min(times) for server, times in self._seen.items()}
+
+    def has(self, server: str, observed_at: int) -> bool:
+        """Whether the observation was decided, or is too old to be told from one that was."""
+        last = self._last.get(server)
+        if last is None or observed_at > last:
+            return False
+        return observed_at in self._seen[server] or observed_at <= self._oldest[server]

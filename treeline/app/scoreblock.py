@@ -1,0 +1,123 @@
+"""What one commit scored: every observation with its feature row, score and severity, as one binary item.
+
+The stored feature row is the one that was sent to the scorer, bit for bit, so any score can be reproduced.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.errors import ModelMismatchError
+from treeline.core.features import FEATURE_NAMES, Index
+from treeline.core.statistics import FloatArray
+from treeline.core.times import iso
+
+FORMAT = 1
+
+
+class Status(IntEnum):
+    """What became of an observation."""
+
+    WARMING_UP = 0
+    SCORED = 1
+    LATE = 2  # scored against the state as it was; changed nothing
+
+
+_FIELDS: tuple[tuple[str, str, int], ...] = (
+    ("server", "<u2", 1),
+    ("observed_at", "<i8", 1),
+    ("status", "u1", 1),
+    ("score", "<f8", 1),
+    ("severity", "<f4", 1),
+    ("features", "<f4", len(FEATURE_NAMES)),
+)
+
+
+@dataclass(slots=True)
+class ScoreBlock:
+    """Arrays of one entry an observation; NaN score and features where the server was warming up."""
+
+    servers: list[str]
+    model_version: str
+    version: int  # of the state that this block led to
+    server: npt.NDArray[np.uint16]  # index into `servers`
+    observed_at: npt.NDArray[np.int64]
+    status: npt.NDArray[np.uint8]
+    score: FloatArray
+    severity: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+
+    @classmethod
+    def empty(
+        cls, servers: list[str], model_version: str, rows: Index, observed_at: npt.NDArray[np.int64]
+    ) -> "ScoreBlock":
+        """A block of observations none of which is scored yet; keeps only the servers that occur."""
+        present, server = np.unique(rows, return_inverse=True)
+        n = len(rows)
+        return cls(
+            servers=[servers[row] for row in present],
+            model_version=model_version,
+            version=0,
+            server=server.astype(np.uint16),
+            observed_at=observed_at.astype(np.int64),
+            status=np.full(n, Status.WARMING_UP, dtype=np.uint8),
+            score=np.full(n, np.nan),
+            severity=np.full(n, np.nan, dtype=np.float32),
+            features=np.full((n, len(FEATURE_NAMES)), np.nan, dtype=np.float32),
+        )
+
+    def fill(
+        self,
+        positions: Index,
+        features: npt.NDArray[np.float32],
+        scores: FloatArray,
+        severity: FloatArray,
+        status: Status,
+    ) -> None:
+        """Enter the results of some observations."""
+        self.features[positions] = features
+        self.score[positions] = scores
+        self.severity[positions] = severity.astype(np.float32)
+        self.status[positions] = status
+
+    @property
+    def tick(self) -> str:
+        """Sort key in the scores table: first observation's time, model and version; unique in its group."""
+        first = iso(int(self.observed_at.min(initial=0 if not len(self.observed_at) else 1 << 62)))
+        return f"{first}#{self.model_version}#{self.version:010d}"
+
+    def pack(self) -> bytes:
+        """The block as bytes: a JSON head, then the arrays one after the other."""
+        head = {
+            "format": FORMAT,
+            "servers": self.servers,
+            "model_version": self.model_version,
+            "version": self.version,
+            "rows": len(self.observed_at),
+            "features": len(FEATURE_NAMES),
+        }
+        text = json.dumps(head, separators=(",", ":")).encode()
+        arrays = [np.ascontiguousarray(getattr(self, name), dtype=kind).tobytes() for name, kind, _ in _FIELDS]
+        return struct.pack("<I", len(text)) + text + b"".join(arrays)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "ScoreBlock":
+        """Read what `pack` wrote; raises ModelMismatchError for another format."""
+        (size,) = struct.unpack_from("<I", data)
+        head = json.loads(data[4 : 4 + size])
+        if head.get("format") != FORMAT or head.get("features") != len(FEATURE_NAMES):
+            raise ModelMismatchError(
+                f"score block of format {head.get('format')!r} with {head.get('features')!r} features; "
+                f"this code reads {FORMAT} with {len(FEATURE_NAMES)}"
+            )
+        offset, arrays = 4 + size, dict[str, Any]()
+        for name, kind, width in _FIELDS:
+            array = np.frombuffer(data, dtype=kind, count=head["rows"] * width, offset=offset)
+            offset += array.nbytes
+            arrays[name] = array.reshape(head["rows"], width).copy() if width > 1 else array.copy()
+        return cls(head["servers"], head["model_version"], head["version"], **arrays)

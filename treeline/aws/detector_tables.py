@@ -1,0 +1,116 @@
+"""The tables detect writes: its own versioned state, and the score blocks."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from treeline.app.detection import Record
+from treeline.app.scoreblock import ScoreBlock
+from treeline.core.alert import Alert
+from treeline.core.errors import StateConflictError
+from treeline.core.state import FleetState
+from treeline.core.times import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class DetectorRecords:
+    """The detector-state table: one item a group and model version, written only from the version that was read."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def load(self, group: int, model_version: str) -> Record | None:
+        """The committed record, read consistently; None before the first commit."""
+        item = self._dynamodb.get_item(
+            TableName=self._table, Key=self._key(group, model_version), ConsistentRead=True
+        ).get("Item")
+        if item is None:
+            return None
+        return Record(
+            group=group,
+            model_version=model_version,
+            state=FleetState.unpack(bytes(item["state"]["B"])),
+            block=ScoreBlock.unpack(bytes(item["block"]["B"])) if "block" in item else None,
+            outbox=[Alert.from_json(body) for body in json.loads(item["outbox"]["S"])],
+        )
+
+    def commit(self, record: Record, previous_version: int) -> None:
+        """Write if the stored version is still `previous_version`; raises StateConflictError otherwise."""
+        item: dict[str, Any] = {
+            **self._key(record.group, record.model_version),
+            "version": {"N": str(record.state.version)},
+            "state": {"B": record.state.pack()},
+            "outbox": {"S": _outbox(record)},
+        }
+        if record.block is not None:
+            item["block"] = {"B": record.block.pack()}
+        try:
+            self._dynamodb.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(#version) OR #version = :previous",
+                ExpressionAttributeNames={"#version": "version"},
+                ExpressionAttributeValues={":previous": {"N": str(previous_version)}},
+            )
+        except ClientError as error:
+            _raise_conflict(error, record)
+
+    def clear_outbox(self, record: Record) -> None:
+        """Forget delivered alerts; if another worker has committed since, it carries the outbox on."""
+        try:
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=self._key(record.group, record.model_version),
+                UpdateExpression="SET outbox = :outbox",
+                ConditionExpression="#version = :version",
+                ExpressionAttributeNames={"#version": "version"},
+                ExpressionAttributeValues={
+                    ":outbox": {"S": _outbox(record)},
+                    ":version": {"N": str(record.state.version)},
+                },
+            )
+        except ClientError as error:
+            _raise_conflict(error, record)
+
+    def _key(self, group: int, model_version: str) -> dict[str, Any]:
+        return {"group": {"N": str(group)}, "model_version": {"S": model_version}}
+
+
+def _outbox(record: Record) -> str:
+    return json.dumps([alert.to_json() for alert in record.outbox])
+
+
+def _raise_conflict(error: ClientError, record: Record) -> None:
+    if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+        raise StateConflictError(
+            f"group {record.group} of model {record.model_version} moved on from version {record.state.version}"
+        ) from error
+    raise error
+
+
+class ScoreTable:
+    """The scores table: one item a commit, expiring."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str, *, ttl_s: int) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._ttl_s = ttl_s
+
+    def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
+        """Write the block; its key is unique to its commit, so writing it again changes nothing."""
+        self._dynamodb.put_item(
+            TableName=self._table,
+            Item={
+                "group": {"N": str(group)},
+                "tick": {"S": block.tick},
+                "model_version": {"S": block.model_version},
+                "rows": {"N": str(len(block.observed_at))},
+                "last_observed_at": {"S": iso(int(block.observed_at.max()))},
+                "block": {"B": block.pack()},
+                "expires_at": {"N": str(now_ms // 1000 + self._ttl_s)},
+            },
+        )

@@ -1,0 +1,68 @@
+"""Reads a group's observations from the append-only table, in event-time order, with one index range."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from treeline.app.detection import Pending
+from treeline.core.times import iso, parse_iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+INDEX = "by-group"
+
+
+class GroupObservations:
+    """The observations table, seen by group."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def read(
+        self,
+        group: int,
+        start_ms: int,
+        metrics: Sequence[str],
+        *,
+        skip: Callable[[str, int], bool],
+        limit: int,
+    ) -> Pending:
+        """At most `limit` observations from `start_ms` on for which `skip(server, observed_at)` is false."""
+        servers: list[str] = []
+        observed: list[int] = []
+        received: list[int] = []
+        values: list[list[float]] = []
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": INDEX,
+            "KeyConditionExpression": "#group = :group AND group_sort >= :start",
+            "ExpressionAttributeNames": {"#group": "group"},
+            "ExpressionAttributeValues": {":group": {"N": str(group)}, ":start": {"S": iso(max(start_ms, 0))}},
+            "Limit": 2 * limit,
+        }
+        missing = float("nan")
+        while True:
+            page = self._dynamodb.query(**query)
+            for item in page["Items"]:
+                server, at = item["server_id"]["S"], parse_iso(item["observed_at"]["S"])
+                if skip(server, at):
+                    continue
+                row = item["metrics"]["M"]
+                servers.append(server)
+                observed.append(at)
+                received.append(parse_iso(item["received_at"]["S"]))
+                values.append([float(row[name]["N"]) if name in row else missing for name in metrics])
+                if len(servers) >= limit:
+                    break
+            if len(servers) >= limit or "LastEvaluatedKey" not in page:
+                break
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return Pending(
+            servers,
+            np.array(observed, dtype=np.int64),
+            np.array(received, dtype=np.int64),
+            np.array(values, dtype=np.float32).reshape(len(servers), len(metrics)),
+        )

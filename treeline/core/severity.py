@@ -1,0 +1,44 @@
+"""The fixed severity scale: P2 is 1.5 to 3.0 and P1 above 3.0, on every fleet and for every model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from treeline.core.alert import Priority
+from treeline.core.errors import SettingsError
+from treeline.core.statistics import FloatArray
+
+P2_SEVERITY = 1.5
+P1_SEVERITY = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where a channel's own measure (in its own standard deviations) meets the fixed scale.
+
+    Attributes:
+        p2: The measure that means severity 1.5.
+        p1: The measure that means severity 3.0; above p2.
+    """
+
+    p2: float
+    p1: float
+
+    def __post_init__(self) -> None:
+        """Check the order."""
+        if not 0.0 < self.p2 < self.p1:
+            raise SettingsError(f"a channel needs 0 < p2 < p1, got p2={self.p2}, p1={self.p1}")
+
+    def severity(self, measure: FloatArray) -> FloatArray:
+        """Piecewise linear: 0 -> 0, p2 -> 1.5, p1 -> 3.0, then 3.0 for each further p1; below 0 is 0."""
+        middle = P2_SEVERITY + (measure - self.p2) * (P1_SEVERITY - P2_SEVERITY) / (self.p1 - self.p2)
+        beyond = measure * (P1_SEVERITY / self.p1)
+        lower = np.maximum(measure, 0.0) * (P2_SEVERITY / self.p2)
+        return np.where(measure < self.p2, lower, np.where(measure < self.p1, middle, beyond))
+
+
+def priority(severity: float) -> Priority | None:
+    """P1 above 3.0, P2 from 1.5 to 3.0, None below."""
+    if severity > P1_SEVERITY:
+        return Priority.P1
+    return Priority.P2 if severity >= P2_SEVERITY else None

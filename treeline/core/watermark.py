@@ -1,0 +1,53 @@
+"""Which observations may be decided now, so that the order of arrival changes no result.
+
+A server's severity depends on what its group did one bucket earlier (the fleet cycle). An observation of bucket b
+therefore waits until every active server of the group has shown something of bucket b - 1 or later. In steady state
+that is always true, so nothing waits; a server that fell silent is waited for once, for `wait_ms` by receipt.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.features import Index
+from treeline.core.state import NEVER
+
+ACTIVE_BUCKETS = 120  # a server not seen for this many steps no longer holds others back
+
+
+def decidable(
+    rows: Index,
+    observed_at: npt.NDArray[np.int64],
+    received_at: npt.NDArray[np.int64],
+    last_at: npt.NDArray[np.int64],
+    *,
+    step_ms: int,
+    now_ms: int,
+    wait_ms: int,
+) -> npt.NDArray[np.bool_]:
+    """Which of a group's unscored observations may be decided.
+
+    Args:
+        rows: Server row of each observation, shape (n,); rows beyond `last_at` are servers new to the group.
+        observed_at: Event time, milliseconds, shape (n,).
+        received_at: Receipt, milliseconds, shape (n,).
+        last_at: Event time of each known server's last decided observation, shape (servers,), NEVER for none.
+        step_ms: Width of a bucket.
+        now_ms: The clock.
+        wait_ms: How long an observation waits for silent servers, by receipt.
+
+    Returns:
+        Shape (n,) bool. Of one server's observations always a prefix in event time.
+    """
+    servers = max(int(rows.max(initial=-1)) + 1, len(last_at))
+    newest = np.full(servers, NEVER, dtype=np.int64)
+    newest[: len(last_at)] = last_at
+    np.maximum.at(newest, rows, observed_at)
+    newest_bucket = newest // step_ms
+    active = (newest != NEVER) & (newest_bucket > newest_bucket.max(initial=NEVER) - ACTIVE_BUCKETS)
+    complete = int(newest_bucket[active].min(initial=np.iinfo(np.int64).max))
+    buckets = observed_at // step_ms
+    # Waiting is judged by bucket: what one observation may not wait for, its whole bucket and all before may not.
+    waited = received_at <= now_ms - wait_ms
+    released = int(buckets[waited].max(initial=NEVER))
+    allowed: npt.NDArray[np.bool_] = buckets <= max(complete + 1, released)
+    return allowed
