@@ -28,9 +28,7 @@ class AlertingStack(TreelineStack):
 
     def __init__(self, scope: Construct, *, config: StageConfig, platform: AssetPlatform) -> None:
         super().__init__(scope, outputs.ALERTING, config=config, holds="topics and PagerDuty")
-        self.alerts = sns.Topic(
-            self, "Alerts", display_name=f"Treeline alerts ({config.stage})", enforce_ssl=True
-        )
+        self.alerts = sns.Topic(self, "Alerts", display_name=f"Treeline alerts ({config.stage})", enforce_ssl=True)
         # AWS's own key for SNS: publishers in this account need no grant for it, and it costs nothing.
         _topic(self.alerts).kms_master_key_id = "alias/aws/sns"
         self.operations = self._operations_topic()
@@ -43,17 +41,13 @@ class AlertingStack(TreelineStack):
                 topic.add_subscription(subscriptions.EmailSubscription(address))
 
         self.tell(outputs.ALERTS_TOPIC_ARN, self.alerts.topic_arn, "SNS topic of incidents")
-        self.tell(
-            outputs.OPERATIONS_TOPIC_ARN, self.operations.topic_arn, "SNS topic of alarms on Treeline itself"
-        )
+        self.tell(outputs.OPERATIONS_TOPIC_ARN, self.operations.topic_arn, "SNS topic of alarms on Treeline itself")
         OperationsAlarm(
             self,
             "AlertsNotDelivered",
             question="Is there a subscriber that SNS cannot deliver alerts to?",
             runbook="alerts-not-delivered",
-            metric=self.alerts.metric_number_of_notifications_failed(
-                period=cdk.Duration.minutes(1), statistic="Sum"
-            ),
+            metric=self.alerts.metric_number_of_notifications_failed(period=cdk.Duration.minutes(1), statistic="Sum"),
             topic=self.operations,
         )
         if config.pagerduty.enabled:
@@ -138,12 +132,8 @@ class AlertingStack(TreelineStack):
 
         self.tell(outputs.PAGES_QUEUE_URL, pages.queue_url, "Alerts on their way to PagerDuty")
         self.tell(outputs.PAGES_DEAD_QUEUE_URL, dead.queue_url, "Pages that PagerDuty did not take")
-        self.tell(
-            outputs.PAGES_UNDELIVERED_QUEUE_URL, undelivered.queue_url, "Alerts that SNS could not queue"
-        )
-        self.tell(
-            outputs.NOTIFY_PAGERDUTY_FUNCTION, notify.function.function_name, "Function notify_pagerduty"
-        )
+        self.tell(outputs.PAGES_UNDELIVERED_QUEUE_URL, undelivered.queue_url, "Alerts that SNS could not queue")
+        self.tell(outputs.NOTIFY_PAGERDUTY_FUNCTION, notify.function.function_name, "Function notify_pagerduty")
         self.tell(outputs.ROUTING_KEY_SECRET_ARN, secret.secret_arn, "Put the PagerDuty routing key here")
 
         OperationsAlarm(
@@ -185,7 +175,7 @@ class AlertingStack(TreelineStack):
         )
 
     def _empty_secret(self) -> secretsmanager.Secret:
-        """A secret without a value: its owner puts the key in, and no template, log or person sees a made-up one."""
+        """A secret without a value: its owner puts the key in, and nobody meets a made-up one."""
         secret = secretsmanager.Secret(
             self,
             "RoutingKey",

@@ -8,6 +8,7 @@ from typing import Any
 import aws_cdk as cdk
 
 from stacks import config as stage_config
+from stacks import findings
 from stacks.alerting import AlertingStack
 from stacks.config import StageConfig
 from stacks.constructs.function_asset import ROOT, AssetPlatform
@@ -18,7 +19,7 @@ from treeline.core.errors import SettingsError
 
 
 def feature_flags(path: Path = ROOT / "cdk.json") -> dict[str, Any]:
-    """The context of cdk.json, which only the CDK's command reads by itself: both ways give the same templates."""
+    """The context of cdk.json, which only the CDK's command reads by itself."""
     flags: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["context"]
     return flags
 
@@ -26,8 +27,9 @@ def feature_flags(path: Path = ROOT / "cdk.json") -> dict[str, Any]:
 def create_app(context: Mapping[str, Any] | None = None, *, outdir: Path | None = None) -> cdk.App:
     """The app of the stage that the context names.
 
-    Context, here or by `cdk -c` or CDK_CONTEXT_JSON: `stage` (default dev), `asset_platform` (lambda or host) and
-    `config_overrides` (a mapping, or JSON of one, merged over the stage's file).
+    Context, here or by `cdk -c` or CDK_CONTEXT_JSON: `stage` (default dev), `asset_platform` (lambda or
+    host), `config_overrides` (a mapping, or JSON of one, merged over the stage's file) and `nag` (true: fail on
+    what cdk-nag finds and stacks/findings.py does not explain; all: also on what it does).
 
     Raises:
         SettingsError: No such stage, or a setting that cannot be.
@@ -38,7 +40,13 @@ def create_app(context: Mapping[str, Any] | None = None, *, outdir: Path | None 
         analytics_reporting=False,
         tree_metadata=False,
     )
-    build(app, _stage_config(app), _platform(app))
+    config = _stage_config(app)
+    build(app, config, _platform(app))
+    nag = str(app.node.try_get_context("nag") or "false").lower()
+    if nag not in ("true", "all", "false"):
+        raise SettingsError(f"nag must be true, all or false, got {nag!r}")
+    if nag != "false":
+        findings.check(app, config, acknowledge=nag == "true")
     return app
 
 

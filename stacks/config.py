@@ -1,4 +1,4 @@
-"""What differs between stages: `config/<stage>.yaml`, read into frozen dataclasses and checked before anything is built."""
+"""What differs between stages: `config/<stage>.yaml` as frozen dataclasses, checked before use."""
 
 import re
 from collections.abc import Mapping
@@ -60,9 +60,7 @@ class DetectionConfig:
     """How detect decides; see treeline.app.settings.DetectSettings."""
 
     endpoint_name: str = ""  # empty: treeline-<stage>; the endpoint belongs to the promotion workflow
-    policy: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # overrides of treeline.core.policy.PolicySettings
+    policy: Mapping[str, Any] = field(default_factory=dict)  # overrides of treeline.core.policy.PolicySettings
     late_window_s: int = bounded(600, 0, 86_400)
     watermark_wait_s: float = bounded(45.0, 0.0, 3600.0)
     score_ttl_s: int = bounded(1_209_600, 3600, 31_536_000)
@@ -79,24 +77,20 @@ class FunctionConfig:
 
     timeout_s: int = bounded(30, 1, 900)
     memory_mb: int = bounded(256, 128, 10_240)
-    reserved_concurrency: int | None = bounded(
-        None, 1, 1000
-    )  # null: none (a new account has only 10 to give)
-
-
-def _sized(timeout_s: int, memory_mb: int) -> Any:
-    return field(default_factory=lambda: FunctionConfig(timeout_s=timeout_s, memory_mb=memory_mb))
+    reserved_concurrency: int | None = bounded(None, 1, 1000)  # null: none (a new account has only 10 to give)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionsConfig:
     """Sizes by function."""
 
-    ingest: FunctionConfig = _sized(60, 512)
-    dispatch: FunctionConfig = _sized(20, 256)
-    detect: FunctionConfig = _sized(20, 1024)  # memory buys CPU: numpy imports in half the time of 512 MB
-    reprocess: FunctionConfig = _sized(50, 256)  # less than the minute between two runs
-    notify_pagerduty: FunctionConfig = _sized(30, 256)
+    ingest: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=60, memory_mb=512))
+    dispatch: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=20))
+    # memory buys CPU: numpy imports in half the time it needs at 512 MB
+    detect: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=20, memory_mb=1024))
+    # less than the minute between two runs
+    reprocess: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=50))
+    notify_pagerduty: FunctionConfig = field(default_factory=FunctionConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,18 +154,14 @@ class StageConfig:
         return VISIBILITY_FACTOR * function.timeout_s + batching_window_s
 
 
-def load(
-    stage: str, overrides: Mapping[str, Any] | None = None, *, folder: Path = CONFIG_FOLDER
-) -> StageConfig:
-    """Read `<folder>/<stage>.yaml`, merge `overrides` over it (mappings key by key, anything else replaced), check it.
+def load(stage: str, overrides: Mapping[str, Any] | None = None, *, folder: Path = CONFIG_FOLDER) -> StageConfig:
+    """Read `<folder>/<stage>.yaml`, merge `overrides` over it (see `merged`) and check it.
 
     Raises:
-        SettingsError: No such stage, not a YAML mapping, or a value that cannot be; names the file and the key.
+        SettingsError: No such stage, no YAML mapping, or a value that cannot be; names file and key.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", stage):
-        raise SettingsError(
-            f"a stage is named by 1-20 of a-z, 0-9 and -, starting with a letter, got {stage!r}"
-        )
+        raise SettingsError(f"a stage is named by 1-20 of a-z, 0-9 and -, starting with a letter, got {stage!r}")
     path = folder / f"{stage}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
@@ -198,9 +188,7 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     result = dict(base)
     for key, value in overrides.items():
         below = result.get(key)
-        result[key] = (
-            merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-        )
+        result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return result
 
 
@@ -219,9 +207,7 @@ def _check_together(config: StageConfig, source: str) -> None:
         refuse("metrics", f"must be a list with distinct names, got {names}")
     for metric in config.metrics:
         if not metric.minimum < metric.maximum:
-            refuse(
-                f"metrics.{metric.name}", f"minimum {metric.minimum} must be below maximum {metric.maximum}"
-            )
+            refuse(f"metrics.{metric.name}", f"minimum {metric.minimum} must be below maximum {metric.maximum}")
     if config.stream.max_record_age_s > config.stream.retention_h * 3600:
         refuse(
             "stream.max_record_age_s",

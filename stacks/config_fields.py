@@ -38,7 +38,7 @@ def read(cls: type[T], raw: Mapping[str, Any], source: str, path: str = "") -> T
     Nested dataclasses, tuples, optionals, mappings and int, float, str, bool are understood.
 
     Raises:
-        SettingsError: `<source>: <key>: ...` for an unknown key, a missing one, a wrong type or a value out of range.
+        SettingsError: `<source>: <key>: ...`, the key unknown or missing, of a wrong type or out of range.
     """
     hints = get_type_hints(cls)
     known = {f.name: f for f in fields(cast(Any, cls))}
@@ -112,6 +112,4 @@ def _check(limit: object, value: Any, source: str, key: str) -> None:
     if isinstance(limit, _Range) and not limit.low <= value <= limit.high:
         raise SettingsError(f"{source}: {key}: must be in [{limit.low}, {limit.high}], got {value!r}")
     if isinstance(limit, _Choice) and value not in limit.values:
-        raise SettingsError(
-            f"{source}: {key}: must be one of {', '.join(map(str, limit.values))}, got {value!r}"
-        )
+        raise SettingsError(f"{source}: {key}: must be one of {', '.join(map(str, limit.values))}, got {value!r}")

@@ -22,7 +22,7 @@ from treeline.app.settings import DetectSettings, DispatchSettings, ReprocessSet
 
 
 class DetectionStack(TreelineStack):
-    """`ticks` lives here and ingestion sends to it: references run ingestion -> detection -> alerting -> state."""
+    """`ticks` lives here and ingestion sends to it: references run ingestion -> detection -> alerting."""
 
     def __init__(
         self,
@@ -34,9 +34,7 @@ class DetectionStack(TreelineStack):
         alerts: sns.ITopic,
         operations: sns.ITopic,
     ) -> None:
-        super().__init__(
-            scope, outputs.DETECTION, config=config, holds="ticks and the functions that score them"
-        )
+        super().__init__(scope, outputs.DETECTION, config=config, holds="ticks and the functions that score them")
         self._platform = platform
         self._state = state
         self._operations = operations
@@ -60,9 +58,7 @@ class DetectionStack(TreelineStack):
         self.tell(outputs.DISPATCH_FUNCTION, self.dispatch.function.function_name, "Function dispatch")
         self.tell(outputs.DETECT_FUNCTION, self.detect.function.function_name, "Function detect")
         self.tell(outputs.REPROCESS_FUNCTION, self.reprocess.function.function_name, "Function reprocess")
-        self.tell(
-            outputs.ENDPOINT_NAME, config.endpoint_name, "SageMaker endpoint detect asks; owned by no stack"
-        )
+        self.tell(outputs.ENDPOINT_NAME, config.endpoint_name, "SageMaker endpoint detect asks; owned by no stack")
 
     def _dispatch(self) -> PythonFunction:
         config, state = self.config, self._state
@@ -129,16 +125,12 @@ class DetectionStack(TreelineStack):
             ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.detector_state.table_arn]
         )
         detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], [state.scores.table_arn])
-        detect.allow(
-            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.incidents.table_arn]
-        )
+        detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.incidents.table_arn])
         detect.allow(
             ["dynamodb:Query"],
             [f"{state.incidents.table_arn}/index/{index}" for index in (STATE_INDEX, SERVER_INDEX)],
         )
-        detect.allow(
-            ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"], [state.controls.table_arn]
-        )
+        detect.allow(["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"], [state.controls.table_arn])
         detect.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])
         detect.allow(["sagemaker:InvokeEndpoint"], [self._endpoint_arn()])
         detect.allow(["sns:Publish"], [alerts.topic_arn])
@@ -248,9 +240,7 @@ class DetectionStack(TreelineStack):
                 "HeartbeatMissing",
                 question="Has dispatch not run for three minutes?",
                 runbook="heartbeat-missing",
-                metric=self.dispatch.function.metric_invocations(
-                    period=cdk.Duration.minutes(1), statistic="Sum"
-                ),
+                metric=self.dispatch.function.metric_invocations(period=cdk.Duration.minutes(1), statistic="Sum"),
                 threshold=1,
                 datapoints=3,
                 periods=3,

@@ -75,21 +75,22 @@ class IngestionStack(TreelineStack):
         self.ingest.allow(["sqs:SendMessage"], [ticks.queue_arn])
         self._read_stream()
 
-        self.tell(
-            outputs.STREAM_NAME, self.stream.stream_name, "Put observations here, partition key server_id"
-        )
+        self.tell(outputs.STREAM_NAME, self.stream.stream_name, "Put observations here, partition key server_id")
         self.tell(outputs.STREAM_ARN, self.stream.stream_arn, "ARN of the stream, for producers' policies")
         self.tell(outputs.INGEST_FUNCTION, self.ingest.function.function_name, "Function ingest")
-        self.tell(
-            outputs.UNREAD_BATCHES_QUEUE_URL, self.unread_batches.queue_url, "Batches that ingest gave up"
-        )
+        self.tell(outputs.UNREAD_BATCHES_QUEUE_URL, self.unread_batches.queue_url, "Batches that ingest gave up")
         self._alarms(operations)
 
     def _read_stream(self) -> None:
         config = self.config.stream
         self.ingest.allow(
-            ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
-            + ["kinesis:GetShardIterator", "kinesis:ListShards"],
+            [
+                "kinesis:DescribeStream",
+                "kinesis:DescribeStreamSummary",
+                "kinesis:GetRecords",
+                "kinesis:GetShardIterator",
+                "kinesis:ListShards",
+            ],
             [self.stream.stream_arn],
         )
         self.ingest.allow(["sqs:SendMessage"], [self.unread_batches.queue_arn])
@@ -98,11 +99,9 @@ class IngestionStack(TreelineStack):
             "Mapping",
             target=self.ingest.function,
             event_source_arn=self.stream.stream_arn,
-            starting_position=lambda_.StartingPosition.TRIM_HORIZON,  # what came before the mapping counts too
+            starting_position=lambda_.StartingPosition.TRIM_HORIZON,  # what came before counts
             batch_size=config.batch_size,
-            max_batching_window=cdk.Duration.seconds(config.batching_window_s)
-            if config.batching_window_s
-            else None,
+            max_batching_window=cdk.Duration.seconds(config.batching_window_s) if config.batching_window_s else None,
             parallelization_factor=config.parallelization_factor,
             bisect_batch_on_error=True,
             report_batch_item_failures=True,
@@ -113,9 +112,7 @@ class IngestionStack(TreelineStack):
         assert isinstance(resource, lambda_.CfnEventSourceMapping)  # noqa: S101 -- narrows what CDK types too widely
         # CDK's SqsDlq would grant more than sending.
         resource.destination_config = lambda_.CfnEventSourceMapping.DestinationConfigProperty(
-            on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(
-                destination=self.unread_batches.queue_arn
-            )
+            on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=self.unread_batches.queue_arn)
         )
 
     def _alarms(self, operations: sns.ITopic) -> None:
@@ -124,9 +121,7 @@ class IngestionStack(TreelineStack):
             "IngestBehind",
             question="Does ingest lag behind the stream by more than a minute?",
             runbook="ingest-behind",
-            metric=self.ingest.function.metric(
-                "IteratorAge", period=cdk.Duration.minutes(1), statistic="Maximum"
-            ),
+            metric=self.ingest.function.metric("IteratorAge", period=cdk.Duration.minutes(1), statistic="Maximum"),
             threshold=ITERATOR_AGE_LIMIT_MS,
             datapoints=3,
             periods=5,

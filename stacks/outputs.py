@@ -1,4 +1,4 @@
-"""What the stacks tell about themselves: the output key, by stack, of everything a person or a program looks up.
+"""What the stacks tell about themselves: by stack, the output key of all that is looked up.
 
 A CloudFormation stack is named `treeline-<stage>-<part>`, with the parts below.
 """
@@ -41,9 +41,7 @@ ENDPOINT_NAME = "EndpointName"  # expected, owned by no stack
 STREAM_NAME = "StreamName"
 STREAM_ARN = "StreamArn"
 INGEST_FUNCTION = "IngestFunction"
-UNREAD_BATCHES_QUEUE_URL = (
-    "UnreadBatchesQueueUrl"  # shard and sequence numbers of batches that ingest gave up
-)
+UNREAD_BATCHES_QUEUE_URL = "UnreadBatchesQueueUrl"  # shard and sequence numbers of batches that ingest gave up
 
 
 def stack_name(stage: str, part: str) -> str:

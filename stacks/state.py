@@ -40,9 +40,7 @@ class StateStack(TreelineStack):
         self.rollups = self._table("Rollups", ("scope", _TEXT), ("hour", _TEXT))
         self.controls = self._table("Controls", ("kind", _TEXT), ("id", _TEXT))
 
-        self.quarantine = self._bucket(
-            "Quarantine", expire_after=Duration.days(config.records.quarantine_days)
-        )
+        self.quarantine = self._bucket("Quarantine", expire_after=Duration.days(config.records.quarantine_days))
         self.models = self._bucket("Models", versioned=True)
 
         for key, table in (
@@ -55,9 +53,7 @@ class StateStack(TreelineStack):
             (outputs.CONTROLS_TABLE, self.controls),
         ):
             self.tell(key, table.table_name, f"DynamoDB table {key.removesuffix('Table')}")
-        self.tell(
-            outputs.QUARANTINE_BUCKET, self.quarantine.bucket_name, "Rejected records with their reasons"
-        )
+        self.tell(outputs.QUARANTINE_BUCKET, self.quarantine.bucket_name, "Rejected records with their reasons")
         self.tell(outputs.MODELS_BUCKET, self.models.bucket_name, "Model packages and forests")
 
     def _table(
@@ -79,7 +75,7 @@ class StateStack(TreelineStack):
             partition_key=attribute(partition),
             sort_key=attribute(sort) if sort else None,
             billing=dynamodb.Billing.on_demand(),
-            # The key AWS keeps for DynamoDB in this account: its use shows in CloudTrail, it costs no monthly fee.
+            # AWS's own key for DynamoDB in this account: its use shows in CloudTrail, it has no monthly fee.
             encryption=dynamodb.TableEncryptionV2.aws_managed_key(),
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
@@ -96,18 +92,12 @@ class StateStack(TreelineStack):
             or None,
         )
 
-    def _bucket(
-        self, id_: str, *, versioned: bool = False, expire_after: Duration | None = None
-    ) -> s3.Bucket:
-        rules = [
-            s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=Duration.days(7))
-        ]
+    def _bucket(self, id_: str, *, versioned: bool = False, expire_after: Duration | None = None) -> s3.Bucket:
+        rules = [s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=Duration.days(7))]
         if expire_after is not None:
             rules.append(s3.LifecycleRule(id="expire", expiration=expire_after))
         if versioned:
-            rules.append(
-                s3.LifecycleRule(id="old-versions", noncurrent_version_expiration=Duration.days(365))
-            )
+            rules.append(s3.LifecycleRule(id="old-versions", noncurrent_version_expiration=Duration.days(365)))
         return s3.Bucket(
             self,
             id_,

@@ -1,4 +1,4 @@
-"""Synthesize a stage into a folder, without the CDK's command: what `treeline demo` and the tests deploy from."""
+"""Synthesize a stage into a folder without the CDK's command, as `treeline demo` and the tests do."""
 
 import json
 import os
@@ -23,17 +23,19 @@ def synthesize(
     *,
     asset_platform: Literal["lambda", "host"] = "lambda",
     overrides: Mapping[str, Any] | None = None,
+    validate: bool = False,
 ) -> Path:
     """Write the cloud assembly of `stage` to `outdir` (made if missing) and return it, absolute.
 
-    The app runs in a process of its own: node and the CDK are gone when it returns, and nothing of the caller's
-    environment but PATH and the CDK's own variables decides what comes out.
+    The app runs in a process of its own, so node and the CDK are gone when this returns.
 
     Args:
         outdir: Folder for manifest.json, the templates and the functions' folders.
         stage: Name of a file in config/.
         asset_platform: "lambda" packs arm64 wheels, "host" leaves third-party packages to the interpreter.
         overrides: Merged over the stage's settings, as stacks.config.load does.
+        validate: Let the CDK check the templates by its own rules and cdk-nag's, as `cdk synth` does; the
+            checks take twice the time of the synthesis, and the tests have made them.
 
     Raises:
         SettingsError: No such stage, or a setting that cannot be.
@@ -47,6 +49,7 @@ def synthesize(
         **os.environ,
         "CDK_OUTDIR": str(outdir),
         "CDK_CONTEXT_JSON": json.dumps(context, sort_keys=True),
+        "CDK_VALIDATION": "true" if validate else "false",
         "PYTHONPATH": str(ROOT),
     }
     result = subprocess.run(  # noqa: S603 -- our own interpreter and file, no shell

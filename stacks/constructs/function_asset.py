@@ -1,4 +1,4 @@
-"""What a function's zip holds: `treeline`, its own handler, and the third-party packages it asks for. No Docker."""
+"""What a function's zip holds: `treeline`, its own handler, the third-party packages it asks for."""
 
 import hashlib
 import os
@@ -63,9 +63,7 @@ def read_pins(path: Path = REQUIREMENTS) -> dict[str, Pin]:
     for block in re.findall(r"^\S.*(?:\n[ \t]+\S.*)*", text, flags=re.MULTILINE):
         match = re.match(r"([A-Za-z0-9._-]+)==([^\s;\\]+)", block)
         if match is None or "--hash=sha256:" not in block:
-            raise PackagingError(
-                f"{path.name}: not a pinned and hashed requirement: {block.splitlines()[0]!r}"
-            )
+            raise PackagingError(f"{path.name}: not a pinned and hashed requirement: {block.splitlines()[0]!r}")
         pins[match[1].lower()] = Pin(match[1].lower(), match[2], block + "\n")
     return pins
 
@@ -78,9 +76,7 @@ def source_files(name: str, *, root: Path = ROOT) -> list[Path]:
     cli = root / "treeline" / "cli"
     candidates = [root / "lambdas" / "__init__.py", *folder.rglob("*"), *(root / "treeline").rglob("*")]
     kept = (
-        p
-        for p in candidates
-        if p.is_file() and not p.is_relative_to(cli) and not _is_stripped(p.relative_to(root))
+        p for p in candidates if p.is_file() and not p.is_relative_to(cli) and not _is_stripped(p.relative_to(root))
     )
     return sorted(p.relative_to(root) for p in kept)
 
@@ -95,16 +91,14 @@ def assemble(
 ) -> tuple[Path, str]:
     """Lay out the zip of function `name`; returns the folder and the hash of everything that went into it.
 
-    The hash is made of our files and the pins, never of times or paths, so an unchanged function is not deployed
-    again; the folder is made once a hash.
+    The hash is made of our files and the pins, never of times or paths, so an unchanged function is not
+    deployed again; the folder is made once a hash. No Docker is involved.
     """
     pins = read_pins(root / "requirements" / "lambda.txt") if platform is AssetPlatform.LAMBDA else {}
     wanted: list[Pin] = []
     for package in sorted(packages) if pins else ():
         if package not in pins:
-            raise PackagingError(
-                f"function {name} asks for {package}, which requirements/lambda.txt does not pin"
-            )
+            raise PackagingError(f"function {name} asks for {package}, which requirements/lambda.txt does not pin")
         wanted.append(pins[package])
     files = source_files(name, root=root)
     digest = _digest(platform, (str(p.as_posix()) for p in files), (root / p for p in files), wanted)
@@ -146,9 +140,7 @@ def _digest(platform: AssetPlatform, names: Iterable[str], paths: Iterable[Path]
 
 def _installed(pin: Pin, build_folder: Path) -> Path:
     """One package, unpacked for Lambda and stripped; kept between functions and runs."""
-    digest = hashlib.sha256(
-        f"{LAYOUT_VERSION}\0{PYTHON_VERSION}\0{PLATFORMS}\0{pin.block}".encode()
-    ).hexdigest()
+    digest = hashlib.sha256(f"{LAYOUT_VERSION}\0{PYTHON_VERSION}\0{PLATFORMS}\0{pin.block}".encode()).hexdigest()
     target = build_folder / "packages" / f"{pin.name}-{pin.version}-{digest[:16]}"
     if not target.is_dir():
         with _staged(target) as staging:
@@ -178,13 +170,11 @@ def _pip_install(requirements: Path, target: Path) -> None:
         [*command, "--requirement", str(requirements)], capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
-        raise PackagingError(
-            f"pip could not fetch the packages of {requirements.name}:\n{result.stderr.strip()}"
-        )
+        raise PackagingError(f"pip could not fetch the packages of {requirements.name}:\n{result.stderr.strip()}")
 
 
 class _staged:  # noqa: N801 -- read as a verb: with _staged(target) as folder
-    """A folder that becomes `target` when the block succeeds; two processes may race, either result is the same."""
+    """A folder that becomes `target` when the block succeeds; of two processes that race, either may win."""
 
     def __init__(self, target: Path) -> None:
         self._target = target

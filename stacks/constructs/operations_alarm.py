@@ -10,7 +10,7 @@ RUNBOOK_FOLDER = "docs/runbooks"
 
 
 class OperationsAlarm(Construct):
-    """Tells the `operations` topic when `metric` is past `threshold` in `datapoints` of `periods` one-minute periods."""
+    """Tells `topic` when `metric` is past `threshold` in `datapoints` of `periods` one-minute periods."""
 
     def __init__(
         self,
@@ -45,9 +45,7 @@ class OperationsAlarm(Construct):
 
 def queue_depth(queue: cdk.aws_sqs.IQueue) -> cloudwatch.Metric:
     """Messages that wait in `queue`, most in a minute."""
-    return queue.metric_approximate_number_of_messages_visible(
-        period=cdk.Duration.minutes(1), statistic="Maximum"
-    )
+    return queue.metric_approximate_number_of_messages_visible(period=cdk.Duration.minutes(1), statistic="Maximum")
 
 
 def queue_age_s(queue: cdk.aws_sqs.IQueue) -> cloudwatch.Metric:

@@ -1,4 +1,4 @@
-"""A Lambda function of ours: arm64, python3.13, only what it needs in its zip, only what it does in its role."""
+"""A Lambda function of ours: arm64, python3.13, its zip and its role hold only what it needs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ METRICS_NAMESPACE = "Treeline"
 
 
 class PythonFunction(Construct):
-    """One function of `lambdas/<name>`, with its log group and a role that starts with nothing but writing its log."""
+    """The function of `lambdas/<name>`, with its log group and a role that may only write to that."""
 
     def __init__(
         self,
@@ -52,9 +52,7 @@ class PythonFunction(Construct):
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             handler=f"lambdas.{name}.handler.handler",
-            code=lambda_.Code.from_asset(
-                str(folder), asset_hash=digest, asset_hash_type=cdk.AssetHashType.CUSTOM
-            ),
+            code=lambda_.Code.from_asset(str(folder), asset_hash=digest, asset_hash_type=cdk.AssetHashType.CUSTOM),
             memory_size=size.memory_mb,
             timeout=cdk.Duration.seconds(size.timeout_s),
             reserved_concurrent_executions=size.reserved_concurrency,
@@ -67,7 +65,7 @@ class PythonFunction(Construct):
                 **environment,
             },
         )
-        # Lambda has made the group already: no logs:CreateLogGroup. The group's ARN ends in `:*`, which means its streams.
+        # The group exists: no logs:CreateLogGroup. Its ARN ends in `:*`, which means its streams.
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn])
 
     @property
@@ -76,14 +74,12 @@ class PythonFunction(Construct):
         return self.function.function_arn
 
     def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
-        """Let the function call `actions` on `resources`; CDK's own grants bring wildcards and more than is used."""
-        self.role.add_to_principal_policy(
-            iam.PolicyStatement(actions=list(actions), resources=list(resources))
-        )
+        """Allow `actions` on `resources`; CDK's grants bring wildcards and more than is used."""
+        self.role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
 
 
 def _retention(days: int) -> logs.RetentionDays:
-    """CDK knows retentions by name; its enum's names follow from the days except for whole weeks, months and years."""
+    """CDK knows retentions by name, not by days."""
     names = {1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS", 30: "ONE_MONTH"}
     names |= {60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS", 150: "FIVE_MONTHS", 180: "SIX_MONTHS"}
     names |= {365: "ONE_YEAR", 400: "THIRTEEN_MONTHS", 545: "EIGHTEEN_MONTHS", 731: "TWO_YEARS"}

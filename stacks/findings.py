@@ -1,0 +1,97 @@
+"""What cdk-nag's AwsSolutions pack finds in our templates and we leave as it is, each with its reason.
+
+`cdk synth -c nag=true` runs the pack; a finding that does not stand here makes it fail, and so does the test.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+
+from stacks import outputs
+from stacks.config import StageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """One finding at one construct."""
+
+    rule: str
+    construct: str  # path below the app
+    reason: str
+
+
+_LATEST_RUNTIME = (
+    "python3.13 is supported until 2029-06, and every package we carry has arm64 wheels for it; "
+    "moving on is one constant and the pins."
+)
+_ACCESS_LOGS = (
+    "Written by one function and read by few roles of this account. Who wants each access on record "
+    "switches on CloudTrail data events, which need no second bucket."
+)
+
+
+def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
+    """The findings of one stage that stay."""
+
+    def at(part: str, path: str) -> str:
+        return f"Treeline-{config.stage}-{part}/{path}/Resource"
+
+    def objects_of(bucket_output: str, below: str) -> str:
+        source = f'"StackName":"{outputs.stack_name(config.stage, outputs.STATE)}","Region":"{config.region}"'
+        resource = f'{{"Fn::GetStackOutput":{{{source},"OutputName":"{bucket_output}"}}}}/{below}'
+        return f"AwsSolutions-IAM5[Resource::{resource}]"
+
+    for part, function in (
+        (outputs.DETECTION, "Dispatch"),
+        (outputs.DETECTION, "Detect"),
+        (outputs.DETECTION, "Reprocess"),
+        (outputs.INGESTION, "Ingest"),
+    ):
+        yield Acknowledged("AwsSolutions-L1", at(part, f"{function}/Function"), _LATEST_RUNTIME)
+    for bucket in ("Quarantine", "Models"):
+        yield Acknowledged("AwsSolutions-S1", at(outputs.STATE, bucket), _ACCESS_LOGS)
+    yield Acknowledged(
+        objects_of("PublishOutputFnGetAttModelsC55D3500Arn5610F0FC", "*"),
+        at(outputs.DETECTION, "Detect/Role/DefaultPolicy"),
+        "detect reads whichever model package the controls table names; the bucket holds nothing else.",
+    )
+    yield Acknowledged(
+        objects_of("PublishOutputFnGetAttQuarantine23FF09FEArnB37EF52C", "quarantine/*"),
+        at(outputs.INGESTION, "Ingest/Role/DefaultPolicy"),
+        "The key of a quarantined batch is made of its time, shard and sequence number.",
+    )
+    yield Acknowledged(
+        "AwsSolutions-SQS3",
+        at(outputs.INGESTION, "UnreadBatches"),
+        "It is a dead-letter queue: the on-failure destination of the stream's mapping, which nag does not see.",
+    )
+    if config.pagerduty.enabled:
+        yield Acknowledged("AwsSolutions-L1", at(outputs.ALERTING, "NotifyPagerDuty/Function"), _LATEST_RUNTIME)
+        yield Acknowledged(
+            "AwsSolutions-SQS3",
+            at(outputs.ALERTING, "PagesUndelivered"),
+            "It is a dead-letter queue: that of the topic's subscription, which nag does not see.",
+        )
+        yield Acknowledged(
+            "AwsSolutions-SMG4",
+            at(outputs.ALERTING, "RoutingKey"),
+            "PagerDuty issues the routing key and has no call to rotate it; a person replaces it there and here.",
+        )
+
+
+def check(app: cdk.App, config: StageConfig, *, acknowledge: bool = True) -> None:
+    """Have synthesis of `app` fail on what cdk-nag finds and `acknowledged` does not explain."""
+    import cdk_nag  # here, because it is a development tool: deploying needs none
+
+    cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
+    if not acknowledge:
+        return
+    for finding in acknowledged(config):
+        construct = app.node
+        for name in finding.construct.split("/"):
+            construct = construct.find_child(name).node
+        scope = construct.scope
+        assert scope is not None  # noqa: S101 -- only the app has none
+        resource = scope.node.find_child(construct.id)
+        cdk.Validations.of(resource).acknowledge(cdk.Acknowledgment(id=finding.rule, reason=finding.reason))
