@@ -72,7 +72,7 @@ def summarize(views: FloatArray) -> npt.NDArray[np.float32]:
         ],
         axis=-1,
     )
-    return np.ascontiguousarray(summary.reshape(len(views), -1), dtype=np.float32)
+    return np.ascontiguousarray(summary.reshape(len(views), summary.shape[1] * summary.shape[2]), dtype=np.float32)
 
 
 def top_mean(magnitude: FloatArray) -> FloatArray:

@@ -1,0 +1,165 @@
+"""In-memory ports of the detect use case, a small trained fleet, and a way to run it record by record."""
+
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from training.fit import Grid, calibrate_package, prepare
+from treeline.app.alerts import AlertWriter
+from treeline.app.detection import DetectService, Pending, Record, Tick
+from treeline.app.scoreblock import ScoreBlock
+from treeline.core.alert import Alert
+from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError
+from treeline.core.package import ModelPackage
+from treeline.core.policy import PolicySettings
+
+STEP_MS = 60_000
+START_MS = 1_700_006_400_000
+METRICS = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
+
+
+def fleet(servers: int, steps: int, seed: int = 1) -> Grid:
+    """Noisy servers with a daily cycle, nothing wrong with them."""
+    rng = np.random.default_rng(seed)
+    times = START_MS + STEP_MS * np.arange(steps)
+    daily = np.sin(2 * np.pi * np.arange(steps) / 1440.0)[:, None, None]
+    level = rng.uniform(20, 60, (1, servers, len(METRICS)))
+    noise = rng.normal(0, 1.5, (steps, servers, len(METRICS)))
+    values = (level + 8 * daily + noise).astype(np.float32)
+    return Grid(times, tuple(f"web-{i:02d}" for i in range(servers)), METRICS, values, 60.0)
+
+
+def distance_score(rows: np.ndarray) -> np.ndarray:
+    """A forest's stand-in: larger rows are stranger."""
+    return 0.5 + 0.05 * np.asarray(rows, dtype=np.float64).sum(axis=1)
+
+
+def trained(grid: Grid, version: str = "m1") -> ModelPackage:
+    """A package from a grid; goes through its wire format as in S3."""
+    package = calibrate_package(prepare(grid, seed=1), distance_score, model_version=version)
+    return ModelPackage.from_bytes(package.to_bytes())
+
+
+class Store:
+    """All of detect's tables, with faults to switch on."""
+
+    def __init__(self, package: ModelPackage | None) -> None:
+        self.package = package
+        self.items: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
+        self.committed: dict[tuple[int, str], tuple[int, bytes, bytes | None, str]] = {}
+        self.blocks: dict[str, ScoreBlock] = {}
+        self.sequences: dict[str, int] = {}
+        self.alerts: list[Alert] = []
+        self.scorer_down = False
+        self.publisher_down = False
+        self.die_after_commit = False
+        self.steal_next_commit = 0
+
+    def add(self, server: str, at: int, values: np.ndarray, received: int = START_MS) -> None:
+        self.items[(server, at)] = (received, values)
+
+    def read(
+        self,
+        group: int,
+        start_ms: int,
+        metrics: Sequence[str],
+        *,
+        skip: Callable[[str, int], bool],
+        limit: int,
+    ) -> Pending:
+        keys = sorted((at, server) for server, at in self.items if at >= start_ms and not skip(server, at))[:limit]
+        return Pending(
+            [server for _, server in keys],
+            np.array([at for at, _ in keys], dtype=np.int64),
+            np.array([self.items[(s, at)][0] for at, s in keys], dtype=np.int64),
+            np.array([self.items[(s, at)][1] for at, s in keys], dtype=np.float32).reshape(len(keys), len(metrics)),
+        )
+
+    def load(self, group: int, model_version: str) -> Record | None:
+        from treeline.core.state import FleetState
+
+        found = self.committed.get((group, model_version))
+        if found is None:
+            return None
+        _, state, block, outbox = found
+        return Record(
+            group,
+            model_version,
+            FleetState.unpack(state),
+            None if block is None else ScoreBlock.unpack(block),
+            [Alert.from_json(body) for body in json.loads(outbox)],
+        )
+
+    def commit(self, record: Record, previous_version: int) -> None:
+        if self.steal_next_commit:
+            self.steal_next_commit -= 1
+            raise StateConflictError("stolen")
+        key = (record.group, record.model_version)
+        if key in self.committed and self.committed[key][0] != previous_version:
+            raise StateConflictError("version")
+        self._write(record)
+        if self.die_after_commit:
+            raise SystemExit("killed")
+
+    def _write(self, record: Record) -> None:
+        self.committed[(record.group, record.model_version)] = (
+            record.state.version,
+            record.state.pack(),
+            None if record.block is None else record.block.pack(),
+            json.dumps([alert.to_json() for alert in record.outbox]),
+        )
+
+    def clear_outbox(self, record: Record) -> None:
+        self._write(record)
+
+    def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
+        self.blocks[block.tick] = block
+
+    def apply(self, alert: Alert) -> bool:
+        self.sequences[alert.incident_id] = alert.sequence
+        return True
+
+    def publish(self, alert: Alert) -> None:
+        if self.publisher_down:
+            raise PublishError("refused")
+        self.alerts.append(alert)
+
+    def score(self, body: bytes, rows: int) -> np.ndarray:
+        if self.scorer_down:
+            raise ScorerUnavailableError("down")
+        parsed = np.array([[float(x) for x in line.split(",")] for line in body.decode().split("\n")])
+        assert len(parsed) == rows <= 50
+        return distance_score(parsed.astype(np.float32))
+
+    def active(self) -> ModelPackage | None:
+        return self.package
+
+    def scored(self) -> dict[tuple[str, int], tuple[int, float, float]]:
+        """Every observation in a score block: status, score, severity."""
+        return {
+            (block.servers[s], int(at)): (int(status), float(score), float(severity))
+            for block in self.blocks.values()
+            for s, at, status, score, severity in zip(
+                block.server, block.observed_at, block.status, block.score, block.severity, strict=True
+            )
+        }
+
+
+def service(store: Store, *, now_ms: int = START_MS, policy: PolicySettings | None = None) -> DetectService:
+    """The use case over a store."""
+    return DetectService(
+        observations=store,
+        records=store,
+        scores=store,
+        incidents=store,
+        publisher=store,
+        scorer=store,
+        models=store,
+        alerts=AlertWriter(identity="1/r/p", units=dict.fromkeys(METRICS, "%")),
+        policy=policy or PolicySettings(),
+        clock_ms=lambda: now_ms,
+    )
+
+
+TICK = Tick(0)

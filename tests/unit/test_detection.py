@@ -1,0 +1,208 @@
+"""The detect use case over in-memory ports: same results at any batching, nothing lost or doubled by any fault."""
+
+import numpy as np
+import pytest
+
+from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
+from treeline.app.detection import Tick
+from treeline.app.scoreblock import Status
+from treeline.core.alert import AlertEvent
+from treeline.core.errors import ScorerUnavailableError, StateConflictError
+from treeline.core.times import iso
+
+TRAIN, TEST, SERVERS = 2880, 180, 12
+FAULT_AT, FAULT_STEPS = 60, 30
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return fleet(SERVERS, TRAIN + TEST)
+
+
+@pytest.fixture(scope="module")
+def package(whole):
+    from dataclasses import replace
+
+    return trained(replace(whole, times_ms=whole.times_ms[:TRAIN], values=whole.values[:TRAIN]))
+
+
+@pytest.fixture
+def records(whole):
+    """(server, time, values) of the test part in event-time order; web-03 goes wrong for half an hour."""
+    values = whole.values[TRAIN:].copy()
+    values[FAULT_AT : FAULT_AT + FAULT_STEPS, 3, :2] += 45.0
+    return [
+        (server, int(whole.times_ms[TRAIN + t]), values[t, i])
+        for t in range(TEST)
+        for i, server in enumerate(whole.servers)
+    ]
+
+
+def replay(package, records, batch):
+    store = Store(package)
+    detect = service(store)
+    for start in range(0, len(records), batch):
+        for server, at, values in records[start : start + batch]:
+            store.add(server, at, values)
+        detect.run(TICK)
+    return store
+
+
+def told(store):
+    return [(a.incident_id, a.sequence, a.event, a.priority, a.severity, a.clocks.observed_at) for a in store.alerts]
+
+
+def test_a_fault_opens_one_incident_that_names_the_moved_metrics_and_resolves(package, records):
+    store = replay(package, records, 120)
+    assert {a.server_id for a in store.alerts} == {"web-03"}
+    assert store.alerts[0].event is AlertEvent.OPENED
+    assert store.alerts[-1].event is AlertEvent.RESOLVED
+    assert {m.name for m in store.alerts[0].metrics[:2]} == {"cpu_percent", "memory_percent"}
+    evidence = store.alerts[0].metrics[0]
+    assert evidence.measured > evidence.high > evidence.expected > evidence.low
+    onset = START_MS + (TRAIN + FAULT_AT) * STEP_MS
+    assert store.alerts[0].clocks.first_anomalous_at == iso(onset)
+    assert store.alerts[0].clocks.observed_at == iso(onset + STEP_MS), "2 of 3: the second exceedance decides"
+
+
+def test_any_batching_gives_the_same_alerts_and_the_same_bits(package, records):
+    one, many, odd = replay(package, records, len(records)), replay(package, records, 12), replay(package, records, 37)
+    assert told(one) == told(many) == told(odd)
+    assert one.scored() == many.scored() == odd.scored()
+
+
+def test_every_observation_is_in_exactly_one_score_block(package, records):
+    store = replay(package, records, 100)
+    rows = sum(len(block.observed_at) for block in store.blocks.values())
+    assert rows == len(records) == len(store.scored())
+    assert {status for status, _, _ in store.scored().values()} == {Status.SCORED}
+
+
+def test_repeated_ticks_and_repeated_records_change_nothing(package, records):
+    store = replay(package, records, 60)
+    before = (told(store), store.scored())
+    for server, at, values in records[-500:]:
+        store.add(server, at, values)
+    for _ in range(3):
+        service(store).run(Tick(0, iso(records[0][1])))
+    assert (told(store), store.scored()) == before
+
+
+def test_late_observations_are_scored_without_changing_what_was_decided(package, records):
+    late = [r for r in records if r[0] == "web-05" and (r[1] // STEP_MS) % 10 == 7]
+    on_time = [r for r in records if r not in late]
+    store = replay(package, on_time, 60)
+    before = store.scored()
+    recent = [r for r in late if r[1] > records[-1][1] - 10 * STEP_MS]
+    assert recent
+    for server, at, values in recent:
+        store.add(server, at, values)
+    service(store).run(Tick(0, iso(recent[0][1])))
+    after = store.scored()
+    assert {k: v for k, v in after.items() if k in before} == before
+    assert [after[(s, at)][0] for s, at, _ in recent] == [Status.LATE] * len(recent)
+
+
+def test_a_scorer_that_is_down_keeps_everything_waiting_until_it_is_back(package, records):
+    reference = replay(package, records, 60)
+    store = Store(package)
+    detect = service(store)
+    for i, start in enumerate(range(0, len(records), 60)):
+        for server, at, values in records[start : start + 60]:
+            store.add(server, at, values)
+        store.scorer_down = 10 <= i < 20
+        if store.scorer_down:
+            with pytest.raises(ScorerUnavailableError):
+                detect.run(TICK)
+        else:
+            detect.run(TICK)
+    assert told(store) == told(reference)
+    assert store.scored() == reference.scored()
+
+
+def test_a_refused_alert_waits_in_the_outbox_and_is_told_once(package, records):
+    reference = replay(package, records, 60)
+    store = Store(package)
+    store.publisher_down = True
+    for server, at, values in records:
+        store.add(server, at, values)
+    assert service(store).run(TICK).unpublished > 0
+    assert store.alerts == []
+    store.publisher_down = False
+    service(store).run(TICK)
+    service(store).run(TICK)
+    assert told(store) == told(reference)
+
+
+def test_a_worker_killed_after_its_commit_leaves_its_alerts_to_the_next(package, records):
+    reference = replay(package, records, 60)
+    store = Store(package)
+    for start in range(0, len(records), 60):
+        for server, at, values in records[start : start + 60]:
+            store.add(server, at, values)
+        store.die_after_commit = True
+        with pytest.raises(SystemExit):
+            service(store).run(TICK)
+        store.die_after_commit = False
+        service(store).run(TICK)
+    assert told(store) == told(reference)
+    assert store.scored() == reference.scored()
+
+
+def test_a_lost_race_is_run_again_and_a_hopeless_one_is_given_back(package, records):
+    store = Store(package)
+    for server, at, values in records[:240]:
+        store.add(server, at, values)
+    store.steal_next_commit = 2
+    assert service(store).run(TICK).conflicts == 2
+    store = Store(package)
+    for server, at, values in records[:240]:
+        store.add(server, at, values)
+    store.steal_next_commit = 99
+    with pytest.raises(StateConflictError):
+        service(store).run(TICK)
+
+
+def test_without_a_model_observations_wait(records):
+    store = Store(None)
+    store.add(*records[0])
+    assert not service(store).run(TICK).has_model
+    assert store.committed == {}
+
+
+def test_a_new_server_warms_up_and_then_joins(package, records):
+    store = Store(package)
+    rng = np.random.default_rng(5)
+    steps = 1440 + 30
+    for t in range(steps):
+        store.add("new-01", START_MS + (TRAIN + t) * STEP_MS, rng.normal(50, 2, 4))
+    outcome = service(store).run(TICK)
+    assert (outcome.warming_up, outcome.scored) == (1440, 30)
+    assert store.alerts == []
+
+
+def test_a_load_on_the_whole_fleet_is_one_fleet_incident_and_no_page_a_server(package, whole):
+    values = whole.values[TRAIN:].copy()
+    values[60:120] += 45.0
+    store = replay(
+        package,
+        [
+            (server, int(whole.times_ms[TRAIN + t]), values[t, i])
+            for t in range(TEST)
+            for i, server in enumerate(whole.servers)
+        ],
+        60,
+    )
+    opened = [a for a in store.alerts if a.event is AlertEvent.OPENED]
+    assert [a.server_id for a in opened] == ["fleet"]
+
+
+def test_missing_metrics_are_imputed_and_counted(package, records):
+    store = Store(package)
+    for server, at, values in records[:600]:
+        gap = values.copy()
+        gap[2] = np.nan
+        store.add(server, at, gap)
+    outcome = service(store).run(TICK)
+    assert outcome.imputed == 600
+    assert all(np.isfinite(score) for _, score, _ in store.scored().values())

@@ -1,0 +1,5 @@
+"""`python -m treeline` is the `treeline` command."""
+
+from treeline.cli.main import main
+
+main()

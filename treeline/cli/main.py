@@ -1,0 +1,73 @@
+"""The `treeline` command: finds the sub-command, turns errors into one line and an exit code."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from treeline import __version__
+from treeline.core.errors import TreelineError, UsageError
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+# Modules by name, not by import: a command loads only what it needs, and the package never imports `local`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("local.demo.command", "watch the whole system find incidents in a replayed fleet"),
+    "local": ("local.cloud.command", "the embedded cloud: up, status, down"),
+    "fleet": ("local.fleet.command", "generate a labelled fleet of any size"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]  # argparse exits here, we raise
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _overview() -> argparse.ArgumentParser:
+    commands = "\n".join(f"  {name:<8} {text}" for name, (_, text) in COMMANDS.items())
+    return _Parser(
+        prog="treeline",
+        description="Fleet-wide server anomaly detection inside your own AWS account.",
+        usage="treeline COMMAND [options]",
+        epilog=f"commands:\n{commands}\n\ntreeline COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 wrong use.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns its exit code and lets TreelineError through."""
+    overview = _overview()
+    overview.add_argument("--version", action="version", version=f"treeline {__version__}")
+    if not arguments or arguments[0].startswith("-"):
+        overview.parse_args(arguments)
+        overview.print_help()
+        return OK
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise UsageError(f"no command {name!r}; there are: {', '.join(COMMANDS)}")
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = _Parser(prog=f"treeline {name}", formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.register(parser)
+    return int(module.run(parser.parse_args(rest)))
+
+
+def main() -> None:
+    """Entry point of the `treeline` script."""
+    try:
+        code = run(sys.argv[1:])
+    except UsageError as error:
+        print(f"treeline: {error}", file=sys.stderr)
+        code = USAGE
+    except TreelineError as error:
+        print(f"treeline: {error}", file=sys.stderr)
+        code = FAILED
+    except KeyboardInterrupt:
+        print("treeline: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
