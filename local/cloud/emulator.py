@@ -1,0 +1,109 @@
+"""ministack with our extensions, inside the launcher process.
+
+Import only there, with the environment of local.cloud.environment set: ministack reads it at import.
+Every private name of ministack used here and in the pollers is listed in local.cloud.ministack_names.
+"""
+
+import asyncio
+import os
+import resource
+import time
+from pathlib import Path
+
+from ministack import app as ministack_app
+from ministack.core import lambda_runtime
+from ministack.services.cloudformation import provisioners
+
+from local.cloud.gateway import Gateway, Request, Response, json_response
+from local.cloud.service_faults import Fault, ServiceFaults
+
+# A worker must not outlive the launcher, not even in the middle of a long invocation.
+_WORKER_WATCH = """
+def _treeline_end_with_parent():
+    import os, threading, time
+    parent = os.getppid()
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(0)
+    threading.Thread(target=watch, daemon=True).start()
+
+_treeline_end_with_parent()
+"""
+
+
+class Emulator:
+    """ministack, patched, and the parts that run beside it.
+
+    Args:
+        endpoint_url: Where it is reached.
+        directory: For what it keeps on disk.
+    """
+
+    def __init__(self, endpoint_url: str, directory: Path) -> None:
+        self.endpoint_url = endpoint_url
+        self._directory = directory
+        self._started_at = time.time()
+        self._faults = ServiceFaults()
+        self.app = Gateway(ministack_app.app, _sagemaker_missing)
+        self._patch()
+        self.app.add("status", self._status)
+        self.app.add("faults", self._fault)
+        self.app.add("functions/kill", self._kill)
+
+    def _patch(self) -> None:
+        lambda_runtime._PYTHON_WORKER_SCRIPT = _WORKER_WATCH + lambda_runtime._PYTHON_WORKER_SCRIPT
+        for service, handler in list(ministack_app.SERVICE_HANDLERS.items()):
+            ministack_app.SERVICE_HANDLERS[service] = self._faults.wrap(service, handler)
+        provisioners._RESOURCE_HANDLERS["Custom::S3AutoDeleteObjects"] = {
+            "create": lambda logical_id, props, stack: (logical_id, {}),
+            "delete": lambda physical_id, props: None,
+        }
+
+    async def started(self) -> None:
+        """Return when ministack has its main loop, which is when it serves."""
+        while ministack_app._MAIN_LOOP is None:
+            await asyncio.sleep(0.005)
+
+    def stop(self) -> None:
+        """End the Lambda workers."""
+        lambda_runtime.reset()
+
+    async def _status(self, request: Request) -> Response:
+        return json_response(
+            {
+                "pid": os.getpid(),
+                "uptime_s": round(time.time() - self._started_at, 3),
+                "resident_bytes": resident_bytes(),
+                "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "workers": {k: len(v) for k, v in lambda_runtime._workers.items()},
+            }
+        )
+
+    async def _fault(self, request: Request) -> Response:
+        if request.path.endswith("/clear"):
+            return json_response({"refused": self._faults.clear()})
+        self._faults.add(Fault(**request.json()))
+        return json_response({})
+
+    async def _kill(self, request: Request) -> Response:
+        wanted = request.json()
+        killed = 0
+        for key, workers in list(lambda_runtime._workers.items()):
+            if key.split(":")[2] != wanted["function"]:
+                continue
+            for worker in workers:
+                if worker._proc is not None and (worker.in_use or not wanted["when_busy"]):
+                    worker._proc.kill()
+                    killed += 1
+        return json_response({"killed": killed})
+
+
+async def _sagemaker_missing(request: Request) -> Response:
+    return json_response({"__type": "UnknownOperationException"}, 400)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    with Path("/proc/self/statm").open() as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
