@@ -1,0 +1,60 @@
+# Everything a fresh machine with Python 3.11+ and make needs: `make demo` and `make test` install what they use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help demo test check lint types unit bench requirements clean
+.DEFAULT_GOAL := help
+
+help: ## Show what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.demo ## Watch the whole system find incidents in a generated fleet (ARGS="--servers 20" and so on)
+	@$(BIN)/treeline demo $(ARGS)
+
+test: $(VENV)/.dev check ## Everything: lint, types, unit, contract, templates, embedded cloud
+	@$(BIN)/python -m pytest tests/contract tests/infra tests/local
+
+check: lint types unit ## The inner loop, under a minute
+
+lint: $(VENV)/.dev ## Style, unused code, import direction
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy --strict
+	@$(BIN)/mypy
+
+unit: $(VENV)/.dev ## Unit tests
+	@$(BIN)/python -m pytest tests/unit -n 2
+
+bench: $(VENV)/.dev ## Benchmarks against peers, in one run
+	@$(BIN)/python -m benchmarks.forest
+	@$(BIN)/python -m benchmarks.detect_memory
+
+$(VENV)/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Treeline needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Installing into $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.uv requirements/demo.txt pyproject.toml
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/demo.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv requirements/dev.txt pyproject.toml
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.demo
+
+COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+requirements: $(VENV)/.uv ## Pin anew from pyproject.toml: versions and hashes, no addresses
+	@$(COMPILE) --universal --python-version 3.11 --extra local --extra dev --extra bench pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --universal --python-version 3.11 --extra local pyproject.toml -c requirements/dev.txt -o requirements/demo.txt
+	@printf 'numpy\naws-lambda-powertools\n' | $(COMPILE) --python-version 3.13 --python-platform aarch64-manylinux2014 \
+	  -c requirements/dev.txt - -o requirements/lambda.txt
+
+clean: ## Remove what was built, not the environment
+	@rm -rf cdk.out build runs .pytest_cache .mypy_cache .ruff_cache
