@@ -63,8 +63,8 @@ class RejectionReason(StrEnum):
 class Observation:
     """One server's metrics at one time.
 
-    `metrics` holds finite floats in each metric's own unit, known names only; a metric that is missing (absent
-    or null in the record) is not in it. `observed_at_ms` is milliseconds since the epoch.
+    `metrics` holds finite floats in each metric's own unit, known names only; a missing metric (absent or null
+    in the record) is not in it. `observed_at_ms` is milliseconds since the epoch.
     """
 
     server_id: str
