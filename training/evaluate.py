@@ -1,9 +1,9 @@
 """How good the incidents were: an incident-level protocol against labels, never point-adjusted.
 
 Labels of one server less than an hour apart count as one. A hit is an opening inside a label, or up to ten
-minutes beside it; further openings inside the same label are repeats and count neither way; every other opening
-is false. Precision is hits / (hits + false openings), recall is hits / labels. A figure that has nothing to
-stand on (precision without openings, recall without labels) is None, never 0 or 1.
+minutes beside it; further openings inside the same label are repeats and count neither way; every other
+opening is false. Precision is hits / (hits + false openings), recall is hits / labels. A figure that has
+nothing to stand on (precision without openings, recall without labels) is None, never 0 or 1.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -147,20 +150,20 @@ def evaluate(
     *,
     observed: Mapping[str, tuple[int, int]],
     tier: Tier | str,
-    protocol: Protocol = Protocol(),  # noqa: B008 - frozen
+    protocol: Protocol = Protocol(),
 ) -> Evaluation:
     """Judge openings against labels.
 
     Args:
         labels: Labelled incidents, in any order, overlapping or not.
         openings: When incidents opened (and rose to P1), in any order.
-        observed: First and last observed ms of each server, inclusive. A label outside is left out and counted
-            in `labels_outside`; one that reaches outside is cut, and its delay counts from what was observed.
+        observed: First and last observed ms of each server, inclusive. A label outside is left out and
+            counted in `labels_outside`; one that reaches outside is cut, its delay counts from the cut.
         tier: `P1` counts openings at P1 only; `P1+P2` counts each incident once, at its first opening.
         protocol: Merge gap, margin and bootstrap settings.
 
     Raises:
-        ValueError: An opening is of a server that was not observed (other than the fleet), or a range is empty.
+        ValueError: An opening is of a server that was not observed (the fleet aside), or a range is empty.
     """
     tier = Tier(tier)
     for server_id, (first, last) in observed.items():
@@ -212,7 +215,7 @@ def evaluate_tiers(
     openings: Sequence[Opening],
     *,
     observed: Mapping[str, tuple[int, int]],
-    protocol: Protocol = Protocol(),  # noqa: B008 - frozen
+    protocol: Protocol = Protocol(),
 ) -> dict[Tier, Evaluation]:
     """Both tiers of one run, as `evaluate` gives them."""
     return {tier: evaluate(labels, openings, observed=observed, tier=tier, protocol=protocol) for tier in Tier}

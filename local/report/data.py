@@ -134,4 +134,4 @@ class ReportData:
     accounting: Accounting | None = None
     clocks: tuple[Clock, ...] = ()
     faults: tuple[FaultMark, ...] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)  # how to repeat the run: command, seed, model, speed
+    facts: Mapping[str, str] = field(default_factory=dict)  # how to repeat the run: command, seed, model
