@@ -1,0 +1,50 @@
+"""The walk of `kernels`, compiled by numba. Import it only where numba is installed and about to be used."""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from treeline.forest.growth import LEAF
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def score_rows(
+    rows: NDArray[np.float32],
+    roots: NDArray[np.int32],
+    boxes: NDArray[np.float32],
+    spans: NDArray[np.float32],
+    cut_dims: NDArray[np.int32],
+    cut_values: NDArray[np.float32],
+    lefts: NDArray[np.int32],
+    unseen: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    block: int,
+    scores: NDArray[np.float64],
+) -> None:
+    """Add every tree's share to `scores`, a block of rows through one tree before the next tree is touched."""
+    count, features = rows.shape
+    for start in range(0, count, block):
+        stop = min(start + block, count)
+        for root in roots:
+            for r in range(start, stop):
+                node = root
+                depth = 0
+                unseparated = 1.0
+                score = 0.0
+                while True:
+                    outside = 0.0
+                    for f in range(features):
+                        value = rows[r, f]
+                        low = boxes[node, 2 * f]
+                        high = boxes[node, 2 * f + 1]
+                        outside += max(low - value, np.float32(0)) + max(value - high, np.float32(0))
+                    if outside > 0.0:
+                        separation = outside / (outside + spans[node])
+                        score += unseparated * separation * unseen[depth]
+                        unseparated *= 1.0 - separation
+                    if cut_dims[node] == LEAF:
+                        score += unseparated * seen[node]
+                        break
+                    node = lefts[node] + (rows[r, cut_dims[node]] > cut_values[node])
+                    depth += 1
+                scores[r] += score

@@ -1,0 +1,142 @@
+"""Static Random Cut Forest: learns once from a random sample, then scores rows, as SageMaker's built-in does."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from treeline.forest.growth import Trees, grow
+from treeline.forest.kernels import Kernel, KernelName, Walkable, kernel_named, prepare
+
+# Beyond this, sums and differences of float32 values could overflow to infinity and make scores meaningless.
+LARGEST_MAGNITUDE = 1e30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What a forest was fitted with.
+
+    Attributes:
+        seed: Of the sample and of the cuts.
+        training_rows: Rows the sample was drawn from.
+        requested_samples_per_tree: What was asked for; a tree holds fewer where the rows did not suffice.
+    """
+
+    seed: int
+    training_rows: int
+    requested_samples_per_tree: int
+
+
+class RandomCutForest:
+    """A fitted forest. `score` is unbounded and >= 0; low is normal, and only comparable within one forest.
+
+    Its definition is AWS's open-source damped expected depth, averaged over the trees and scaled by
+    `log2(1 + num_samples_per_tree)`. Instances do not change and may be shared by threads.
+    """
+
+    def __init__(self, trees: Trees, provenance: Provenance, *, kernel: KernelName = "auto") -> None:
+        self.trees = trees
+        self.provenance = provenance
+        self._walkable: Walkable = prepare(trees)
+        self._kernel_name: KernelName = kernel
+        self._kernel: Kernel | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        rows: ArrayLike,
+        *,
+        num_trees: int = 50,
+        num_samples_per_tree: int = 512,
+        seed: int,
+        training_rows: int | None = None,
+        kernel: KernelName = "auto",
+    ) -> Self:
+        """Fit a forest on a random sample of the rows, taken without replacement and dealt out over the trees.
+
+        Args:
+            rows: (n, features), finite; one row for each observation.
+            num_trees: More trees, less noise: one score's standard deviation over seeds is 0.03 at 50, 0.014 at 200.
+            num_samples_per_tree: Where n < num_trees * num_samples_per_tree, each tree gets n // num_trees rows
+                instead; `provenance.requested_samples_per_tree` keeps the number asked for.
+            seed: Same rows, same seed, same forest.
+            training_rows: Where `rows` is itself a uniform sample, the number of rows it was drawn from.
+            kernel: See `kernels.kernel_named`.
+
+        Raises:
+            ValueError: A value is not finite or beyond +-1e30 (the message names row and column), there are fewer
+                rows than trees, or a number is out of range.
+        """
+        if num_trees < 1 or num_samples_per_tree < 1:
+            raise ValueError(
+                f"num_trees and num_samples_per_tree must be at least 1, got {num_trees} and {num_samples_per_tree}"
+            )
+        values = _as_rows(rows)
+        if len(values) < num_trees or values.shape[1] == 0:
+            raise ValueError(f"{num_trees} trees need at least as many rows and a column, got shape {values.shape}")
+        rng = np.random.default_rng(seed)
+        samples = min(num_samples_per_tree, len(values) // num_trees)
+        sampled = values[rng.permutation(len(values))[: samples * num_trees]]
+        provenance = Provenance(
+            seed=seed,
+            training_rows=len(values) if training_rows is None else training_rows,
+            requested_samples_per_tree=num_samples_per_tree,
+        )
+        return cls(grow(sampled, num_trees=num_trees, rng=rng), provenance, kernel=kernel)
+
+    @property
+    def feature_dim(self) -> int:
+        """Columns of a row."""
+        return int(self.trees.boxes.shape[1]) // 2
+
+    @property
+    def num_trees(self) -> int:
+        """Trees in the forest."""
+        return len(self.trees.roots)
+
+    @property
+    def num_samples_per_tree(self) -> int:
+        """Rows each tree was grown from."""
+        return int(self.trees.masses[0])
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes of all trees."""
+        return len(self.trees.masses)
+
+    def score(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """Score rows of shape (n, feature_dim); returns shape (n,), each finite and >= 0; (0,) for no rows.
+
+        Raises:
+            ValueError: The width differs, or a value is not finite or beyond +-1e30; names row and column.
+        """
+        values = _as_rows(rows, width=self.feature_dim)
+        if len(values) == 0:
+            return np.zeros(0)
+        if self._kernel is None:
+            self._kernel = kernel_named(self._kernel_name)
+        return self._kernel(self._walkable, values)
+
+    def with_kernel(self, kernel: KernelName) -> "RandomCutForest":
+        """The same forest, scored by another kernel."""
+        return RandomCutForest(self.trees, self.provenance, kernel=kernel)
+
+
+def _as_rows(rows: ArrayLike, *, width: int | None = None) -> NDArray[np.float32]:
+    """Contiguous float32 rows; anything a forest would turn into a finite but meaningless score is refused."""
+    given = np.asarray(rows)
+    if given.dtype != np.float32:
+        given = given.astype(np.float64)
+    if width is not None and given.size == 0 and given.shape in ((0,), (0, 0), (0, width)):
+        return np.empty((0, width), dtype=np.float32)
+    if given.ndim != 2:
+        raise ValueError(f"expected rows of shape (n, features), got shape {given.shape}")
+    if width is not None and given.shape[1] != width:
+        raise ValueError(f"expected {width} columns, got {given.shape[1]}")
+    # NaN fails the comparison too.
+    usable = np.abs(given) <= LARGEST_MAGNITUDE
+    if not usable.all():
+        row, column = np.argwhere(~usable)[0]
+        raise ValueError(f"row {row}, column {column}: {given[row, column]} is not a finite number within +-1e30")
+    return np.ascontiguousarray(given, dtype=np.float32)
