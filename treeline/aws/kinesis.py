@@ -9,15 +9,15 @@ from treeline.app.ingest_ports import StreamRecord
 class KinesisData(TypedDict):
     """The stream's part of a record."""
 
-    sequenceNumber: str  # noqa: N815  Lambda's spelling
-    approximateArrivalTimestamp: float  # noqa: N815  seconds since the epoch
+    sequenceNumber: str
+    approximateArrivalTimestamp: float  # seconds since the epoch
     data: str  # base64
 
 
 class KinesisEventRecord(TypedDict):
     """One record of the event."""
 
-    eventID: str  # noqa: N815  "<shard id>:<sequence number>"
+    eventID: str  # "<shard id>:<sequence number>"
     kinesis: KinesisData
 
 
@@ -30,13 +30,13 @@ class KinesisEvent(TypedDict):
 class BatchItemFailure(TypedDict):
     """One item Lambda is to deliver again."""
 
-    itemIdentifier: str  # noqa: N815  Lambda's spelling
+    itemIdentifier: str
 
 
 class PartialBatchResponse(TypedDict):
     """What is not done; for a stream the first entry is where to resume."""
 
-    batchItemFailures: list[BatchItemFailure]  # noqa: N815  Lambda's spelling
+    batchItemFailures: list[BatchItemFailure]
 
 
 def decode_batch(event: KinesisEvent) -> list[StreamRecord]:

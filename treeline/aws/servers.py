@@ -102,7 +102,8 @@ class DynamoServerRegistry:
                         parse_iso(item["last_seen"]["S"]),
                         parse_iso(item["last_received_at"]["S"]),
                     )
-                keys = list(response.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", []))
+                unprocessed = response.get("UnprocessedKeys", {}).get(self._table)
+                keys = list(unprocessed["Keys"]) if unprocessed else []
                 if not keys:
                     break
                 self._back_off(attempt)

@@ -1,0 +1,97 @@
+"""SQS batch of alerts in, PagerDuty events out; what PagerDuty cannot take now stays in the queue for later."""
+
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import boto3
+import urllib3
+
+from treeline.app.paging import PageLedger, PageOutcome, PageResult, PagingService
+from treeline.app.settings import NotifyPagerDutySettings
+from treeline.aws import pages
+from treeline.aws.kinesis import PartialBatchResponse
+from treeline.aws.observability import Telemetry
+from treeline.aws.pagerduty import PagerDutyClient, SecretsManagerRoutingKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _App:
+    service: PagingService
+    telemetry: Telemetry
+
+
+@cache
+def _app() -> _App:
+    settings = NotifyPagerDutySettings.from_env(os.environ)
+    telemetry = Telemetry("notify_pagerduty", settings.stage)
+
+    def not_put_off(error: Exception) -> None:
+        telemetry.logger.warning("message not put off", error_type=type(error).__name__, error=str(error))
+
+    service = PagingService(
+        pager=PagerDutyClient(
+            urllib3.PoolManager(),
+            events_url=settings.events_url,
+            key_source=SecretsManagerRoutingKey(
+                boto3.client("secretsmanager"), secret_arn=settings.routing_key_secret_arn
+            ),
+            timeout_s=settings.timeout_s,
+        ),
+        queue=pages.SqsPageQueue(boto3.client("sqs"), queue_url=settings.page_queue_url, on_failure=not_put_off),
+        ledger=PageLedger(),
+        retry_base_s=settings.retry_base_s,
+        random=random.random,
+    )
+    return _App(service=service, telemetry=telemetry)
+
+
+def _report(telemetry: Telemetry, outcomes: Sequence[PageOutcome]) -> None:
+    results = Counter(o.result for o in outcomes)
+    telemetry.count("AlertsReceived", len(outcomes))
+    telemetry.count("PagesDelivered", results[PageResult.DELIVERED])
+    telemetry.count("PagesRefused", results[PageResult.REFUSED])
+    telemetry.count("PagesWaiting", results[PageResult.WAITING])
+    telemetry.count("PagesIgnored", results[PageResult.IGNORED])
+    telemetry.count("PagesSuperseded", results[PageResult.SUPERSEDED])
+    failures = [o.delivery.failure for o in outcomes if o.delivery is not None and o.delivery.failure]
+    telemetry.count("PagesFailed", len(failures))
+    telemetry.count_by("PagesFailed", "reason", Counter(f.value for f in failures))
+    for outcome in outcomes:
+        _log(telemetry, outcome)
+
+
+def _log(telemetry: Telemetry, outcome: PageOutcome) -> None:
+    alert, delivery = outcome.alert, outcome.delivery
+    fields: dict[str, object] = {"message_id": outcome.message.message_id, "page_result": outcome.result.value}
+    if alert is not None:
+        fields |= {"incident_id": alert.incident_id, "event": alert.event.value, "dedup_key": alert.dedup_key}
+    if delivery is not None:
+        fields |= {
+            "failure": delivery.failure,
+            "status": delivery.status,
+            "detail": delivery.detail,
+            "cut": list(delivery.cut),
+        }
+    if outcome.result is PageResult.REFUSED and alert is not None:
+        # Not retried, so this line is where the page is to be found: all of it.
+        telemetry.logger.error("page refused for good", alert=alert.to_json(), **fields)
+    elif outcome.result is PageResult.WAITING:
+        attempt = outcome.message.receive_count
+        body = {} if alert else {"body": outcome.message.body}
+        telemetry.logger.warning("page put off", delay_s=outcome.delay_s, receive_count=attempt, **body, **fields)
+    else:
+        telemetry.logger.info("page handled", **fields)
+
+
+def handler(event: pages.SqsEvent, context: object) -> PartialBatchResponse:
+    """Deliver one batch of alerts."""
+    app = _app()
+    with app.telemetry.invocation(context):
+        outcomes = app.service.deliver(pages.decode_messages(event))
+        _report(app.telemetry, outcomes)
+        waiting = [o.message.message_id for o in outcomes if o.result is PageResult.WAITING]
+        return pages.failed_items(waiting)
