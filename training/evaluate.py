@@ -277,15 +277,15 @@ def _judge(
     for page in pages:
         near = labels if page.server_id == FLEET else by_server.get(page.server_id, ())
         covering = (x for x in near if x.start_ms - margin_ms <= page.at_ms <= x.end_ms + margin_ms)
-        label = min(covering, key=lambda x: (x in found, x.start_ms), default=None)
-        if label is None:
+        nearest = min(covering, key=lambda x: (x in found, x.start_ms), default=None)
+        if nearest is None:
             verdict = Verdict.FALSE
-        elif page.server_id == FLEET or label in found:
+        elif page.server_id == FLEET or nearest in found:
             verdict = Verdict.REPEAT  # a fleet incident names no server, so it finds no server's label
         else:
             verdict = Verdict.HIT
-            found[label] = page
-        judged.append(JudgedOpening(opening=page, verdict=verdict, label=label))
+            found[nearest] = page
+        judged.append(JudgedOpening(opening=page, verdict=verdict, label=nearest))
     outcome = []
     for label in labels:
         hit = found.get(label)
