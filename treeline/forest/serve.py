@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+    def do_GET(self) -> None:
         if self.path == "/ping":
             self._answer(HTTPStatus.OK, content.JSON, b"")
         elif self.path == "/invocations":
@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(*refuse(HTTPStatus.NOT_FOUND, "only /ping and /invocations are served"))
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self._body()
         if body is None:
             return
