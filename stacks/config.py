@@ -87,7 +87,7 @@ class FunctionsConfig:
     ingest: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=60, memory_mb=512))
     dispatch: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=20))
     # memory buys CPU: numpy imports in half the time it needs at 512 MB
-    detect: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=20, memory_mb=1024))
+    detect: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=60, memory_mb=1024))
     # less than the minute between two runs
     reprocess: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=50))
     notify_pagerduty: FunctionConfig = field(default_factory=FunctionConfig)

@@ -165,7 +165,8 @@ def _pip_install(requirements: Path, target: Path) -> None:
         "--target",
         str(target),
     ]
-    command += ["--implementation", "cp", "--python-version", PYTHON_VERSION, *platforms]
+    # The pins were resolved for Lambda's Python; pip would also ask whether they suit the one that runs it.
+    command += ["--ignore-requires-python", "--implementation", "cp", "--python-version", PYTHON_VERSION, *platforms]
     result = subprocess.run(  # noqa: S603 -- our own interpreter, no shell, no outside input
         [*command, "--requirement", str(requirements)], capture_output=True, text=True, check=False
     )

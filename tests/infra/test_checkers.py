@@ -1,0 +1,69 @@
+"""Other people's rules: cfn-lint and cdk-nag (AwsSolutions), and every exception with its reason."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from stacks.config import load
+from stacks.constructs.function_asset import ROOT
+from stacks.findings import acknowledged
+from stacks.outputs import PARTS
+from tests.infra.templates import Stage
+
+# W3005: CDK makes a function wait for its role and its policy by DependsOn, beside the reference to the role.
+IGNORED = ("W3005",)
+
+
+def test_cfn_lint_finds_nothing(stage: Stage):
+    lint = Path(sys.executable).parent / "cfn-lint"
+    templates = [str(stage.template_path(part)) for part in PARTS]
+
+    result = subprocess.run(  # noqa: S603 -- a tool of our own environment
+        [str(lint), "--regions", "us-east-1", "--ignore-checks", *IGNORED, "--", *templates],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stdout
+
+
+def _nag(outdir: Path, mode: str) -> tuple[int, set[tuple[str, str]]]:
+    context = {"stage": "prod", "asset_platform": "host", "nag": mode}
+    environment = {
+        **os.environ,
+        "CDK_OUTDIR": str(outdir),
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "CDK_VALIDATION": "false",
+        "PYTHONPATH": str(ROOT),
+    }
+    result = subprocess.run(  # noqa: S603 -- our own interpreter
+        [sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    report = json.loads((outdir / "validation-report.json").read_text(encoding="utf-8"))
+    (nag,) = report["pluginReports"]
+    assert nag["pluginName"] == "AwsSolutions", result.stderr
+    return result.returncode, {
+        (violation["ruleName"], construct["constructPath"])
+        for violation in nag["violations"]
+        for construct in violation["violatingConstructs"]
+    }
+
+
+def test_cdk_nag_finds_nothing_that_is_not_explained(tmp_path: Path):
+    returncode, findings = _nag(tmp_path, "true")
+
+    assert findings == set()
+    assert returncode == 0
+
+
+def test_every_explanation_explains_something(tmp_path: Path):
+    """Without the explanations cdk-nag reports exactly what they name: none is stale, and nag is at work."""
+    returncode, findings = _nag(tmp_path, "all")
+
+    explained = list(acknowledged(load("prod")))
+    assert findings == {(finding.rule, finding.construct) for finding in explained}
+    assert returncode != 0
+    assert all(len(finding.reason) > 40 for finding in explained)

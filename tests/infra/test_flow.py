@@ -1,0 +1,154 @@
+"""What happens to records, ticks and pages when something fails, as the templates say it."""
+
+import itertools
+import json
+
+from stacks import outputs
+from stacks.config import load
+from tests.infra.templates import Stage, told
+
+
+def test_a_poison_record_cannot_block_its_shard(stage: Stage):
+    """A batch that keeps failing is cut in half, then set aside after bounded tries; what worked is not repeated."""
+    mapping = stage.one("AWS::Lambda::EventSourceMapping", "ingestion/Mapping")
+
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert 0 < mapping["MaximumRetryAttempts"] <= 100
+    assert "UnreadBatches" in told(mapping["DestinationConfig"]["OnFailure"]["Destination"])
+
+
+def test_a_batch_set_aside_can_still_be_read_from_the_stream(stage: Stage):
+    mapping = stage.one("AWS::Lambda::EventSourceMapping", "ingestion/Mapping")
+    stream = stage.one("AWS::Kinesis::Stream", "ingestion/Observations")
+
+    assert mapping["MaximumRecordAgeInSeconds"] + 24 * 3600 <= stream["RetentionPeriodHours"] * 3600
+
+
+def test_records_that_came_before_the_deployment_are_read(stage: Stage):
+    assert stage.one("AWS::Lambda::EventSourceMapping", "ingestion/Mapping")["StartingPosition"] == "TRIM_HORIZON"
+
+
+def test_every_queue_has_a_dead_letter_queue_or_is_one(stage: Stage):
+    queues = stage.resources("AWS::SQS::Queue")
+    receivers = [
+        told(destination)
+        for destination in itertools.chain(
+            (q["RedrivePolicy"]["deadLetterTargetArn"] for q in queues.values() if "RedrivePolicy" in q),
+            (s.get("RedrivePolicy", {}) for s in stage.resources("AWS::SNS::Subscription").values()),
+            (m.get("DestinationConfig", {}) for m in stage.resources("AWS::Lambda::EventSourceMapping").values()),
+        )
+    ]
+    without = {
+        key
+        for key, queue in queues.items()
+        if "RedrivePolicy" not in queue and not any(key.split("/")[1] in r for r in receivers)
+    }
+
+    assert len(queues) == 6
+    assert without == set()
+
+
+def test_dead_letters_wait_for_a_person_as_long_as_sqs_allows(stage: Stage):
+    for key, queue in stage.resources("AWS::SQS::Queue").items():
+        if "RedrivePolicy" not in queue:
+            assert queue["MessageRetentionPeriod"] == 14 * 86_400, key
+
+
+def test_a_message_stays_hidden_for_six_timeouts_of_its_function(stage: Stage):
+    """AWS's rule for mappings: throttled retries of one delivery must fit."""
+    for queue, function in (("detection/Ticks", "detect"), ("alerting/Pages", "notify_pagerduty")):
+        visibility_s = stage.one("AWS::SQS::Queue", queue)["VisibilityTimeout"]
+        assert visibility_s >= 6 * stage.function(function)["Timeout"], queue
+
+
+def test_one_failed_message_does_not_repeat_its_batch(stage: Stage):
+    mappings = stage.resources("AWS::Lambda::EventSourceMapping")
+
+    assert len(mappings) == 3
+    assert all(m["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for m in mappings.values())
+
+
+def test_the_endpoint_is_protected_by_bounded_concurrency(stage: Stage):
+    mapping = stage.one("AWS::Lambda::EventSourceMapping", "detection/TicksConsumerMapping")
+
+    assert mapping["ScalingConfig"]["MaximumConcurrency"] == load("prod").ticks.max_concurrency
+
+
+def test_dispatch_and_reprocess_run_every_minute_and_a_missed_run_is_not_made_up(stage: Stage):
+    rules = stage.resources("AWS::Events::Rule")
+
+    assert len(rules) == 2
+    for rule in rules.values():
+        assert rule["ScheduleExpression"] == "rate(1 minute)"
+        assert rule["State"] == "ENABLED"
+        assert rule["Targets"][0]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+    for invoke in stage.resources("AWS::Lambda::EventInvokeConfig").values():
+        assert invoke["MaximumRetryAttempts"] == 0
+
+
+def test_reprocess_sees_what_it_left_again_in_its_next_run(stage: Stage):
+    dead = stage.one("AWS::SQS::Queue", "detection/TicksDead")
+
+    assert stage.function("reprocess")["Timeout"] < dead["VisibilityTimeout"] <= 60
+
+
+def test_pages_get_the_alert_itself_and_what_sns_cannot_queue_is_kept(stage: Stage):
+    subscription = stage.one("AWS::SNS::Subscription", "alerting/Pages.*")
+
+    assert subscription["Protocol"] == "sqs"
+    assert subscription["RawMessageDelivery"] is True
+    assert "PagesUndelivered" in told(subscription["RedrivePolicy"])
+
+
+def test_expired_rows_leave_only_where_the_design_says(stage: Stage):
+    tables = stage.resources("AWS::DynamoDB::GlobalTable")
+
+    with_ttl = {key[:-8] for key, table in tables.items() if "TimeToLiveSpecification" in table}
+    assert len(tables) == 7
+    assert with_ttl == {"state/Observations", "state/Scores"}
+    assert all(
+        t["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+        for t in tables.values()
+        if "TimeToLiveSpecification" in t
+    )
+
+
+def test_a_deploy_cannot_touch_the_endpoint(stage: Stage):
+    kinds = {r["Type"] for part in outputs.PARTS for r in stage.template(part)["Resources"].values()}
+
+    assert not [kind for kind in kinds if kind.startswith("AWS::SageMaker::")]
+    assert stage.function("detect")["Environment"]["Variables"]["ENDPOINT_NAME"] == "treeline-prod"
+
+
+def test_stage_settings_reach_the_functions(local_stage: Stage, stage: Stage):
+    local = local_stage.function("ingest")["Environment"]["Variables"]
+    prod = stage.function("ingest")["Environment"]["Variables"]
+
+    assert "MAX_AGE_S" not in local
+    assert prod["MAX_AGE_S"] == "172800"
+    assert [m["name"] for m in json.loads(prod["METRICS"])][:2] == ["cpu_percent", "memory_percent"]
+    assert local["STAGE"] == "local"
+
+
+def test_every_promised_output_is_there(stage: Stage):
+    promised = {
+        value
+        for name, value in vars(outputs).items()
+        if name.isupper() and isinstance(value, str) and value not in outputs.PARTS
+    }
+    told_by = {
+        key
+        for part in outputs.PARTS
+        for key in stage.template(part)["Outputs"]
+        if not key.startswith("PublishOutput")
+    }
+
+    assert told_by == promised
+
+
+def test_stacks_refer_only_to_those_deployed_before(stage: Stage):
+    for place, part in enumerate(outputs.PARTS):
+        text = stage.template_path(part).read_text(encoding="utf-8")
+        for later in outputs.PARTS[place:]:
+            assert f'"{outputs.stack_name("prod", later)}"' not in text, (part, later)

@@ -1,0 +1,228 @@
+"""What a security review asks: encryption, TLS, public access, what may be deleted, what each role may do."""
+
+import re
+from typing import Any
+
+from tests.infra.templates import Stage, listed, told
+
+# What each function may call, as reviewed: a change here is a change of somebody's permissions.
+ALLOWED: dict[str, set[tuple[str, str]]] = {
+    "Ingest": {
+        ("kinesis:DescribeStream", "stream"),
+        ("kinesis:DescribeStreamSummary", "stream"),
+        ("kinesis:GetRecords", "stream"),
+        ("kinesis:GetShardIterator", "stream"),
+        ("kinesis:ListShards", "stream"),
+        ("dynamodb:BatchWriteItem", "Observations"),
+        ("dynamodb:PutItem", "Observations"),
+        ("dynamodb:GetItem", "Servers"),
+        ("dynamodb:BatchGetItem", "Servers"),
+        ("dynamodb:PutItem", "Servers"),
+        ("dynamodb:UpdateItem", "Servers"),
+        ("s3:PutObject", "Quarantine/quarantine/*"),
+        ("sqs:SendMessage", "Ticks"),
+        ("sqs:SendMessage", "UnreadBatches"),
+    },
+    "Dispatch": {("dynamodb:GetItem", "Servers"), ("sqs:SendMessage", "Ticks")},
+    "Detect": {
+        ("dynamodb:Query", "Observations/index/by-group"),
+        ("dynamodb:GetItem", "Servers"),
+        ("dynamodb:BatchGetItem", "Servers"),
+        ("dynamodb:UpdateItem", "Servers"),
+        ("dynamodb:GetItem", "DetectorState"),
+        ("dynamodb:PutItem", "DetectorState"),
+        ("dynamodb:UpdateItem", "DetectorState"),
+        ("dynamodb:GetItem", "Scores"),
+        ("dynamodb:PutItem", "Scores"),
+        ("dynamodb:Query", "Scores"),
+        ("dynamodb:GetItem", "Incidents"),
+        ("dynamodb:PutItem", "Incidents"),
+        ("dynamodb:UpdateItem", "Incidents"),
+        ("dynamodb:Query", "Incidents/index/by-state"),
+        ("dynamodb:Query", "Incidents/index/by-server"),
+        ("dynamodb:GetItem", "Controls"),
+        ("dynamodb:Query", "Controls"),
+        ("dynamodb:UpdateItem", "Controls"),
+        ("s3:GetObject", "Models/*"),
+        ("sagemaker:InvokeEndpoint", "endpoint/treeline-prod"),
+        ("sns:Publish", "Alerts"),
+        ("sqs:SendMessage", "Ticks"),
+        ("sqs:ReceiveMessage", "Ticks"),
+        ("sqs:DeleteMessage", "Ticks"),
+        ("sqs:GetQueueAttributes", "Ticks"),
+        ("sqs:ChangeMessageVisibility", "Ticks"),
+    },
+    "Reprocess": {
+        ("sqs:ReceiveMessage", "TicksDead"),
+        ("sqs:DeleteMessage", "TicksDead"),
+        ("sqs:GetQueueAttributes", "TicksDead"),
+        ("sqs:ChangeMessageVisibility", "TicksDead"),
+        ("sqs:SendMessage", "Ticks"),
+        ("sagemaker:DescribeEndpoint", "endpoint/treeline-prod"),
+    },
+    "NotifyPagerDuty": {
+        ("sqs:ReceiveMessage", "Pages"),
+        ("sqs:DeleteMessage", "Pages"),
+        ("sqs:GetQueueAttributes", "Pages"),
+        ("sqs:ChangeMessageVisibility", "Pages"),
+        ("secretsmanager:GetSecretValue", "RoutingKey"),
+    },
+}
+
+
+def _resource_name(resource: Any) -> str:
+    """A policy's resource by the construct it is, with what the policy adds behind it."""
+    text = told(resource)
+    if "endpoint/" in text:
+        return re.search(r"endpoint/[\w-]+", text)[0]
+    construct = re.search(r"(?:OutputFnGetAtt|OutputRef|\"Ref\": \"|\[\")([A-Za-z]+?)(?:[0-9A-F]{8})", text)[1]
+    if construct == "Observations" and "PublishOutput" not in text:
+        construct = "stream"
+    behind = re.search(r"\"(/[\w/*-]+)\"", text)
+    return construct + (behind[1] if behind else "")
+
+
+def test_each_function_may_do_exactly_what_was_reviewed(stage: Stage):
+    for function, allowed in ALLOWED.items():
+        found = {
+            (action, _resource_name(resource))
+            for key, statement in stage.statements()
+            if key.split("/")[1].startswith(f"{function}Role")
+            for action in listed(statement["Action"])
+            for resource in listed(statement["Resource"])
+            if not action.startswith("logs:")
+        }
+
+        assert found == allowed, function
+
+
+def test_no_policy_allows_a_wildcard_action_or_everything(stage: Stage):
+    for key, statement in stage.statements():
+        assert statement["Effect"] == "Allow"
+        assert "NotAction" not in statement, key
+        for action in listed(statement["Action"]):
+            assert "*" not in action, (key, action)
+        assert "*" not in listed(statement["Resource"]), key
+
+
+def test_functions_write_only_their_own_log_and_carry_no_managed_policy(stage: Stage):
+    roles = stage.resources("AWS::IAM::Role")
+
+    assert len(roles) == len(ALLOWED)
+    assert not [key for key, role in roles.items() if "ManagedPolicyArns" in role]
+    for key, statement in stage.statements():
+        if "logs:PutLogEvents" in listed(statement["Action"]):
+            function = key.split("/")[1].split("Role")[0]
+            assert f'"{function}Logs' in told(statement["Resource"]), key
+
+
+def test_every_queue_and_topic_and_bucket_refuses_plain_http(stage: Stage):
+    for kind, policy_kind, target in (
+        ("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"),
+        ("AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "Topics"),
+        ("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "Bucket"),
+    ):
+        policies = list(stage.resources(policy_kind).values())
+        for key in stage.resources(kind):
+            name = key.split("/")[1]
+            refusals = [
+                statement
+                for policy in policies
+                if f'"{name}"' in told(policy[target])
+                for statement in policy["PolicyDocument"]["Statement"]
+                if statement["Effect"] == "Deny"
+                and statement["Condition"].get("Bool") == {"aws:SecureTransport": "false"}
+                and statement["Principal"] in ({"AWS": "*"}, "*")
+            ]
+            assert refusals, key
+
+
+def test_everything_is_encrypted_at_rest(stage: Stage):
+    for key, queue in stage.resources("AWS::SQS::Queue").items():
+        assert queue["SqsManagedSseEnabled"] is True, key
+    for key, topic in stage.resources("AWS::SNS::Topic").items():
+        assert topic["KmsMasterKeyId"], key
+    for key, bucket in stage.resources("AWS::S3::Bucket").items():
+        assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"], key
+    for key, stream in stage.resources("AWS::Kinesis::Stream").items():
+        assert stream["StreamEncryption"]["EncryptionType"] == "KMS", key
+    for key, table in stage.resources("AWS::DynamoDB::GlobalTable").items():
+        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}, key
+
+
+def test_alarms_can_publish_to_the_encrypted_operations_topic(stage: Stage):
+    """With AWS's own key for SNS they could not, and nobody would notice."""
+    topic = stage.one("AWS::SNS::Topic", "alerting/Operations")
+    key = stage.one("AWS::KMS::Key", "alerting/OperationsKey")
+
+    assert "OperationsKey" in told(topic["KmsMasterKeyId"])
+    (statement,) = [
+        s for s in key["KeyPolicy"]["Statement"] if s["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    ]
+    assert set(statement["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
+    publishers = [
+        s
+        for p in stage.resources("AWS::SNS::TopicPolicy").values()
+        for s in p["PolicyDocument"]["Statement"]
+        if s["Effect"] == "Allow"
+    ]
+    assert [(s["Action"], s["Principal"]) for s in publishers] == [
+        ("sns:Publish", {"Service": "cloudwatch.amazonaws.com"})
+    ]
+
+
+def test_buckets_are_private(stage: Stage):
+    buckets = stage.resources("AWS::S3::Bucket")
+
+    assert len(buckets) == 2
+    for key, bucket in buckets.items():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, key
+
+
+def test_tables_can_be_restored_to_any_moment(stage: Stage):
+    for key, table in stage.resources("AWS::DynamoDB::GlobalTable").items():
+        (replica,) = table["Replicas"]
+        assert replica["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True, key
+
+
+def test_the_routing_key_is_in_no_template(stage: Stage):
+    """The secret is made empty; its owner puts the key in."""
+    secret = stage.one("AWS::SecretsManager::Secret", "alerting/RoutingKey")
+
+    assert "SecretString" not in secret
+    assert "GenerateSecretString" not in secret
+
+
+def test_production_data_outlives_its_stack_and_local_data_does_not(stage: Stage, local_stage: Stage):
+    stateful = ("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::Kinesis::Stream")
+    for which, policy in ((stage, "Retain"), (local_stage, "Delete")):
+        found = [
+            resource["DeletionPolicy"]
+            for part in ("state", "ingestion")
+            for resource in which.template(part)["Resources"].values()
+            if resource["Type"] in stateful
+        ]
+        assert found == [policy] * 10, which.name
+    assert '"terminationProtection": true' in (stage.folder / "manifest.json").read_text(encoding="utf-8")
+    assert all(
+        r["DeletionProtectionEnabled"] is True
+        for t in stage.resources("AWS::DynamoDB::GlobalTable").values()
+        for r in t["Replicas"]
+    )
+
+
+def test_names_are_generated(stage: Stage):
+    """Two stages, or a replaced resource beside its successor, fit into one account."""
+    for kind, name in (
+        ("AWS::DynamoDB::GlobalTable", "TableName"),
+        ("AWS::S3::Bucket", "BucketName"),
+        ("AWS::SQS::Queue", "QueueName"),
+        ("AWS::SNS::Topic", "TopicName"),
+        ("AWS::Lambda::Function", "FunctionName"),
+        ("AWS::Kinesis::Stream", "Name"),
+        ("AWS::IAM::Role", "RoleName"),
+        ("AWS::Logs::LogGroup", "LogGroupName"),
+    ):
+        resources = stage.resources(kind)
+        assert resources, kind
+        assert not [key for key, properties in resources.items() if name in properties]
