@@ -78,13 +78,14 @@ def _log(telemetry: Telemetry, outcome: PageOutcome) -> None:
         }
     if outcome.result is PageResult.REFUSED and alert is not None:
         # Not retried, so this line is where the page is to be found: all of it.
-        telemetry.logger.error("page refused for good", alert=alert.to_json(), **fields)
+        telemetry.logger.error("page refused for good", extra={**fields, "alert": alert.to_json()})
     elif outcome.result is PageResult.WAITING:
-        attempt = outcome.message.receive_count
-        body = {} if alert else {"body": outcome.message.body}
-        telemetry.logger.warning("page put off", delay_s=outcome.delay_s, receive_count=attempt, **body, **fields)
+        fields |= {"delay_s": outcome.delay_s, "receive_count": outcome.message.receive_count}
+        if alert is None:
+            fields["body"] = outcome.message.body
+        telemetry.logger.warning("page put off", extra=fields)
     else:
-        telemetry.logger.info("page handled", **fields)
+        telemetry.logger.info("page handled", extra=fields)
 
 
 def handler(event: pages.SqsEvent, context: object) -> PartialBatchResponse:

@@ -175,7 +175,7 @@ class PagingService:
         for message in messages:
             try:
                 alert = Alert.from_json(json.loads(message.body))
-                _position(alert)
+                _check_order(alert)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 problem = Delivery(failure=PageFailure.MALFORMED_ALERT, detail=f"{type(error).__name__}: {error}")
                 outcomes.append(self._wait(message, None, problem))
@@ -225,14 +225,22 @@ def backoff_s(receive_count: int, *, base_s: int, random: float, retry_after_s: 
         random: A number in [0, 1).
         retry_after_s: What the service asked for; never less than that, up to 15 minutes.
     """
-    bound = min(_MAX_BACKOFF_S, base_s * 2 ** min(max(receive_count, 1) - 1, 30))
+    # The exponent is cut as the cap has long taken over by then.
+    bound = min(float(_MAX_BACKOFF_S), base_s * 2.0 ** min(max(receive_count, 1) - 1, 30))
     wait = bound / 2 * (1 + random)
     if retry_after_s is not None:
         wait = max(wait, min(retry_after_s, _MAX_BACKOFF_S))
     return max(1, round(wait))
 
 
+def _check_order(alert: Alert) -> None:
+    """Raise TypeError where the fields that put events in order are not of their type; JSON does not say."""
+    texts = (alert.dedup_key, alert.incident_id)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(alert.sequence, int):
+        raise TypeError(f"dedup_key, incident_id and sequence: {texts!r} {alert.sequence!r}")
+
+
 def _position(alert: Alert) -> _Position:
     """Where an event stands among those of one dedup key: by when its incident opened, then by its sequence."""
     opened = alert.incident_id.rpartition("/")[2]
-    return opened, int(alert.sequence)
+    return opened, alert.sequence

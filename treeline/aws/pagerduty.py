@@ -117,7 +117,13 @@ class PagerDutyClient:
     def page(self, alert: Alert) -> Delivery | None:
         """Tell PagerDuty of an incident event; see `Pager`."""
         action = action_of(alert.event)
-        return None if action is None else self.send(build_event(alert, action))
+        if action is None:
+            return None
+        try:
+            event = build_event(alert, action)
+        except (TypeError, ValueError, AttributeError) as error:
+            return Delivery(failure=PageFailure.MALFORMED_ALERT, detail=f"{type(error).__name__}: {error}")
+        return self.send(event)
 
     def acknowledge(self, dedup_key: str) -> Delivery:
         """Mark the incident of a dedup key as being worked on."""

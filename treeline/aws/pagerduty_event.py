@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -111,22 +112,27 @@ def _moved(metric: MetricEvidence) -> str:
     return f"{metric.name} {measured}, expected {metric.expected:.4g}{unit}"
 
 
+def _finite(value: float | None) -> float | None:
+    """None for what JSON has no number for; a page must not be refused for an unbounded band."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _details(alert: Alert) -> dict[str, Any]:
     return {
         "incident_id": alert.incident_id,
         "event": alert.event.value,
         "sequence": alert.sequence,
-        "severity": alert.severity,
-        "score": alert.score,
-        "threshold": alert.threshold,
+        "severity": _finite(alert.severity),
+        "score": _finite(alert.score),
+        "threshold": _finite(alert.threshold),
         "metrics": [
             {
                 "name": m.name,
                 "unit": m.unit,
-                "measured": m.measured,
-                "expected": m.expected,
-                "band": [m.low, m.high],
-                "deviation_sd": m.deviation,
+                "measured": _finite(m.measured),
+                "expected": _finite(m.expected),
+                "band": [_finite(m.low), _finite(m.high)],
+                "deviation_sd": _finite(m.deviation),
             }
             for m in alert.metrics
         ],
