@@ -1,0 +1,38 @@
+import pytest
+
+from tests.unit.ingest_fakes import MemoryTicks
+from treeline.app.dispatch import DispatchService
+from treeline.app.ticks import TickCause
+
+
+class Servers:
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def server_count(self) -> int:
+        return self.count
+
+
+def heartbeat(ticks: MemoryTicks, servers: int):
+    return DispatchService(servers=Servers(servers), ticks=ticks, group_size=50, second_tick_delay_s=30).dispatch()
+
+
+@pytest.mark.parametrize(("servers", "groups"), [(0, 0), (1, 1), (50, 1), (51, 2), (500, 10)])
+def test_every_group_gets_a_tick_now_and_one_half_a_minute_later(servers, groups):
+    ticks = MemoryTicks()
+
+    outcome = heartbeat(ticks, servers)
+
+    expected = [(group, delay) for delay in (0, 30) for group in range(groups)]
+    assert [(t.tick.group, t.delay_s) for t in ticks.sent] == expected
+    assert {t.tick.cause for t in ticks.sent} <= {TickCause.HEARTBEAT}
+    assert (outcome.groups, outcome.ticks_sent) == (groups, 2 * groups)
+
+
+def test_what_could_not_be_sent_is_counted():
+    ticks = MemoryTicks()
+    ticks.failing_groups = {1}
+
+    outcome = heartbeat(ticks, 150)
+
+    assert (outcome.ticks_sent, outcome.ticks_failed) == (4, 2)
