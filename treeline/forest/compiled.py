@@ -1,5 +1,8 @@
 """The walk of `kernels`, compiled by numba. Import it only where numba is installed and about to be used."""
 
+from collections.abc import Callable
+from typing import cast
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -7,8 +10,7 @@ from numpy.typing import NDArray
 from treeline.forest.growth import LEAF
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def score_rows(
+def _score_rows(
     rows: NDArray[np.float32],
     roots: NDArray[np.int32],
     boxes: NDArray[np.float32],
@@ -48,3 +50,16 @@ def score_rows(
                     node = lefts[node] + (rows[r, cut_dims[node]] > cut_values[node])
                     depth += 1
                 scores[r] += score
+
+
+def _compiled() -> Callable[..., None]:
+    """The kernel, compiled at its first call and, where some directory can be written, kept for later processes."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        kernel = numba.njit(cache=True, **options)(_score_rows)
+    except RuntimeError:  # numba found nowhere to keep a cache, as in a read-only container
+        kernel = numba.njit(**options)(_score_rows)
+    return cast("Callable[..., None]", kernel)
+
+
+score_rows = _compiled()
