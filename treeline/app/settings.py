@@ -7,13 +7,16 @@ from typing import Any, Self, get_args
 
 from treeline.core.errors import SettingsError
 
+_NONE = "none"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvSettings:
     """Base of settings whose fields travel as upper-case environment variables.
 
-    Supported field types: str, int, float, bool, and each of them optional (`X | None`, an absent or empty
-    variable is None). A field without a default must be present.
+    Supported field types: str, int, float, bool, and each of them optional (`X | None`). An absent or empty
+    variable leaves a field at its default; a field without one must be present. `none` sets an optional number to
+    None, so that switching a default limit off survives the trip.
     """
 
     @classmethod
@@ -32,14 +35,16 @@ class EnvSettings:
             raise SettingsError(f"{cls.__name__}: {', '.join(missing)} must be set") from error
 
     def to_env(self) -> dict[str, str]:
-        """The environment a stack gives the function; None is left out."""
-        values = {f.name.upper(): getattr(self, f.name) for f in fields(self)}
-        return {k: _format(v) for k, v in values.items() if v is not None}
+        """The environment a stack gives the function; a None that is the default anyway is left out."""
+        values = {f.name.upper(): (getattr(self, f.name), f.default) for f in fields(self)}
+        return {k: _format(v) for k, (v, default) in values.items() if v is not None or default is not None}
 
 
 def _parse(name: str, raw: str, annotation: Any) -> Any:
     kinds = [k for k in (get_args(annotation) or (annotation,)) if k is not type(None)]
     kind = kinds[0]
+    if raw == _NONE and type(None) in get_args(annotation):
+        return None
     try:
         if kind is bool:
             return {"true": True, "false": False}[raw.lower()]
@@ -49,6 +54,8 @@ def _parse(name: str, raw: str, annotation: Any) -> Any:
 
 
 def _format(value: object) -> str:
+    if value is None:
+        return _NONE
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

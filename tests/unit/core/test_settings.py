@@ -1,0 +1,56 @@
+"""What a stack tells a function is what the function hears."""
+
+import pytest
+
+from treeline.app.settings import DetectSettings, DispatchSettings, IngestSettings
+from treeline.core.errors import SettingsError
+
+INGEST = {
+    "stage": "local",
+    "metrics": "[]",
+    "observations_table": "o",
+    "servers_table": "s",
+    "quarantine_bucket": "q",
+    "tick_queue_url": "u",
+}
+
+
+def test_a_limit_that_is_switched_off_stays_off_on_its_way_through_the_environment():
+    """A replay of 2024 was refused as too old: None was left out and came back as the default."""
+    told = IngestSettings(**INGEST, max_future_s=None, max_age_s=None)
+    assert IngestSettings.from_env(told.to_env()) == told
+
+
+def test_defaults_and_numbers_survive_the_environment():
+    told = IngestSettings(**INGEST, max_age_s=7)
+    assert IngestSettings.from_env(told.to_env()) == told
+    assert IngestSettings.from_env({k.upper(): v for k, v in INGEST.items()}) == IngestSettings(**INGEST)
+
+
+def test_every_missing_variable_is_named():
+    with pytest.raises(SettingsError, match="SERVERS_TABLE, TICK_QUEUE_URL"):
+        DispatchSettings.from_env({"STAGE": "dev"})
+
+
+def test_a_value_of_the_wrong_kind_is_named_with_what_was_expected():
+    env = {"STAGE": "dev", "SERVERS_TABLE": "s", "TICK_QUEUE_URL": "u", "GROUP_SIZE": "many"}
+    with pytest.raises(SettingsError, match="GROUP_SIZE must be int, got 'many'"):
+        DispatchSettings.from_env(env)
+
+
+def test_none_is_no_value_for_a_number_that_must_be_there():
+    env = {"STAGE": "dev", "SERVERS_TABLE": "s", "TICK_QUEUE_URL": "u", "GROUP_SIZE": "none"}
+    with pytest.raises(SettingsError, match="GROUP_SIZE"):
+        DispatchSettings.from_env(env)
+
+
+@pytest.mark.parametrize("size", [0, 51])
+def test_a_group_is_what_one_endpoint_call_holds(size):
+    with pytest.raises(SettingsError, match="GROUP_SIZE"):
+        IngestSettings(**INGEST, group_size=size)
+
+
+def test_a_negative_late_window_is_refused():
+    names = {f for f in DetectSettings.__dataclass_fields__ if f.endswith(("table", "bucket", "name", "arn", "url"))}
+    with pytest.raises(SettingsError, match="LATE_WINDOW_S"):
+        DetectSettings(stage="dev", late_window_s=-1, **dict.fromkeys(names, "x"))
