@@ -9,13 +9,25 @@ import os
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
+import boto3
+from botocore.config import Config
 from ministack import app as ministack_app
 from ministack.core import lambda_runtime
+from ministack.core.responses import request_scope
+from ministack.services import kinesis, lambda_svc
 from ministack.services.cloudformation import provisioners
 
+from local.cloud.alarms import AlarmEvaluator
+from local.cloud.counters import Counters
+from local.cloud.environment import ACCOUNT_ID, REGION
+from local.cloud.function_logs import FunctionLogs, function_lines
 from local.cloud.gateway import Gateway, Request, Response, json_response
+from local.cloud.kinesis_poller import KinesisPoller
+from local.cloud.pagerduty import PagerDuty
 from local.cloud.service_faults import Fault, ServiceFaults
+from local.cloud.sqs_poller import SqsPoller
 
 # A worker must not outlive the launcher, not even in the middle of a long invocation.
 _WORKER_WATCH = """
@@ -45,8 +57,14 @@ class Emulator:
         self._directory = directory
         self._started_at = time.time()
         self._faults = ServiceFaults()
+        self._counters = Counters()
+        self._clients: dict[str, Any] = {}
+        self._kinesis = KinesisPoller(self._counters, self._client)
+        self._alarms = AlarmEvaluator(self._counters, self._client)
         self.app = Gateway(ministack_app.app, _sagemaker_missing)
         self._patch()
+        self.app.add("pagerduty", PagerDuty().route)
+        self.app.add("logs", self._logs)
         self.app.add("status", self._status)
         self.app.add("faults", self._fault)
         self.app.add("functions/kill", self._kill)
@@ -55,6 +73,11 @@ class Emulator:
         lambda_runtime._PYTHON_WORKER_SCRIPT = _WORKER_WATCH + lambda_runtime._PYTHON_WORKER_SCRIPT
         for service, handler in list(ministack_app.SERVICE_HANDLERS.items()):
             ministack_app.SERVICE_HANDLERS[service] = self._faults.wrap(service, handler)
+        lambda_svc._poll_kinesis = lambda: False
+        lambda_svc._poll_sqs = lambda: False
+        kinesis._expire_records = _expire_records
+        FunctionLogs(self._counters).install()
+        self._alarms.install()
         provisioners._RESOURCE_HANDLERS["Custom::S3AutoDeleteObjects"] = {
             "create": lambda logical_id, props, stack: (logical_id, {}),
             "delete": lambda physical_id, props: None,
@@ -64,6 +87,17 @@ class Emulator:
         """Return when ministack has its main loop, which is when it serves."""
         while ministack_app._MAIN_LOOP is None:
             await asyncio.sleep(0.005)
+        self._kinesis.start()
+        SqsPoller(self._counters).start()
+        self._alarms.start()
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            config = Config(proxies={}, s3={"addressing_style": "path"})
+            self._clients[service] = boto3.session.Session().client(
+                service, endpoint_url=self.endpoint_url, config=config
+            )
+        return self._clients[service]
 
     def stop(self) -> None:
         """End the Lambda workers."""
@@ -76,9 +110,16 @@ class Emulator:
                 "uptime_s": round(time.time() - self._started_at, 3),
                 "resident_bytes": resident_bytes(),
                 "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "counters": self._counters.snapshot(),
+                "kinesis_backlog": self._kinesis.backlog(),
                 "workers": {k: len(v) for k, v in lambda_runtime._workers.items()},
             }
         )
+
+    async def _logs(self, request: Request) -> Response:
+        with request_scope(ACCOUNT_ID, REGION):
+            lines = function_lines(request.query.get("function", ""), int(request.query.get("limit", "10000")))
+        return json_response({"lines": lines})
 
     async def _fault(self, request: Request) -> Response:
         if request.path.endswith("/clear"):
@@ -101,6 +142,15 @@ class Emulator:
 
 async def _sagemaker_missing(request: Request) -> Response:
     return json_response({"__type": "UnknownOperationException"}, 400)
+
+
+def _expire_records(stream: dict[str, Any]) -> None:
+    """As ministack's, without copying every list on every put: records are in order of arrival."""
+    cutoff = time.time() - stream["RetentionPeriodHours"] * 3600
+    for shard in stream["shards"].values():
+        records = shard["records"]
+        if records and records[0]["ApproximateArrivalTimestamp"] < cutoff:
+            shard["records"] = [r for r in records if r["ApproximateArrivalTimestamp"] >= cutoff]
 
 
 def resident_bytes() -> int:

@@ -37,7 +37,7 @@ def listen(port: int) -> socket.socket:
 
 def _end_with_parent(end: threading.Event, parent: int, *, watch_stdin: bool) -> None:
     def closed() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # not sys.stdin: its lock would be held at interpreter shutdown
             pass
         end.set()
 
