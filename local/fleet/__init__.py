@@ -1,0 +1,1 @@
+"""A synthetic fleet: what servers of several roles normally do, and labelled incidents among it."""

@@ -1,0 +1,74 @@
+"""What fleet to make."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from treeline.core.errors import UsageError
+
+METRICS = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
+
+
+class IncidentKind(StrEnum):
+    """What can go wrong with a server; the value stands in the incidents CSV."""
+
+    CPU_SPIKE = "cpu_spike"
+    MEMORY_LEAK = "memory_leak"
+    SUDDEN_DROP = "sudden_drop"
+    EXFILTRATION = "exfiltration"
+    DDOS = "ddos"
+    BROKEN_CORRELATION = "broken_correlation"
+    DISK_STORM = "disk_storm"
+    OFF_HOURS = "off_hours"
+    FLAPPING = "flapping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetPlan:
+    """A fleet and its time range; the same plan gives the same file, byte for byte of data.
+
+    Raises UsageError for a value outside its range.
+    """
+
+    servers: int = 20
+    days: float = 14.0
+    step_s: int = 60
+    seed: int = 7
+    # Chosen so that the month-end load of the 29th and 30th of October falls into the test part.
+    start: datetime = datetime(2026, 10, 19, tzinfo=UTC)
+    train_fraction: float = 0.5  # incidents happen only after it
+    incidents_per_server_week: float = 0.7
+    kinds: tuple[IncidentKind, ...] = tuple(IncidentKind)
+    missing_rows: float = 0.0005  # share of rows that never arrived, beside outages of the agent
+    missing_values: float = 0.0005  # share of single metrics missing from a row, beside runs of them
+
+    def __post_init__(self) -> None:
+        checks = (
+            (1 <= self.servers <= 100_000, "servers", self.servers, "1 to 100000"),
+            (0.25 <= self.days <= 1500, "days", self.days, "0.25 to 1500"),
+            (5 <= self.step_s <= 3600, "step", self.step_s, "5 to 3600 seconds"),
+            (self.seed >= 0, "seed", self.seed, "0 or more"),
+            (0 < self.train_fraction < 1, "train fraction", self.train_fraction, "a number between 0 and 1"),
+            (0 <= self.incidents_per_server_week <= 14, "incidents", self.incidents_per_server_week, "0 to 14"),
+            (bool(self.kinds), "kinds", "none", "at least one kind of incident"),
+            (0 <= self.missing_rows <= 0.5, "missing rows", self.missing_rows, "a share up to 0.5"),
+            (0 <= self.missing_values <= 0.5, "missing values", self.missing_values, "a share up to 0.5"),
+            (self.start.tzinfo is not None, "start", self.start.isoformat(), "a time with a zone"),
+        )
+        for good, name, value, expected in checks:
+            if not good:
+                raise UsageError(f"{name} is {value}, expected {expected}")
+
+    @property
+    def rows_per_server(self) -> int:
+        """Steps in the range; a server has slightly fewer rows, for its gaps."""
+        return int(timedelta(days=self.days) / timedelta(seconds=self.step_s))
+
+    @property
+    def train_rows(self) -> int:
+        """Steps before the test part."""
+        return max(1, int(self.rows_per_server * self.train_fraction))
+
+    def minutes(self, minutes: float) -> int:
+        """A duration as whole steps, at least one."""
+        return max(1, round(minutes * 60 / self.step_s))
