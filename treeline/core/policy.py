@@ -82,10 +82,11 @@ def apply_fleet_cycle(
         settings: The policy.
 
     Returns:
-        The level, 0.0 for a group of fewer than `fleet_min_servers`, and at most one change.
+        The level, 0.0 for a group of fewer than `fleet_min_servers`, and at most one change. A bucket that is not
+        newer than the last one gets that one's level and changes nothing.
     """
     cycle = state.cycle
-    if bucket == cycle.bucket:
+    if bucket <= cycle.bucket:  # another round of it, or one server catching up: the fleet has moved on
         return cycle.level, []
     cycle.bucket = bucket
     current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)
@@ -93,9 +94,10 @@ def apply_fleet_cycle(
     enough = settings.fleet_min_servers > 0 and count >= settings.fleet_min_servers
     cycle.level = float(np.median(state.severity[current])) if enough else 0.0
     above = cycle.level >= P2_SEVERITY
-    if above and cycle.above == 0 and cycle.incident == NONE:
+    before = (cycle.above << 1) & ((1 << settings.of_last) - 1)
+    if above and before == 0 and cycle.incident == NONE:
         cycle.first_above_at = at
-    cycle.above = ((cycle.above << 1) | above) & ((1 << settings.of_last) - 1)
+    cycle.above = before | above
     if above:
         cycle.last_above_at, cycle.quiet = at, 0
     else:
@@ -149,8 +151,8 @@ def decide(
     mask = np.uint32((1 << settings.of_last) - 1)
     at_p2 = severity >= P2_SEVERITY
     at_p1 = severity > P1_SEVERITY
-    before = state.above_p2[rows]
-    above_p2 = ((before << np.uint32(1)) | at_p2) & mask
+    before = (state.above_p2[rows] << np.uint32(1)) & mask  # what is still among the last N
+    above_p2 = before | at_p2
     above_p1 = ((state.above_p1[rows] << np.uint32(1)) | at_p1) & mask
     state.above_p2[rows], state.above_p1[rows] = above_p2, above_p1
     incident = state.incident[rows]
@@ -169,7 +171,7 @@ def decide(
     escalating = (incident == OPEN_P2) & enough_p1
     quiet_ms = settings.quiet_s * 1000
     over = (incident != NONE) & (observed_at - last_p2 >= quiet_ms) & (quiet >= settings.of_last)
-    calmer = (incident == OPEN_P1) & ~over & (observed_at - last_p1 >= quiet_ms)
+    calmer = (incident == OPEN_P1) & ~over & ~at_p1 & (observed_at - last_p1 >= quiet_ms)
 
     changes = []
     for i in np.flatnonzero(opening | escalating | over | calmer):
