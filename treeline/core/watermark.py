@@ -2,7 +2,9 @@
 
 A server's severity depends on what its group did one bucket earlier (the fleet cycle). An observation of bucket b
 therefore waits until every active server of the group has shown something of bucket b - 1 or later. In steady state
-that is always true, so nothing waits; a server that fell silent is waited for once, for `wait_ms` by receipt.
+that is always true, so nothing waits. A server that fell silent is waited for once, for `wait_ms` by receipt: as
+soon as anything of a bucket was received that long ago, the bucket needs nobody any more, and who stands before the
+bucket below it holds nobody back until it has caught up.
 """
 
 import numpy as np
@@ -23,6 +25,7 @@ def decidable(
     step_ms: int,
     now_ms: int,
     wait_ms: int,
+    last_received_at: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Which of a group's unscored observations may be decided.
 
@@ -34,6 +37,8 @@ def decidable(
         step_ms: Width of a bucket.
         now_ms: The clock.
         wait_ms: How long an observation waits for silent servers, by receipt.
+        last_received_at: Receipt of each known server's last decided observation, NEVER for none. Without it a
+            silent server is waited for again at every observation of the others.
 
     Returns:
         Shape (n,) bool. Of one server's observations always a prefix in event time.
@@ -43,11 +48,17 @@ def decidable(
     newest[: len(last_at)] = last_at
     np.maximum.at(newest, rows, observed_at)
     newest_bucket = newest // step_ms
-    active = (newest != NEVER) & (newest_bucket > newest_bucket.max(initial=NEVER) - ACTIVE_BUCKETS)
-    complete = int(newest_bucket[active].min(initial=np.iinfo(np.int64).max))
     buckets = observed_at // step_ms
     # Waiting is judged by bucket: what one observation may not wait for, its whole bucket and all before may not.
-    waited = received_at <= now_ms - wait_ms
-    released = int(buckets[waited].max(initial=NEVER))
+    released = int(buckets[received_at <= now_ms - wait_ms].max(initial=NEVER))
+    if last_received_at is not None:
+        waited = (last_received_at != NEVER) & (last_received_at <= now_ms - wait_ms)
+        released = max(released, int((last_at[waited] // step_ms).max(initial=NEVER)))
+    active = (
+        (newest != NEVER)
+        & (newest_bucket > newest_bucket.max(initial=NEVER) - ACTIVE_BUCKETS)
+        & (newest_bucket >= released - 1)
+    )
+    complete = int(newest_bucket[active].min(initial=np.iinfo(np.int64).max - 1))
     allowed: npt.NDArray[np.bool_] = buckets <= max(complete + 1, released)
     return allowed
