@@ -4,12 +4,13 @@ import numpy as np
 
 from treeline.core.features import Index
 from treeline.core.state import FleetState, Phase
-from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, FloatArray, ew_update
+from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, Z_LIMIT, FloatArray, ew_update
 
 WARM_UP_S = 86_400.0  # one daily cycle; less would take the night for a fall
 # Standard deviations of the three views of a stationary, moderately autocorrelated standardized series.
 TYPICAL_VIEW_SD = np.array([1.0, 0.7, 0.7], dtype=np.float32)
 CONSTANT_FLOOR = 1e-3  # spread of a metric that never moved and is 0
+LARGEST = 1e18  # its square is still a float32
 SD_PER_RANGE = 6.0  # a running summary has no quantiles: six standard deviations stand for the range
 
 
@@ -32,14 +33,15 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     """Learn from one observation each of some warming servers; the last one makes them ready.
 
     While a server warms up `base_mean` is 0 and `base_spread` 1, so the trailing-day fields hold the running mean
-    and variance (Welford) in the metric's own unit.
+    and variance (Welford) in the metric's own unit; the first view's mean, not needed yet, holds how many values of
+    each metric they were made from (a metric may come less often than the others).
     """
+    values = np.clip(values, -LARGEST, LARGEST).astype(np.float32)
     count = state.observations[rows] + 1
-    mean, variance = state.day_mean[rows], state.day_var[rows]
-    first = count == 1
-    mean[first] = np.nan_to_num(values[first]).astype(np.float32)
-    ew_update(mean, variance, values.astype(np.float32), (1.0 / count)[:, None])
-    state.day_mean[rows], state.day_var[rows] = mean, variance
+    mean, variance, seen = state.day_mean[rows], state.day_var[rows], state.view_mean[rows, 0]
+    seen += ~np.isnan(values)
+    ew_update(mean, variance, values, 1.0 / np.maximum(seen, 1.0, dtype=np.float64))
+    state.day_mean[rows], state.day_var[rows], state.view_mean[rows, 0] = mean, variance, seen
     done = count >= observations_needed(step_s)
     if not done.any():
         return
@@ -49,7 +51,7 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     state.base_mean[ready], state.base_spread[ready] = mean[done], spread
     state.day_mean[ready] = 0.0
     state.day_var[ready] = (sd / spread) ** 2
-    x = (np.nan_to_num(values[done]) - mean[done]) / spread
+    x = np.clip((np.nan_to_num(values[done]) - mean[done]) / spread, -Z_LIMIT, Z_LIMIT)
     state.recent[ready] = np.where(np.isnan(values[done]), 0.0, x)[:, None]
     state.view_mean[ready] = 0.0
     state.view_var[ready] = (TYPICAL_VIEW_SD**2)[:, None]
