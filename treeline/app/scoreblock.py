@@ -88,7 +88,7 @@ class ScoreBlock:
     @property
     def tick(self) -> str:
         """Sort key in the scores table: first observation's time, model and version; unique in its group."""
-        first = iso(int(self.observed_at.min(initial=0 if not len(self.observed_at) else 1 << 62)))
+        first = iso(int(self.observed_at.min()) if len(self.observed_at) else 0)
         return f"{first}#{self.model_version}#{self.version:010d}"
 
     def pack(self) -> bytes:
@@ -107,14 +107,20 @@ class ScoreBlock:
 
     @classmethod
     def unpack(cls, data: bytes) -> "ScoreBlock":
-        """Read what `pack` wrote; raises ModelMismatchError for another format."""
-        (size,) = struct.unpack_from("<I", data)
-        head = json.loads(data[4 : 4 + size])
+        """Read what `pack` wrote; raises ModelMismatchError for another format or another length."""
+        try:
+            (size,) = struct.unpack_from("<I", data)
+            head = dict(json.loads(data[4 : 4 + size]))
+        except (struct.error, ValueError, TypeError) as error:
+            raise ModelMismatchError(f"score block is not readable: {error}") from error
         if head.get("format") != FORMAT or head.get("features") != len(FEATURE_NAMES):
             raise ModelMismatchError(
                 f"score block of format {head.get('format')!r} with {head.get('features')!r} features; "
                 f"this code reads {FORMAT} with {len(FEATURE_NAMES)}"
             )
+        width_bytes = sum(np.dtype(kind).itemsize * width for _, kind, width in _FIELDS)
+        if len(data) != 4 + size + width_bytes * head["rows"]:
+            raise ModelMismatchError(f"score block of {head['rows']} rows has {len(data)} bytes")
         offset, arrays = 4 + size, dict[str, Any]()
         for name, kind, width in _FIELDS:
             array = np.frombuffer(data, dtype=kind, count=head["rows"] * width, offset=offset)

@@ -24,6 +24,8 @@ from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 ONSET_WINDOW_S = 6 * 3600.0
 EMA_HALF_LIFE_S = 86_400.0
 EMA_CLIP_SD = 6.0
+_SCORE = Channel(p2=7.0, p1=8.0)
+_SPIKE = Channel(p2=8.0, p1=10.0)
 
 
 class ScoreChannel(StrEnum):
@@ -41,8 +43,8 @@ class Calibration:
     """
 
     score_channel: ScoreChannel = ScoreChannel.ONSET
-    score: Channel = Channel(p2=7.0, p1=8.0)
-    spike: Channel = Channel(p2=8.0, p1=10.0)
+    score: Channel = _SCORE
+    spike: Channel = _SPIKE
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

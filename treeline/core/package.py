@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from treeline.core.features import FEATURE_NAMES
 from treeline.core.state import FleetState
 
 FORMAT = 1
+_FIELDS = {"model_version", "metrics", "step_s", "calibration", "typical", "fingerprint", "training"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ class ModelPackage:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 manifest = json.loads(archive.read("manifest.json"))
                 seeds = archive.read("seeds.bin")
-        except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, ValueError) as error:
             raise ModelMismatchError(f"not a model package: {error}") from error
         expected: dict[str, object] = {
             "format": FORMAT,
@@ -106,6 +108,9 @@ class ModelPackage:
                 raise ModelMismatchError(
                     f"model package: {name} is {str(manifest.get(name))[:120]}, this code needs {str(value)[:120]}"
                 )
+        missing = sorted(_FIELDS - set(manifest))
+        if missing:
+            raise ModelMismatchError(f"model package: the manifest lacks {', '.join(missing)}")
         state = FleetState.unpack(seeds)
         if state.metrics != len(manifest["metrics"]):
             raise ModelMismatchError(

@@ -34,7 +34,7 @@ def csv_payloads(rows: FloatArray, *, max_rows: int = MAX_ROWS) -> Iterator[tupl
         raise ValueError(f"row {bad[0]}, feature {bad[1]} is {rows[tuple(bad)]}; a scorer row must be finite")
     for start in range(0, len(rows), max_rows):
         block = rows[start : start + max_rows]
-        lines = [",".join(["%.9g" % value for value in row]) for row in block.tolist()]
+        lines = [",".join([f"{value:.9g}" for value in row]) for row in block.tolist()]
         yield slice(start, start + len(block)), "\n".join(lines).encode("ascii")
 
 
@@ -46,7 +46,7 @@ def decode_scores(body: bytes, expected_rows: int) -> FloatArray:
     """
     try:
         scores = [float(entry["score"]) for entry in json.loads(body)["scores"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ScorerContractError(f"the scorer answered something else than scores: {body[:200]!r}") from error
     if len(scores) != expected_rows:
         raise ScorerContractError(f"{expected_rows} rows were sent, {len(scores)} scores came back")

@@ -152,16 +152,19 @@ class FleetState:
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Read what `pack` wrote; raises ModelMismatchError for another format or a cut-off item."""
+        """Read what `pack` wrote; raises ModelMismatchError for another format, a damaged head or another length."""
         try:
             (size,) = struct.unpack_from("<I", data)
-            head = json.loads(data[4 : 4 + size])
-        except (struct.error, ValueError) as error:
+            head = dict(json.loads(data[4 : 4 + size]))
+        except (struct.error, ValueError, TypeError) as error:
             raise ModelMismatchError(f"detector state is not readable: {error}") from error
         if head.get("format") != FORMAT:
             raise ModelMismatchError(f"detector state has format {head.get('format')!r}, this code reads {FORMAT}")
-        state = cls(head["metrics"], servers=head["servers"], version=head["version"])
-        state.cycle = FleetCycle(**head["cycle"])
+        try:
+            state = cls(head["metrics"], servers=head["servers"], version=head["version"])
+            state.cycle = FleetCycle(**head["cycle"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelMismatchError(f"detector state has an unusable head: {error}") from error
         offset = 4 + size
         for name, blank in state._arrays.items():
             count = blank.size
