@@ -191,8 +191,8 @@ class DetectService:
         while True:
             record = self.records.load(tick.group, model.model_version)
             record = record or Record(tick.group, model.model_version, model.new_state())
-            self._settle(record, outcome)
             try:
+                self._settle(record, outcome)
                 more = self._advance(record, model, since, outcome)
             except StateConflictError:
                 outcome.conflicts += 1
@@ -209,10 +209,14 @@ class DetectService:
         if record.block is not None and self._block_written.get(key) != record.state.version:
             self.scores.put(record.group, record.block, self.clock_ms())
             self._block_written[key] = record.state.version
+        outcome.unpublished = 0
         if not record.outbox:
             return
-        remaining = []
+        remaining: list[Alert] = []
         for alert in record.outbox:
+            if any(alert.dedup_key == earlier.dedup_key for earlier in remaining):
+                remaining.append(alert)  # a resolution must not overtake the opening that was refused
+                continue
             stamped = self.alerts.stamp(alert, self.clock_ms())
             try:
                 if self.incidents.apply(stamped):
@@ -229,7 +233,7 @@ class DetectService:
         """One commit's worth of work; whether there may be more."""
         state = record.state
         previous = state.version
-        known = _Known(state)
+        known = _Known(state, model.seeds)
         pending = self.observations.read(
             record.group,
             self._start(state, since),
@@ -249,12 +253,13 @@ class DetectService:
             step_ms=model.step_ms,
             now_ms=self.clock_ms(),
             wait_ms=self.wait_ms,
+            last_received_at=state.last_received_at,
         )
         outcome.waiting = int((~may).sum())
         new = new[may]
         if not len(new) and not len(late):
             return False
-        block, alerts = self._decide(record.group, state, model, pending, rows, new, late, outcome)
+        block, alerts, imputed = self._decide(record.group, state, model, pending, rows, new, late)
         state.version = previous + 1
         block.version = state.version
         committed = Record(record.group, record.model_version, state, block, record.outbox + alerts)
@@ -263,6 +268,9 @@ class DetectService:
         outcome.scored += int((block.status == Status.SCORED).sum())
         outcome.warming_up += int((block.status == Status.WARMING_UP).sum())
         outcome.late += int((block.status == Status.LATE).sum())
+        outcome.imputed += imputed
+        decided = block.severity[block.status == Status.SCORED]
+        outcome.max_severity = max(outcome.max_severity, float(decided.max(initial=0.0)))
         received = int(pending.received_at[np.concatenate([new, late])].min())
         outcome.oldest_received_ms = min(received, outcome.oldest_received_ms or received)
         self._settle(committed, outcome)
@@ -293,8 +301,8 @@ class DetectService:
         rows: Index,
         new: Index,
         late: Index,
-        outcome: TickOutcome,
-    ) -> tuple[ScoreBlock, list[Alert]]:
+    ) -> tuple[ScoreBlock, list[Alert], int]:
+        """Advance the state; what was scored, what people are owed, and how many values were imputed."""
         block = ScoreBlock.empty(
             state.servers,
             model.model_version,
@@ -306,11 +314,12 @@ class DetectService:
         )
         detector.mark_seen(state, rows[late], pending.observed_at[late])
         prepared: list[tuple[Prepared, Index]] = []
+        imputed = 0
         for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
             done = detector.prepare(state, batch, step_s=model.step_s)
             state.last_received_at[batch.rows] = pending.received_at[new[batch.index]]
             prepared.append((done, batch.index))
-            outcome.imputed += int(done.features.imputed.sum())
+            imputed += int(done.features.imputed.sum())
         features = [done.features.rows for done, _ in prepared] + [late_features.rows]
         scores = self._score(np.concatenate(features))
         scored_ms = self.clock_ms()
@@ -322,10 +331,9 @@ class DetectService:
             decided = detector.decide(state, done, own, model.calibration, self.policy, step_ms=model.step_ms)
             positions = index[done.ready]
             block.fill(positions, done.features.rows, own, decided.severity, Status.SCORED)
-            outcome.max_severity = max(outcome.max_severity, float(decided.severity.max(initial=0.0)))
             alerts.extend(self._alerts(state, model, done, decided, own, pending, new, scored_ms, group))
         block.fill(len(new) + late_ready, late_features.rows, scores[start:], np.zeros(len(late_ready)), Status.LATE)
-        return block, alerts
+        return block, alerts, imputed
 
     def _score(self, rows: npt.NDArray[np.float32]) -> FloatArray:
         scores = np.empty(len(rows))
@@ -368,11 +376,14 @@ class DetectService:
 
 
 class _Known:
-    """Tells observations that were decided before from those that were not."""
+    """Tells observations that were decided before, or learned from in training, from those that were not."""
 
-    def __init__(self, state: FleetState) -> None:
-        self._last = dict(zip(state.servers, state.last_at.tolist(), strict=True))
-        self._seen = {server: set(times) for server, times in zip(state.servers, state.seen_at.tolist(), strict=True)}
+    def __init__(self, state: FleetState, seeds: FleetState) -> None:
+        self._last: dict[str, int] = {}
+        self._seen: dict[str, set[int]] = {}
+        for source in (seeds, state):  # a server's seed is what it starts from; its state, once there, what counts
+            self._last.update(zip(source.servers, source.last_at.tolist(), strict=True))
+            self._seen.update(zip(source.servers, map(set, source.seen_at.tolist()), strict=True))
         self._oldest = {server: min(times) for server, times in self._seen.items()}
 
     def has(self, server: str, observed_at: int) -> bool:
