@@ -1,0 +1,87 @@
+"""Fakes of what paging talks to, and alerts to send."""
+
+import json
+
+from treeline.app.paging import Delivery, PageLedger, PageMessage, PagingService
+from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
+
+
+class ScriptedPager:
+    """Gives the answers it was given, then takes every page; None leaves an alert alone."""
+
+    def __init__(self, *answers: Delivery | None) -> None:
+        self._answers = list(answers)
+        self.paged: list[Alert] = []
+
+    def page(self, alert: Alert) -> Delivery | None:
+        self.paged.append(alert)
+        return self._answers.pop(0) if self._answers else Delivery(status=202)
+
+
+class SilentQueue:
+    """Remembers what was put off by how much."""
+
+    def __init__(self) -> None:
+        self.delays: dict[str, int] = {}
+
+    def delay(self, receipt_handle: str, delay_s: int) -> None:
+        self.delays[receipt_handle] = delay_s
+
+
+def paging(pager: ScriptedPager, queue: SilentQueue | None = None, ledger: PageLedger | None = None) -> PagingService:
+    return PagingService(
+        pager=pager,
+        queue=queue or SilentQueue(),
+        ledger=ledger or PageLedger(),
+        retry_base_s=5,
+        random=lambda: 0.5,
+    )
+
+
+def alert(
+    event: AlertEvent = AlertEvent.OPENED,
+    sequence: int = 1,
+    *,
+    server_id: str = "web-042",
+    opened: str = "2026-11-22T15:58:30.000Z",
+    **changes: object,
+) -> Alert:
+    values = {
+        "incident_id": f"{server_id}/{opened}",
+        "sequence": sequence,
+        "event": event,
+        "priority": Priority.P1,
+        "server_id": server_id,
+        "dedup_key": f"123456789012/eu-west-1/default/{server_id}",
+        "severity": 3.4,
+        "score": 2.31,
+        "threshold": 1.2,
+        "metrics": [metric()],
+        "clocks": Clocks(
+            first_anomalous_at="2026-11-22T15:57:30.000Z",
+            observed_at="2026-11-22T15:58:30.000Z",
+            received_at="2026-11-22T15:58:31.087Z",
+            scored_at="2026-11-22T15:58:32.400Z",
+            published_at="2026-11-22T15:58:32.510Z",
+        ),
+        "model_version": "7",
+        "labels": {"tier": "web"},
+        "runbook_url": "https://treeline.invalid/runbooks/cpu",
+        "dashboard_url": "https://treeline.invalid/dashboard",
+        **changes,
+    }
+    return Alert(**values)
+
+
+def metric(name: str = "cpu_percent", measured: float | None = 97.3, high: float = 60.0) -> MetricEvidence:
+    return MetricEvidence(name=name, unit="%", measured=measured, expected=41.0, low=22.0, high=high, deviation=8.9)
+
+
+def message(told: Alert, receive_count: int = 1) -> PageMessage:
+    name = f"{told.event.value}-{told.sequence}"
+    return PageMessage(
+        message_id=f"m-{name}",
+        receipt_handle=f"r-{name}",
+        receive_count=receive_count,
+        body=json.dumps(told.to_json()),
+    )

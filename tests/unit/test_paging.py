@@ -1,0 +1,170 @@
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.paging_fakes import ScriptedPager, SilentQueue, alert, message, paging
+from treeline.app.paging import Delivery, PageFailure, PageLedger, PageResult, backoff_s
+from treeline.core.alert import AlertEvent
+
+BUSY = Delivery(failure=PageFailure.RATE_LIMITED, status=429)
+REFUSED = Delivery(failure=PageFailure.REJECTED, status=400)
+
+
+def test_a_batch_is_delivered_by_incident_and_sequence_whatever_order_it_came_in():
+    pager = ScriptedPager()
+    events = [
+        alert(AlertEvent.RESOLVED, 3),
+        alert(AlertEvent.OPENED, 1, opened="2026-11-22T18:00:00.000Z"),
+        alert(AlertEvent.ESCALATED, 2),
+        alert(AlertEvent.OPENED, 1),
+    ]
+
+    paging(pager).deliver([message(e) for e in events])
+
+    assert [(a.incident_id[-13:-8], a.event.value) for a in pager.paged] == [
+        ("15:58", "opened"),
+        ("15:58", "escalated"),
+        ("15:58", "resolved"),
+        ("18:00", "opened"),
+    ]
+
+
+def test_a_page_that_cannot_be_taken_now_is_put_off_and_reported_as_failed():
+    pager, queue = ScriptedPager(BUSY), SilentQueue()
+
+    [outcome] = paging(pager, queue).deliver([message(alert(), receive_count=3)])
+
+    assert (outcome.result, outcome.delay_s) == (PageResult.WAITING, 15)
+    assert queue.delays == {"r-opened-1": 15}
+
+
+def test_a_page_that_is_refused_is_recorded_and_never_tried_again():
+    pager, queue = ScriptedPager(REFUSED), SilentQueue()
+
+    [outcome] = paging(pager, queue).deliver([message(alert())])
+
+    assert outcome.result is PageResult.REFUSED
+    assert outcome.alert == alert()
+    assert queue.delays == {}
+
+
+def test_a_resolve_does_not_overtake_its_trigger():
+    """Otherwise the trigger, tried again later, would page for an incident that is over, and stay open."""
+    pager = ScriptedPager(BUSY)
+    ledger = PageLedger()
+
+    outcomes = paging(pager, ledger=ledger).deliver([message(alert()), message(alert(AlertEvent.RESOLVED, 2))])
+
+    assert [o.delivery.failure for o in outcomes] == [PageFailure.RATE_LIMITED, PageFailure.HELD_BACK]
+    assert [a.event for a in pager.paged] == [AlertEvent.OPENED]
+
+    # Nor in a batch of its own; once the trigger is through, it goes.
+    service = paging(pager, ledger=ledger)
+    service.deliver([message(alert(AlertEvent.RESOLVED, 2), receive_count=2)])
+    service.deliver([message(alert(), receive_count=2)])
+    service.deliver([message(alert(AlertEvent.RESOLVED, 2), receive_count=3)])
+
+    assert [a.event.value for a in pager.paged] == ["opened", "opened", "resolved"]
+
+
+def test_another_server_is_not_held_back():
+    pager = ScriptedPager(BUSY)
+
+    outcomes = paging(pager).deliver([message(alert(server_id="a")), message(alert(server_id="b"))])
+
+    assert [o.result for o in outcomes] == [PageResult.WAITING, PageResult.DELIVERED]
+
+
+def test_a_refused_trigger_lets_its_resolve_through():
+    pager = ScriptedPager(REFUSED)
+
+    outcomes = paging(pager).deliver([message(alert()), message(alert(AlertEvent.RESOLVED, 2))])
+
+    assert [o.result for o in outcomes] == [PageResult.REFUSED, PageResult.DELIVERED]
+
+
+def test_a_resolve_is_not_held_for_ever():
+    """Its trigger may be among the dead letters by now."""
+    service = paging(ScriptedPager(BUSY))
+    service.deliver([message(alert())])
+
+    [outcome] = service.deliver([message(alert(AlertEvent.RESOLVED, 2), receive_count=6)])
+
+    assert outcome.result is PageResult.DELIVERED
+
+
+def test_the_same_message_twice_pages_once():
+    pager = ScriptedPager()
+    service = paging(pager)
+
+    results = [o.result for _ in range(2) for o in service.deliver([message(alert())])]
+
+    assert results == [PageResult.DELIVERED, PageResult.SUPERSEDED]
+    assert len(pager.paged) == 1
+
+
+def test_a_trigger_that_comes_after_its_resolve_does_not_page():
+    pager = ScriptedPager()
+    service = paging(pager)
+
+    service.deliver([message(alert(AlertEvent.RESOLVED, 2))])
+    [outcome] = service.deliver([message(alert())])
+
+    assert outcome.result is PageResult.SUPERSEDED
+
+
+def test_a_later_incident_of_the_same_server_pages_again():
+    pager = ScriptedPager()
+    service = paging(pager)
+
+    service.deliver([message(alert(AlertEvent.RESOLVED, 2))])
+    [outcome] = service.deliver([message(alert(opened="2026-11-23T01:00:00.000Z"))])
+
+    assert outcome.result is PageResult.DELIVERED
+
+
+def test_a_suppressed_event_pages_nobody():
+    [outcome] = paging(ScriptedPager(None)).deliver([message(alert(AlertEvent.SUPPRESSED, 1))])
+
+    assert outcome.result is PageResult.IGNORED
+
+
+def _body(**changes: object) -> str:
+    return json.dumps({**alert().to_json(), **changes})
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "{}", "null", _body(schema_version=2), _body(event="exploded"), _body(dedup_key=7),
+     _body(sequence="1"), _body(metrics=None), _body(clocks={}), _body(extra=1)],
+)  # fmt: skip
+def test_a_message_that_is_no_alert_stays_in_the_queue_and_stops_nobody(body):
+    bad = dataclasses.replace(message(alert(server_id="z")), message_id="bad", body=body)
+
+    outcomes = paging(ScriptedPager()).deliver([bad, message(alert())])
+
+    assert {o.message.message_id: o.result for o in outcomes} == {
+        "bad": PageResult.WAITING,
+        "m-opened-1": PageResult.DELIVERED,
+    }
+    assert outcomes[0].delivery.failure is PageFailure.MALFORMED_ALERT
+
+
+@pytest.mark.parametrize(
+    ("count", "random", "expected"), [(1, 0.0, 2), (1, 0.999, 5), (2, 0.5, 8), (4, 0.0, 20), (99, 0.999, 900)]
+)
+def test_the_wait_doubles_with_each_attempt_up_to_a_quarter_of_an_hour(count, random, expected):
+    assert backoff_s(count, base_s=5, random=random) == expected
+
+
+@given(st.integers(0, 10_000), st.integers(1, 600), st.floats(0, 1, exclude_max=True))
+def test_the_wait_is_always_one_sqs_takes(count, base_s, random):
+    assert 1 <= backoff_s(count, base_s=base_s, random=random) <= 900
+
+
+def test_a_wait_the_service_asks_for_is_kept():
+    assert backoff_s(1, base_s=5, random=0.0, retry_after_s=60.0) == 60
+    assert backoff_s(1, base_s=5, random=0.0, retry_after_s=1e9) == 900
