@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from training.gate import is_periodic
 from treeline.core import detector
 from treeline.core.calibration import Calibration, calibrate
 from treeline.core.features import SPIKE_CLIP_SD, SPIKE_HALF_LIFE_S, TRAILING_S
@@ -17,7 +18,6 @@ from treeline.core.package import ModelPackage
 from treeline.core.state import NEVER, RECENT, VIEWS, FleetState, Phase
 from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 from treeline.core.warmup import spread_floor
-from training.gate import is_periodic
 
 ROWS_PER_SERVER = 2500  # equal shares: a long history must not outvote a short one
 MAX_CALIBRATION_ROWS = 2_000_000

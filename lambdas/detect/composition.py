@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 
 from treeline.app.alerts import AlertWriter
@@ -22,7 +20,7 @@ from treeline.aws.endpoint import Endpoint
 from treeline.aws.group_observations import GroupObservations
 from treeline.aws.incidents import IncidentTable
 from treeline.aws.models import ModelStore
-from treeline.aws.observability import logger_for, metrics_for
+from treeline.aws.observability import Telemetry
 from treeline.core.errors import ScorerUnavailableError, StateConflictError
 from treeline.core.policy import PolicySettings
 from treeline.core.times import parse_iso
@@ -36,17 +34,21 @@ _RUNTIME_CONFIG = Config(connect_timeout=2, read_timeout=20, retries={"mode": "s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """The use case with its logger, metrics and queue."""
+    """The use case with its telemetry and its queue."""
 
     service: DetectService
     settings: DetectSettings
-    logger: Logger
-    metrics: Metrics
+    telemetry: Telemetry
     sqs: "SQSClient"
 
     def handle(self, records: Iterable[Mapping[str, Any]], context: object) -> dict[str, Any]:
         """Run every group the batch names once; report the messages of groups that must be tried again."""
-        self.logger.structure_logs(append=True, function_request_id=getattr(context, "aws_request_id", None))
+        with self.telemetry.invocation(context):
+            failed = self._run(records)
+        return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
+
+    def _run(self, records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The messages that must be tried again."""
         messages: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
         for record in records:
             messages[int(json.loads(record["body"])["group"])].append(record)
@@ -56,18 +58,17 @@ class Composition:
             try:
                 outcome = self.service.run(_merge(group, ticks))
             except ScorerUnavailableError as error:
-                self.logger.warning("scorer unavailable, tick returns", group=group, error=str(error))
-                self.metrics.add_metric("ScorerUnavailable", MetricUnit.Count, 1)
+                self.telemetry.logger.warning("scorer unavailable, tick returns", group=group, error=str(error))
+                self.telemetry.count("ScorerUnavailable")
                 self._return_later(ticks)
                 failed.extend(ticks)
             except StateConflictError as error:
-                self.logger.warning("group is contended, tick returns", group=group, error=str(error))
-                self.metrics.add_metric("StateConflicts", MetricUnit.Count, 1)
+                self.telemetry.logger.warning("group is contended, tick returns", group=group, error=str(error))
+                self.telemetry.count("StateConflicts")
                 failed.extend(ticks)
             else:
                 self._note(group, outcome, 1000.0 * (time.perf_counter() - started))
-        self.metrics.flush_metrics()
-        return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
+        return failed
 
     def _return_later(self, ticks: list[Mapping[str, Any]]) -> None:
         """Come back in about `endpoint_retry_s`, spread so that groups do not return together."""
@@ -94,15 +95,15 @@ class Composition:
             "NoModel": 0 if outcome.has_model else 1,
         }
         for name, value in count.items():
-            self.metrics.add_metric(name, MetricUnit.Count, value)
-        self.metrics.add_metric("DetectDuration", MetricUnit.Milliseconds, duration_ms)
+            self.telemetry.count(name, value)
+        self.telemetry.milliseconds("DetectDuration", duration_ms)
         if outcome.scored:
-            self.metrics.add_metric("MaxSeverity", MetricUnit.NoUnit, outcome.max_severity)
+            self.telemetry.gauge("MaxSeverity", outcome.max_severity)
         for alert in outcome.published:
             clocks = alert.clocks
             latency_ms = parse_iso(clocks.published_at) - parse_iso(clocks.received_at)
-            self.metrics.add_metric("ReceivedToPublished", MetricUnit.Milliseconds, latency_ms)
-            self.logger.info(
+            self.telemetry.milliseconds("ReceivedToPublished", latency_ms)
+            self.telemetry.logger.info(
                 "alert published",
                 incident_id=alert.incident_id,
                 alert_event=alert.event.value,
@@ -114,12 +115,12 @@ class Composition:
                 latency_ms=latency_ms,
             )
         if outcome.unpublished:
-            self.logger.error("alerts wait in the outbox", group=group, alerts=outcome.unpublished)
+            self.telemetry.logger.error("alerts wait in the outbox", group=group, alerts=outcome.unpublished)
         if outcome.silent_servers:
-            self.logger.warning("servers are silent", group=group, server_ids=outcome.silent_servers[:50])
+            self.telemetry.logger.warning("servers are silent", group=group, server_ids=outcome.silent_servers[:50])
         if not outcome.has_model:
-            self.logger.warning("no active model, observations wait", group=group)
-        self.logger.debug("tick done", group=group, scored=outcome.scored, duration_ms=duration_ms)
+            self.telemetry.logger.warning("no active model, observations wait", group=group)
+        self.telemetry.logger.debug("tick done", group=group, scored=outcome.scored, duration_ms=duration_ms)
 
 
 def _merge(group: int, ticks: list[Mapping[str, Any]]) -> Tick:
@@ -161,7 +162,6 @@ def compose(settings: DetectSettings) -> Composition:
     return Composition(
         service=service,
         settings=settings,
-        logger=logger_for("detect", settings.stage),
-        metrics=metrics_for("detect", settings.stage),
+        telemetry=Telemetry("detect", settings.stage),
         sqs=boto3.client("sqs"),
     )

@@ -1,0 +1,86 @@
+"""Peak resident memory of the detect function: 50 servers x 10 observations x 4 metrics, boto3 and numpy included.
+
+    python -m benchmarks.detect_memory [--json]
+
+A fresh interpreter imports the handler, wires it with real boto3 clients and runs the use case over one group's
+observations held in memory. What is left out is the network: the pages of one 500-item DynamoDB answer (about 0.2 MB).
+"""
+
+import json
+import subprocess
+import sys
+
+BUDGET_MB = 120.0
+
+PROGRAM = """
+import os, resource, sys
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
+start = peak_mb()
+from treeline.app.settings import DetectSettings
+from lambdas.detect.composition import compose
+import lambdas.detect.handler
+settings = DetectSettings(stage="bench", observations_table="o", servers_table="s", state_table="t", scores_table="c",
+    incidents_table="i", controls_table="k", models_bucket="b", endpoint_name="e",
+    alerts_topic_arn="arn:aws:sns:us-east-1:0:a", tick_queue_url="q")
+composition = compose(settings)
+wired = peak_mb()
+import numpy as np
+from dataclasses import replace
+from treeline.app.detection import Pending, Tick
+from treeline.core.calibration import Calibration
+from treeline.core.package import ModelPackage
+from treeline.core.state import FleetState
+servers, metrics = [f"web-{i:03d}" for i in range(50)], ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
+seeds = FleetState(4, servers=servers)
+seeds.phase[:] = 1
+package = ModelPackage(model_version="m", metrics=metrics, step_s=30.0, calibration=Calibration(), seeds=seeds,
+    typical={}, fingerprint="0")
+package = ModelPackage.from_bytes(package.to_bytes())
+class Memory:
+    record = None
+    def active(self): return package
+    def load(self, group, version): return self.record
+    def commit(self, record, previous):
+        record.state.pack(); record.block.pack()
+        self.record = replace(record)
+    def clear_outbox(self, record): pass
+    def put(self, group, block, now_ms): block.pack()
+    def apply(self, alert): return True
+    def publish(self, alert): pass
+    def score(self, body, rows): return np.full(rows, 0.8)
+    def read(self, group, start_ms, metrics, *, skip, limit):
+        keys = [(s, t) for t in range(30_000, 330_000, 30_000) for s in servers if not skip(s, t)][:limit]
+        values = np.random.default_rng(0).normal(0, 1, (len(keys), 4)).astype(np.float32)
+        at = np.array([t for _, t in keys], dtype=np.int64)
+        return Pending([s for s, _ in keys], at, at, values)
+memory = Memory()
+ports = dict.fromkeys(("observations", "records", "scores", "incidents", "publisher", "scorer", "models"), memory)
+outcome = replace(composition.service, **ports).run(Tick(0))
+assert outcome.scored == 500, outcome
+import json
+print(json.dumps({"interpreter_mb": start, "wired_mb": wired, "peak_mb": peak_mb()}))
+"""
+
+
+def measure() -> dict[str, float]:
+    """Run the program in a fresh interpreter; megabytes by phase."""
+    answer = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    figures: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return figures
+
+
+def main() -> None:
+    figures = measure() | {"budget_mb": BUDGET_MB}
+    if "--json" in sys.argv:
+        print(json.dumps(figures))
+        return
+    print("detect, 50 servers x 10 observations x 4 metrics: peak resident memory")
+    for name, value in figures.items():
+        print(f"  {name.removesuffix('_mb'):<12} {value:6.1f} MB")
+    print(f"  {figures['peak_mb'] / BUDGET_MB:.0%} of the budget")
+
+
+if __name__ == "__main__":
+    main()

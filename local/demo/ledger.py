@@ -1,0 +1,135 @@
+"""The books of a replay, kept from the deployed tables and buckets: where did every record go?"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from local.demo.cloud import Deployment
+from stacks import outputs
+from treeline.app.scoreblock import ScoreBlock, Status
+from treeline.core.alert import Alert
+from treeline.core.state import FleetState
+from treeline.core.times import parse_iso
+
+Key = tuple[str, int]  # server_id, observed_at ms
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where every observation is.
+
+    Attributes:
+        stored: Keys in the observations table.
+        scored: Key -> (score, severity) of those scored (late ones too).
+        late: Keys scored after a later observation of their server.
+        warming_up: Keys seen while their server warmed up.
+        quarantined: Reason -> how many.
+        scored_twice: Keys in more than one score block: must be empty.
+    """
+
+    stored: set[Key]
+    scored: dict[Key, tuple[float, float]]
+    late: set[Key]
+    warming_up: set[Key]
+    quarantined: Counter[str]
+    scored_twice: set[Key] = field(default_factory=set)
+
+    @property
+    def lost(self) -> set[Key]:
+        """Stored, but neither scored nor warming up."""
+        return self.stored - self.scored.keys() - self.warming_up
+
+
+class Books:
+    """Reads the deployed tables."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._dynamodb = deployment.client("dynamodb")
+        self._s3 = deployment.client("s3")
+
+    def decided(self) -> int:
+        """How many observations detect has committed, from its state items alone: cheap enough for a progress bar."""
+        total = 0
+        for item in self._scan(outputs.DETECTOR_STATE_TABLE, "#s", {"#s": "state"}):
+            state = FleetState.unpack(bytes(item["state"]["B"]))
+            total += int(state.observations.sum())
+        return total
+
+    def stored(self) -> int:
+        """How many observations are in the table."""
+        return sum(1 for _ in self._scan(outputs.OBSERVATIONS_TABLE, "server_id"))
+
+    def quarantined(self) -> Counter[str]:
+        """Reason -> how many records were set aside."""
+        bucket = self._deployment.output(outputs.QUARANTINE_BUCKET)
+        reasons: Counter[str] = Counter()
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="quarantine/"):
+            for entry in page.get("Contents", []):
+                body = self._s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+                reasons.update(json.loads(line)["reason"] for line in body.splitlines() if line)
+        return reasons
+
+    def groups(self) -> dict[str, int]:
+        """Server -> group."""
+        return {
+            item["server_id"]["S"]: int(item["group"]["N"])
+            for item in self._scan(outputs.SERVERS_TABLE)
+            if "group" in item
+        }
+
+    def incidents(self) -> dict[str, list[Alert]]:
+        """Incident -> its alerts in order, as the incidents table keeps them."""
+        return {
+            item["incident_id"]["S"]: [
+                Alert.from_json(json.loads(event["S"])) for event in item.get("history", {}).get("L", [])
+            ]
+            for item in self._scan(outputs.INCIDENTS_TABLE)
+        }
+
+    def ledger(self) -> Ledger:
+        """Everything, from the tables."""
+        stored = {
+            (item["server_id"]["S"], parse_iso(item["observed_at"]["S"]))
+            for item in self._scan(outputs.OBSERVATIONS_TABLE, "server_id, observed_at")
+        }
+        ledger = Ledger(stored, {}, set(), set(), self.quarantined())
+        for item in self._scan(outputs.SCORES_TABLE):
+            self._enter(ledger, ScoreBlock.unpack(bytes(item["block"]["B"])))
+        return ledger
+
+    def _enter(self, ledger: Ledger, block: ScoreBlock) -> None:
+        names = np.array(block.servers, dtype=object)[block.server]
+        rows = zip(
+            names,
+            block.observed_at.tolist(),
+            block.status.tolist(),
+            block.score.tolist(),
+            block.severity.tolist(),
+            strict=True,
+        )
+        for server, at, status, score, severity in rows:
+            key = (server, at)
+            if key in ledger.scored or key in ledger.warming_up:
+                ledger.scored_twice.add(key)
+            if status == Status.WARMING_UP:
+                ledger.warming_up.add(key)
+            else:
+                ledger.scored[key] = (score, severity)
+                if status == Status.LATE:
+                    ledger.late.add(key)
+
+    def _scan(
+        self, table: str, projection: str | None = None, names: dict[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        request: dict[str, Any] = {"TableName": self._deployment.output(table)}
+        if projection:
+            request["ProjectionExpression"] = projection
+        if names:
+            request["ExpressionAttributeNames"] = names
+        for page in self._dynamodb.get_paginator("scan").paginate(**request):
+            yield from page["Items"]

@@ -1,0 +1,142 @@
+"""What the demo shows in a terminal: steps, progress, alerts as they are delivered, and the scoreboard."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from local.demo.results import LATENCY_BUDGET_S, Result
+from training.evaluate import Evaluation, Tier
+from treeline.core.alert import Alert, AlertEvent, MetricEvidence, Priority
+from treeline.core.times import parse_iso
+
+_EVENT_STYLE = {
+    AlertEvent.OPENED: "bold",
+    AlertEvent.ESCALATED: "bold",
+    AlertEvent.DEESCALATED: "",
+    AlertEvent.RESOLVED: "green",
+    AlertEvent.SUPPRESSED: "dim",
+}
+
+
+class Screen:
+    """Writes to one console: stdout, or stderr when stdout carries JSON."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.console = Console(stderr=as_json, highlight=False)
+
+    def step(self, text: str) -> None:
+        """A line that says what happens now."""
+        self.console.print(f"[cyan]>[/] {text}")
+
+    def progress(self) -> Progress:
+        """A progress display for anything over two seconds."""
+        return Progress(
+            TextColumn("  {task.description:<12}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    def spinner(self, text: str) -> AbstractContextManager[Any]:
+        """For a wait of unknown length."""
+        return self.console.status(text)
+
+    def alert(self, alert: Alert) -> None:
+        """One alert, as it is delivered."""
+        colour = "red" if alert.priority is Priority.P1 else "yellow"
+        received, published = parse_iso(alert.clocks.received_at), parse_iso(alert.clocks.published_at)
+        self.console.print(
+            f"  [{colour}]{alert.priority.value}[/] [{_EVENT_STYLE[alert.event]}]{alert.event.value:<11}[/]"
+            f" [bold]{alert.server_id}[/]  {alert.clocks.observed_at[:16].replace('T', ' ')}"
+            f"  severity {alert.severity:.1f}  [dim]{(published - received) / 1000:.2f} s after receipt[/]"
+            if _EVENT_STYLE[alert.event]
+            else f"  [{colour}]{alert.priority.value}[/] {alert.event.value:<11} {alert.server_id}"
+            f"  {alert.clocks.observed_at[:16].replace('T', ' ')}"
+        )
+        if alert.event in (AlertEvent.OPENED, AlertEvent.ESCALATED):
+            for metric in alert.metrics[:3]:
+                self.console.print(f"       {evidence(metric)}", style="dim")
+
+    def scoreboard(self, result: Result) -> None:
+        """The end of the run."""
+        books = result.accounting
+        table = Table(title="Where every record went", title_justify="left", show_header=True)
+        for name in ("sent", "stored", "repeated", "quarantined", "scored", "warming up", "lost"):
+            table.add_column(name, justify="right")
+        table.add_row(
+            *(f"{n:,}" for n in (books.sent, books.stored, books.duplicates, books.quarantined, books.scored)),
+            f"{books.warming_up:,}",
+            f"[{'green' if books.lost == 0 else 'bold red'}]{books.lost:,}[/]",
+        )
+        self.console.print(table)
+        if books.quarantine_reasons:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(books.quarantine_reasons.items()))
+            self.console.print(f"  quarantined: {reasons}")
+        if result.evaluations:
+            self.console.print(_quality(result.evaluations))
+        if result.clocks:
+            self.console.print(_clock_table(result))
+        self.console.print(
+            f"  {result.records_per_s:,.0f} records/s; {books.alerts_published} alerts published, "
+            f"{books.pages_delivered} delivered to PagerDuty's stand-in, {books.pages_refused} refused; the same "
+            f"incidents {'came' if result.reproduced else '[bold red]did not come[/]'} out offline"
+        )
+
+
+def evidence(metric: MetricEvidence) -> str:
+    """One metric in words: measured, expected, and how far that is."""
+    measured = "missing" if metric.measured is None else f"{metric.measured:,.4g}"
+    unit = f" {metric.unit}" if metric.unit else ""
+    return (
+        f"{metric.name} {measured}{unit}, expected {metric.expected:,.4g} "
+        f"({metric.low:,.4g} to {metric.high:,.4g}), {metric.deviation:+.1f} sd"
+    )
+
+
+def _quality(evaluations: Any) -> Table:
+    table = Table(title="Against the labels, incident by incident", title_justify="left")
+    columns = ("tier", "labelled", "hit", "missed", "false", "precision", "recall", "false / server-day", "delay p50")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for tier in Tier:
+        e: Evaluation = evaluations[tier]
+        table.add_row(
+            tier.value,
+            str(e.labels),
+            str(e.hits),
+            str(e.misses),
+            str(e.false_openings),
+            _with_interval(e.precision, e.precision_ci),
+            _with_interval(e.recall, e.recall_ci),
+            "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}",
+            "-" if e.delay_p50_s is None else f"{e.delay_p50_s / 60:.0f} min",
+        )
+    return table
+
+
+def _with_interval(value: float | None, interval: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" + (f" ({interval.low:.2f}-{interval.high:.2f})" if interval else "")
+
+
+def _clock_table(result: Result) -> Table:
+    table = Table(title="The deciding observation's clocks", title_justify="left")
+    for name in ("from - to", "p50", "p95", "max", "alerts"):
+        table.add_column(name, justify="left" if name == "from - to" else "right")
+    for clock in result.clocks:
+        budget = f" (budget {LATENCY_BUDGET_S} s)" if clock.budget_s else ""
+        table.add_row(
+            clock.name + budget,
+            f"{clock.p50_s:.2f} s",
+            f"{clock.p95_s:.2f} s",
+            f"{clock.max_s:.2f} s",
+            str(clock.count),
+        )
+    return table

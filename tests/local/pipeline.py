@@ -1,0 +1,171 @@
+"""The deployed pipeline under test: real templates, real handlers, a real forest, small data, faults on demand."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from local.cloud.launcher import EmbeddedCloud
+from local.demo import cloud as stage
+from local.demo import results
+from local.demo.alerts import AlertFeed
+from local.demo.cloud import Deployment
+from local.demo.ledger import Books, Ledger
+from local.demo.model import train
+from local.demo.producer import MAX_BATCH, record
+from local.demo.run import metric_set
+from stacks import outputs
+from tests.unit.detection_fakes import METRICS, fleet
+from training.backtest import Backtest, backtest
+from training.fit import Grid
+from treeline.core.alert import Alert, AlertEvent
+from treeline.core.policy import PolicySettings
+
+SERVERS, TRAIN, TEST = 12, 2880, 180
+PATIENCE_S = 40.0
+# Waiting in a test is only worth it where the waiting itself is the subject.
+OVERRIDES = {
+    "ticks": {"max_receive_count": 2, "batching_window_s": 0},
+    "detection": {"endpoint_retry_s": 1, "redrive_max_delay_s": 0, "watermark_wait_s": 20.0},
+    "functions": {"detect": {"timeout_s": 30, "memory_mb": 1024}},
+    "pagerduty": {"retry_base_s": 1},
+}
+
+Sample = tuple[int, str, np.ndarray]
+
+
+def whole_fleet() -> Grid:
+    """Two days to train on and three hours in which web-03 and web-07 go wrong."""
+    grid = fleet(SERVERS, TRAIN + TEST)
+    grid.values[TRAIN + 60 : TRAIN + 90, 3, :2] += 45.0
+    grid.values[TRAIN + 100 : TRAIN + 120, 7, 2:] += 60.0
+    np.clip(grid.values, 0.0, 100.0, out=grid.values)
+    return grid
+
+
+def part(grid: Grid, start: int, stop: int) -> Grid:
+    """A stretch of a grid."""
+    return replace(grid, times_ms=grid.times_ms[start:stop], values=grid.values[start:stop])
+
+
+def samples(grid: Grid, start: int = 0, stop: int | None = None) -> list[Sample]:
+    """Observations of steps [start, stop) in event-time order."""
+    return [
+        (int(grid.times_ms[t]), server, grid.values[t, i])
+        for t in range(start, len(grid.times_ms) if stop is None else stop)
+        for i, server in enumerate(grid.servers)
+    ]
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """A deployed stage with a model, and what has gone in and come out."""
+
+    deployment: Deployment
+    present: Grid
+    offline: Backtest
+    feed: AlertFeed
+    books: Books
+    told: list[Alert] = field(default_factory=list)
+    sent: int = 0
+
+    @classmethod
+    def start(cls, cloud: EmbeddedCloud, assembly: Path) -> "Pipeline":
+        """Deploy and train."""
+        deployment = stage.deploy(cloud, assembly)
+        grid = whole_fleet()
+        past, present = part(grid, 0, TRAIN), part(grid, TRAIN, TRAIN + TEST)
+        package, forest = train(deployment, past, model_version="test-1", seed=1, progress=lambda *_: None)
+        offline = backtest(package, present, forest.score, PolicySettings())
+        return cls(deployment, present, offline, AlertFeed(deployment), Books(deployment))
+
+    def function(self, output: str) -> str:
+        """A function's name."""
+        return self.deployment.output(output)
+
+    def send(self, observations: Iterable[Sample]) -> None:
+        """Put observations on the stream."""
+        self.send_raw((server, record(at, server, values, METRICS)) for at, server, values in observations)
+
+    def send_raw(self, entries: Iterable[tuple[str, bytes]]) -> None:
+        """Put (partition key, bytes) on the stream; every record must be accepted."""
+        rows = [{"PartitionKey": key, "Data": data} for key, data in entries]
+        kinesis, stream = self.deployment.client("kinesis"), self.deployment.output(outputs.STREAM_NAME)
+        for start in range(0, len(rows), MAX_BATCH):
+            answer = kinesis.put_records(StreamName=stream, Records=rows[start : start + MAX_BATCH])
+            assert answer["FailedRecordCount"] == 0
+        self.sent += len(rows)
+
+    def wait_decided(self, count: int, *, heartbeat: bool = False) -> None:
+        """Until detect has committed `count` observations; `heartbeat` runs dispatch as its schedule would."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (decided := self.books.decided()) < count:
+            assert time.monotonic() < deadline, f"{decided} of {count} decided after {PATIENCE_S} s; {self.trouble()}"
+            if heartbeat:
+                self.invoke(outputs.DISPATCH_FUNCTION)
+            time.sleep(0.3)
+
+    def invoke(self, output: str) -> None:
+        """Run a scheduled function now."""
+        answer = self.deployment.client("lambda").invoke(FunctionName=self.function(output), Payload=b"{}")
+        assert "FunctionError" not in answer, answer["Payload"].read()
+
+    def queue_depth(self, output: str) -> int:
+        """Messages in a queue, visible or not."""
+        attributes = self.deployment.client("sqs").get_queue_attributes(
+            QueueUrl=self.deployment.output(output), AttributeNames=["All"]
+        )["Attributes"]
+        return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
+
+    def wait_told(self, count: int) -> None:
+        """Until the topic has delivered `count` alerts and PagerDuty's stand-in accepted as many."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            self.told += self.feed.read()
+            if len(self.told) >= count and len(self.accepted_pages()) >= count:
+                return
+            assert time.monotonic() < deadline, (
+                f"{len(self.told)} alerts, {len(self.accepted_pages())} pages of {count} after {PATIENCE_S} s; "
+                f"{self.trouble()}"
+            )
+            time.sleep(0.3)
+
+    def accepted_pages(self) -> list[dict]:
+        """Events that PagerDuty's stand-in took."""
+        return [e["event"] for e in self.deployment.cloud.pagerduty.received() if e["status"] == 202]
+
+    def ledger(self) -> Ledger:
+        """The books."""
+        return self.books.ledger()
+
+    def expected_alerts(self) -> int:
+        """How many changes the same history has offline."""
+        return len(self.offline.changes)
+
+    def assert_as_undisturbed(self) -> None:
+        """The fault cost nothing: all is scored once, told once, paged once, exactly as without the fault."""
+        self.wait_told(self.expected_alerts())
+        ledger = self.ledger()
+        assert ledger.scored_twice == set()
+        assert ledger.lost == set()
+        assert len(ledger.scored) == len(self.present.times_ms) * len(self.present.servers)
+        assert results.matches_offline(self.books.incidents(), self.offline)
+        told = Counter((a.incident_id, a.sequence) for a in self.told)
+        assert set(told.values()) == {1}, f"told more than once: {told}"
+        actions = Counter(page["event_action"] for page in self.accepted_pages())
+        resolved = sum(c.event is AlertEvent.RESOLVED for _, c in self.offline.changes)
+        assert actions == {"trigger": self.expected_alerts() - resolved, "resolve": resolved}
+
+    def trouble(self) -> str:
+        """The last log lines of detect, for a failing test's message."""
+        lines = self.deployment.cloud.logs(self.function(outputs.DETECT_FUNCTION), limit=15)
+        return "detect says:\n" + "\n".join(lines)
+
+
+def build(directory: Path, port: int) -> Path:
+    """Synthesize once for all tests; the stand-in for PagerDuty will listen on `port`."""
+    events_url = EmbeddedCloud(port=port, directory=directory).pagerduty.url
+    return stage.build(directory / "assembly", metric_set(METRICS), events_url, OVERRIDES)

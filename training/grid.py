@@ -1,0 +1,36 @@
+"""A history as one dense array on one time axis."""
+
+import numpy as np
+
+from training.fit import Grid
+from training.history import History, Part
+from treeline.core.errors import UsageError
+
+
+def grid_of(history: History, *, part: Part = "all", start_ms: int | None = None, end_ms: int | None = None) -> Grid:
+    """Align a part of a history on the times that occur in it.
+
+    Servers that report at times of their own (many more distinct times than steps) are put on the sampling step's
+    raster, the last value in each step.
+
+    Raises:
+        UsageError: The part holds no rows.
+    """
+    first = history.start_ms if start_ms is None else start_ms
+    last = history.end_ms if end_ms is None else end_ms
+    columns = []
+    for server in history.servers:
+        times, values = history.matrix(server, part=part)
+        inside = (times >= first) & (times <= last)
+        columns.append((times[inside], values[inside]))
+    every = np.unique(np.concatenate([times for times, _ in columns]))
+    if not len(every):
+        raise UsageError(f"{history.path} has no rows for {part} in the chosen range")
+    step_ms = round(history.step_s * 1000)
+    if len(every) > 2 * ((every[-1] - every[0]) // step_ms + 1):
+        columns = [(times // step_ms * step_ms, values) for times, values in columns]
+        every = np.unique(np.concatenate([times for times, _ in columns]))
+    dense = np.full((len(every), len(history.servers), len(history.metrics)), np.nan, dtype=np.float32)
+    for column, (times, values) in enumerate(columns):
+        dense[np.searchsorted(every, times), column] = values
+    return Grid(every.astype(np.int64), history.servers, history.metrics, dense, history.step_s)
