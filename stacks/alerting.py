@@ -11,7 +11,7 @@ from constructs import Construct
 from stacks import outputs
 from stacks.config import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
-from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_age_s, queue_depth
+from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors, queue_age_s, queue_depth
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
@@ -150,6 +150,14 @@ class AlertingStack(TreelineStack):
             question="Are there alerts that never reached the queue of pages?",
             runbook="pages-undelivered-not-empty",
             metric=queue_depth(undelivered),
+            topic=self.operations,
+        )
+        OperationsAlarm(
+            self,
+            "PagesRefused",
+            question="Did PagerDuty refuse a page for good?",
+            runbook="pages-refused",
+            metric=counted("PagesRefused", service="notify_pagerduty", stage=config.stage),
             topic=self.operations,
         )
         OperationsAlarm(

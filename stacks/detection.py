@@ -12,7 +12,7 @@ from constructs import Construct
 from stacks import outputs
 from stacks.config import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
-from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_age_s, queue_depth
+from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors, queue_age_s, queue_depth
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
@@ -217,6 +217,16 @@ class DetectionStack(TreelineStack):
             threshold=180,
             datapoints=3,
             periods=5,
+            topic=self._operations,
+        )
+        OperationsAlarm(
+            self,
+            "AlertsUnpublished",
+            question="Are there alerts that detect could not publish?",
+            runbook="alerts-unpublished",
+            metric=counted("PublishFailures", service="detect", stage=self.config.stage),
+            datapoints=2,
+            periods=3,
             topic=self._operations,
         )
         for id_, function, runbook in (

@@ -10,8 +10,7 @@ from constructs import Construct
 
 from stacks.config import FunctionConfig, LogsConfig
 from stacks.constructs.function_asset import POWERTOOLS, AssetPlatform, assemble
-
-METRICS_NAMESPACE = "Treeline"
+from stacks.constructs.operations_alarm import METRICS_NAMESPACE
 
 
 class PythonFunction(Construct):
