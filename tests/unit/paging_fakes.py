@@ -1,6 +1,10 @@
 """Fakes of what paging talks to, and alerts to send."""
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from treeline.app.paging import Delivery, PageLedger, PageMessage, PagingService
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
@@ -85,3 +89,41 @@ def message(told: Alert, receive_count: int = 1) -> PageMessage:
         receive_count=receive_count,
         body=json.dumps(told.to_json()),
     )
+
+
+class Receiver:
+    """A PagerDuty of our own on loopback; gives the answers it was given, then 202."""
+
+    def __init__(self, *answers: tuple[int, str, dict[str, str]]) -> None:
+        self.answers = list(answers)
+        self.bodies: list[dict] = []
+        self.url = ""
+
+    @contextmanager
+    def listening(self) -> Iterator["Receiver"]:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                answers = receiver.answers
+                status, text, headers = answers.pop(0) if answers else (202, '{"status":"success"}', {})
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{server.server_port}/v2/enqueue"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 from treeline.app.paging import Delivery, PageFailure
@@ -156,18 +156,19 @@ class PagerDutyClient:
                 retries=False,
                 redirect=False,
             )
-        except Urllib3TimeoutError as error:
-            return Delivery(failure=PageFailure.TIMEOUT, detail=type(error).__name__, cut=event.cut)
         except HTTPError as error:
-            return Delivery(failure=PageFailure.UNREACHABLE, detail=type(error).__name__, cut=event.cut)
-        failure = failure_of(response.status)
+            # A refused connection counts as a kind of timeout to urllib3.
+            waited = isinstance(error, Urllib3TimeoutError) and not isinstance(error, NewConnectionError)
+            failure = PageFailure.TIMEOUT if waited else PageFailure.UNREACHABLE
+            return Delivery(failure=failure, detail=type(error).__name__, cut=event.cut)
+        answer = failure_of(response.status)
         text = key.redact(response.data[:4096].decode("utf-8", "replace"))
-        if failure is PageFailure.REJECTED and response.status == 400 and _names_routing_key(text):
-            failure = PageFailure.UNAUTHORIZED
+        if response.status == 400 and _names_routing_key(text):
+            answer = PageFailure.UNAUTHORIZED
         return Delivery(
-            failure=failure,
+            failure=answer,
             status=response.status,
-            detail="" if failure is None else text[:_DETAIL_CHARACTERS],
+            detail="" if answer is None else text[:_DETAIL_CHARACTERS],
             retry_after_s=_seconds(response.headers.get("Retry-After")),
             cut=event.cut,
         )
