@@ -173,8 +173,8 @@ def random_write(rng: random.Random) -> tuple[str, dict[str, Any]]:
             (
                 "ExecuteStatement",
                 {
-                    "Statement": f"DELETE FROM observations WHERE server_id='{item['server_id']['S']}' "
-                    f"AND observed_at='{item['observed_at']['S']}'"
+                    "Statement": "DELETE FROM observations WHERE server_id=? AND observed_at=?",
+                    "Parameters": [item["server_id"], item["observed_at"]],
                 },
             ),
         ]
@@ -412,7 +412,9 @@ def test_a_query_works_on_its_answer_and_not_on_the_partition(
     assert counts["decoded"] <= 2
 
 
-def test_an_index_created_later_holds_the_items_already_there_and_odd_keys_fall_back(both: Call) -> None:
+def test_an_index_created_later_holds_the_items_already_there_and_odd_keys_fall_back(
+    both: Call, modules: tuple[ModuleType, ModuleType]
+) -> None:
     rng = random.Random(5)
     for _ in range(40):
         both("PutItem", {"TableName": "observations", "Item": observation(rng)})
@@ -423,7 +425,7 @@ def test_an_index_created_later_holds_the_items_already_there_and_odd_keys_fall_
         ("by-odd-rank", ["source", "rank"]),
     )
     for name, keys in creations:
-        both_tables = {
+        update = {
             "TableName": "observations",
             "AttributeDefinitions": [
                 *TABLE["AttributeDefinitions"],  # type: ignore[misc]
@@ -442,7 +444,8 @@ def test_an_index_created_later_holds_the_items_already_there_and_odd_keys_fall_
                 }
             ],
         }
-        assert both("UpdateTable", both_tables)[0] == 200
+        for module in modules:  # the answers differ in the table ids
+            assert caller(module)("UpdateTable", update)[0] == 200
     for _ in range(30):
         both(*random_write(rng))
         for name, _ in creations:
@@ -507,9 +510,7 @@ def test_a_restored_backup_and_the_saved_state_hold_plain_equal_items(both: Call
     assert json.loads(json.dumps(saved[1])) == saved[0]
     for module in modules:
         call = caller(module)
-        arn = call("CreateBackup", {"TableName": "observations", "BackupName": "copy"})[1]["BackupDetails"][
-            "BackupArn"
-        ]
+        arn = call("CreateBackup", {"TableName": "observations", "BackupName": "copy"})[1]["BackupDetails"]["BackupArn"]
         call("DeleteItem", {"TableName": "observations", "Key": key_of(observation(random.Random(1)))})
         assert call("RestoreTableFromBackup", {"TargetTableName": "restored", "BackupArn": arn})[0] == 200
     scans = [caller(module)("Scan", {"TableName": "restored"})[1] for module in (plain, fast)]
