@@ -16,16 +16,18 @@ from botocore.config import Config
 from ministack import app as ministack_app
 from ministack.core import lambda_runtime
 from ministack.core.responses import request_scope
-from ministack.services import kinesis, lambda_svc
+from ministack.services import kinesis, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from local.cloud.alarms import AlarmEvaluator
 from local.cloud.counters import Counters
 from local.cloud.environment import ACCOUNT_ID, REGION
-from local.cloud.function_logs import FunctionLogs, function_lines
+from local.cloud.function_logs import RAISED, FunctionLogs, function_lines
 from local.cloud.gateway import Gateway, Request, Response, json_response
 from local.cloud.kinesis_poller import KinesisPoller
 from local.cloud.pagerduty import PagerDuty
+from local.cloud.sagemaker.service import SageMaker
+from local.cloud.sagemaker.templates import resource_handlers
 from local.cloud.service_faults import Fault, ServiceFaults
 from local.cloud.sqs_poller import SqsPoller
 
@@ -42,6 +44,20 @@ def _treeline_end_with_parent():
 
 _treeline_end_with_parent()
 """
+
+# ministack ends a worker whose handler raised; Lambda keeps it. The worker says "ok" with a marked result instead.
+HANDLER_RAISED = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
+_HANDLER_RAISED_KEPT = (
+    '{"status": "ok", "result": {"' + RAISED + '": '
+    '{"errorMessage": str(e), "errorType": type(e).__name__, "stackTrace": traceback.print_exc() or traceback.format_exc().splitlines()}}}'
+)
+
+
+def worker_script(original: str) -> str:
+    """ministack's Python worker, ending with the launcher and surviving a handler that raises."""
+    if HANDLER_RAISED not in original:
+        raise RuntimeError("ministack's worker script has changed; see local/cloud/emulator.py")
+    return _WORKER_WATCH + original.replace(HANDLER_RAISED, _HANDLER_RAISED_KEPT)
 
 
 class Emulator:
@@ -61,8 +77,10 @@ class Emulator:
         self._clients: dict[str, Any] = {}
         self._kinesis = KinesisPoller(self._counters, self._client)
         self._alarms = AlarmEvaluator(self._counters, self._client)
-        self.app = Gateway(ministack_app.app, _sagemaker_missing)
+        self._sagemaker = SageMaker(self._client, endpoint_url)
+        self.app = Gateway(ministack_app.app, self._sagemaker.route)
         self._patch()
+        self.app.add("sagemaker", self._sagemaker.admin)
         self.app.add("pagerduty", PagerDuty().route)
         self.app.add("logs", self._logs)
         self.app.add("status", self._status)
@@ -70,9 +88,12 @@ class Emulator:
         self.app.add("functions/kill", self._kill)
 
     def _patch(self) -> None:
-        lambda_runtime._PYTHON_WORKER_SCRIPT = _WORKER_WATCH + lambda_runtime._PYTHON_WORKER_SCRIPT
+        lambda_runtime._PYTHON_WORKER_SCRIPT = worker_script(lambda_runtime._PYTHON_WORKER_SCRIPT)
         for service, handler in list(ministack_app.SERVICE_HANDLERS.items()):
             ministack_app.SERVICE_HANDLERS[service] = self._faults.wrap(service, handler)
+        ministack_app.SERVICE_HANDLERS["sagemaker"] = self._sagemaker.handle
+        stepfunctions._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
+        provisioners._RESOURCE_HANDLERS.update(resource_handlers(self._sagemaker))
         lambda_svc._poll_kinesis = lambda: False
         lambda_svc._poll_sqs = lambda: False
         kinesis._expire_records = _expire_records
@@ -100,7 +121,8 @@ class Emulator:
         return self._clients[service]
 
     def stop(self) -> None:
-        """End the Lambda workers."""
+        """End the Lambda workers and the training jobs."""
+        self._sagemaker.end()
         lambda_runtime.reset()
 
     async def _status(self, request: Request) -> Response:
@@ -138,10 +160,6 @@ class Emulator:
                     worker._proc.kill()
                     killed += 1
         return json_response({"killed": killed})
-
-
-async def _sagemaker_missing(request: Request) -> Response:
-    return json_response({"__type": "UnknownOperationException"}, 400)
 
 
 def _expire_records(stream: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from local.cloud.emf import metric_values
 from local.cloud.log_pattern import PatternError, compile_pattern, select
 
 _log = logging.getLogger("treeline.logs")
+RAISED = "_treeline_handler_raised"  # marks the result of a handler that raised; see emulator.worker_script
 KEPT_LINES = 20_000  # per function
 _TRIM_AT = KEPT_LINES + 2_000
 
@@ -42,6 +43,9 @@ class FunctionLogs:
         def counted(func: dict[str, Any], config: dict[str, Any], event: Any, request_id: str, started: float) -> Any:
             began = time.time()
             result = dispatch(func, config, event, request_id, started)
+            raised = result["body"].get(RAISED) if isinstance(result.get("body"), dict) else None
+            if raised is not None:
+                result = {"body": raised, "error": True, "function_error": "Unhandled", "log": result.get("log", "")}
             failed = bool(result.get("error"))
             self._record_invocation(config.get("FunctionName", "unknown"), (time.time() - began) * 1000, failed)
             return result
