@@ -115,8 +115,8 @@ class FleetState:
         if not servers:
             return
         again = set(servers) & set(self.servers)
-        if again:
-            raise ValueError(f"servers already in the state: {sorted(again)}")
+        if again or len(set(servers)) < len(servers):
+            raise ValueError(f"a server has one row; already in the state or twice: {sorted(again) or servers}")
         self.servers.extend(servers)
         for name, array in self._arrays.items():
             self._arrays[name] = np.concatenate([array, self._blank(name, len(servers))])

@@ -101,8 +101,7 @@ def rolling_zscore(values: FloatArray, window: int, floor: FloatArray, *, limit:
     if window < 2:
         raise ValueError(f"window must be >= 2, got {window}")
     data = np.asarray(values, dtype=np.float64)
-    centre = np.nan_to_num(np.nanmean(data, axis=0)) if np.any(~np.isnan(data)) else np.zeros(data.shape[1])
-    shifted = data - centre  # keeps the sums of squares well conditioned
+    shifted = data - Moments.of(data).mean  # keeps the sums of squares well conditioned
     seen = ~np.isnan(shifted)
     filled = np.where(seen, shifted, 0.0)
     zero = np.zeros((1, data.shape[1]))

@@ -1,0 +1,196 @@
+"""Standardization and running statistics: by hand, by property, at the edges."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tests.unit.core.examples import FEW
+from treeline.core.statistics import (
+    Baseline,
+    Moments,
+    ew_alpha,
+    ew_update,
+    half_life_alpha,
+    rolling_zscore,
+    zscore,
+)
+
+VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)
+
+
+def columns(elements=None):
+    """Arrays of up to 40 rows and 3 columns, some values missing."""
+    elements = VALUES | st.just(math.nan) if elements is None else elements
+    return st.integers(0, 40).flatmap(lambda n: hnp.arrays(np.float64, (n, 3), elements=elements))
+
+
+def baseline(mean=10.0, sd=2.0, floor=0.5):
+    return Baseline(np.array([[mean]]), np.array([[sd]]), np.array([[floor]]))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(10.0, 0.0), (14.0, 2.0), (6.0, -2.0), (1e9, 10.0), (-1e9, -10.0), (math.inf, 10.0)]
+)
+def test_zscore_by_hand(value, expected):
+    assert zscore(np.array([[value]]), baseline()).item() == expected
+
+
+def test_the_floor_keeps_a_constant_metric_from_dividing_by_zero():
+    assert zscore(np.array([[11.0]]), baseline(sd=0.0)).item() == 2.0
+
+
+def test_a_missing_value_stays_missing():
+    assert math.isnan(zscore(np.array([[math.nan]]), baseline()).item())
+
+
+@pytest.mark.parametrize("bad", [{"floor": 0.0}, {"floor": -1.0}, {"floor": math.nan}])
+def test_a_floor_that_is_not_positive_is_refused(bad):
+    with pytest.raises(ValueError, match="floor must be > 0"):
+        zscore(np.array([[1.0]]), baseline(**bad))
+
+
+def test_a_limit_of_zero_is_refused():
+    with pytest.raises(ValueError, match="limit must be > 0"):
+        zscore(np.array([[1.0]]), baseline(), limit=0.0)
+
+
+def test_no_servers_give_no_scores():
+    empty = np.empty((0, 3))
+    assert zscore(empty, Baseline(empty, empty, empty)).shape == (0, 3)
+
+
+@FEW
+@given(st.floats(-1e3, 1e3), st.floats(0.5, 100.0), st.floats(-1e3, 1e3), st.floats(0.1, 10.0))
+def test_zscore_does_not_depend_on_the_unit(value, sd, shift, scale):
+    one = zscore(np.array([[value]]), baseline(0.0, sd, 0.1))
+    other = zscore(np.array([[value * scale + shift]]), baseline(shift, sd * scale, 0.1 * scale))
+    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_moments_by_hand():
+    moments = Moments.of(np.array([[1.0, 5.0], [2.0, math.nan], [3.0, 5.0], [6.0, 5.0]]))
+    assert moments.count.tolist() == [4.0, 3.0]
+    assert moments.mean.tolist() == [3.0, 5.0]
+    assert moments.sd.tolist() == [math.sqrt(14 / 4), 0.0]
+
+
+def test_moments_of_nothing_are_zero_and_neutral():
+    empty = Moments.of(np.empty((0, 2)))
+    other = Moments.of(np.array([[1.0, 2.0], [3.0, 8.0]]))
+    assert empty.sd.tolist() == [0.0, 0.0]
+    for merged in (empty.merge(other), other.merge(empty)):
+        assert (merged.count.tolist(), merged.mean.tolist()) == ([2.0, 2.0], [2.0, 5.0])
+        assert merged.sd.tolist() == [1.0, 3.0]
+
+
+@FEW
+@given(columns(), columns(), columns())
+def test_merged_moments_are_those_of_the_whole_in_any_order_and_grouping(a, b, c):
+    whole = Moments.of(np.concatenate([a, b, c]))
+    x, y, z = Moments.of(a), Moments.of(b), Moments.of(c)
+    size = max(1.0, float(np.nanmax(np.abs(np.concatenate([a, b, c])), initial=0.0)) if len(a) + len(b) + len(c) else 1)
+    for merged in (x.merge(y).merge(z), x.merge(y.merge(z)), z.merge(x).merge(y)):
+        np.testing.assert_array_equal(merged.count, whole.count)
+        np.testing.assert_allclose(merged.mean, whole.mean, atol=1e-12 * size, rtol=1e-9)
+        np.testing.assert_allclose(merged.sd, whole.sd, atol=1e-6 * size)
+        assert (merged.squares >= 0).all()
+
+
+def test_rolling_zscore_excludes_the_current_row():
+    z = rolling_zscore(np.array([[1.0], [3.0], [6.0], [6.0]]), window=2, floor=np.array([0.1]))
+    assert np.isnan(z[:2]).all(), "fewer than two values before"
+    assert z[2].item() == pytest.approx((6 - 2) / 1)
+    assert z[3].item() == pytest.approx((6 - 4.5) / 1.5)
+
+
+def naive_rolling(values, window, floor):
+    out = np.full(values.shape, np.nan)
+    for t in range(len(values)):
+        for m in range(values.shape[1]):
+            past = values[max(0, t - window) : t, m]
+            past = past[~np.isnan(past)]
+            if len(past) >= 2 and not np.isnan(values[t, m]):
+                out[t, m] = np.clip((values[t, m] - past.mean()) / max(past.std(), floor[m]), -10, 10)
+    return out
+
+
+@FEW
+@given(columns(elements=st.floats(-100, 100, allow_subnormal=False) | st.just(math.nan)), st.integers(2, 8))
+def test_rolling_zscore_agrees_with_the_plain_definition(values, window):
+    floor = np.full(3, 0.5)
+    np.testing.assert_allclose(rolling_zscore(values, window, floor), naive_rolling(values, window, floor), atol=1e-6)
+
+
+def test_rolling_zscore_keeps_its_precision_far_from_zero():
+    values = 1e9 + np.array([[0.0], [2.0], [0.0], [2.0], [4.0]])
+    assert rolling_zscore(values, 4, np.array([0.1]))[-1].item() == pytest.approx(3.0, abs=1e-4)
+
+
+def test_rolling_zscore_of_nothing_of_constants_and_of_gaps():
+    floor = np.array([0.5])
+    assert rolling_zscore(np.empty((0, 1)), 3, floor).shape == (0, 1)
+    assert rolling_zscore(np.full((6, 1), 7.0), 3, floor)[2:].tolist() == [[0.0]] * 4
+    assert np.isnan(rolling_zscore(np.full((6, 1), math.nan), 3, floor)).all()
+
+
+def test_a_window_of_one_is_refused():
+    with pytest.raises(ValueError, match="window must be >= 2"):
+        rolling_zscore(np.zeros((3, 1)), 1, np.array([1.0]))
+
+
+@FEW
+@given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e3, 1e3, allow_subnormal=False)))
+def test_weights_of_one_over_n_make_the_plain_mean_and_variance(values):
+    mean, variance = np.zeros(1), np.zeros(1)
+    for n, value in enumerate(values, start=1):
+        ew_update(mean, variance, np.array([value]), np.array([1.0 / n]))
+    assert mean.item() == pytest.approx(values.mean(), abs=1e-8)
+    assert variance.item() == pytest.approx(values.var(), abs=1e-6)
+
+
+@FEW
+@given(hnp.arrays(np.float64, (20, 2), elements=st.floats(-1e3, 1e3)), st.floats(0, 1))
+def test_an_exponential_variance_is_never_negative_and_its_mean_stays_within_the_values(values, alpha):
+    mean, variance = values[0].copy(), np.zeros(2)
+    for row in values[1:]:
+        ew_update(mean, variance, row, np.array(alpha))
+    assert (variance >= 0).all()
+    assert (mean >= values.min(axis=0) - 1e-6).all()
+    assert (mean <= values.max(axis=0) + 1e-6).all()
+
+
+def test_a_missing_value_leaves_an_exponential_average_bit_for_bit():
+    mean, variance = np.array([1.1, 2.2], np.float32), np.array([0.3, 0.4], np.float32)
+    ew_update(mean, variance, np.array([math.nan, 5.0], np.float32), np.float32(0.25))
+    assert mean.dtype == variance.dtype == np.float32
+    assert (mean[0], variance[0]) == (np.float32(1.1), np.float32(0.3))
+    assert mean[1] == pytest.approx(2.2 + 0.25 * 2.8)
+    assert variance[1] == pytest.approx(0.75 * (0.4 + 0.25 * 2.8**2))
+
+
+def test_shifting_and_scaling_the_values_shifts_and_scales_the_average():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=50)
+    plain, moved = (np.zeros(1), np.ones(1)), (np.array([7.0]), np.array([9.0]))
+    for value in values:
+        ew_update(*plain, np.array([value]), np.array(0.1))
+        ew_update(*moved, np.array([7.0 + 3.0 * value]), np.array(0.1))
+    assert moved[0] == pytest.approx(7.0 + 3.0 * plain[0])
+    assert moved[1] == pytest.approx(9.0 * plain[1])
+
+
+@FEW
+@given(st.floats(0, 1e5), st.floats(0, 1e5), st.floats(60, 1e6))
+def test_two_steps_age_an_average_as_one_of_their_length(first, second, window):
+    """Otherwise a change of the sampling step would change what a trailing window means."""
+    kept = (1 - ew_alpha(np.array(first), window)) * (1 - ew_alpha(np.array(second), window))
+    assert kept == pytest.approx(1 - ew_alpha(np.array(first + second), window), abs=1e-12)
+
+
+def test_alphas_by_hand():
+    assert ew_alpha(np.array([0.0, 100.0]), 100.0).tolist() == pytest.approx([0.0, 1 - math.exp(-1)])
+    assert half_life_alpha(np.array([0.0, 60.0, 120.0]), 60.0).tolist() == pytest.approx([0.0, 0.5, 0.75])
