@@ -31,7 +31,7 @@ def _overview() -> argparse.ArgumentParser:
         prog="treeline",
         description="Fleet-wide server anomaly detection inside your own AWS account.",
         usage="treeline COMMAND [options]",
-        epilog=f"commands:\n{commands}\n\ntreeline COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 wrong use.",
+        epilog=f"commands:\n{commands}\n\nMore: treeline COMMAND --help. Exit codes: 0 done, 1 failed, 2 wrong use.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
