@@ -158,7 +158,7 @@ def test_a_whole_life_counts_its_steps_and_keeps_its_opening_time():
 
 
 def test_a_resolution_is_told_at_the_priority_people_were_woken_with():
-    changes = change_list([P1, P1, CALM, CALM, CALM, CALM], PolicySettings(quiet_s=120.0))
+    changes = change_list([P1, P1, CALM, CALM, CALM, CALM], PolicySettings(quiet_s=180.0))
     assert [(c.event, c.priority) for c in changes] == [(OPENED, Priority.P1), (RESOLVED, Priority.P1)]
 
 
