@@ -1,8 +1,5 @@
 """The walk of `kernels`, compiled by numba. Import it only where numba is installed and about to be used."""
 
-from collections.abc import Callable
-from typing import cast
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -52,14 +49,8 @@ def _score_rows(
                 scores[r] += score
 
 
-def _compiled() -> Callable[..., None]:
-    """The kernel, compiled at its first call and, where some directory can be written, kept for later processes."""
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        kernel = numba.njit(cache=True, **options)(_score_rows)
-    except RuntimeError:  # numba found nowhere to keep a cache, as in a read-only container
-        kernel = numba.njit(**options)(_score_rows)
-    return cast("Callable[..., None]", kernel)
-
-
-score_rows = _compiled()
+try:
+    # Compiled at its first call, and kept for later processes.
+    score_rows = numba.njit(cache=True, nogil=True, error_model="numpy")(_score_rows)
+except RuntimeError:  # numba found nowhere to keep it, as in a read-only container
+    score_rows = numba.njit(nogil=True, error_model="numpy")(_score_rows)

@@ -72,7 +72,7 @@ class RandomCutForest:
             raise ValueError(
                 f"num_trees and num_samples_per_tree must be at least 1, got {num_trees} and {num_samples_per_tree}"
             )
-        values = _as_rows(rows)
+        values = checked_rows(rows)
         if len(values) < num_trees or values.shape[1] == 0:
             raise ValueError(f"{num_trees} trees need at least as many rows and a column, got shape {values.shape}")
         rng = np.random.default_rng(seed)
@@ -111,7 +111,7 @@ class RandomCutForest:
         Raises:
             ValueError: The width differs, or a value is not finite or beyond +-1e30; names row and column.
         """
-        values = _as_rows(rows, width=self.feature_dim)
+        values = checked_rows(rows, width=self.feature_dim)
         if len(values) == 0:
             return np.zeros(0)
         if self._kernel is None:
@@ -123,8 +123,12 @@ class RandomCutForest:
         return RandomCutForest(self.trees, self.provenance, kernel=kernel)
 
 
-def _as_rows(rows: ArrayLike, *, width: int | None = None) -> NDArray[np.float32]:
-    """Contiguous float32 rows; anything a forest would turn into a finite but meaningless score is refused."""
+def checked_rows(rows: ArrayLike, *, width: int | None = None) -> NDArray[np.float32]:
+    """Rows as contiguous float32; what a forest would turn into a finite but meaningless score is refused.
+
+    Raises:
+        ValueError: Names row and column of a value that is not finite or beyond +-1e30, or the wrong shape.
+    """
     given = np.asarray(rows)
     if given.dtype != np.float32:
         given = given.astype(np.float64)

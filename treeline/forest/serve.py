@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -150,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     with server:
         print(f"scoring {forest.feature_dim} features on http://{asked.host}:{server.server_port}", file=sys.stderr)
+        # As a container's first process it would otherwise ignore the signal that stops containers.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

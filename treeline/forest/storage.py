@@ -99,8 +99,10 @@ def _header(archive: Any) -> dict[str, Any]:
 
 def _check_structure(trees: Trees) -> None:
     """Refuse arrays that would lead a walk out of bounds or around in circles."""
-    nodes = len(trees.masses)
-    if trees.boxes.ndim != 2 or trees.boxes.shape[1] % 2 or not trees.boxes.shape[1] or not len(trees.roots):
+    nodes = trees.masses.size
+    if any(getattr(trees, name).ndim != (2 if name == "boxes" else 1) for name in _DTYPES):
+        raise ModelMismatchError("the forest's arrays have the wrong number of dimensions")
+    if trees.boxes.shape[1] % 2 or not trees.boxes.shape[1] or not len(trees.roots):
         raise ModelMismatchError(f"a forest needs roots and boxes with two sides a feature, got {trees.boxes.shape}")
     if any(len(a) != nodes for a in (trees.boxes, trees.cut_dims, trees.cut_values, trees.lefts)):
         raise ModelMismatchError("the forest's arrays differ in length")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from treeline.core.errors import UsageError
 from treeline.forest import content
-from treeline.forest.forest import RandomCutForest
+from treeline.forest.forest import RandomCutForest, checked_rows
 from treeline.forest.kernels import KernelName
 
 # name -> smallest, largest, default (None: must be given); the built-in algorithm's.
@@ -77,15 +77,9 @@ def fit_channel(
     for number, (content_type, body) in enumerate(files):
         try:
             rows, _ = content.decode(content_type, body, default_label_size=1)
+            sample.add(checked_rows(rows, width=asked.feature_dim))
         except ValueError as error:
             raise UsageError(f"train file {number}: {error}") from error
-        if len(rows) and rows.shape[1] != asked.feature_dim:
-            raise UsageError(f"train file {number}: {rows.shape[1]} columns, feature_dim is {asked.feature_dim}")
-        if not np.isfinite(rows).all():
-            row, column = np.argwhere(~np.isfinite(rows))[0]
-            raise UsageError(f"train file {number}: row {row}, column {column} is {rows[row, column]}")
-        if len(rows):
-            sample.add(rows)
     try:
         return RandomCutForest.fit(
             sample.rows,
@@ -115,11 +109,11 @@ class RowSample:
         """The sample, (at most size, features), in order of arrival."""
         return np.concatenate(self._rows) if self._rows else np.empty((0, 0), dtype=np.float32)
 
-    def add(self, rows: NDArray[np.float64]) -> None:
+    def add(self, rows: NDArray[np.float32]) -> None:
         """Offer the next rows of the stream."""
         self.seen += len(rows)
         keys = np.concatenate((self._keys, self._rng.random(len(rows))))
-        kept = np.concatenate((*self._rows, rows.astype(np.float32)))
+        kept = np.concatenate((*self._rows, rows))
         if len(keys) > self._size:
             chosen = np.sort(np.argpartition(keys, self._size - 1)[: self._size])
             keys, kept = keys[chosen], kept[chosen]

@@ -17,7 +17,9 @@ NORMAL = RNG.normal(size=(6000, 4))
 
 
 def forest(rows=NORMAL, kernel="numpy", **wanted) -> RandomCutForest:
-    return RandomCutForest.fit(rows, **{"num_trees": 30, "num_samples_per_tree": 100, "seed": 1} | wanted, kernel=kernel)
+    return RandomCutForest.fit(
+        rows, **{"num_trees": 30, "num_samples_per_tree": 100, "seed": 1} | wanted, kernel=kernel
+    )
 
 
 def score_as_aws_writes_it(trees, row: np.ndarray) -> float:
@@ -54,7 +56,9 @@ def test_the_score_is_the_one_aws_published(kernel):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    rows=arrays(np.float32, st.tuples(st.integers(5, 60), st.integers(1, 5)), elements=st.floats(-LARGEST, LARGEST, width=32)),
+    rows=arrays(
+        np.float32, st.tuples(st.integers(5, 60), st.integers(1, 5)), elements=st.floats(-LARGEST, LARGEST, width=32)
+    ),
     trees=st.integers(1, 5),
     seed=st.integers(0, 2**63),
 )
@@ -141,7 +145,7 @@ def test_a_value_the_forest_cannot_judge_is_named(value, dtype):
     with np.errstate(over="ignore"):
         rows = np.zeros((5, 4)).astype(dtype)
         rows[3, 2] = value
-    with pytest.raises(ValueError, match="row 3, column 2: .* is not a finite number"):
+    with pytest.raises(ValueError, match=r"row 3, column 2: .* is not a finite number"):
         forest().score(rows)
     with pytest.raises(ValueError, match="row 3, column 2"):
         forest(rows, num_trees=1)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,7 +84,7 @@ def test_a_trees_nodes_lie_together_parents_before_children():
     rows = np.random.default_rng(1).normal(size=(400, 3)).astype(np.float32)
     trees = grow(rows, num_trees=4, rng=np.random.default_rng(0))
     bounds = [*trees.roots, len(trees.masses)]
-    for root, end in zip(bounds, bounds[1:], strict=False):
+    for root, end in itertools.pairwise(bounds):
         inner = np.flatnonzero(trees.cut_dims[root:end] != LEAF) + root
         assert (trees.lefts[inner] > inner).all()
         assert (trees.lefts[inner] + 1 < end).all()
