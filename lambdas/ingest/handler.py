@@ -20,14 +20,14 @@ from treeline.aws.ticks import SqsTickQueue
 from treeline.core.observation import ObservationDecoder
 from treeline.core.profile import from_json
 
-_THREADS = 8
+_THREADS = 4
 # Parameters are not validated again: the items are made by our own code, and checking 19,000 attributes of a batch
 # takes longer than writing them.
 _DYNAMODB = Config(
     max_pool_connections=2 * _THREADS,
     parameter_validation=False,
     connect_timeout=2,
-    read_timeout=5,
+    read_timeout=4,  # DynamoDB answers in milliseconds; an answer that is lost should not cost the whole minute
     retries={"mode": "standard", "total_max_attempts": 2},
 )
 

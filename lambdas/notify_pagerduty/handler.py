@@ -22,6 +22,7 @@ from treeline.aws.pagerduty import PagerDutyClient, SecretsManagerRoutingKey
 class _App:
     service: PagingService
     telemetry: Telemetry
+    page_time_ms: float  # the longest a page may take
 
 
 @cache
@@ -46,7 +47,9 @@ def _app() -> _App:
         retry_base_s=settings.retry_base_s,
         random=random.random,
     )
-    return _App(service=service, telemetry=telemetry)
+    # Twice, as a rotated key means a second request, and a second for what comes after.
+    page_time_ms = 2 * settings.timeout_s * 1000 + 1000
+    return _App(service=service, telemetry=telemetry, page_time_ms=page_time_ms)
 
 
 def _report(telemetry: Telemetry, outcomes: Sequence[PageOutcome]) -> None:
@@ -88,11 +91,14 @@ def _log(telemetry: Telemetry, outcome: PageOutcome) -> None:
         telemetry.logger.info("page handled", extra=fields)
 
 
-def handler(event: pages.SqsEvent, context: object) -> PartialBatchResponse:
+def handler(event: pages.SqsEvent, context: pages.Invocation) -> PartialBatchResponse:
     """Deliver one batch of alerts."""
     app = _app()
     with app.telemetry.invocation(context):
-        outcomes = app.service.deliver(pages.decode_messages(event))
+        outcomes = app.service.deliver(
+            pages.decode_messages(event),
+            has_time=lambda: context.get_remaining_time_in_millis() > app.page_time_ms,
+        )
         _report(app.telemetry, outcomes)
         waiting = [o.message.message_id for o in outcomes if o.result is PageResult.WAITING]
         return pages.failed_items(waiting)

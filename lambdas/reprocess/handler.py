@@ -13,7 +13,7 @@ from treeline.aws.endpoint_status import SageMakerEndpointStatus
 from treeline.aws.observability import Telemetry
 from treeline.aws.ticks import SqsDeadTicks, SqsTickQueue
 
-_HOLD_S = 50  # just under the minute between two runs
+_HOLD_S = 55  # longer than a run may take, shorter than the minute between two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

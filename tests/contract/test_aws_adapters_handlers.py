@@ -18,7 +18,9 @@ from treeline.aws.kinesis import partial_batch_response
 from treeline.core.profile import DEFAULT_METRICS, to_json
 
 EVENTS = Path(__file__).parent.parent / "events"
-CONTEXT = SimpleNamespace(aws_request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef")
+CONTEXT = SimpleNamespace(
+    aws_request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef", get_remaining_time_in_millis=lambda: 30_000
+)
 KEY = "R0UTINGKEY0123456789abcdef012345"
 
 

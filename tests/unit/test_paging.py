@@ -70,6 +70,16 @@ def test_a_resolve_does_not_overtake_its_trigger():
     assert [a.event.value for a in pager.paged] == ["opened", "opened", "resolved"]
 
 
+def test_an_invocation_that_runs_out_of_time_leaves_the_rest_for_later():
+    """Cut off in the middle it would page again what it had paged."""
+    pager, time_left = ScriptedPager(), [True, False]
+
+    outcomes = paging(pager).deliver([message(alert(server_id=s)) for s in "abc"], has_time=lambda: time_left.pop(0))
+
+    assert [o.result for o in outcomes] == [PageResult.DELIVERED, PageResult.DELIVERED, PageResult.WAITING]
+    assert [a.server_id for a in pager.paged] == ["a", "b"]
+
+
 def test_another_server_is_not_held_back():
     pager = ScriptedPager(BUSY)
 

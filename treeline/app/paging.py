@@ -25,6 +25,7 @@ class PageFailure(StrEnum):
     KEY_UNAVAILABLE = "key_unavailable"  # the secret could not be read
     MALFORMED_ALERT = "malformed_alert"
     HELD_BACK = "held_back"  # an earlier event of the same incident has to go first
+    OUT_OF_TIME = "out_of_time"  # the invocation would end before the answer could come
 
 
 PERMANENT_FAILURES = frozenset({PageFailure.REJECTED, PageFailure.UNAUTHORIZED})
@@ -164,11 +165,18 @@ class PagingService:
         self._random = random
         self._hold_attempts = hold_attempts
 
-    def deliver(self, messages: Sequence[PageMessage]) -> list[PageOutcome]:
+    def deliver(
+        self, messages: Sequence[PageMessage], *, has_time: Callable[[], bool] = lambda: True
+    ) -> list[PageOutcome]:
         """Deliver in order of incident and sequence; what waits is to be reported as a failed item.
 
         A message that is no alert waits as well: it may be of a newer version that is being deployed, and if not,
         the queue hands it to its dead letters, body and all.
+
+        Args:
+            messages: A batch of the queue, in any order.
+            has_time: Whether one more page can be sent and answered; asked before every page but the first. An
+                invocation cut off in the middle would deliver everything again that it had delivered.
         """
         outcomes: list[PageOutcome] = []
         alerts: list[tuple[PageMessage, Alert]] = []
@@ -182,7 +190,11 @@ class PagingService:
             else:
                 alerts.append((message, alert))
         alerts.sort(key=lambda entry: (entry[1].dedup_key, _position(entry[1])))
-        outcomes.extend(self._deliver(message, alert) for message, alert in alerts)
+        for i, (message, alert) in enumerate(alerts):
+            if i > 0 and not has_time():
+                outcomes.append(self._wait(message, alert, Delivery(failure=PageFailure.OUT_OF_TIME)))
+            else:
+                outcomes.append(self._deliver(message, alert))
         return outcomes
 
     def _deliver(self, message: PageMessage, alert: Alert) -> PageOutcome:
@@ -211,9 +223,7 @@ class PagingService:
             retry_after_s=delivery.retry_after_s,
         )
         self._queue.delay(message.receipt_handle, delay_s)
-        return PageOutcome(
-            message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s
-        )
+        return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
 
 
 def backoff_s(receive_count: int, *, base_s: int, random: float, retry_after_s: float | None = None) -> int:

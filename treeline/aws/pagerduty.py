@@ -97,7 +97,7 @@ class PagerDutyClient:
         http: Sends the request; it must not retry by itself.
         events_url: Where events go.
         key_source: Asked once, and again when PagerDuty does not take the key: it may have been rotated.
-        timeout_s: For connecting and for the answer, each.
+        timeout_s: For connecting and the answer's first byte together.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class PagerDutyClient:
         self._http = http
         self._events_url = events_url
         self._key_source = key_source
-        self._timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
+        self._timeout = urllib3.Timeout(total=timeout_s)
         self._key: RoutingKey | None = None
 
     def page(self, alert: Alert) -> Delivery | None:

@@ -1,7 +1,7 @@
 """The SQS queue of pages: the event as Lambda passes it in, the answer it takes back, and putting off."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,6 +31,14 @@ class SqsEvent(TypedDict):
     """A batch of messages, in no promised order."""
 
     Records: list[SqsEventRecord]
+
+
+class Invocation(Protocol):
+    """The part of Lambda's context object that is read here."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the invocation."""
+        ...
 
 
 def decode_messages(event: SqsEvent) -> list[PageMessage]:

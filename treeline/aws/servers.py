@@ -127,9 +127,7 @@ class DynamoServerRegistry:
                 continue
             for number, receipt in enumerate(pending, start):
                 observation = receipt.observation
-                self._known[observation.server_id] = _Known(
-                    number, observation.observed_at_ms, receipt.received_at_ms
-                )
+                self._known[observation.server_id] = _Known(number, observation.observed_at_ms, receipt.received_at_ms)
             return len(pending)
         return 0
 
