@@ -41,7 +41,7 @@ def create_app(context: Mapping[str, Any] | None = None, *, outdir: Path | None 
         tree_metadata=False,
     )
     config = _stage_config(app)
-    build(app, config, _platform(app))
+    build(app, config, AssetPlatform.named(app.node.try_get_context("asset_platform") or "lambda"))
     nag = str(app.node.try_get_context("nag") or "false").lower()
     if nag not in ("true", "all", "false"):
         raise SettingsError(f"nag must be true, all or false, got {nag!r}")
@@ -82,11 +82,3 @@ def _stage_config(app: cdk.App) -> StageConfig:
     if not isinstance(overrides, Mapping):
         raise SettingsError(f"config_overrides must be a mapping, got {overrides!r}")
     return stage_config.load(app.node.try_get_context("stage") or "dev", overrides)
-
-
-def _platform(app: cdk.App) -> AssetPlatform:
-    name = app.node.try_get_context("asset_platform") or AssetPlatform.LAMBDA.value
-    try:
-        return AssetPlatform(name)
-    except ValueError as error:
-        raise SettingsError(f"asset_platform must be lambda or host, got {name!r}") from error

@@ -121,9 +121,7 @@ class DetectionStack(TreelineStack):
             ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
             [state.servers.table_arn],
         )
-        detect.allow(
-            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.detector_state.table_arn]
-        )
+        detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.detector_state.table_arn])
         detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], [state.scores.table_arn])
         detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.incidents.table_arn])
         detect.allow(

@@ -63,8 +63,7 @@ class StateStack(TreelineStack):
         sort: tuple[str, dynamodb.AttributeType] | None = None,
         *,
         ttl: bool = False,
-        indexes: list[tuple[str, tuple[str, dynamodb.AttributeType], tuple[str, dynamodb.AttributeType]]]
-        | None = None,
+        indexes: list[tuple[str, tuple[str, dynamodb.AttributeType], tuple[str, dynamodb.AttributeType]]] | None = None,
     ) -> dynamodb.TableV2:
         def attribute(key: tuple[str, dynamodb.AttributeType]) -> dynamodb.Attribute:
             return dynamodb.Attribute(name=key[0], type=key[1])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stacks import config
-from stacks.constructs.function_asset import ROOT
+from stacks.constructs.function_asset import ROOT, AssetPlatform
 from treeline.core.errors import TreelineError
 
 
@@ -34,17 +34,20 @@ def synthesize(
         stage: Name of a file in config/.
         asset_platform: "lambda" packs arm64 wheels, "host" leaves third-party packages to the interpreter.
         overrides: Merged over the stage's settings, as stacks.config.load does.
-        validate: Let the CDK check the templates by its own rules and cdk-nag's, as `cdk synth` does; the
-            checks take twice the time of the synthesis, and the tests have made them.
+        validate: Have the templates checked by the CDK's own rules and cdk-nag's. It takes as long as the
+            synthesis, and the tests do it.
 
     Raises:
         SettingsError: No such stage, or a setting that cannot be.
         SynthesisError: Anything else that kept the app from ending well.
     """
-    config.load(stage, overrides)  # a wrong setting is one clear line here, a stack trace over there
+    # A wrong setting is one clear line here, a stack trace over there.
+    config.load(stage, overrides)
+    platform = AssetPlatform.named(asset_platform)
     outdir = outdir.resolve()
     outdir.mkdir(parents=True, exist_ok=True)
-    context = {"stage": stage, "asset_platform": asset_platform, "config_overrides": dict(overrides or {})}
+    context: dict[str, Any] = {"stage": stage, "asset_platform": platform.value}
+    context |= {"config_overrides": dict(overrides or {}), "nag": str(validate).lower()}
     environment = {
         **os.environ,
         "CDK_OUTDIR": str(outdir),

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -41,6 +41,15 @@ class AssetPlatform(StrEnum):
 
     LAMBDA = "lambda"  # arm64 wheels inside the zip
     HOST = "host"  # the embedded cloud's interpreter, which has the packages
+
+    @classmethod
+    def named(cls, name: str) -> "AssetPlatform":
+        """The platform of that name; raises SettingsError for another one."""
+        try:
+            return cls(name)
+        except ValueError as error:
+            known = " or ".join(cls)
+            raise SettingsError(f"asset_platform must be {known}, got {name!r}") from error
 
 
 class PackagingError(TreelineError):
@@ -100,17 +109,18 @@ def assemble(
         if package not in pins:
             raise PackagingError(f"function {name} asks for {package}, which requirements/lambda.txt does not pin")
         wanted.append(pins[package])
-    files = source_files(name, root=root)
-    digest = _digest(platform, (str(p.as_posix()) for p in files), (root / p for p in files), wanted)
+    # Read once: what is hashed is what is written, also while somebody edits.
+    files = {path.as_posix(): (root / path).read_bytes() for path in source_files(name, root=root)}
+    digest = _digest(platform, files, wanted)
 
     target = build_folder / f"{name}-{platform.value}-{digest[:16]}"
     if not target.is_dir():
         with _staged(target) as staging:
             for pin in wanted:
-                shutil.copytree(_installed(pin, build_folder), staging, dirs_exist_ok=True)
-            for path in files:
+                shutil.copytree(_installed(pin, build_folder), staging, dirs_exist_ok=True, copy_function=_link_or_copy)
+            for path, content in files.items():
                 (staging / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(root / path, staging / path)
+                (staging / path).write_bytes(content)
     return target, digest
 
 
@@ -129,13 +139,21 @@ def _is_stripped(path: Path) -> bool:
     )
 
 
-def _digest(platform: AssetPlatform, names: Iterable[str], paths: Iterable[Path], pins: Iterable[Pin]) -> str:
+def _digest(platform: AssetPlatform, files: Mapping[str, bytes], pins: Iterable[Pin]) -> str:
     digest = hashlib.sha256(f"{LAYOUT_VERSION}\0{platform.value}\0{PYTHON_VERSION}\0".encode())
-    for name, path in zip(names, paths, strict=True):
-        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    for name, content in files.items():
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\0".encode())
     for pin in pins:
         digest.update(f"{pin.block}\0".encode())
     return digest.hexdigest()
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """50 MB of numpy for every change of our own code add up; a link takes no room."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
 
 
 def _installed(pin: Pin, build_folder: Path) -> Path:

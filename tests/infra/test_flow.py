@@ -6,6 +6,7 @@ import json
 from stacks import outputs
 from stacks.config import load
 from tests.infra.templates import Stage, told
+from treeline.app.settings import IngestSettings
 
 
 def test_a_poison_record_cannot_block_its_shard(stage: Stage):
@@ -121,14 +122,25 @@ def test_a_deploy_cannot_touch_the_endpoint(stage: Stage):
     assert stage.function("detect")["Environment"]["Variables"]["ENDPOINT_NAME"] == "treeline-prod"
 
 
-def test_stage_settings_reach_the_functions(local_stage: Stage, stage: Stage):
-    local = local_stage.function("ingest")["Environment"]["Variables"]
-    prod = stage.function("ingest")["Environment"]["Variables"]
+def test_every_function_has_a_log_that_ends_and_a_timeout(stage: Stage):
+    logs = stage.resources("AWS::Logs::LogGroup")
 
-    assert "MAX_AGE_S" not in local
-    assert prod["MAX_AGE_S"] == "172800"
-    assert [m["name"] for m in json.loads(prod["METRICS"])][:2] == ["cpu_percent", "memory_percent"]
-    assert local["STAGE"] == "local"
+    assert len(logs) == len(stage.resources("AWS::Lambda::Function")) == 5
+    assert {log["RetentionInDays"] for log in logs.values()} == {load("prod").logs.retention_days}
+    for key, function in stage.resources("AWS::Lambda::Function").items():
+        assert key.split("/")[1].split("Function")[0] in told(function["LoggingConfig"]["LogGroup"]), key
+        assert function["Timeout"] <= 60, key
+
+
+def test_stage_settings_reach_the_functions(local_stage: Stage, stage: Stage):
+    local, prod = (
+        IngestSettings.from_env({name: v if isinstance(v, str) else told(v) for name, v in variables.items()})
+        for variables in (s.function("ingest")["Environment"]["Variables"] for s in (local_stage, stage))
+    )
+
+    assert (local.stage, local.max_age_s, local.max_future_s) == ("local", None, None)
+    assert (prod.stage, prod.max_age_s, prod.max_future_s) == ("prod", 172_800, 300)
+    assert [m["name"] for m in json.loads(prod.metrics)][:2] == ["cpu_percent", "memory_percent"]
 
 
 def test_every_promised_output_is_there(stage: Stage):
@@ -138,10 +150,7 @@ def test_every_promised_output_is_there(stage: Stage):
         if name.isupper() and isinstance(value, str) and value not in outputs.PARTS
     }
     told_by = {
-        key
-        for part in outputs.PARTS
-        for key in stage.template(part)["Outputs"]
-        if not key.startswith("PublishOutput")
+        key for part in outputs.PARTS for key in stage.template(part)["Outputs"] if not key.startswith("PublishOutput")
     }
 
     assert told_by == promised

@@ -122,9 +122,7 @@ def test_functions_carry_versions_that_are_also_developed_with():
     development = (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8")
 
     for pin in read_pins().values():
-        assert re.search(rf"^{re.escape(pin.name)}=={re.escape(pin.version)}[ ;]", development, re.MULTILINE), (
-            pin.name
-        )
+        assert re.search(rf"^{re.escape(pin.name)}=={re.escape(pin.version)}[ ;]", development, re.MULTILINE), pin.name
 
 
 def test_pins_name_no_place_to_get_them_from():

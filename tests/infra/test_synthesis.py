@@ -2,7 +2,6 @@
 
 import filecmp
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -99,12 +98,13 @@ def test_a_wrong_setting_is_told_before_anything_runs(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_app_says_on_failure_is_passed_on(tmp_path: Path):
-    with pytest.raises(SynthesisError, match="asset_platform must be lambda or host, got 'mars'"):
+def test_an_unknown_platform_is_told_before_anything_runs(tmp_path: Path):
+    with pytest.raises(SettingsError, match="asset_platform must be lambda or host, got 'mars'"):
         synthesize(tmp_path, "local", asset_platform="mars")  # type: ignore[arg-type]
 
 
-def test_nothing_is_written_outside_the_folder_and_the_build_folder(stage: Stage):
-    assert not (ROOT / "cdk.out").exists() or os.path.getmtime(ROOT / "cdk.out") < os.path.getmtime(
-        stage.folder / "manifest.json"
-    )
+def test_what_the_app_says_on_failure_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JSII_NODE", "/no/such/node")
+
+    with pytest.raises(SynthesisError, match=r"synthesis of local failed:\n(.*\n)*.*/no/such/node"):
+        synthesize(tmp_path, "local", asset_platform="host")
