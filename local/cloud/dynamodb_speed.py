@@ -390,9 +390,13 @@ class _Speedup:
 
     def set_item(self, table: Item, pk: str, sk: str, item: Item) -> Item | None:
         """Store an item as ministack's `_set_item` does, in a StoredItems partition."""
+        pk = sys.intern(pk) if type(pk) is str else pk  # one object for a partition's many index entries
         partition = table["items"].get(pk)
-        if partition is None:
-            partition = table["items"][sys.intern(pk) if type(pk) is str else pk] = StoredItems(self)
+        if not isinstance(partition, StoredItems):
+            plain, partition = partition or {}, StoredItems(self)
+            for sort_key, stored_item in plain.items():  # written before install() or loaded from disk
+                partition[sort_key] = stored_item
+            table["items"][pk] = partition
         old_item: Item | None = partition.get(sk)
         if old_item is not None:
             self.index_item(table, pk, sk, old_item, add=False)
@@ -400,7 +404,7 @@ class _Speedup:
             table["ItemCount"] = table.get("ItemCount", 0) + 1
             table["TableSizeBytes"] = table["ItemCount"] * 200
         partition[sk] = item
-        self.index_item(table, sys.intern(pk) if type(pk) is str else pk, sk, item, add=True)
+        self.index_item(table, pk, sk, item, add=True)
         return old_item
 
     def get_state(self) -> Item:
@@ -469,10 +473,10 @@ class _Speedup:
                 else:
                     stop = min(stop, bisect_left(entries, cursor, key=lambda entry: entry[:width]))
             page = [entry[-2:] for entry in entries[start:stop]]
+            if entries and not self._condition_is_valid(table, entries[0][-2:], condition, names, values):
+                return None
         if not data.get("ScanIndexForward", True):
             page.reverse()
-        if entries and not self._condition_is_valid(table, entries[0][-2:], condition, names, values):
-            return None
         return page
 
     def _condition_is_valid(
@@ -504,7 +508,7 @@ class _Speedup:
                 kinds, texts = [kinds[2], "PREFIX", "VALUE_REF"], [texts[2], "", texts[4]]
             if len(kinds) < 3 or kinds[0] not in ("IDENT", "NAME_REF"):
                 return None
-            name = names.get(texts[0]) if kinds[0] == "NAME_REF" else texts[0]
+            name = str(names.get(texts[0])) if kinds[0] == "NAME_REF" else texts[0]
             operands = [values.get(text) for kind, text in clause if kind == "VALUE_REF"]
             key_type = key_types.get(name)
             read = [o.get(key_type) for o in operands if isinstance(o, dict) and len(o) == 1]
@@ -698,7 +702,7 @@ class _Empty(dict[str, Any]):
 
 
 def install(module: ModuleType = dynamodb) -> None:
-    """Replace the slow parts of ministack's DynamoDB, once; call it before the first item is written.
+    """Replace the slow parts of ministack's DynamoDB, once; best before the first item is written.
 
     Args:
         module: ministack's `services.dynamodb`, or a private copy of it in a test.
@@ -713,3 +717,5 @@ def install(module: ModuleType = dynamodb) -> None:
     setattr(module, _PATCHED, speedup)
     for name, replacement in speedup.replacements().items():
         setattr(module, name, replacement)
+    for table in module._tables.all_values():
+        table.pop(module._INDEX_MEMBERS, None)  # ministack's own index, built by an earlier Query

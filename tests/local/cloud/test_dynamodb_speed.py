@@ -517,6 +517,23 @@ def test_a_restored_backup_and_the_saved_state_hold_plain_equal_items(both: Call
     assert scans[0] == scans[1]
 
 
+def test_items_written_before_the_installation_stay_readable_and_writable() -> None:
+    module = private_copy("late_dynamodb")
+    call = caller(module)
+    call("CreateTable", TABLE)
+    for n in range(6):
+        call("PutItem", {"TableName": "observations", "Item": large_observation(n)})
+    dynamodb_speed.install(module)
+    call("PutItem", {"TableName": "observations", "Item": large_observation(6)})
+    call("DeleteItem", {"TableName": "observations", "Key": key_of(large_observation(2))})
+    request = {
+        "TableName": "observations",
+        "KeyConditionExpression": "server_id = :s",
+        "ExpressionAttributeValues": {":s": {"S": "server-1"}},
+    }
+    assert call("Query", request)[1]["Items"] == [large_observation(n) for n in (0, 1, 3, 4, 5, 6)]
+
+
 def test_another_emulator_version_is_refused_by_name() -> None:
     with pytest.raises(dynamodb_speed.UnsupportedEmulatorError, match=r"ministack 1\.5\.33, found 1\.6\.0"):
         dynamodb_speed.check_supported(dynamodb, "1.6.0")
