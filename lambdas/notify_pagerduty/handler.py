@@ -10,7 +10,8 @@ from functools import cache
 import boto3
 import urllib3
 
-from treeline.app.paging import PageLedger, PageOutcome, PageResult, PagingService
+from treeline.app.page_ledger import PageLedger
+from treeline.app.paging import PageOutcome, PageResult, PagingService
 from treeline.app.settings import NotifyPagerDutySettings
 from treeline.aws import pages
 from treeline.aws.kinesis import PartialBatchResponse

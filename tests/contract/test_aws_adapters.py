@@ -18,7 +18,8 @@ from treeline.aws.pages import SqsPageQueue
 from treeline.aws.quarantine import S3Quarantine
 from treeline.aws.servers import DynamoServerCount, DynamoServerRegistry
 from treeline.aws.ticks import SqsDeadTicks, SqsTickQueue
-from treeline.core.observation import Observation, Rejection, RejectionReason
+from treeline.core.observation import Observation
+from treeline.core.rejection import Rejection, RejectionReason
 from treeline.core.times import parse_iso
 
 RECEIVED = parse_iso("2026-11-22T15:58:31.087Z")
@@ -301,9 +302,7 @@ def test_a_throttled_servers_table_leaves_new_servers_out_and_known_ones_in(dyna
 
 
 def quarantined() -> QuarantinedRecord:
-    record = StreamRecord(
-        shard_id="shardId-000000000006", sequence_number="42", received_at_ms=RECEIVED, data=b"\xff"
-    )
+    record = StreamRecord(shard_id="shardId-000000000006", sequence_number="42", received_at_ms=RECEIVED, data=b"\xff")
     rejection = Rejection(reason=RejectionReason.NOT_UTF8, detail="record: expected UTF-8", raw=b"\xff")
     return QuarantinedRecord(record=record, rejection=rejection)
 
@@ -345,8 +344,7 @@ def test_a_bucket_that_is_busy_is_told_from_one_that_is_missing():
 
 def ticks(count: int, delay_s: int = 0) -> list[DelayedTick]:
     return [
-        DelayedTick(tick=Tick(group=g, since_ms=None, cause=TickCause.HEARTBEAT), delay_s=delay_s)
-        for g in range(count)
+        DelayedTick(tick=Tick(group=g, since_ms=None, cause=TickCause.HEARTBEAT), delay_s=delay_s) for g in range(count)
     ]
 
 
@@ -444,9 +442,7 @@ def test_the_routing_key_is_the_secret_or_a_field_of_it(secret):
     assert SecretsManagerRoutingKey(client, secret_arn=arn).fetch().reveal() == "the-key"
 
 
-@pytest.mark.parametrize(
-    "secret", ["", " ", '{"key": "hush"}', '{"routing_key": 7}', '{"hush', '{"routing_key": ""}']
-)
+@pytest.mark.parametrize("secret", ["", " ", '{"key": "hush"}', '{"routing_key": 7}', '{"hush', '{"routing_key": ""}'])
 def test_a_secret_without_a_key_is_said_without_showing_it(secret):
     client = boto3.client("secretsmanager")
     arn = client.create_secret(Name="pagerduty", SecretString=secret or " ")["ARN"]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from treeline.app.paging import Delivery, PageLedger, PageMessage, PagingService
+from treeline.app.page_ledger import PageLedger
+from treeline.app.paging import Delivery, PageMessage, PagingService
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
 
 

@@ -2,7 +2,7 @@ from collections import Counter
 
 from tests.unit.ingest_fakes import RECEIVED, Pipeline, batch, observation
 from treeline.app.ticks import TickCause
-from treeline.core.observation import RejectionReason
+from treeline.core.rejection import RejectionReason
 from treeline.core.times import parse_iso
 
 

@@ -5,16 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeline.core.observation import (
-    MAX_RECORD_BYTES,
-    MAX_SERVER_ID_BYTES,
-    Observation,
-    ObservationDecoder,
-    Rejection,
-    RejectionReason,
-    decode,
-)
+from treeline.core.observation import Observation, ObservationDecoder, decode
+from treeline.core.observation_fields import MAX_RECORD_BYTES, MAX_SERVER_ID_BYTES
 from treeline.core.profile import DEFAULT_METRICS, Metric
+from treeline.core.rejection import Rejection, RejectionReason
 from treeline.core.times import iso, parse_iso
 
 RECEIVED = parse_iso("2026-11-22T15:58:31Z")

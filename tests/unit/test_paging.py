@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.paging_fakes import ScriptedPager, SilentQueue, alert, message, paging
-from treeline.app.paging import Delivery, PageFailure, PageLedger, PageResult, backoff_s
+from treeline.app.page_ledger import PageLedger
+from treeline.app.paging import Delivery, PageFailure, PageResult, backoff_s
 from treeline.core.alert import AlertEvent
 
 BUSY = Delivery(failure=PageFailure.RATE_LIMITED, status=429)

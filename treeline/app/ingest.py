@@ -15,7 +15,8 @@ from treeline.app.ingest_ports import (
     StreamRecord,
 )
 from treeline.app.ticks import DelayedTick, Tick, TickCause, TickQueue
-from treeline.core.observation import Observation, ObservationDecoder, Rejection, RejectionReason
+from treeline.core.observation import Observation, ObservationDecoder
+from treeline.core.rejection import Rejection, RejectionReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

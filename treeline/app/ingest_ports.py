@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from treeline.core.observation import Observation, Rejection
+from treeline.core.observation import Observation
+from treeline.core.rejection import Rejection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

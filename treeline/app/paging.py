@@ -1,16 +1,15 @@
 """Paging: alerts reach the on-call service once, in order, and one it refuses is said so and not tried for ever."""
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from treeline.app.page_ledger import PageLedger, Position
 from treeline.core.alert import Alert
 
 _MAX_BACKOFF_S = 900
-_REMEMBERED_KEYS = 10_000
 
 
 class PageFailure(StrEnum):
@@ -87,52 +86,6 @@ class PageOutcome:
     alert: Alert | None = None
     delivery: Delivery | None = None
     delay_s: int | None = None
-
-
-_Position = tuple[str, int]
-
-
-class PageLedger:
-    """What this worker knows of each dedup key: how far it is delivered, and what waits to be tried again.
-
-    Messages of a standard queue come in any order and now and then twice, and a failed one comes back after the
-    ones behind it. Without this, an `opened` that is retried after its `resolved` went out would page for an
-    incident that is over, and nothing would ever close it. The memory is a worker's own: the event source
-    mapping keeps the number of workers small.
-    """
-
-    def __init__(self) -> None:
-        self._delivered: OrderedDict[str, _Position] = OrderedDict()
-        self._waiting: OrderedDict[str, set[_Position]] = OrderedDict()
-
-    def is_superseded(self, key: str, position: _Position) -> bool:
-        """Whether this event or a later one of the same key was delivered."""
-        delivered = self._delivered.get(key)
-        return delivered is not None and delivered >= position
-
-    def has_earlier_waiting(self, key: str, position: _Position) -> bool:
-        """Whether an earlier event of the same key waits for its next attempt."""
-        return any(waiting < position for waiting in self._waiting.get(key, ()))
-
-    def note_waiting(self, key: str, position: _Position) -> None:
-        """Remember that an event waits."""
-        self._waiting.setdefault(key, set()).add(position)
-        self._waiting.move_to_end(key)
-        if len(self._waiting) > _REMEMBERED_KEYS:
-            self._waiting.popitem(last=False)
-
-    def note_done(self, key: str, position: _Position, *, delivered: bool) -> None:
-        """Remember that an event is through, delivered or refused."""
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.discard(position)
-            if not waiting:
-                del self._waiting[key]
-        if delivered:
-            self._delivered[key] = position
-            self._delivered.move_to_end(key)
-            if len(self._delivered) > _REMEMBERED_KEYS:
-                self._delivered.popitem(last=False)
 
 
 class PagingService:
@@ -250,7 +203,7 @@ def _check_order(alert: Alert) -> None:
         raise TypeError(f"dedup_key, incident_id and sequence: {texts!r} {alert.sequence!r}")
 
 
-def _position(alert: Alert) -> _Position:
+def _position(alert: Alert) -> Position:
     """Where an event stands among those of one dedup key: by when its incident opened, then by its sequence."""
     opened = alert.incident_id.rpartition("/")[2]
     return opened, alert.sequence
