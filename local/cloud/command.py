@@ -40,7 +40,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     for name, text in (("status", "show whether it runs, and what it has done"), ("down", "end it")):
         actions.add_parser(name, help=text)
     for action in actions.choices.values():
-        action.add_argument("--port", type=int, default=DEFAULT_PORT, help="TCP port on 127.0.0.1 (default %(default)s)")
+        action.add_argument(
+            "--port", type=int, default=DEFAULT_PORT, help="TCP port on 127.0.0.1 (default %(default)s)"
+        )
         action.add_argument("--json", action="store_true", help="JSON on stdout, everything else on stderr")
 
 

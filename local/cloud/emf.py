@@ -49,6 +49,4 @@ def _directive_values(
             for value in values if isinstance(values, list) else [values]:
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
                     unit = metric.get("Unit", "None")
-                    yield MetricValue(
-                        directive["Namespace"], metric["Name"], float(value), unit, dimensions, timestamp
-                    )
+                    yield MetricValue(directive["Namespace"], metric["Name"], float(value), unit, dimensions, timestamp)

@@ -1,7 +1,7 @@
 """ministack with our extensions, inside the launcher process.
 
 Import only there, with the environment of local.cloud.environment set: ministack reads it at import.
-Every private name of ministack used here and in the pollers is listed in local.cloud.ministack_names.
+Every private name of ministack used here and in the pollers is asserted in tests/local/cloud/test_ministack_names.py.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from ministack.services.cloudformation import provisioners
 from local.cloud.alarms import AlarmEvaluator
 from local.cloud.counters import Counters
 from local.cloud.environment import ACCOUNT_ID, REGION
-from local.cloud.function_logs import RAISED, FunctionLogs, function_lines
+from local.cloud.function_logs import FunctionLogs, function_lines
 from local.cloud.gateway import Gateway, Request, Response, json_response
 from local.cloud.kinesis_poller import KinesisPoller
 from local.cloud.pagerduty import PagerDuty
@@ -30,34 +30,7 @@ from local.cloud.sagemaker.service import SageMaker
 from local.cloud.sagemaker.templates import resource_handlers
 from local.cloud.service_faults import Fault, ServiceFaults
 from local.cloud.sqs_poller import SqsPoller
-
-# A worker must not outlive the launcher, not even in the middle of a long invocation.
-_WORKER_WATCH = """
-def _treeline_end_with_parent():
-    import os, threading, time
-    parent = os.getppid()
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(0)
-    threading.Thread(target=watch, daemon=True).start()
-
-_treeline_end_with_parent()
-"""
-
-# ministack ends a worker whose handler raised; Lambda keeps it. The worker says "ok" with a marked result instead.
-HANDLER_RAISED = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
-_HANDLER_RAISED_KEPT = (
-    '{"status": "ok", "result": {"' + RAISED + '": '
-    '{"errorMessage": str(e), "errorType": type(e).__name__, "stackTrace": traceback.print_exc() or traceback.format_exc().splitlines()}}}'
-)
-
-
-def worker_script(original: str) -> str:
-    """ministack's Python worker, ending with the launcher and surviving a handler that raises."""
-    if HANDLER_RAISED not in original:
-        raise RuntimeError("ministack's worker script has changed; see local/cloud/emulator.py")
-    return _WORKER_WATCH + original.replace(HANDLER_RAISED, _HANDLER_RAISED_KEPT)
+from local.cloud.worker_script import amended
 
 
 class Emulator:
@@ -88,7 +61,7 @@ class Emulator:
         self.app.add("functions/kill", self._kill)
 
     def _patch(self) -> None:
-        lambda_runtime._PYTHON_WORKER_SCRIPT = worker_script(lambda_runtime._PYTHON_WORKER_SCRIPT)
+        lambda_runtime._PYTHON_WORKER_SCRIPT = amended(lambda_runtime._PYTHON_WORKER_SCRIPT)
         for service, handler in list(ministack_app.SERVICE_HANDLERS.items()):
             ministack_app.SERVICE_HANDLERS[service] = self._faults.wrap(service, handler)
         ministack_app.SERVICE_HANDLERS["sagemaker"] = self._sagemaker.handle

@@ -17,9 +17,9 @@ from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc
 from local.cloud.counters import Counters
 from local.cloud.emf import metric_values
 from local.cloud.log_pattern import PatternError, compile_pattern, select
+from local.cloud.worker_script import RAISED
 
 _log = logging.getLogger("treeline.logs")
-RAISED = "_treeline_handler_raised"  # marks the result of a handler that raised; see emulator.worker_script
 KEPT_LINES = 20_000  # per function
 _TRIM_AT = KEPT_LINES + 2_000
 

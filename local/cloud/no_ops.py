@@ -64,8 +64,6 @@ def find_no_ops(templates: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[No
             if kind in _TYPES:
                 found.add(NoOp(kind, _TYPES[kind]))
             found.update(
-                NoOp(kind, f"{name}: {text}")
-                for name, text in _PROPERTIES.get(kind, {}).items()
-                if name in properties
+                NoOp(kind, f"{name}: {text}") for name, text in _PROPERTIES.get(kind, {}).items() if name in properties
             )
     return sorted(found)

@@ -109,7 +109,9 @@ class Endpoints:
         endpoint = {"EndpointName": name, "EndpointArn": arn("endpoint", name), "EndpointConfigName": config}
         self._endpoints.create(name, {**endpoint, "EndpointStatus": "Creating"})
         self._hosted[name] = _Hosted()
-        self._transition(name, "Creating", "creating_s", lambda: self._load(config), "Failed", EndpointConfigName=config)
+        self._transition(
+            name, "Creating", "creating_s", lambda: self._load(config), "Failed", EndpointConfigName=config
+        )
         return {"EndpointArn": endpoint["EndpointArn"]}
 
     def describe(self, request: Resource) -> Resource:

@@ -58,7 +58,9 @@ class SageMaker:
         """Serve one request, off the event loop: it may read S3 from this very server."""
         return await asyncio.to_thread(self._serve, request)
 
-    async def handle(self, method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> tuple[int, dict[str, str], bytes]:
+    async def handle(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, query: Any
+    ) -> tuple[int, dict[str, str], bytes]:
         """The same in the form of a ministack service handler, which Step Functions calls."""
         response = await self.route(Request(method, path, {}, {k.lower(): v for k, v in headers.items()}, body))
         return response.status, response.headers, response.body
@@ -94,7 +96,9 @@ class SageMaker:
             body = json.dumps(self.call(action, json.loads(request.body or b"{}")), default=str).encode()
             return Response(200, body, {"content-type": "application/x-amz-json-1.1"})
         except ServiceError as error:
-            body = json.dumps({"__type": error.code, "message": error.message, "Message": error.message, **error.details})
+            body = json.dumps(
+                {"__type": error.code, "message": error.message, "Message": error.message, **error.details}
+            )
             headers = {"content-type": "application/x-amz-json-1.1", "x-amzn-errortype": error.code}
             return Response(error.status, body.encode(), headers)
 
@@ -117,7 +121,9 @@ class SageMaker:
         """Serve /_treeline/sagemaker/..."""
         match request.method, request.path.removeprefix("/_treeline/sagemaker"):
             case "GET", "":
-                return json_response({"invocations": dict(self._endpoints.invocations), "faults": self._faults.snapshot()})
+                return json_response(
+                    {"invocations": dict(self._endpoints.invocations), "faults": self._faults.snapshot()}
+                )
             case "POST", "/faults":
                 self._faults.add(HostFault(**request.json()))
                 return json_response({})

@@ -71,7 +71,11 @@ class Store:
 
 
 def page(
-    resources: Iterable[Resource], request: Resource, name_field: str, summary: Callable[[Resource], Resource], list_field: str
+    resources: Iterable[Resource],
+    request: Resource,
+    name_field: str,
+    summary: Callable[[Resource], Resource],
+    list_field: str,
 ) -> Resource:
     """Apply NameContains, StatusEquals, SortBy, SortOrder, MaxResults and NextToken of a List* request."""
     found = [r for r in resources if request.get("NameContains", "") in r[name_field]]

@@ -28,7 +28,12 @@ class TrainingJobs:
     """
 
     def __init__(
-        self, lock: threading.RLock, clients: Callable[[str], Any], endpoint_url: str, announce: Announce, delays: dict[str, float]
+        self,
+        lock: threading.RLock,
+        clients: Callable[[str], Any],
+        endpoint_url: str,
+        announce: Announce,
+        delays: dict[str, float],
     ) -> None:
         self._jobs = Store("training-job", "training job", lock)
         self._clients = clients
@@ -73,7 +78,14 @@ class TrainingJobs:
 
     def list_all(self, request: Resource) -> Resource:
         """Job summaries."""
-        fields = ("TrainingJobName", "TrainingJobArn", "CreationTime", "LastModifiedTime", "TrainingJobStatus", "TrainingEndTime")
+        fields = (
+            "TrainingJobName",
+            "TrainingJobArn",
+            "CreationTime",
+            "LastModifiedTime",
+            "TrainingJobStatus",
+            "TrainingEndTime",
+        )
         summary = lambda job: {f: job[f] for f in fields if f in job}  # noqa: E731 -- names the argument below
         return page(self._jobs.all(), request, "TrainingJobName", summary, "TrainingJobSummaries")
 

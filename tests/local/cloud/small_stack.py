@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 # The functions do what the record or message says, so one pair of functions serves every test.
-STREAM_FUNCTION = '''
+STREAM_FUNCTION = """
 import base64, json, os, time
 import boto3
 from botocore.config import Config
@@ -30,8 +30,8 @@ def handler(event, context):
                 case "store":
                     batch.put_item(Item={"id": str(body["n"]), "at": str(time.time())})
     return {"batchItemFailures": failures}
-'''
-QUEUE_FUNCTION = '''
+"""
+QUEUE_FUNCTION = """
 import json, os, time
 import boto3
 table = boto3.resource("dynamodb").Table(os.environ["TABLE"])
@@ -48,7 +48,7 @@ def handler(event, context):
         time.sleep(body.get("seconds", 0))
         table.put_item(Item={"id": str(body["n"]), "at": str(began), "until": str(time.time())})
     return {"batchItemFailures": failures}
-'''
+"""
 
 
 def _function(name: str, asset: str) -> dict:
@@ -121,12 +121,18 @@ def write_assembly(folder: Path, *, stream_mapping: dict | None = None, extra: d
         },
         **(extra or {}),
     }
-    outputs = {"WorkUrl": {"Value": {"Ref": "Work"}}, "UnreadUrl": {"Value": {"Ref": "Unread"}}, "DeadUrl": {"Value": {"Ref": "Dead"}}}
+    outputs = {
+        "WorkUrl": {"Value": {"Ref": "Work"}},
+        "UnreadUrl": {"Value": {"Ref": "Unread"}},
+        "DeadUrl": {"Value": {"Ref": "Dead"}},
+    }
     (folder / "small.template.json").write_text(json.dumps({"Resources": resources, "Outputs": outputs}))
     files = {
         name: {
             "source": {"path": f"asset.{name}", "packaging": "zip"},
-            "destinations": {"here": {"bucketName": "cdk-hnb659fds-assets-${AWS::AccountId}-us-east-1", "objectKey": f"{name}.zip"}},
+            "destinations": {
+                "here": {"bucketName": "cdk-hnb659fds-assets-${AWS::AccountId}-us-east-1", "objectKey": f"{name}.zip"}
+            },
         }
         for name in ("stream", "queue")
     }
