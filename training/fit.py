@@ -164,7 +164,7 @@ def calibrate_package(
     spike = _seed_spike(prepared, present)
     _seed_rise(prepared, scores, spike, present, calibration, progress)
     _gate(prepared, spike, calibration)
-    for name in ("severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
+    for name in ("observations", "severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
         getattr(state, name)[:] = 0
     state.severity_bucket[:] = NEVER
     typical = {
