@@ -13,6 +13,7 @@ from treeline.aws.endpoint_status import SageMakerEndpointStatus
 from treeline.aws.observability import Telemetry
 from treeline.aws.ticks import SqsDeadTicks, SqsTickQueue
 
+_WAIT_S = 1
 _HOLD_S = 55  # longer than a run may take, shorter than the minute between two
 
 
@@ -29,7 +30,7 @@ def _app() -> _App:
     sqs = boto3.client("sqs")
     service = ReprocessService(
         endpoint=SageMakerEndpointStatus(boto3.client("sagemaker"), endpoint_name=settings.endpoint_name),
-        dead=SqsDeadTicks(sqs, queue_url=settings.dead_letter_queue_url, hold_s=_HOLD_S),
+        dead=SqsDeadTicks(sqs, queue_url=settings.dead_letter_queue_url, hold_s=_HOLD_S, wait_s=_WAIT_S),
         ticks=SqsTickQueue(
             sqs,
             queue_url=settings.tick_queue_url,

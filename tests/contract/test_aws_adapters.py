@@ -353,7 +353,7 @@ def test_more_ticks_than_one_call_takes_arrive_once_each(sqs):
 
     failed = SqsTickQueue(sqs, queue_url=url, on_failure=pytest.fail).send(ticks(23))
 
-    dead = SqsDeadTicks(sqs, queue_url=url, hold_s=50).receive(100)
+    dead = SqsDeadTicks(sqs, queue_url=url, hold_s=50, wait_s=0).receive(100)
     assert failed == []
     assert sorted(Tick.from_body(m.body).group for m in dead) == list(range(23))
 
@@ -363,7 +363,7 @@ def test_a_delayed_tick_is_not_there_yet(sqs):
 
     SqsTickQueue(sqs, queue_url=url, on_failure=pytest.fail).send(ticks(1, delay_s=30))
 
-    assert SqsDeadTicks(sqs, queue_url=url, hold_s=50).receive(1) == []
+    assert SqsDeadTicks(sqs, queue_url=url, hold_s=50, wait_s=0).receive(1) == []
 
 
 def test_ticks_sqs_does_not_take_are_returned_with_the_reason_logged(sqs):
@@ -381,7 +381,7 @@ def test_ticks_sqs_does_not_take_are_returned_with_the_reason_logged(sqs):
 def test_dead_ticks_are_hidden_when_taken_then_deleted_or_shown_again(sqs):
     url = sqs.create_queue(QueueName="ticks-dead")["QueueUrl"]
     SqsTickQueue(sqs, queue_url=url, on_failure=pytest.fail).send(ticks(12))
-    dead = SqsDeadTicks(sqs, queue_url=url, hold_s=50)
+    dead = SqsDeadTicks(sqs, queue_url=url, hold_s=50, wait_s=0)
 
     taken = dead.receive(11)
     rest = dead.receive(100)

@@ -5,6 +5,7 @@ import socket
 import pytest
 import urllib3
 
+from local.cloud.pagerduty_contract import event_errors
 from tests.unit.paging_fakes import Receiver, alert, metric
 from treeline.app.paging import PageFailure
 from treeline.aws.pagerduty import PagerDutyClient, RoutingKey, failure_of
@@ -107,6 +108,24 @@ def test_the_limits_of_pagerduty_are_kept_and_what_was_cut_is_said():
     assert len(json.dumps({**event.body, "routing_key": KEY})) <= MAX_EVENT_BYTES
     assert event.body["payload"]["custom_details"]["metrics"]
     assert event.cut == ("dedup_key", "summary", "metrics")
+
+
+@pytest.mark.parametrize("action", EventAction)
+@pytest.mark.parametrize(
+    "told",
+    [
+        alert(),
+        alert(metrics=[], labels={}, runbook_url="", dashboard_url=""),
+        alert(server_id="s" * 2000, metrics=[metric(name="é" * 300) for _ in range(5000)]),
+        alert(labels={str(i): "🖥" * 9000 for i in range(20)}),
+    ],
+    ids=["usual", "bare", "many metrics", "large labels"],
+)
+def test_every_event_is_one_our_own_reading_of_the_contract_accepts(told, action):
+    """The local receiver was written apart from the client: two readings of one document."""
+    body = json.dumps({"routing_key": KEY, **build_event(told, action).body}).encode()
+
+    assert event_errors(body)[1] == []
 
 
 def test_nothing_is_cut_at_the_limit_of_the_dedup_key():

@@ -36,7 +36,6 @@ class IngestOutcome:
     new_servers: int = 0
     ticks_sent: int = 0
     ticks_failed: int = 0
-    oldest_received_at_ms: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,7 +127,6 @@ class IngestService:
             new_servers=registration.new_servers,
             ticks_sent=sent,
             ticks_failed=failed,
-            oldest_received_at_ms=min(record.received_at_ms for record in batch),
         )
 
     def _judge(self, batch: Sequence[StreamRecord]) -> _Sorted:

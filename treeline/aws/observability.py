@@ -7,7 +7,6 @@ combination is billed as a metric of its own.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
@@ -70,7 +69,3 @@ class Telemetry:
     def gauge(self, name: str, value: float) -> None:
         """Add a number without a unit."""
         self._metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=value)
-
-    def fields(self, **values: Any) -> dict[str, Any]:
-        """The fields every line carries, with `values`: for a line written by other means."""
-        return {"service": self._service, "stage": self._stage, **values}

@@ -62,12 +62,15 @@ class SqsDeadTicks:
         queue_url: The dead-letter queue.
         hold_s: How long a received message stays hidden: longer than a redrive takes, shorter than the pause
             between two, so that what was not redriven is there for the next one.
+        wait_s: How long to wait for a first message. With 0 SQS asks only some of its servers, and a queue with
+            few messages may look empty.
     """
 
-    def __init__(self, client: "SQSClient", *, queue_url: str, hold_s: int) -> None:
+    def __init__(self, client: "SQSClient", *, queue_url: str, hold_s: int, wait_s: int) -> None:
         self._client = client
         self._queue_url = queue_url
         self._hold_s = hold_s
+        self._wait_s = wait_s
 
     def receive(self, limit: int) -> list[DeadMessage]:
         """Take up to `limit` messages, hiding them for a while; fewer when the queue has no more."""
@@ -77,6 +80,7 @@ class SqsDeadTicks:
                 QueueUrl=self._queue_url,
                 MaxNumberOfMessages=min(_BATCH_MESSAGES, limit - len(messages)),
                 VisibilityTimeout=self._hold_s,
+                WaitTimeSeconds=self._wait_s,
                 MessageSystemAttributeNames=["SentTimestamp"],
             )
             received = response.get("Messages", [])
