@@ -17,7 +17,7 @@ from treeline.forest.growth import LEAF, Trees
 KernelName = Literal["auto", "numba", "numpy"]
 
 # A block of rows and one tree (numba), or a block's boxes over all trees (numpy), stay in the processor's cache.
-_NUMBA_BLOCK = 512
+_NUMBA_BLOCK = 2048
 _NUMPY_BLOCK_PAIRS = 25_600
 
 

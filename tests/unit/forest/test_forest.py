@@ -71,9 +71,10 @@ def test_both_kernels_give_the_same_finite_scores(rows, trees, seed):
     assert (compiled >= 0).all()
 
 
-def test_both_kernels_agree_on_many_wide_rows():
-    """38 features, more rows than a block of either kernel."""
-    rows = RNG.normal(size=(3000, 38)) * RNG.lognormal(0, 3, size=38)
+@pytest.mark.parametrize(("count", "features"), [(3000, 38), (200, 2000)])
+def test_both_kernels_agree_on_many_and_on_wide_rows(count, features):
+    """More rows than a block of either kernel, and so many features that the order they are added in matters."""
+    rows = RNG.normal(size=(count, features)) * RNG.lognormal(0, 3, size=features)
     fitted = forest(rows, "numba")
     np.testing.assert_allclose(fitted.score(rows), fitted.with_kernel("numpy").score(rows), rtol=1e-6, atol=0)
 
