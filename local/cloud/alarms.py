@@ -61,7 +61,7 @@ class AlarmEvaluator(threading.Thread):
                         _trim_points()
                     for alarm in list(cloudwatch._alarms.values()):
                         self._evaluate(alarm, now)
-            except Exception:
+            except Exception:  # noqa: BLE001 -- logged; the thread has to live on
                 _log.exception("alarm evaluation")
             time.sleep(EVALUATE_S)
 

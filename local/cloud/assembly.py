@@ -90,19 +90,16 @@ def _collect(directory: Path, stacks: dict[str, StackTemplate], assets: list[Fil
 def _file_assets(directory: Path, manifest: dict[str, Any]) -> list[FileAsset]:
     if manifest.get("dockerImages"):
         raise UsageError("the assembly has container images; there is no container engine in the embedded cloud")
-    found = []
-    for asset in manifest.get("files", {}).values():
-        source = asset["source"]
-        for destination in asset["destinations"].values():
-            found.append(
-                FileAsset(
-                    path=directory / source["path"],
-                    bucket=fill(destination["bucketName"]),
-                    key=fill(destination["objectKey"]),
-                    is_folder=source.get("packaging") == "zip" and (directory / source["path"]).is_dir(),
-                )
-            )
-    return found
+    return [
+        FileAsset(
+            path=directory / asset["source"]["path"],
+            bucket=fill(destination["bucketName"]),
+            key=fill(destination["objectKey"]),
+            is_folder=asset["source"].get("packaging") == "zip" and (directory / asset["source"]["path"]).is_dir(),
+        )
+        for asset in manifest.get("files", {}).values()
+        for destination in asset["destinations"].values()
+    ]
 
 
 def fill(text: str) -> str:

@@ -107,6 +107,7 @@ class Emulator:
                 "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
                 "counters": self._counters.snapshot(),
                 "kinesis_backlog": self._kinesis.backlog(),
+                "kinesis_records": self._kinesis.kept(),
                 "workers": {k: len(v) for k, v in lambda_runtime._workers.items()},
             }
         )

@@ -87,11 +87,12 @@ class FunctionLogs:
         lines = log_text.splitlines() if log_text else []
         try:
             self._publish_metrics(group, lines)
-            report = f"REPORT RequestId: {request_id}\tDuration: {duration_ms} ms\tMemory Size: {config.get('MemorySize', 128)} MB"
+            memory_mb = config.get("MemorySize", 128)
+            report = f"REPORT RequestId: {request_id}\tDuration: {duration_ms} ms\tMemory Size: {memory_mb} MB"
             self._keep(
                 group, function, [f"START RequestId: {request_id}", *lines, f"END RequestId: {request_id}", report]
             )
-        except Exception:  # a log line must never fail the invocation that wrote it
+        except Exception:  # noqa: BLE001 -- a log line must never fail the invocation that wrote it
             _log.exception("log lines of %s", function)
 
     def _publish_metrics(self, group: str, lines: list[str]) -> None:

@@ -57,13 +57,13 @@ class ShardReader(threading.Thread):
     ) -> None:
         super().__init__(daemon=True, name=f"kinesis-{shard_id}")
         self.mapping = mapping
-        self._shard = stream["shards"][shard_id]
-        self._stream = stream
+        self.shard = stream["shards"][shard_id]
+        self.stream = stream
         self.shard_id = shard_id
         self._counters = counters
         self._send_failure = send_failure
         self.ended = threading.Event()
-        records = self._shard["records"]
+        records = self.shard["records"]
         starts_at_end = mapping.settings.get("StartingPosition", "LATEST") == "LATEST" and records
         self.checkpoint = _sequence(records[-1]) if starts_at_end else ""
 
@@ -77,17 +77,17 @@ class ShardReader(threading.Thread):
                 continue
             try:
                 self._deliver(rules, batch)
-            except Exception:
+            except Exception:  # noqa: BLE001 -- logged; the thread has to live on
                 _log.exception("shard %s: delivery failed, tried again", self.shard_id)
                 self.ended.wait(1.0)
 
     def backlog(self) -> int:
         """Records not yet delivered."""
-        records = self._shard["records"]
+        records = self.shard["records"]
         return len(records) - bisect.bisect_right(records, self.checkpoint, key=_sequence)
 
     def _unread(self, limit: int) -> list[Record]:
-        records = self._shard["records"]  # trimming puts a new list in its place, so this one stays whole
+        records = self.shard["records"]  # trimming puts a new list in its place, so this one stays whole
         start = bisect.bisect_right(records, self.checkpoint, key=_sequence)
         return records[start : start + limit]
 
@@ -244,13 +244,17 @@ class KinesisPoller(threading.Thread):
                 rounds += 1
                 if rounds % 20 == 0:
                     self._trim()
-            except Exception:
+            except Exception:  # noqa: BLE001 -- logged; the thread has to live on
                 _log.exception("kinesis poller")
             time.sleep(_SCAN_S)
 
     def backlog(self) -> int:
         """Records not yet delivered, over all readers."""
         return sum(reader.backlog() for reader in list(self._readers.values()))
+
+    def kept(self) -> int:
+        """Records in memory, over all shards that are read."""
+        return sum(len(reader.shard["records"]) for reader in list(self._readers.values()))
 
     def _follow(self) -> None:
         wanted: dict[tuple[str, str], tuple[SourceMapping, dict[str, Any]]] = {}
@@ -261,7 +265,7 @@ class KinesisPoller(threading.Thread):
                 wanted |= {(mapping.uuid, shard_id): (mapping, stream) for shard_id in list(stream["shards"])}
         for key, (mapping, stream) in wanted.items():
             reader = self._readers.get(key)
-            if reader is None or reader._stream is not stream:
+            if reader is None or reader.stream is not stream:
                 self._readers[key] = ShardReader(mapping, stream, key[1], self._counters, self._send_failure)
                 self._readers[key].start()
             else:
@@ -274,9 +278,9 @@ class KinesisPoller(threading.Thread):
         loop = ministack_app._MAIN_LOOP
         behind: dict[int, tuple[dict[str, Any], str, str]] = {}
         for reader in self._readers.values():
-            previous = behind.get(id(reader._shard))
+            previous = behind.get(id(reader.shard))
             checkpoint = min(previous[1], reader.checkpoint) if previous else reader.checkpoint
-            behind[id(reader._shard)] = (reader._shard, checkpoint, reader.shard_id)
+            behind[id(reader.shard)] = (reader.shard, checkpoint, reader.shard_id)
         for shard, checkpoint, shard_id in behind.values():
             if len(shard["records"]) > 2 * KEPT_RECORDS and loop is not None:
                 loop.call_soon_threadsafe(trim_shard, shard, checkpoint, shard_id)

@@ -48,7 +48,7 @@ class QueueReader(threading.Thread):
             try:
                 if not self._deliver_once():
                     self.ended.wait(_IDLE_S)
-            except Exception:
+            except Exception:  # noqa: BLE001 -- logged; the thread has to live on
                 _log.exception("queue of %s", self.mapping.function_name)
                 self.ended.wait(1.0)
 
@@ -120,7 +120,7 @@ class QueueReader(threading.Thread):
             self._counters.add("sqs_delivered", len(done))
             self._counters.add("sqs_failed", len(batch) - len(done))
             self.mapping.settings["LastProcessingResult"] = "PROBLEM: Function call failed" if failed else "OK"
-        except Exception:
+        except Exception:  # noqa: BLE001 -- logged; the thread has to live on
             _log.exception("batch of %s; its messages come again", self.mapping.function_name)
         finally:
             with self._lock:
@@ -172,7 +172,7 @@ class SqsPoller(threading.Thread):
         while True:
             try:
                 self._follow()
-            except Exception:
+            except Exception:  # noqa: BLE001 -- logged; the thread has to live on
                 _log.exception("sqs poller")
             time.sleep(_SCAN_S)
 

@@ -20,7 +20,8 @@ _treeline_end_with_parent()
 HANDLER_RAISED = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
 _HANDLER_RAISED_KEPT = (
     '{"status": "ok", "result": {"' + RAISED + '": '
-    '{"errorMessage": str(e), "errorType": type(e).__name__, "stackTrace": traceback.print_exc() or traceback.format_exc().splitlines()}}}'
+    '{"errorMessage": str(e), "errorType": type(e).__name__, '
+    '"stackTrace": traceback.print_exc() or traceback.format_exc().splitlines()}}}'
 )
 
 

@@ -121,13 +121,13 @@ class TrainingJobs:
         if self._jobs.get(name)["TrainingJobStatus"] == "Stopping":
             self._move(name, "Stopped", "Stopped", **ended)
         elif "error" in answer:
-            self._move(name, "Failed", "Failed", FailureReason=f"AlgorithmError: {answer['error']}", **ended)
+            self._move(name, "Failed", "Failed", FailureReason=f"ClientError: {answer['error']}", **ended)
         else:
             artifacts = {"S3ModelArtifacts": f"s3://{order['bucket']}/{order['key']}"}
             self._move(name, "Completed", "Completed", ModelArtifacts=artifacts, **ended)
 
     def _fit(self, name: str, order: Resource) -> Resource:
-        process = subprocess.Popen(  # noqa: S603 -- our own module
+        process = subprocess.Popen(
             [sys.executable, "-m", "local.cloud.sagemaker.train_job"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

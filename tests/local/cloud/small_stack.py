@@ -12,7 +12,8 @@ table = boto3.resource("dynamodb").Table(os.environ["TABLE"])
 
 def handler(event, context):
     failures = []
-    bodies = [(r["kinesis"]["sequenceNumber"], json.loads(base64.b64decode(r["kinesis"]["data"]))) for r in event["Records"]]
+    records = [r["kinesis"] for r in event["Records"]]
+    bodies = [(r["sequenceNumber"], json.loads(base64.b64decode(r["data"]))) for r in records]
     print(json.dumps({"delivered": [b.get("n") for _, b in bodies]}))
     with table.batch_writer() as batch:
         for number, body in bodies:
@@ -22,9 +23,10 @@ def handler(event, context):
                 case "fail":
                     failures.append({"itemIdentifier": number})
                 case "metric":
-                    print(json.dumps({"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [
-                        {"Namespace": "Small", "Dimensions": [["stage"]], "Metrics": [{"Name": "Seen", "Unit": "Count"}]}]},
-                        "stage": "test", "Seen": body["value"]}))
+                    metrics = [{"Name": "Seen", "Unit": "Count"}]
+                    directive = {"Namespace": "Small", "Dimensions": [["stage"]], "Metrics": metrics}
+                    header = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+                    print(json.dumps({"_aws": header, "stage": "test", "Seen": body["value"]}))
                 case "slow":
                     time.sleep(body["seconds"])
                 case "store":
