@@ -1,0 +1,68 @@
+"""Small ready fleets and a way to run the detector over them, round by round, without a forest or a table."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from treeline.core import detector
+from treeline.core.calibration import Calibration
+from treeline.core.policy import Change, PolicySettings
+from treeline.core.state import FleetState, Phase
+from treeline.core.warmup import TYPICAL_VIEW_SD
+
+STEP_MS = 60_000
+STEP_S = 60.0
+START_MS = 1_700_006_400_000  # the start of a bucket
+
+
+def ready_state(servers: int, metrics: int = 4, *, level: float = 50.0, spread: float = 2.0) -> FleetState:
+    """Servers that normally stand at `level` with a standard deviation of `spread`, last seen one step ago."""
+    state = FleetState(metrics, servers=[f"s{i:02d}" for i in range(servers)])
+    state.phase[:] = Phase.READY
+    state.base_mean[:], state.base_spread[:] = level, spread
+    state.view_var[:] = (TYPICAL_VIEW_SD**2)[None, :, None]
+    state.view_floor[:] = 0.1 * TYPICAL_VIEW_SD[None, :, None]
+    state.day_var[:] = 1.0
+    state.spike_mean[:], state.spike_var[:] = 1.2, 0.16
+    state.score_mean[:], state.score_var[:], state.residual_sd[:] = 1.5, 0.04, 0.2
+    state.last_at[:] = START_MS - STEP_MS
+    return state
+
+
+def strangeness(rows: np.ndarray) -> np.ndarray:
+    """A forest's stand-in: larger rows are stranger."""
+    return 0.5 + 0.05 * np.asarray(rows, dtype=np.float64).sum(axis=1)
+
+
+@dataclass
+class Run:
+    """A state, and everything that was decided from it."""
+
+    state: FleetState
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    calibration: Calibration = field(default_factory=Calibration)
+    severities: dict[tuple[int, int], float] = field(default_factory=dict)
+    rows: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+
+    def feed(self, servers, observed_at, values) -> None:
+        """Decide a batch."""
+        servers = np.asarray(servers, dtype=np.intp)
+        observed_at = np.asarray(observed_at, dtype=np.int64)
+        values = np.asarray(values, dtype=np.float32).reshape(len(servers), self.state.metrics)
+        for batch in detector.rounds(servers, observed_at, values, step_ms=STEP_MS):
+            done = detector.prepare(self.state, batch, step_s=STEP_S)
+            scores = strangeness(done.features.rows)
+            decided = detector.decide(self.state, done, scores, self.calibration, self.policy, step_ms=STEP_MS)
+            for i, position in enumerate(done.ready):
+                key = (int(batch.rows[position]), int(batch.observed_at[position]))
+                assert key not in self.severities, "decided twice"
+                self.severities[key] = float(decided.severity[i])
+                self.rows[key] = done.features.rows[i].tobytes()
+            self.changes.extend(decided.changes)
+
+    def series(self, values, row: int = 0, *, step_ms: int = STEP_MS, start: int = START_MS) -> np.ndarray:
+        """Feed one server's observations (times, metrics); its severities."""
+        times = start + step_ms * np.arange(len(values))
+        self.feed([row] * len(values), times, values)
+        return np.array([self.severities[row, int(at)] for at in times if (row, int(at)) in self.severities])
