@@ -45,8 +45,10 @@ def create_app(context: Mapping[str, Any] | None = None, *, outdir: Path | None 
     nag = str(app.node.try_get_context("nag") or "false").lower()
     if nag not in ("true", "all", "false"):
         raise SettingsError(f"nag must be true, all or false, got {nag!r}")
+    if nag != "all":
+        findings.acknowledge(app, config)
     if nag != "false":
-        findings.check(app, config, acknowledge=nag == "true")
+        findings.check(app)
     return app
 
 

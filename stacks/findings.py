@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import aws_cdk as cdk
+from constructs import IConstruct
 
 from stacks import outputs
 from stacks.config import StageConfig
@@ -80,18 +81,17 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         )
 
 
-def check(app: cdk.App, config: StageConfig, *, acknowledge: bool = True) -> None:
-    """Have synthesis of `app` fail on what cdk-nag finds and `acknowledged` does not explain."""
+def acknowledge(app: cdk.App, config: StageConfig) -> None:
+    """Put the explanations on their constructs; they end in the assembly's metadata, in no template."""
+    for finding in acknowledged(config):
+        construct: IConstruct = app
+        for name in finding.construct.split("/"):
+            construct = construct.node.find_child(name)
+        cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=finding.rule, reason=finding.reason))
+
+
+def check(app: cdk.App) -> None:
+    """Have synthesis of `app` fail on what cdk-nag finds and nobody acknowledged."""
     import cdk_nag  # here, because it is a development tool: deploying needs none
 
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
-    if not acknowledge:
-        return
-    for finding in acknowledged(config):
-        construct = app.node
-        for name in finding.construct.split("/"):
-            construct = construct.find_child(name).node
-        scope = construct.scope
-        assert scope is not None  # noqa: S101 -- only the app has none
-        resource = scope.node.find_child(construct.id)
-        cdk.Validations.of(resource).acknowledge(cdk.Acknowledgment(id=finding.rule, reason=finding.reason))

@@ -24,6 +24,7 @@ def synthesize(
     asset_platform: Literal["lambda", "host"] = "lambda",
     overrides: Mapping[str, Any] | None = None,
     validate: bool = False,
+    root: Path = ROOT,
 ) -> Path:
     """Write the cloud assembly of `stage` to `outdir` (made if missing) and return it, absolute.
 
@@ -36,13 +37,14 @@ def synthesize(
         overrides: Merged over the stage's settings, as stacks.config.load does.
         validate: Have the templates checked by the CDK's own rules and cdk-nag's. It takes as long as the
             synthesis, and the tests do it.
+        root: The checkout to synthesize.
 
     Raises:
         SettingsError: No such stage, or a setting that cannot be.
         SynthesisError: Anything else that kept the app from ending well.
     """
     # A wrong setting is one clear line here, a stack trace over there.
-    config.load(stage, overrides)
+    config.load(stage, overrides, folder=root / "config")
     platform = AssetPlatform.named(asset_platform)
     outdir = outdir.resolve()
     outdir.mkdir(parents=True, exist_ok=True)
@@ -53,11 +55,11 @@ def synthesize(
         "CDK_OUTDIR": str(outdir),
         "CDK_CONTEXT_JSON": json.dumps(context, sort_keys=True),
         "CDK_VALIDATION": "true" if validate else "false",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(root),
     }
     result = subprocess.run(  # noqa: S603 -- our own interpreter and file, no shell
-        [sys.executable, str(ROOT / "app.py")],
-        cwd=ROOT,
+        [sys.executable, str(root / "app.py")],
+        cwd=root,
         env=environment,
         capture_output=True,
         text=True,

@@ -19,7 +19,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def test_a_second_synthesis_without_node_or_docker_on_the_path_is_byte_equal(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Also in another folder, at another time, with another hash seed."""
     empty = tmp_path / "bin"
@@ -30,7 +30,7 @@ def test_a_second_synthesis_without_node_or_docker_on_the_path_is_byte_equal(
     monkeypatch.delenv("JSII_NODE", raising=False)
     monkeypatch.setenv("PYTHONHASHSEED", "7")
 
-    again = synthesize(tmp_path / "again", "prod")
+    again = synthesize(tmp_path / "again", "prod", root=checkout)
 
     first, second = _files(stage.folder), _files(again)
     assert set(first) == set(second)
