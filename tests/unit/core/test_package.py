@@ -1,0 +1,126 @@
+"""The model package: what goes in comes out, and what does not fit is told early."""
+
+import io
+import json
+import math
+import zipfile
+
+import numpy as np
+import pytest
+
+from tests.unit.core.fleets import ready_state
+from treeline.core.calibration import Calibration
+from treeline.core.errors import ModelMismatchError
+from treeline.core.package import ModelPackage
+from treeline.core.state import FleetState, Phase
+
+METRICS = ("cpu", "memory", "network", "disk")
+
+
+def package(**changes):
+    values = {
+        "model_version": "m1",
+        "metrics": METRICS,
+        "step_s": 60.0,
+        "calibration": Calibration(),
+        "seeds": ready_state(3),
+        "typical": {"residual_sd": 0.25, "spike_floor": 0.3},
+        "fingerprint": "0123456789abcdef",
+        "manifest": {"servers": 3},
+    }
+    return ModelPackage(**{**values, **changes})
+
+
+def repacked(data, change):
+    """The package's bytes with other members."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, body in change(members).items():
+            archive.writestr(name, body)
+    return buffer.getvalue()
+
+
+def with_manifest(**values):
+    def change(members):
+        manifest = {**json.loads(members["manifest.json"]), **values}
+        return {**members, "manifest.json": json.dumps({k: v for k, v in manifest.items() if v is not None})}
+
+    return change
+
+
+def test_a_package_survives_its_bytes_and_equal_packages_have_equal_bytes():
+    data = package().to_bytes()
+    back = ModelPackage.from_bytes(data)
+    assert back.to_bytes() == data == package().to_bytes()
+    assert (back.metrics, back.calibration, back.typical, back.step_ms) == (
+        METRICS,
+        Calibration(),
+        {"residual_sd": 0.25, "spike_floor": 0.3},
+        60_000,
+    )
+    assert back.seeds.pack() == ready_state(3).pack()
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"PK\x03\x04" + b"\x00" * 60])
+def test_bytes_that_are_no_package_are_refused(data):
+    with pytest.raises(ModelMismatchError):
+        ModelPackage.from_bytes(data)
+
+
+def test_a_package_damaged_anywhere_is_refused_or_whole():
+    data = package().to_bytes()
+    for position in range(0, len(data), 37):
+        damaged = data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :]
+        try:
+            back = ModelPackage.from_bytes(damaged)
+        except ModelMismatchError:
+            continue
+        assert back.to_bytes() == data, "a byte of the zip's own that says nothing about the content"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_manifest(format=2),
+        with_manifest(features=["other"]),
+        with_manifest(metrics=["cpu"]),
+        with_manifest(model_version=None),
+        with_manifest(training=None),
+        lambda members: {**members, "seeds.bin": members["seeds.bin"][:-1]},
+        lambda members: {"manifest.json": members["manifest.json"]},
+        lambda members: {**members, "manifest.json": b"{"},
+    ],
+)
+def test_a_package_that_does_not_fit_this_code_is_refused(change):
+    with pytest.raises(ModelMismatchError):
+        ModelPackage.from_bytes(repacked(package().to_bytes(), change))
+
+
+def test_the_deployments_metrics_must_be_the_models_in_order():
+    package().require_metrics(METRICS)
+    with pytest.raises(ModelMismatchError, match="m1 was trained on"):
+        package().require_metrics(METRICS[::-1])
+
+
+def test_a_server_the_model_knows_starts_from_its_seed_and_another_warms_up_with_typical_values():
+    model = package()
+    state = model.new_state()
+    model.admit(state, ["stranger", "s01"])
+    assert state.phase.tolist() == [Phase.WARMING_UP, Phase.READY]
+    assert state.residual_sd[0] == np.float32(0.25)
+    for name, value in model.seeds.row_values(1).items():
+        np.testing.assert_array_equal(getattr(state, name)[1], value)
+    state.day_mean[1] = 99.0
+    assert model.seeds.day_mean[1, 0] == 0.0, "the seeds stay what they are"
+
+
+def test_admitting_nobody_changes_nothing():
+    model, state = package(), FleetState(4)
+    model.admit(state, [])
+    assert state.servers == []
+
+
+def test_typical_values_are_numbers():
+    assert not any(math.isnan(v) for v in ModelPackage.from_bytes(package().to_bytes()).typical.values())
