@@ -37,9 +37,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     verb.add_argument("--step", type=int, default=default.step_s, help="seconds between rows, default %(default)s")
     verb.add_argument("--seed", type=int, default=default.seed, help="same seed, same fleet; default %(default)s")
     verb.add_argument("--start", default=f"{default.start:%Y-%m-%d}", help="first day (UTC), default %(default)s")
-    verb.add_argument(
-        "--train", type=float, default=default.train_fraction, help="share before incidents, %(default)s"
-    )
+    verb.add_argument("--train", type=float, default=default.train_fraction, help="share before incidents, %(default)s")
     verb.add_argument(
         "--incidents",
         type=float,

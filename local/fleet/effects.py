@@ -127,7 +127,8 @@ def _off_hours(scene: Scene) -> None:
         busy = strength * scene.peak[metric] * (1.0 + scene.noise(wobble))
         scene.rows[:, metric] = _towards(scene.rows[:, metric], busy, on)
     follows = scene.ramp(up_minutes=45, down_minutes=8)
-    scene.rows[:, MEMORY] = _towards(scene.rows[:, MEMORY], np.full(len(on), scene.peak[MEMORY]), follows)
+    filled = scene.peak[MEMORY] + scene.noise(0.5, 20.0)
+    scene.rows[:, MEMORY] = _towards(scene.rows[:, MEMORY], filled, follows)
 
 
 def _flapping(scene: Scene) -> None:

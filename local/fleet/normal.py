@@ -109,9 +109,7 @@ def _load(plan: FleetPlan, calendar: Calendar, role: Role, rng: np.random.Genera
     load *= own_day[(calendar.seconds - calendar.seconds[0]) // 86_400]
     load *= np.where(calendar.weekend, role.weekend, 1.0)
     load *= 1.0 + calendar.shared * (0.4 if role.job_every_hours else 1.0) + role.month_end * calendar.month_end
-    drift = wander(rng, length, sd=0.05, steps=plan.minutes(150)) + wander(
-        rng, length, sd=0.05, steps=plan.minutes(15)
-    )
+    drift = wander(rng, length, sd=0.05, steps=plan.minutes(150)) + wander(rng, length, sd=0.05, steps=plan.minutes(15))
     return np.maximum(load * (1.0 + drift), 0.01)
 
 

@@ -53,7 +53,7 @@ def close_up(data: ReportData, trace: ServerTrace, episode: Episode, *, columns:
     for x, name, _ in xs.ticks(about=8):
         frame.append(f'<path class="grid" d="M{x:.1f} 16V{height - 14}"/>')
         frame.append(f'<text class="tick" x="{x:.1f}" y="{height - 2}" text-anchor="middle">{name}</text>')
-    return "".join([*frame, *panels, _events(episode, xs, height), "</svg>"])
+    return "".join([*frame, _events(episode, xs, height), *panels, "</svg>"])
 
 
 def _window(episode: Episode, trace: ServerTrace) -> tuple[int, int]:

@@ -26,6 +26,7 @@ svg text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var
 a:hover .mark,a:focus .mark{stroke:var(--ink)}a:hover .label{stroke-width:3}
 .panel{fill:none}.axis{stroke:var(--rule);fill:none}.name{font-weight:600!important;fill:var(--ink)!important;
 font-size:12px!important}
+.name{paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}
 .note{font-weight:400;fill:var(--soft)}.zonename{font-size:9.5px!important;opacity:.8}
 .zone.p2{fill:var(--p2);opacity:.13}.zone.p1{fill:var(--p1);opacity:.12}
 .line{fill:none;stroke-width:13;stroke-linejoin:round;stroke-linecap:round}
