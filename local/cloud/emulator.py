@@ -19,6 +19,7 @@ from ministack.core.responses import request_scope
 from ministack.services import kinesis, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
+from local.cloud import dynamodb_speed
 from local.cloud.alarms import AlarmEvaluator
 from local.cloud.counters import Counters
 from local.cloud.environment import ACCOUNT_ID, REGION
@@ -61,6 +62,7 @@ class Emulator:
         self.app.add("functions/kill", self._kill)
 
     def _patch(self) -> None:
+        dynamodb_speed.install()
         lambda_runtime._PYTHON_WORKER_SCRIPT = amended(lambda_runtime._PYTHON_WORKER_SCRIPT)
         for service, handler in list(ministack_app.SERVICE_HANDLERS.items()):
             ministack_app.SERVICE_HANDLERS[service] = self._faults.wrap(service, handler)

@@ -1,5 +1,6 @@
-"""The observations table: appends in parallel batch writes of 25 items."""
+"""The observations table: appends in batch writes of 25 items, parallel over servers, in order within each."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ class DynamoObservationStore:
         self._client = client
         self._table = table
         self._ttl_s = ttl_s
+        self._threads = threads
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="append")
         self._sleep = sleep
         self._random = random
@@ -75,13 +77,30 @@ class DynamoObservationStore:
         """Write all rows; see `ObservationStore`. An error that is our own mistake (a table that does not exist, a
         missing permission) is raised.
         """
-        chunks = [range(i, min(i + _BATCH_ITEMS, len(rows))) for i in range(0, len(rows), _BATCH_ITEMS)]
+        lanes: dict[int, list[int]] = {}
+        for i, row in enumerate(rows):
+            lane = zlib.crc32(row.receipt.observation.server_id.encode()) % self._threads
+            lanes.setdefault(lane, []).append(i)
         failed: list[int] = []
         refused: dict[int, str] = {}
-        for result in self._pool.map(lambda chunk: self._append_chunk(rows, chunk), chunks):
+        for result in self._pool.map(lambda lane: self._append_lane(rows, lane), lanes.values()):
             failed.extend(result.failed)
             refused.update(result.refused)
         return AppendResult(failed=failed, refused=refused)
+
+    def _append_lane(self, rows: Sequence[NumberedReceipt], lane: Sequence[int]) -> AppendResult:
+        """Write the observations of some servers in order, and none past a failure.
+
+        Detect may read while we write: a server's later observations must not be there before its earlier ones,
+        or the earlier ones come late.
+        """
+        refused: dict[int, str] = {}
+        for start in range(0, len(lane), _BATCH_ITEMS):
+            result = self._append_chunk(rows, lane[start : start + _BATCH_ITEMS])
+            refused.update(result.refused)
+            if result.failed:
+                return AppendResult(failed=[*result.failed, *lane[start + _BATCH_ITEMS :]], refused=refused)
+        return AppendResult(failed=[], refused=refused)
 
     def _append_chunk(self, rows: Sequence[NumberedReceipt], chunk: Sequence[int]) -> AppendResult:
         items = {i: to_item(rows[i], ttl_s=self._ttl_s) for i in chunk}
