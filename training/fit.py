@@ -13,6 +13,7 @@ import numpy.typing as npt
 from training.gate import is_periodic
 from treeline.core import detector
 from treeline.core.calibration import Calibration, calibrate
+from treeline.core.errors import UsageError
 from treeline.core.features import SPIKE_CLIP_SD, SPIKE_HALF_LIFE_S, TRAILING_S
 from treeline.core.package import ModelPackage
 from treeline.core.state import NEVER, RECENT, VIEWS, FleetState, Phase
@@ -95,8 +96,14 @@ def _summaries(data: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, Fl
 
 
 def prepare(grid: Grid, *, seed: int, progress: Progress = lambda *_: None) -> Prepared:
-    """First pass: run the detector's features over the history and choose the forest's training rows."""
+    """First pass: run the detector's features over the history and choose the forest's training rows.
+
+    Raises:
+        UsageError: No server has two observations.
+    """
     state = seed_state(grid)
+    if not (state.phase == Phase.READY).any():
+        raise UsageError("the training history holds no server with two observations or more")
     total, servers = len(grid.times_ms), len(grid.servers)
     keep = max(1, min(total, MAX_CALIBRATION_ROWS // max(servers, 1)))
     first = total - keep

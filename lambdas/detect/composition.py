@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from treeline.app.alerts import AlertWriter
 from treeline.app.detection import DetectService, Tick, TickOutcome
@@ -21,7 +22,7 @@ from treeline.aws.group_observations import GroupObservations
 from treeline.aws.incidents import IncidentTable
 from treeline.aws.models import ModelStore
 from treeline.aws.observability import Telemetry
-from treeline.core.errors import ScorerUnavailableError, StateConflictError
+from treeline.core.errors import ScorerUnavailableError, StateConflictError, TreelineError
 from treeline.core.policy import PolicySettings
 from treeline.core.times import parse_iso
 
@@ -50,9 +51,13 @@ class Composition:
     def _run(self, records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The messages that must be tried again."""
         messages: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-        for record in records:
-            messages[int(json.loads(record["body"])["group"])].append(record)
         failed: list[Mapping[str, Any]] = []
+        for record in records:
+            try:
+                messages[int(json.loads(record["body"])["group"])].append(record)
+            except (ValueError, KeyError, TypeError) as error:
+                self.telemetry.logger.error("tick is not readable", error=repr(error), body=record["body"][:200])
+                failed.append(record)
         for group, ticks in sorted(messages.items()):
             started = time.perf_counter()
             try:
@@ -65,6 +70,11 @@ class Composition:
             except StateConflictError as error:
                 self.telemetry.logger.warning("group is contended, tick returns", group=group, error=str(error))
                 self.telemetry.count("StateConflicts")
+                failed.extend(ticks)
+            except (TreelineError, ClientError):
+                # Loud, but alone: what is wrong with one group must not keep the others of the batch waiting.
+                self.telemetry.logger.exception("tick failed", group=group)
+                self.telemetry.count("TickFailures")
                 failed.extend(ticks)
             else:
                 self._note(group, outcome, 1000.0 * (time.perf_counter() - started))

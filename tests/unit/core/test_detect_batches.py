@@ -1,0 +1,87 @@
+"""What detect does with a batch of ticks: groups fail alone, and nothing that can be read waits for what cannot."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lambdas.detect.composition import Composition
+from treeline.app.detection import TickOutcome
+from treeline.aws.observability import Telemetry
+from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, StateConflictError
+
+
+class Service:
+    """Runs what it is told, per group."""
+
+    def __init__(self, faults):
+        self.faults = faults
+        self.ran = []
+
+    def run(self, tick):
+        self.ran.append((tick.group, tick.since))
+        if tick.group in self.faults:
+            raise self.faults[tick.group]
+        return TickOutcome(scored=1)
+
+
+class Queue:
+    def __init__(self):
+        self.returned = []
+
+    def change_message_visibility(self, *, QueueUrl, ReceiptHandle, VisibilityTimeout):  # noqa: N803 - AWS's names
+        assert 10 <= VisibilityTimeout <= 30
+        self.returned.append(ReceiptHandle)
+
+
+def message(number, body):
+    return {"messageId": f"m{number}", "receiptHandle": f"r{number}", "body": body}
+
+
+def tick(number, group, since=None):
+    return message(number, json.dumps({"group": group, "since": since, "cause": "observations"}))
+
+
+def handle(records, faults=None):
+    service, queue = Service(faults or {}), Queue()
+    composition = Composition(
+        service=service,
+        settings=SimpleNamespace(endpoint_retry_s=20, tick_queue_url="q"),
+        telemetry=Telemetry("detect", "test"),
+        sqs=queue,
+    )
+    response = composition.handle(records, SimpleNamespace(aws_request_id="1"))
+    return service, queue, [entry["itemIdentifier"] for entry in response["batchItemFailures"]]
+
+
+def test_ticks_of_one_group_are_one_run_from_the_oldest_on():
+    service, _, failed = handle([tick(1, 3, "2026-01-02"), tick(2, 3, "2026-01-01"), tick(3, 3), tick(4, 1)])
+    assert service.ran == [(1, None), (3, "2026-01-01")]
+    assert failed == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StateConflictError("contended"),
+        ModelMismatchError("wrong model"),
+        ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "PutItem"),
+    ],
+)
+def test_a_group_that_fails_does_not_keep_the_others_waiting(error):
+    service, queue, failed = handle([tick(1, 0), tick(2, 1), tick(3, 1), tick(4, 2)], {1: error})
+    assert [group for group, _ in service.ran] == [0, 1, 2]
+    assert failed == ["m2", "m3"]
+    assert queue.returned == []
+
+
+def test_ticks_come_back_later_while_the_scorer_is_down():
+    _, queue, failed = handle([tick(1, 0), tick(2, 1)], {1: ScorerUnavailableError("down")})
+    assert (queue.returned, failed) == (["r2"], ["m2"])
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "{}", '{"group": "x"}', '{"group": null}', "7"])
+def test_a_tick_that_cannot_be_read_fails_alone(body):
+    service, _, failed = handle([message(1, body), tick(2, 5)])
+    assert ([group for group, _ in service.ran], failed) == ([5], ["m1"])
