@@ -130,6 +130,30 @@ def test_a_body_of_untold_or_excessive_length_is_refused_and_the_connection_clos
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"PUT /invocations HTTP/1.1", 405),
+        (b"BREW /invocations HTTP/1.1", 405),
+        (b"GET /ping HTTP/9.9", 400),
+        (b"GET /ping HTTP/x", 400),
+        (b"nonsense", 400),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1", 414),
+        (b"GET /ping HTTP/1.1\r\nLong: " + b"a" * 70_000, 431),
+    ],
+)
+def test_a_request_that_is_none_of_ours_is_never_the_servers_fault(port, request_line, status):
+    answer = raw(port, request_line + b"\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert list(json.loads(answer.split(b"\r\n\r\n", 1)[1])) == ["error"]
+
+
+def test_a_body_where_none_belongs_is_not_taken_for_the_next_request(port):
+    answer = raw(port, b"GET /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nnonsense")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_body_of_the_largest_size_is_read(connection):
     body = b"0,0,0,0\n".ljust(6 * 1024 * 1024, b"\n")
     assert ask(connection, "POST", "/invocations", body, CSV)[0] == 200

@@ -44,6 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
+        # A body is of no use here; left unread, it would be taken for the next request.
+        self.close_connection |= "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
         if self.path == "/ping":
             self._answer(HTTPStatus.OK, content.JSON, b"")
         elif self.path == "/invocations":
@@ -87,6 +89,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the standard library refuses (another method, a head it cannot parse), in our words: 4xx and JSON."""
+        self.close_connection = True
+        # A head without a known version would be answered as HTTP/0.9, without a status line.
+        self.request_version = self.protocol_version
+        status = HTTPStatus(code)
+        if status == HTTPStatus.NOT_IMPLEMENTED:
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            status = HTTPStatus.BAD_REQUEST
+        self._answer(*refuse(status, message or status.phrase))
 
     def handle(self) -> None:
         try:
