@@ -251,6 +251,17 @@ def test_two_workers_at_once_neither_skip_nor_share_a_number(dynamodb):
     assert DynamoServerCount(dynamodb, table="servers").server_count() == 4
 
 
+def test_a_server_that_could_not_be_looked_up_keeps_its_number(dynamodb):
+    """The look-up leaves it unprocessed to the end; only the condition of the put knows that it is there."""
+    registry(dynamodb).register([receipt("a")])
+    busy = {"Responses": {}, "UnprocessedKeys": {"servers": {"Keys": [{"server_id": {"S": "a"}}]}}}
+
+    registration = registry(Faulty(dynamodb, "batch_get_item", *[busy] * 12)).register([receipt("a")])
+
+    assert (registration.numbers, registration.new_servers) == ({"a": 0}, 0)
+    assert DynamoServerCount(dynamodb, table="servers").server_count() == 1
+
+
 def test_no_server_yet_is_a_count_of_zero(dynamodb):
     assert DynamoServerCount(dynamodb, table="servers").server_count() == 0
 

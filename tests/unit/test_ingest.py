@@ -83,6 +83,21 @@ def test_what_comes_again_is_counted_and_set_aside_once():
     assert pipeline.quarantine.reasons == ["not_json", "not_json"]
 
 
+def test_a_bad_line_beside_a_failed_one_is_set_aside_when_its_record_is_done():
+    """The record comes again as a whole, bad line and all."""
+    pipeline = Pipeline()
+    data = observation("a") + b"\nbad"
+    pipeline.store.failing = {"a"}
+
+    first = pipeline.service.ingest(batch(observation("b"), data))
+    pipeline.store.failing = set()
+    second = pipeline.service.ingest(batch(data, first=1))
+
+    assert (first.resume_from, second.resume_from) == ("1", None)
+    assert (first.received, second.received) == (1, 2)
+    assert list(pipeline.quarantine.objects) == ["shard-1-1"]
+
+
 def test_a_whole_batch_that_comes_again_changes_nothing():
     pipeline = Pipeline()
     records = batch(observation("a"), b"bad", observation("b"))
