@@ -65,7 +65,10 @@ def test_records_of_a_time_range_are_inclusive_at_both_ends(tmp_path):
 
 def test_servers_start_and_end_choose_a_part(tmp_path):
     history = open_history(
-        save(tmp_path, frame()), servers=["b"], start=datetime(2026, 10, 19, 0, 2), end=datetime(2026, 10, 19, 0, 5)
+        save(tmp_path, frame()),
+        servers=["b"],
+        start=datetime(2026, 10, 19, 0, 2, tzinfo=UTC),
+        end=datetime(2026, 10, 19, 0, 5, tzinfo=UTC),
     )
     assert history.servers == ("b",)
     assert history.matrix("b")[1][:, 0].tolist() == [2.0, 3.0, 4.0, 5.0]
@@ -178,9 +181,9 @@ def test_incidents_that_make_no_sense_are_refused_in_one_line(tmp_path, lines, w
     ("arguments", "words"),
     [
         ({"servers": ["a", "nobody"]}, ("nobody", "it has a, b")),
-        ({"start": datetime(2027, 1, 1)}, ("no rows", "it covers 2026-10-19")),
-        ({"start": datetime(2027, 1, 1), "end": datetime(2026, 1, 1)}, ("before the start",)),
-        ({"split_at": datetime(2030, 1, 1)}, ("2030", "no rows on one side")),
+        ({"start": datetime(2027, 1, 1, tzinfo=UTC)}, ("no rows", "it covers 2026-10-19")),
+        ({"start": datetime(2027, 1, 1, tzinfo=UTC), "end": datetime(2026, 1, 1, tzinfo=UTC)}, ("before the start",)),
+        ({"split_at": datetime(2030, 1, 1, tzinfo=UTC)}, ("2030", "no rows on one side")),
         ({"train_fraction": 1.5}, ("1.5", "between 0 and 1")),
         ({"incidents_path": "none.csv"}, ("none.csv", "does not exist")),
     ],
@@ -208,3 +211,9 @@ def test_two_rows_of_one_server_and_time_are_refused(tmp_path):
         history.matrix("b")
     with pytest.raises(UsageError, match="two rows"):
         list(history.records())
+
+
+def test_bounds_without_a_zone_are_utc(tmp_path):
+    path = save(tmp_path, frame())
+    bound = datetime(2026, 10, 19, 0, 8, tzinfo=UTC)
+    assert open_history(path, start=bound.replace(tzinfo=None)).rows == open_history(path, start=bound).rows
