@@ -3,4 +3,4 @@
 from hypothesis import Phase, settings
 
 # Shrinking a failure of a whole run takes minutes; the failing example itself is enough to look at.
-FEW = settings(max_examples=30, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
+FEW = settings(max_examples=20, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
