@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 # The scorer answers in milliseconds; a tick that hangs longer is better redone than waited for.
-_RUNTIME_CONFIG = Config(connect_timeout=2, read_timeout=20, retries={"mode": "standard", "max_attempts": 2})
+_RUNTIME_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,7 @@ class Composition:
                 outcome = self.service.run(_merge(group, ticks))
             except ScorerUnavailableError as error:
                 self.telemetry.logger.warning("scorer unavailable, tick returns", group=group, error=str(error))
+                is_scorer_down = True
                 self.telemetry.count("ScorerUnavailable")
                 self._return_later(ticks)
                 failed.extend(ticks)

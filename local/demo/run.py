@@ -236,14 +236,16 @@ def _replay(
 
 
 def _await_pages(deployment: Deployment, feed: AlertFeed, alerts: list[Alert], screen: Screen) -> None:
-    """Wait until every alert has been told and every page has been answered."""
+    """Wait until every alert has been told and no page is waiting any more."""
+    sqs, pages = deployment.client("sqs"), deployment.output(outputs.PAGES_QUEUE_URL)
     deadline = time.monotonic() + PAGE_PATIENCE_S
     while time.monotonic() < deadline:
         for alert in feed.read():
             alerts.append(alert)
             screen.alert(alert)
         committed = sum(len(told) for told in Books(deployment).incidents().values())
-        delivered = sum(entry["status"] == 202 for entry in deployment.cloud.pagerduty.received())
-        if len(alerts) >= committed and delivered >= len(alerts):
+        depth = sqs.get_queue_attributes(QueueUrl=pages, AttributeNames=["All"])["Attributes"]
+        waiting = int(depth["ApproximateNumberOfMessages"]) + int(depth["ApproximateNumberOfMessagesNotVisible"])
+        if len(alerts) >= committed and waiting == 0:
             return
         time.sleep(_POLL_S)

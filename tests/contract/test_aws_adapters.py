@@ -90,12 +90,12 @@ def rows(count: int) -> list[NumberedReceipt]:
     return [NumberedReceipt(receipt=receipt(f"web-{i:03d}"), group=i // 50) for i in range(count)]
 
 
-def store(client: object, waits: list[float] | None = None) -> DynamoObservationStore:
+def store(client: object, waits: list[float] | None = None, threads: int = 1) -> DynamoObservationStore:
     return DynamoObservationStore(
         client,
         table="observations",
         ttl_s=172_800,
-        threads=4,
+        threads=threads,
         sleep=(waits if waits is not None else []).append,
         random=lambda: 0.5,
     )
@@ -150,7 +150,7 @@ def test_a_float_survives_the_table_exactly(dynamodb, value):
 
 @pytest.mark.parametrize("count", [0, 1, 25, 26, 120])
 def test_any_number_of_rows_is_written_and_again_changes_nothing(dynamodb, count):
-    observations = store(dynamodb)
+    observations = store(dynamodb, threads=4)
 
     results = [observations.append(rows(count)) for _ in range(2)]
 
@@ -179,6 +179,27 @@ def test_rows_that_stay_throttled_are_reported_by_position(dynamodb):
     assert sorted(result.failed) == [0, 1, 2]
     assert waits == sorted(waits)
     assert len(waits) == 5
+
+
+def test_a_servers_later_observations_are_not_written_before_its_earlier_ones(dynamodb):
+    """Detect reads while ingest writes; what is written late is scored late."""
+    one_server = [NumberedReceipt(receipt=receipt("a", OBSERVED + i), group=0) for i in range(60)]
+    faults = [{}, *[refusal("ThrottlingException")] * 6]
+
+    result = store(Faulty(dynamodb, "batch_write_item", *faults), threads=4).append(one_server)
+
+    # The made-up answer claims the first 25; the next 25 stay throttled, so the last 10 are not tried.
+    assert sorted(result.failed) == list(range(25, 60))
+    assert items(dynamodb, "observations") == []
+
+
+def test_nothing_is_written_past_a_failure_so_that_a_server_s_observations_appear_in_order(dynamodb):
+    faults = [refusal("ProvisionedThroughputExceededException")] * 6
+
+    result = store(Faulty(dynamodb, "batch_write_item", *faults)).append(rows(60))
+
+    assert sorted(result.failed) == list(range(60))
+    assert items(dynamodb, "observations") == []
 
 
 def test_no_connection_is_for_now_and_a_missing_table_is_our_mistake(dynamodb):
