@@ -13,7 +13,8 @@ from local.report.timeline import anchor_key, fleet_timeline, mark_shape
 from training.evaluate import Verdict
 
 _BUDGET_BYTES = 3_600_000  # of all close-ups together; the page stays under 5 MB
-_BYTES_A_COLUMN = 42  # of one close-up, measured: six lines, two of their points a column
+_BYTES_A_COLUMN, _BYTES_A_FRAME = 95, 3_000  # of one close-up, measured: six lines, two points a column each
+_MOST_CLOSE_UPS = 400  # beyond, the list goes on without drawings: found and missed ones are drawn first
 _OUTCOMES = {"hit": "found", "missed": "missed", "false": "false", "repeat": "repeated", "unjudged": "opened"}
 
 
@@ -83,12 +84,14 @@ def _incidents(data: ReportData, shown: list[Episode]) -> str:
     if not shown:
         return '<section><h2>Incidents</h2><p class="quiet">None opened, and none was labelled.</p></section>'
     traces = {trace.server_id: trace for trace in data.traces}
-    columns = max(60, min(420, _BUDGET_BYTES // (_BYTES_A_COLUMN * len(shown))))
+    order = list(_OUTCOMES)
+    drawn = {e.anchor for e in sorted(shown, key=lambda e: order.index(outcome(e)))[:_MOST_CLOSE_UPS]}
+    columns = max(60, min(420, (_BUDGET_BYTES // len(drawn) - _BYTES_A_FRAME) // _BYTES_A_COLUMN))
     kinds = scoreboard.counts([outcome(e) for e in shown], list(_OUTCOMES))
     buttons = "".join(
         f'<button data-show="{name}" aria-pressed="false">{_OUTCOMES[name]} {count}</button>' for name, count in kinds
     )
-    rows = "".join(_episode(data, traces, e, columns) for e in shown)
+    rows = "".join(_episode(data, traces, e, columns if e.anchor in drawn else 0) for e in shown)
     return (
         f'<section id="incidents"><h2>Every incident</h2><p class="hint">Open one to see it: what was measured, the band a '
         f"normal value stays in, the score and when it was told.</p>"
@@ -99,7 +102,9 @@ def _incidents(data: ReportData, shown: list[Episode]) -> str:
 def _episode(data: ReportData, traces: Mapping[str, ServerTrace], episode: Episode, columns: int) -> str:
     result, mark, label = outcome(episode), episode.incident, episode.label
     priority = f'<span class="p {mark.priority}">{mark.priority}</span>' if mark else "<span></span>"
-    drawing = close_up(data, traces[episode.server_id], episode, columns=columns)
+    drawing = '<p class="quiet">Not drawn: there are too many.</p>'
+    if columns:
+        drawing = close_up(data, traces[episode.server_id], episode, columns=columns)
     return (
         f'<details class="episode" id="{episode.anchor}" data-outcome="{result}"><summary>'
         f'<span class="badge {result}">{_OUTCOMES[result]}</span>{priority}<span>{text(episode.server_id)}</span>'

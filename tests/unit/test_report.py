@@ -256,3 +256,15 @@ def test_numbers_keep_three_figures():
         "1234",
         "12 346",
     ]
+
+
+def test_a_page_of_very_many_incidents_stays_under_five_megabytes():
+    data = report()
+    many = tuple(
+        replace(data.incidents[1], incident_id=f"web-1/{i}", opened_ms=START + (50 + 3 * i) * MINUTE)
+        for i in range(600)
+    )
+    page = render(replace(data, incidents=many, labels=()))
+    assert page.count('data-outcome="false"') == 600
+    assert page.count('class="closeup"') == 400
+    assert len(page.encode()) < 5_000_000
