@@ -144,13 +144,16 @@ class EmbeddedCloud(CloudConnection):
             "--directory",
             str(self.directory),
         ]
+        environment = os.environ | {"PYTHONPATH": path}
+        # ministack is 230,000 lines: compiling it anew at each start, and each worker's imports, takes seconds.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 -- our own module
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": path},
+                env=environment,
                 start_new_session=True,  # Ctrl-C is the parent's to handle; the pipe tells this one
             )
         answer = self._first_line()

@@ -51,6 +51,8 @@ _PROPERTIES = {
         "BucketEncryption": "data at rest is not encrypted",
         "PublicAccessBlockConfiguration": "not enforced",
     },
+    "AWS::CloudWatch::Alarm": {"Metrics": "metric math is not evaluated; the state stays INSUFFICIENT_DATA"},
+    "AWS::SageMaker::Endpoint": {"DeploymentConfig": "an update swaps all variants at once"},
     "AWS::Logs::LogGroup": {"RetentionInDays": "the newest lines are kept, whatever their age"},
 }
 
