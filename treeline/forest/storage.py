@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
+import zlib
 from dataclasses import asdict, fields
 from os import PathLike
 from typing import IO, Any
@@ -29,6 +30,18 @@ _DTYPES = {
     "lefts": np.int32,
     "masses": np.int32,
 }
+
+# What reading a damaged or foreign file raises, found by damaging ten thousand of them.
+_DAMAGE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,  # zipfile: encrypted, or NotImplementedError: another compression
+)
 
 
 def fingerprint(forest: RandomCutForest) -> str:
@@ -69,7 +82,7 @@ def load(file: str | PathLike[str] | IO[bytes], *, kernel: KernelName = "auto") 
         with np.load(file, allow_pickle=False) as archive:
             header = _header(archive)
             arrays = {name: archive[name] for name in _DTYPES}
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise ModelMismatchError(f"not a saved forest: {error}") from error
     for name, dtype in _DTYPES.items():
         if arrays[name].dtype != dtype:
@@ -155,6 +168,6 @@ def read_model_tar(content: bytes, *, kernel: KernelName = "auto") -> RandomCutF
                     stream = tar.extractfile(member)
                     assert stream is not None  # noqa: S101 - isfile() above
                     return load(io.BytesIO(stream.read()), kernel=kernel)
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ModelMismatchError(f"not a model.tar.gz: {error}") from error
     raise ModelMismatchError(f"model.tar.gz holds no {MEMBER}")

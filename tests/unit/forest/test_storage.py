@@ -5,6 +5,8 @@ import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from treeline.core.errors import ModelMismatchError
 from treeline.forest.forest import RandomCutForest
@@ -150,3 +152,18 @@ def test_an_array_file_that_is_no_archive_is_refused():
 def test_an_archive_without_a_forest_is_refused(content, message):
     with pytest.raises(ModelMismatchError, match=message):
         read_model_tar(content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_the_same_forest_but_never_crashes(data):
+    """Bits flip in transfer; the reader's libraries answer that with a dozen different errors."""
+    archived = data.draw(st.booleans())
+    content = bytearray(write_model_tar(FOREST) if archived else saved().getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        loaded = read_model_tar(bytes(content)) if archived else load(io.BytesIO(content))
+    except ModelMismatchError:
+        return
+    assert fingerprint(loaded) == fingerprint(FOREST)
