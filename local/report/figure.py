@@ -42,7 +42,8 @@ def render(data: ReportData) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + 2 * _AIR} {top:.0f}" role="img" '
         f'aria-label="{text(data.title)}"><style>{COLOURS}{SHAPES}.heading{{font-size:17px!important;font-weight:650;'
-        f'fill:var(--ink)!important}}.paper{{fill:var(--card)}}</style><rect class="paper" width="100%" height="100%" rx="12"/>'
+        f"fill:var(--ink)!important}}.paper{{fill:var(--card)}}</style>"
+        f'<rect class="paper" width="100%" height="100%" rx="12"/>'
         f'<text class="heading" x="{_AIR}" y="28">{text(data.title)}</text>'
         f'<text x="{_AIR}" y="46">{text(data.subtitle)}{more}</text>{"".join(parts)}</svg>'
     )

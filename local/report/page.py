@@ -40,10 +40,12 @@ def render(data: ReportData) -> str:
     quiet = f" {hidden} more servers are not drawn." if hidden else ""
     span = f"{moment(data.start_ms)} to {moment(data.end_ms)} UTC"
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width">'
         f"<title>{text(data.title)}</title><style>{COLOURS}{SHAPES}{PAGE}</style></head><body><main>"
         f'<h1>{text(data.title)}</h1><p class="lead">{text(data.subtitle)}</p>{scoreboard.tiles(data)}'
-        f'<section><h2>The fleet over time</h2><p class="hint">{span}. Shade: severity. Marks lead to the incident.{quiet}</p>'
+        f"<section><h2>The fleet over time</h2>"
+        f'<p class="hint">{span}. Shade: severity. Marks lead to the incident.{quiet}</p>'
         f'<div class="wide">{timeline}</div>{_key()}</section>'
         f"{scoreboard.result_table(data)}{scoreboard.breakdowns(data)}{_incidents(data, shown)}"
         f"{scoreboard.machinery(data)}{scoreboard.facts(data)}</main><script>{SCRIPT}</script></body></html>"
@@ -93,9 +95,11 @@ def _incidents(data: ReportData, shown: list[Episode]) -> str:
     )
     rows = "".join(_episode(data, traces, e, columns if e.anchor in drawn else 0) for e in shown)
     return (
-        f'<section id="incidents"><h2>Every incident</h2><p class="hint">Open one to see it: what was measured, the band a '
+        f'<section id="incidents"><h2>Every incident</h2>'
+        f'<p class="hint">Open one to see it: what was measured, the band a '
         f"normal value stays in, the score and when it was told.</p>"
-        f'<div class="filters"><button data-show="all" aria-pressed="true">all {len(shown)}</button>{buttons}</div>{rows}</section>'
+        f'<div class="filters"><button data-show="all" aria-pressed="true">all {len(shown)}</button>{buttons}</div>'
+        f"{rows}</section>"
     )
 
 
@@ -119,7 +123,8 @@ def _why(mark: IncidentMark | None, label: LabelMark | None) -> str:
         first = mark.evidence[0]
         unit = f" {text(first.unit)}" if first.unit else ""
         parts.append(
-            f"{text(first.name)} {number(first.measured)}{unit}, expected {number(first.expected)} ({first.deviation:+.1f} sd)"
+            f"{text(first.name)} {number(first.measured)}{unit}, "
+            f"expected {number(first.expected)} ({first.deviation:+.1f} sd)"
         )
     if mark is None and label:
         parts.append(f"lasted {duration((label.end_ms - label.start_ms) / 1000)}")
@@ -130,10 +135,11 @@ def _facts(mark: IncidentMark | None, label: LabelMark | None) -> str:
     parts = []
     if label:
         parts.append(
-            f"labelled {text(label.kind.replace('_', ' ') or 'incident')} {moment(label.start_ms)} to {moment(label.end_ms)}"
+            f"labelled {text(label.kind.replace('_', ' ') or 'incident')} "
+            f"{moment(label.start_ms)} to {moment(label.end_ms)}"
         )
     if mark:
-        parts.append(f"{mark.incident_id}")
+        parts.append(text(mark.incident_id))
         parts.append(
             f"opened {moment(mark.opened_ms)}" + (f", severity {number(mark.severity)}" if mark.severity else "")
         )
@@ -145,7 +151,7 @@ def _facts(mark: IncidentMark | None, label: LabelMark | None) -> str:
         parts.append(ended)
         if mark.pages:
             parts.append(f"{mark.pages} pages delivered")
-    return " · ".join(text(part) if part.startswith(mark.incident_id if mark else "\0") else part for part in parts)
+    return " · ".join(parts)
 
 
 def _key() -> str:

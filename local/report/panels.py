@@ -48,7 +48,8 @@ def close_up(data: ReportData, trace: ServerTrace, episode: Episode, *, columns:
     if episode.label:
         left, right = xs.x(episode.label.start_ms), xs.x(episode.label.end_ms)
         frame.append(
-            f'<rect class="labelled" x="{left:.1f}" y="12" width="{max(1.5, right - left):.1f}" height="{height - 24}"/>'
+            f'<rect class="labelled" x="{left:.1f}" y="12" '
+            f'width="{max(1.5, right - left):.1f}" height="{height - 24}"/>'
         )
     for x, name, _ in xs.ticks(about=8):
         frame.append(f'<path class="grid" d="M{x:.1f} 16V{height - 14}"/>')
@@ -194,7 +195,8 @@ def _events(episode: Episode, xs: TimeScale, height: float) -> str:
         parts.append(f'<path class="event {kind}" d="M{x:.1f} {4 + 9 * line}V{height - 14}"/>')
         anchor = "start" if side == 1 else "end"
         parts.append(
-            f'<text class="caption {kind}" x="{x + 3 * side:.1f}" y="{10 + 9.5 * line}" text-anchor="{anchor}">{text(name)}</text>'
+            f'<text class="caption {kind}" x="{x + 3 * side:.1f}" y="{10 + 9.5 * line}" '
+            f'text-anchor="{anchor}">{text(name)}</text>'
         )
     return "".join(parts)
 

@@ -46,15 +46,18 @@ def result_table(data: ReportData) -> str:
     if not data.evaluations:
         return ""
     head = (
-        "<tr><th>Counted as a page</th><th>labels</th><th>found</th><th>missed</th><th>false</th><th>precision</th><th>recall</th>"
+        "<tr><th>Counted as a page</th><th>labels</th><th>found</th><th>missed</th><th>false</th>"
+        "<th>precision</th><th>recall</th>"
         "<th>F1</th><th>F0.5</th><th>false a server-day</th><th>delay p50</th><th>p90</th></tr>"
     )
     rows = "".join(_result_row(tier, result) for tier, result in data.evaluations.items())
     outside = max((e.labels_outside for e in data.evaluations.values()), default=0)
     left_out = f" {outside} labels lie outside the replayed range and are not counted." if outside else ""
     return (
-        f'<section><h2>How good</h2><p class="hint">Per incident, never point-adjusted: labels of one server under an hour apart '
-        f"count as one; a hit opens inside a label or within 10 minutes of it; any other opening is false. Beneath: 95 % "
+        f"<section><h2>How good</h2>"
+        f'<p class="hint">Per incident, never point-adjusted: labels of one server under an hour apart '
+        f"count as one; a hit opens inside a label or within 10 minutes of it; any other opening is false. "
+        f"Beneath: 95 % "
         f'bootstrap intervals.{left_out}</p><div class="wide"><table>{head}{rows}</table></div></section>'
     )
 
@@ -67,11 +70,13 @@ def breakdowns(data: ReportData) -> str:
     parts = []
     if best.per_kind:
         rows = "".join(
-            f"<tr><td>{text(k.name.replace('_', ' ').replace('+', ' + '))}</td><td>{_share(k)}</td><td>{duration(k.delay_p50_s)}</td></tr>"
+            f"<tr><td>{text(k.name.replace('_', ' ').replace('+', ' + '))}</td>"
+            f"<td>{_share(k)}</td><td>{duration(k.delay_p50_s)}</td></tr>"
             for k in sorted(best.per_kind, key=lambda k: (-(k.recall or 0), k.name))
         )
         parts.append(
-            f"<section><h2>By kind</h2><table><tr><th>kind</th><th>found</th><th>delay p50</th></tr>{rows}</table></section>"
+            f"<section><h2>By kind</h2><table>"
+            f"<tr><th>kind</th><th>found</th><th>delay p50</th></tr>{rows}</table></section>"
         )
     eventful = [s for s in best.per_server if s.labels or s.false_openings]
     rows = "".join(
@@ -119,7 +124,10 @@ def percent(share: float | None) -> str:
 
 def _tile(figure: str, what: str, more: str, good: bool | None = None) -> str:
     mood = "" if good is None else ' class="good"' if good else ' class="bad"'
-    return f'<div class="tile"><b{mood}>{text(figure)}</b><span class="what">{text(what)}</span><span>{text(more)}</span></div>'
+    return (
+        f'<div class="tile"><b{mood}>{text(figure)}</b><span class="what">{text(what)}</span>'
+        f"<span>{text(more)}</span></div>"
+    )
 
 
 def _between(interval: Interval | None) -> str:
@@ -180,7 +188,8 @@ def _checks(books: Accounting) -> str:
         ("stored = scored + warming up", books.stored - books.scored - books.warming_up),
     )
     return "<br>".join(
-        f'<span class="{"bad" if off else "good"}">{"✗" if off else "✓"}</span> {name}{f", off by {off:,}" if off else ""}'
+        f'<span class="{"bad" if off else "good"}">{"✗" if off else "✓"}</span> '
+        f"{name}{f', off by {off:,}' if off else ''}"
         for name, off in sums
     )
 

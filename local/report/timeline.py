@@ -37,7 +37,8 @@ def fleet_timeline(data: ReportData, anchors: Mapping[str, str], *, most_rows: i
         top = _TOP + i * row
         middle = top + bar / 2
         parts.append(
-            f'<text class="server" x="{_LEFT - 10}" y="{middle + 4:.1f}" text-anchor="end">{text(trace.server_id)}</text>'
+            f'<text class="server" x="{_LEFT - 10}" y="{middle + 4:.1f}" text-anchor="end">'
+            f"{text(trace.server_id)}</text>"
         )
         parts.append(f'<rect class="row" x="{_LEFT}" y="{top}" width="{xs.width:.0f}" height="{bar}" rx="2"/>')
         for level, runs in _heat_runs(trace, xs).items():
