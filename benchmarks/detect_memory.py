@@ -18,12 +18,14 @@ def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
 start = peak_mb()
+from treeline.core.profile import DEFAULT_METRICS, to_json
 from treeline.app.settings import DetectSettings
 from lambdas.detect.composition import compose
 import lambdas.detect.handler
-settings = DetectSettings(stage="bench", observations_table="o", servers_table="s", state_table="t", scores_table="c",
-    incidents_table="i", controls_table="k", models_bucket="b", endpoint_name="e",
-    alerts_topic_arn="arn:aws:sns:us-east-1:0:a", tick_queue_url="q")
+names = ("observations_table", "servers_table", "state_table", "scores_table", "incidents_table", "controls_table",
+    "models_bucket", "endpoint_name", "tick_queue_url")
+settings = DetectSettings(stage="bench", metrics=to_json(DEFAULT_METRICS), alerts_topic_arn="arn:aws:sns:us-east-1:0:a",
+    **dict.fromkeys(names, "x"))
 composition = compose(settings)
 wired = peak_mb()
 import numpy as np

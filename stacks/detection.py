@@ -19,6 +19,7 @@ from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.state import GROUP_INDEX, SERVER_INDEX, STATE_INDEX, StateStack
 from stacks.treeline_stack import TreelineStack
 from treeline.app.settings import DetectSettings, DispatchSettings, ReprocessSettings
+from treeline.core.profile import to_json
 
 
 class DetectionStack(TreelineStack):
@@ -95,6 +96,7 @@ class DetectionStack(TreelineStack):
             packages=["numpy"],
             environment=DetectSettings(
                 stage=config.stage,
+                metrics=to_json(config.metrics),
                 observations_table=state.observations.table_name,
                 servers_table=state.servers.table_name,
                 state_table=state.detector_state.table_name,

@@ -347,9 +347,7 @@ def _by_kind(labels: Sequence[JudgedLabel]) -> tuple[Breakdown, ...]:
     return tuple(_row(kind, [j for j in labels if j.label.kind == kind]) for kind in kinds)
 
 
-def _row(
-    name: str, labels: Sequence[JudgedLabel], *, false_openings: int = 0, observed_days: float = 0.0
-) -> Breakdown:
+def _row(name: str, labels: Sequence[JudgedLabel], *, false_openings: int = 0, observed_days: float = 0.0) -> Breakdown:
     delays = _delays(labels)
     return Breakdown(
         name=name,

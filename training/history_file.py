@@ -77,9 +77,7 @@ class HistoryFile:
             raise UsageError(f"{path} has no metric column; expected {SHAPE}")
         for name in self.metrics:
             if not (pa.types.is_floating(columns[name]) or pa.types.is_integer(columns[name])):
-                raise UsageError(
-                    f"{path}: column {name} holds {columns[name]}, expected numbers; convert or remove it"
-                )
+                raise UsageError(f"{path}: column {name} holds {columns[name]}, expected numbers; convert or remove it")
         self.has_split = SPLIT in columns
         self._time_type = columns[TIME]
         if not (pa.types.is_timestamp(self._time_type) or _is_text(self._time_type)):

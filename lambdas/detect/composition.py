@@ -22,6 +22,7 @@ from treeline.aws.group_observations import GroupObservations
 from treeline.aws.incidents import IncidentTable
 from treeline.aws.models import ModelStore
 from treeline.aws.observability import Telemetry
+from treeline.core import profile
 from treeline.core.errors import ScorerUnavailableError, StateConflictError, TreelineError
 from treeline.core.policy import PolicySettings
 from treeline.core.times import parse_iso
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # The scorer answers in milliseconds; a tick that hangs longer is better redone than waited for.
 _RUNTIME_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
+# boto3's own ten attempts can outlast the function; the tick comes back anyway.
+_TABLE_CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,12 @@ class Composition:
             except (ValueError, KeyError, TypeError) as error:
                 self.telemetry.logger.error("tick is not readable", error=repr(error), body=record["body"][:200])
                 failed.append(record)
+        is_scorer_down = False
         for group, ticks in sorted(messages.items()):
+            if is_scorer_down:  # it serves all groups: asking for each would only use up our time
+                self._return_later(ticks)
+                failed.extend(ticks)
+                continue
             started = time.perf_counter()
             try:
                 outcome = self.service.run(_merge(group, ticks))
@@ -76,6 +84,7 @@ class Composition:
                 # Loud, but alone: what is wrong with one group must not keep the others of the batch waiting.
                 self.telemetry.logger.exception("tick failed", group=group)
                 self.telemetry.count("TickFailures")
+                self._return_later(ticks)
                 failed.extend(ticks)
             else:
                 self._note(group, outcome, 1000.0 * (time.perf_counter() - started))
@@ -143,7 +152,8 @@ def _merge(group: int, ticks: list[Mapping[str, Any]]) -> Tick:
 
 def compose(settings: DetectSettings) -> Composition:
     """Wire detect for its environment."""
-    dynamodb = boto3.client("dynamodb")
+    dynamodb = boto3.client("dynamodb", config=_TABLE_CONFIG)
+    metrics = profile.from_json(settings.metrics)
     _, _, _, region, account, _ = settings.alerts_topic_arn.split(":", 5)
     now = lambda: time.time_ns() // 1_000_000  # noqa: E731 - the one clock, passed on
     service = DetectService(
@@ -158,9 +168,11 @@ def compose(settings: DetectSettings) -> Composition:
             boto3.client("s3"),
             controls_table=settings.controls_table,
             bucket=settings.models_bucket,
+            metrics=tuple(metric.name for metric in metrics),
         ),
         alerts=AlertWriter(
             identity=f"{account}/{region}/{settings.stage}",
+            units={metric.name: metric.unit for metric in metrics},
             runbook_url=settings.runbook_url,
             dashboard_url=settings.dashboard_url,
         ),

@@ -150,8 +150,12 @@ class Pipeline:
         """How many changes the same history has offline."""
         return len(self.offline.changes)
 
-    def assert_as_undisturbed(self) -> None:
-        """The fault cost nothing: all is scored once, told once, paged once, exactly as without the fault."""
+    def assert_as_undisturbed(self, *, told_again: bool = False) -> None:
+        """The fault cost nothing: all is scored once, told once, paged once, exactly as without the fault.
+
+        `told_again`: a worker that died or hung while telling may have told; the topic then carries an alert twice,
+        with the same sequence, and the page is still sent once.
+        """
         self.wait_told(self.expected_alerts())
         ledger = self.ledger()
         assert ledger.scored_twice == set()
@@ -159,11 +163,12 @@ class Pipeline:
         assert len(ledger.scored) == len(self.present.times_ms) * len(self.present.servers)
         assert results.matches_offline(self.books.incidents(), self.offline)
         told = Counter((a.incident_id, a.sequence) for a in self.told)
-        assert set(told.values()) == {1}, f"told more than once: {told}"
+        assert told_again or set(told.values()) == {1}, f"told more than once: {told}"
         actions = Counter(page["event_action"] for page in self.accepted_pages())
         resolved = sum(c.event is AlertEvent.RESOLVED for _, c in self.offline.changes)
         assert actions["resolve"] == resolved
-        assert actions["trigger"] + self.superseded_pages() == self.expected_alerts() - resolved
+        assert actions["trigger"] <= self.expected_alerts() - resolved
+        assert actions["trigger"] + self.superseded_pages() == len(self.told) - resolved
 
     def trouble(self) -> str:
         """The last log lines of detect, for a failing test's message."""

@@ -159,6 +159,7 @@ def service(store: Store, *, now_ms: int = START_MS, policy: PolicySettings | No
         alerts=AlertWriter(identity="1/r/p", units=dict.fromkeys(METRICS, "%")),
         policy=policy or PolicySettings(),
         clock_ms=lambda: now_ms,
+        sleep=lambda seconds: None,
     )
 
 

@@ -5,6 +5,7 @@ outbox). Whatever comes after the commit (score block to its table, incident row
 whoever comes next, so a crash at any point loses nothing and decides nothing twice.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -29,6 +30,9 @@ from treeline.core.watermark import decidable
 
 MAX_OBSERVATIONS_PER_COMMIT = 1000  # keeps the committed item below DynamoDB's 400 KB
 MAX_CONFLICTS = 3
+# How long the worker that committed may take to tell its alerts before another takes over. Telling takes a tenth of
+# a second; a worker that died leaves its alerts waiting these two seconds.
+OUTBOX_PAUSES, OUTBOX_PAUSE_S = 10, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Record:
     state: FleetState
     block: ScoreBlock | None = None
     outbox: list[Alert] = field(default_factory=list)
+    committed_ms: int = 0
 
 
 class Observations(Protocol):
@@ -168,6 +173,7 @@ class DetectService:
     alerts: AlertWriter
     policy: PolicySettings
     clock_ms: Callable[[], int]
+    sleep: Callable[[float], None] = time.sleep
     late_window_ms: int = 600_000
     wait_ms: int = 45_000
     silent_after_ms: int = 300_000
@@ -189,8 +195,7 @@ class DetectService:
             return outcome
         since = parse_iso(tick.since) if tick.since else None
         while True:
-            record = self.records.load(tick.group, model.model_version)
-            record = record or Record(tick.group, model.model_version, model.new_state())
+            record = self._load(tick.group, model)
             try:
                 self._settle(record, outcome)
                 more = self._advance(record, model, since, outcome)
@@ -202,6 +207,17 @@ class DetectService:
             if not more:
                 self._note_servers(record.state, outcome)
                 return outcome
+
+    def _load(self, group: int, model: ModelPackage) -> Record:
+        """The group's record; one whose worker is just telling its alerts is waited for, not told again."""
+        blank = Record(group, model.model_version, model.new_state())
+        record = self.records.load(group, model.model_version) or blank
+        for _ in range(OUTBOX_PAUSES):
+            if not record.outbox or self.clock_ms() - record.committed_ms > OUTBOX_PAUSES * OUTBOX_PAUSE_S * 1000:
+                break
+            self.sleep(OUTBOX_PAUSE_S)
+            record = self.records.load(group, model.model_version) or blank
+        return record
 
     def _settle(self, record: Record, outcome: TickOutcome) -> None:
         """Do what the last commit still owes: its score block, its alerts."""
@@ -262,7 +278,7 @@ class DetectService:
         block, alerts, imputed = self._decide(record.group, state, model, pending, rows, new, late)
         state.version = previous + 1
         block.version = state.version
-        committed = Record(record.group, record.model_version, state, block, record.outbox + alerts)
+        committed = Record(record.group, record.model_version, state, block, record.outbox + alerts, self.clock_ms())
         self.records.commit(committed, previous)
         outcome.commits += 1
         outcome.scored += int((block.status == Status.SCORED).sum())

@@ -105,6 +105,7 @@ class DetectSettings(EnvSettings):
     """From observations to alerts."""
 
     stage: str
+    metrics: str  # as IngestSettings.metrics; the active model must have been trained on the same set
     observations_table: str
     servers_table: str
     state_table: str

@@ -27,8 +27,7 @@ class AlertTopic:
                 Subject=f"{alert.priority.value} {alert.event.value}: {alert.server_id}"[:100],
                 Message=json.dumps(alert.to_json()),
                 MessageAttributes={
-                    name: {"DataType": kind, "StringValue": value}
-                    for name, (kind, value) in alert.attributes().items()
+                    name: {"DataType": kind, "StringValue": value} for name, (kind, value) in alert.attributes().items()
                 },
             )
         except (ClientError, BotoCoreError) as error:

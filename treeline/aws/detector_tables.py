@@ -1,6 +1,7 @@
 """The tables detect writes: its own versioned state, and the score blocks."""
 
 import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -35,7 +36,8 @@ class DetectorRecords:
             model_version=model_version,
             state=FleetState.unpack(bytes(item["state"]["B"])),
             block=ScoreBlock.unpack(bytes(item["block"]["B"])) if "block" in item else None,
-            outbox=[Alert.from_json(body) for body in json.loads(item["outbox"]["S"])],
+            outbox=[Alert.from_json(body) for body in json.loads(zlib.decompress(bytes(item["outbox"]["B"])))],
+            committed_ms=int(item["committed_ms"]["N"]),
         )
 
     def commit(self, record: Record, previous_version: int) -> None:
@@ -44,7 +46,8 @@ class DetectorRecords:
             **self._key(record.group, record.model_version),
             "version": {"N": str(record.state.version)},
             "state": {"B": record.state.pack()},
-            "outbox": {"S": _outbox(record)},
+            "outbox": {"B": _outbox(record)},
+            "committed_ms": {"N": str(record.committed_ms)},
         }
         if record.block is not None:
             item["block"] = {"B": record.block.pack()}
@@ -69,7 +72,7 @@ class DetectorRecords:
                 ConditionExpression="#version = :version",
                 ExpressionAttributeNames={"#version": "version"},
                 ExpressionAttributeValues={
-                    ":outbox": {"S": _outbox(record)},
+                    ":outbox": {"B": _outbox(record)},
                     ":version": {"N": str(record.state.version)},
                 },
             )
@@ -80,8 +83,9 @@ class DetectorRecords:
         return {"group": {"N": str(group)}, "model_version": {"S": model_version}}
 
 
-def _outbox(record: Record) -> str:
-    return json.dumps([alert.to_json() for alert in record.outbox])
+def _outbox(record: Record) -> bytes:
+    """Compressed: alerts repeat themselves, and a long outage must not push the item over DynamoDB's 400 KB."""
+    return zlib.compress(json.dumps([alert.to_json() for alert in record.outbox]).encode())
 
 
 def _raise_conflict(error: ClientError, record: Record) -> None:

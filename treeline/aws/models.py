@@ -32,9 +32,7 @@ class ModelStore:
 
     def active(self) -> ModelPackage | None:
         """The active package; None before the first model. Raises ModelMismatchError if it does not fit."""
-        item = self._dynamodb.get_item(TableName=self._controls_table, Key=ACTIVE_KEY, ConsistentRead=True).get(
-            "Item"
-        )
+        item = self._dynamodb.get_item(TableName=self._controls_table, Key=ACTIVE_KEY, ConsistentRead=True).get("Item")
         if item is None:
             return None
         key = item["package_key"]["S"]

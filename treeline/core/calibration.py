@@ -104,10 +104,11 @@ def calibrate(
     residual_sd = state.residual_sd[rows]
     slots = state.score_slots[rows]
     empty = np.isnan(slots)
-    slots = np.where(empty, np.where(empty.all(axis=1), score, _median_of_known(slots, empty))[:, None], slots)
+    typical = np.where(empty.all(axis=1), score, _median_of_known(slots, empty))
+    filled = np.where(empty, typical[:, None], slots)  # slots not yet known count as typical, and stay unknown
     score_mean, score_var = state.score_mean[rows], state.score_var[rows]
     if calibration.score_channel is ScoreChannel.ONSET:
-        level, scale = np.median(slots, axis=1), residual_sd
+        level, scale = np.median(filled, axis=1), residual_sd
     else:
         level, scale = score_mean, np.maximum(np.sqrt(score_var), 0.2 * residual_sd)
     rise = (score - level) / scale

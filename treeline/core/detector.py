@@ -154,3 +154,4 @@ def mark_seen(state: FleetState, rows: Index, observed_at: npt.NDArray[np.int64]
     """Remember late observations as decided, one at a time: a server may have several."""
     for row, at in zip(rows.tolist(), observed_at.tolist(), strict=True):
         state.seen_at[row] = np.sort(np.append(state.seen_at[row], at))[1:]
+        state.observations[row] += 1

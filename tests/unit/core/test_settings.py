@@ -53,4 +53,4 @@ def test_a_group_is_what_one_endpoint_call_holds(size):
 def test_a_negative_late_window_is_refused():
     names = {f for f in DetectSettings.__dataclass_fields__ if f.endswith(("table", "bucket", "name", "arn", "url"))}
     with pytest.raises(SettingsError, match="LATE_WINDOW_S"):
-        DetectSettings(stage="dev", late_window_s=-1, **dict.fromkeys(names, "x"))
+        DetectSettings(stage="dev", metrics="[]", late_window_s=-1, **dict.fromkeys(names, "x"))
