@@ -82,9 +82,7 @@ def prepare(state: FleetState, batch: Round, *, step_s: float) -> Prepared:
     warming = np.flatnonzero(~is_ready)
     if len(warming):
         warm_up(state, batch.rows[warming], batch.values[warming], step_s=step_s)
-    extracted = features.extract(
-        state, batch.rows[ready], batch.observed_at[ready], batch.values[ready], step_s=step_s
-    )
+    extracted = features.extract(state, batch.rows[ready], batch.observed_at[ready], batch.values[ready], step_s=step_s)
     state.observations[batch.rows] += 1
     state.last_at[batch.rows] = batch.observed_at
     seen = state.seen_at[batch.rows]
@@ -107,9 +105,7 @@ def decide(
     batch = prepared.round
     rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
     level, changes = policy.apply_fleet_cycle(state, batch.bucket, batch.bucket * step_ms, settings)
-    calibrated = calibrate(
-        state, rows, at, scores, prepared.features.spike, calibration, elapsed_s=prepared.elapsed_s
-    )
+    calibrated = calibrate(state, rows, at, scores, prepared.features.spike, calibration, elapsed_s=prepared.elapsed_s)
     state.severity[rows] = calibrated.severity
     state.severity_bucket[rows] = batch.bucket
     own = np.maximum(calibrated.severity - level, 0.0)

@@ -35,9 +35,7 @@ class PolicySettings:
     def __post_init__(self) -> None:
         """Check ranges."""
         if not 1 <= self.needed <= self.of_last <= 32:
-            raise SettingsError(
-                f"persistence needs 1 <= needed <= of_last <= 32, got {self.needed} of {self.of_last}"
-            )
+            raise SettingsError(f"persistence needs 1 <= needed <= of_last <= 32, got {self.needed} of {self.of_last}")
         if self.quiet_s < 0 or self.cooldown_s < 0:
             raise SettingsError(f"quiet_s and cooldown_s must be >= 0, got {self.quiet_s} and {self.cooldown_s}")
 
@@ -66,9 +64,7 @@ class Change:
     severity: float
 
 
-def apply_fleet_cycle(
-    state: FleetState, bucket: int, at: int, settings: PolicySettings
-) -> tuple[float, list[Change]]:
+def apply_fleet_cycle(state: FleetState, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
     """The severity that the servers of a group share, and the fleet incident that follows from it.
 
     Called before each bucket is decided. The level is the median of the severities in the bucket just completed
