@@ -163,6 +163,13 @@ def test_a_lost_race_is_run_again_and_a_hopeless_one_is_given_back(package, reco
         service(store).run(TICK)
 
 
+def test_the_first_tick_of_a_group_takes_everything_even_if_a_later_batch_asked_for_it(package, records):
+    store = Store(package)
+    for server, at, values in records:
+        store.add(server, at, values)
+    assert service(store).run(Tick(0, iso(records[1000][1]))).scored == len(records)
+
+
 def test_without_a_model_observations_wait(records):
     store = Store(None)
     store.add(*records[0])

@@ -293,10 +293,10 @@ class DetectService:
         return len(pending.servers) >= MAX_OBSERVATIONS_PER_COMMIT
 
     def _start(self, state: FleetState, since: int | None) -> int:
-        """Where reading starts: the late window before the slowest active server, or what the tick names."""
+        """Where reading starts: the late window before the slowest active server, or earlier where the tick says so."""
         last = state.last_at[state.last_at != NEVER]
         if not len(last):
-            return since if since is not None else 0
+            return 0  # not `since`: of several ticks for a group that was never decided any may come first
         active = last[last > last.max() - max(self.late_window_ms, 3_600_000)]
         start = int(active.min()) - self.late_window_ms
         return start if since is None else min(start, since)
