@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # The scorer answers in milliseconds; a tick that hangs longer is better redone than waited for.
 _RUNTIME_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
 # boto3's own ten attempts can outlast the function; the tick comes back anyway.
+_TOPIC_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
 _TABLE_CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
 
 
@@ -79,6 +80,7 @@ class Composition:
             except StateConflictError as error:
                 self.telemetry.logger.warning("group is contended, tick returns", group=group, error=str(error))
                 self.telemetry.count("StateConflicts")
+                self._return_later(ticks)
                 failed.extend(ticks)
             except (TreelineError, ClientError):
                 # Loud, but alone: what is wrong with one group must not keep the others of the batch waiting.
@@ -161,7 +163,7 @@ def compose(settings: DetectSettings) -> Composition:
         records=DetectorRecords(dynamodb, settings.state_table),
         scores=ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s),
         incidents=IncidentTable(dynamodb, settings.incidents_table),
-        publisher=AlertTopic(boto3.client("sns"), settings.alerts_topic_arn),
+        publisher=AlertTopic(boto3.client("sns", config=_TOPIC_CONFIG), settings.alerts_topic_arn),
         scorer=Endpoint(boto3.client("sagemaker-runtime", config=_RUNTIME_CONFIG), settings.endpoint_name),
         models=ModelStore(
             dynamodb,
