@@ -28,9 +28,9 @@ from treeline.core.times import parse_iso
 LATENCY_BUDGET_S = 4.3
 BAND_SD = 3.0
 _CLOCKS = (
+    ("received to published", "received_at", "published_at"),
     ("received to scored", "received_at", "scored_at"),
     ("scored to published", "scored_at", "published_at"),
-    ("received to published", "received_at", "published_at"),
 )
 
 

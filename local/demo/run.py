@@ -19,6 +19,7 @@ from local.demo.ledger import Books
 from local.demo.model import train
 from local.demo.producer import Sent, send
 from local.demo.screen import Screen
+from local.report.figure import picture
 from local.report.page import write_report
 from stacks import outputs
 from training.backtest import backtest
@@ -164,6 +165,7 @@ def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, 
                 facts=facts,
             )
             write_report(plan.output / "report.html", data)
+            picture(plan.output / "report.svg", data)
         return result, body
 
 

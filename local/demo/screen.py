@@ -100,16 +100,15 @@ def evidence(metric: MetricEvidence) -> str:
 
 
 def _quality(evaluations: Any) -> Table:
-    table = Table(title="Against the labels, incident by incident", title_justify="left")
-    columns = ("tier", "labelled", "hit", "missed", "false", "precision", "recall", "false / server-day", "delay p50")
+    table = Table(title="Against the labels, incident by incident", title_justify="left", padding=(0, 1, 0, 0))
+    columns = ("tier", "hit", "missed", "false", "precision", "recall", "false/server-day", "delay")
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for tier in Tier:
         e: Evaluation = evaluations[tier]
         table.add_row(
             tier.value,
-            str(e.labels),
-            str(e.hits),
+            f"{e.hits}/{e.labels}",
             str(e.misses),
             str(e.false_openings),
             _with_interval(e.precision, e.precision_ci),
@@ -127,7 +126,7 @@ def _with_interval(value: float | None, interval: Any) -> str:
 
 
 def _clock_table(result: Result) -> Table:
-    table = Table(title="The deciding observation's clocks", title_justify="left")
+    table = Table(title="Clocks of the deciding observation (at full speed a backlog counts)", title_justify="left")
     for name in ("from - to", "p50", "p95", "max", "alerts"):
         table.add_column(name, justify="left" if name == "from - to" else "right")
     for clock in result.clocks:
