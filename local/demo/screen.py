@@ -100,7 +100,7 @@ def evidence(metric: MetricEvidence) -> str:
 
 
 def _quality(evaluations: Any) -> Table:
-    table = Table(title="Against the labels, incident by incident", title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(title="Against the labels, incident by incident", title_justify="left")
     columns = ("tier", "hit", "missed", "false", "precision", "recall", "false/server-day", "delay")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -111,18 +111,17 @@ def _quality(evaluations: Any) -> Table:
             f"{e.hits}/{e.labels}",
             str(e.misses),
             str(e.false_openings),
-            _with_interval(e.precision, e.precision_ci),
-            _with_interval(e.recall, e.recall_ci),
+            _ratio(e.precision),
+            _ratio(e.recall),
             "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}",
             "-" if e.delay_p50_s is None else f"{e.delay_p50_s / 60:.0f} min",
         )
     return table
 
 
-def _with_interval(value: float | None, interval: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" + (f" ({interval.low:.2f}-{interval.high:.2f})" if interval else "")
+def _ratio(value: float | None) -> str:
+    """Two digits; intervals, which n is too small to do without, stand in the report and in summary.json."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _clock_table(result: Result) -> Table:
