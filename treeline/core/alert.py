@@ -94,6 +94,6 @@ class Alert:
             "severity": ("Number", f"{self.severity:.6g}"),
         }
         for label in ("environment", "tier"):
-            if label in self.labels:
+            if self.labels.get(label):  # SNS refuses an empty value
                 attributes[label] = ("String", self.labels[label])
         return attributes
