@@ -25,7 +25,7 @@ from treeline.core.alert import Alert, AlertEvent
 from treeline.core.policy import PolicySettings
 
 SERVERS, TRAIN, TEST = 12, 2880, 180
-PATIENCE_S = 40.0
+PATIENCE_S = 100.0  # a killed worker is only missed at its function's timeout
 # Waiting in a test is only worth it where the waiting itself is the subject.
 OVERRIDES = {
     "ticks": {"max_receive_count": 2, "batching_window_s": 0},
