@@ -30,7 +30,7 @@ composition = compose(settings)
 wired = peak_mb()
 import numpy as np
 from dataclasses import replace
-from treeline.app.detection import Pending, Tick
+from treeline.app.detection_ports import Pending, Tick
 from treeline.core.calibration import Calibration
 from treeline.core.package import ModelPackage
 from treeline.core.state import FleetState

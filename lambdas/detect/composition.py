@@ -13,7 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from treeline.app.alerts import AlertWriter
-from treeline.app.detection import DetectService, Tick, TickOutcome
+from treeline.app.detection import DetectService, TickOutcome
+from treeline.app.detection_ports import Tick
 from treeline.app.settings import DetectSettings
 from treeline.aws.alert_topic import AlertTopic
 from treeline.aws.detector_tables import DetectorRecords, ScoreTable

@@ -7,7 +7,8 @@ import numpy as np
 
 from training.fit import Grid, calibrate_package, prepare
 from treeline.app.alerts import AlertWriter
-from treeline.app.detection import DetectService, Pending, Record, Tick
+from treeline.app.detection import DetectService
+from treeline.app.detection_ports import Pending, Record, Tick
 from treeline.app.scoreblock import ScoreBlock
 from treeline.core.alert import Alert
 from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
-from treeline.app.detection import Tick
+from treeline.app.detection_ports import Tick
 from treeline.app.scoreblock import Status
 from treeline.core.alert import AlertEvent
 from treeline.core.errors import ScorerUnavailableError, StateConflictError

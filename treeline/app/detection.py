@@ -6,19 +6,32 @@ whoever comes next, so a crash at any point loses nothing and decides nothing tw
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from treeline.app import outbox
 from treeline.app.alerts import AlertWriter
+from treeline.app.detection_ports import (
+    Incidents,
+    Models,
+    Observations,
+    Pending,
+    Publisher,
+    Record,
+    Records,
+    Scorer,
+    Scores,
+    Tick,
+)
+from treeline.app.known_observations import KnownObservations
 from treeline.app.scoreblock import ScoreBlock, Status
 from treeline.core import detector
 from treeline.core.alert import Alert
 from treeline.core.detector import Decided, Prepared
-from treeline.core.errors import PublishError, StateConflictError
+from treeline.core.errors import StateConflictError
 from treeline.core.features import Index
 from treeline.core.package import ModelPackage
 from treeline.core.payload import csv_payloads
@@ -30,112 +43,6 @@ from treeline.core.watermark import decidable
 
 MAX_OBSERVATIONS_PER_COMMIT = 1000  # keeps the committed item below DynamoDB's 400 KB
 MAX_CONFLICTS = 3
-# How long the worker that committed may take to tell its alerts before another takes over. Telling takes a tenth of
-# a second; a worker that died leaves its alerts waiting these two seconds.
-OUTBOX_PAUSES, OUTBOX_PAUSE_S = 10, 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A request to score everything of a group that is not yet scored."""
-
-    group: int
-    since: str | None = None  # ISO time of the oldest observation that asked for it
-    cause: str = "heartbeat"
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A group's observations as read: shape (n,) each, values (n, metrics) with NaN where missing."""
-
-    servers: list[str]
-    observed_at: npt.NDArray[np.int64]
-    received_at: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float32]
-
-
-@dataclass(slots=True)
-class Record:
-    """A group's committed item: state, what the last commit scored, and what it still owes people."""
-
-    group: int
-    model_version: str
-    state: FleetState
-    block: ScoreBlock | None = None
-    outbox: list[Alert] = field(default_factory=list)
-    committed_ms: int = 0
-
-
-class Observations(Protocol):
-    """Reads a group's observations in event-time order."""
-
-    def read(
-        self,
-        group: int,
-        start_ms: int,
-        metrics: Sequence[str],
-        *,
-        skip: Callable[[str, int], bool],
-        limit: int,
-    ) -> Pending:
-        """At most `limit` observations from `start_ms` on for which `skip(server, observed_at)` is false."""
-        ...
-
-
-class Records(Protocol):
-    """The detector-state table."""
-
-    def load(self, group: int, model_version: str) -> Record | None:
-        """The committed record, read consistently; None before the first commit."""
-        ...
-
-    def commit(self, record: Record, previous_version: int) -> None:
-        """Write if the stored version is still `previous_version`; raises StateConflictError otherwise."""
-        ...
-
-    def clear_outbox(self, record: Record) -> None:
-        """Forget delivered alerts, if the version is still the record's."""
-        ...
-
-
-class Scores(Protocol):
-    """The scores table."""
-
-    def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
-        """Write the block; writing it again changes nothing."""
-        ...
-
-
-class Incidents(Protocol):
-    """The incidents table."""
-
-    def apply(self, alert: Alert) -> bool:
-        """Fold one alert into its incident's row; whether it is to be told (a shared incident is told once)."""
-        ...
-
-
-class Publisher(Protocol):
-    """The alerts topic."""
-
-    def publish(self, alert: Alert) -> None:
-        """Tell people; raises PublishError."""
-        ...
-
-
-class Scorer(Protocol):
-    """The model endpoint."""
-
-    def score(self, body: bytes, rows: int) -> FloatArray:
-        """Scores of a CSV body; raises ScorerUnavailableError or ScorerContractError."""
-        ...
-
-
-class Models(Protocol):
-    """Where the active model package comes from."""
-
-    def active(self) -> ModelPackage | None:
-        """The active package; None before the first model."""
-        ...
 
 
 @dataclass(slots=True)
@@ -211,13 +118,9 @@ class DetectService:
     def _load(self, group: int, model: ModelPackage) -> Record:
         """The group's record; one whose worker is just telling its alerts is waited for, not told again."""
         blank = Record(group, model.model_version, model.new_state())
-        record = self.records.load(group, model.model_version) or blank
-        for _ in range(OUTBOX_PAUSES):
-            if not record.outbox or self.clock_ms() - record.committed_ms > OUTBOX_PAUSES * OUTBOX_PAUSE_S * 1000:
-                break
-            self.sleep(OUTBOX_PAUSE_S)
-            record = self.records.load(group, model.model_version) or blank
-        return record
+        return outbox.load_untold(
+            lambda: self.records.load(group, model.model_version) or blank, clock_ms=self.clock_ms, sleep=self.sleep
+        )
 
     def _settle(self, record: Record, outcome: TickOutcome) -> None:
         """Do what the last commit still owes: its score block, its alerts."""
@@ -228,18 +131,14 @@ class DetectService:
         outcome.unpublished = 0
         if not record.outbox:
             return
-        remaining: list[Alert] = []
-        for alert in record.outbox:
-            if any(alert.dedup_key == earlier.dedup_key for earlier in remaining):
-                remaining.append(alert)  # a resolution must not overtake the opening that was refused
-                continue
-            stamped = self.alerts.stamp(alert, self.clock_ms())
-            try:
-                if self.incidents.apply(stamped):
-                    self.publisher.publish(stamped)
-                    outcome.published.append(stamped)
-            except PublishError:
-                remaining.append(alert)
+        published, remaining = outbox.tell(
+            record.outbox,
+            incidents=self.incidents,
+            publisher=self.publisher,
+            alerts=self.alerts,
+            clock_ms=self.clock_ms,
+        )
+        outcome.published.extend(published)
         outcome.unpublished = len(remaining)
         if len(remaining) < len(record.outbox):
             record.outbox = remaining
@@ -249,7 +148,7 @@ class DetectService:
         """One commit's worth of work; whether there may be more."""
         state = record.state
         previous = state.version
-        known = _Known(state, model.seeds)
+        known = KnownObservations(state, model.seeds)
         pending = self.observations.read(
             record.group,
             self._start(state, since),
@@ -389,22 +288,3 @@ class DetectService:
         seen = state.last_received_at
         silent = (seen != NEVER) & (seen < self.clock_ms() - self.silent_after_ms)
         outcome.silent_servers = [state.servers[i] for i in np.flatnonzero(silent)]
-
-
-class _Known:
-    """Tells observations that were decided before, or learned from in training, from those that were not."""
-
-    def __init__(self, state: FleetState, seeds: FleetState) -> None:
-        self._last: dict[str, int] = {}
-        self._seen: dict[str, set[int]] = {}
-        for source in (seeds, state):  # a server's seed is what it starts from; its state, once there, what counts
-            self._last.update(zip(source.servers, source.last_at.tolist(), strict=True))
-            self._seen.update(zip(source.servers, map(set, source.seen_at.tolist()), strict=True))
-        self._oldest = {server: min(times) for server, times in self._seen.items()}
-
-    def has(self, server: str, observed_at: int) -> bool:
-        """Whether the observation was decided, or is too old to be told from one that was."""
-        last = self._last.get(server)
-        if last is None or observed_at > last:
-            return False
-        return observed_at in self._seen[server] or observed_at <= self._oldest[server]

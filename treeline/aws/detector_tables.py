@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from treeline.app.detection import Record
+from treeline.app.detection_ports import Record
 from treeline.app.scoreblock import ScoreBlock
 from treeline.core.alert import Alert
 from treeline.core.errors import StateConflictError

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from treeline.app.detection import Pending
+from treeline.app.detection_ports import Pending
 from treeline.core.times import iso, parse_iso
 
 if TYPE_CHECKING:

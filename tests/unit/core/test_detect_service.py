@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.core.fleets import START_MS, STEP_MS, ready_state
 from tests.unit.detection_fakes import METRICS, TICK, Store, service
-from treeline.app.detection import Tick
+from treeline.app.detection_ports import Tick
 from treeline.core.alert import AlertEvent
 from treeline.core.calibration import Calibration
 from treeline.core.errors import PublishError, StateConflictError
