@@ -6,19 +6,18 @@ whoever comes next, so a crash at any point loses nothing and decides nothing tw
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from treeline.app import outbox
 from treeline.app.alerts import AlertWriter
+from treeline.app.deciding import Decider
 from treeline.app.detection_ports import (
     Incidents,
     Models,
     Observations,
-    Pending,
     Publisher,
     Record,
     Records,
@@ -27,17 +26,14 @@ from treeline.app.detection_ports import (
     Tick,
 )
 from treeline.app.known_observations import KnownObservations
-from treeline.app.scoreblock import ScoreBlock, Status
+from treeline.app.scoreblock import Status
 from treeline.core import detector
 from treeline.core.alert import Alert
-from treeline.core.detector import Decided, Prepared
 from treeline.core.errors import StateConflictError
 from treeline.core.features import Index
 from treeline.core.package import ModelPackage
-from treeline.core.payload import csv_payloads
 from treeline.core.policy import PolicySettings
 from treeline.core.state import NEVER, FleetState
-from treeline.core.statistics import FloatArray
 from treeline.core.times import parse_iso
 from treeline.core.watermark import decidable
 
@@ -86,6 +82,10 @@ class DetectService:
     silent_after_ms: int = 300_000
     # Versions whose block this worker has seen written: saves repeating the write at every tick.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    @property
+    def _decider(self) -> Decider:
+        return Decider(scorer=self.scorer, alerts=self.alerts, policy=self.policy, clock_ms=self.clock_ms)
 
     def run(self, tick: Tick) -> TickOutcome:
         """Score and decide everything the group has waiting.
@@ -174,16 +174,19 @@ class DetectService:
         new = new[may]
         if not len(new) and not len(late):
             return False
-        block, alerts, imputed = self._decide(record.group, state, model, pending, rows, new, late)
+        decision = self._decider.decide(record.group, state, model, pending, rows, new, late)
+        block = decision.block
         state.version = previous + 1
         block.version = state.version
-        committed = Record(record.group, record.model_version, state, block, record.outbox + alerts, self.clock_ms())
+        committed = Record(
+            record.group, record.model_version, state, block, record.outbox + decision.alerts, self.clock_ms()
+        )
         self.records.commit(committed, previous)
         outcome.commits += 1
         outcome.scored += int((block.status == Status.SCORED).sum())
         outcome.warming_up += int((block.status == Status.WARMING_UP).sum())
         outcome.late += int((block.status == Status.LATE).sum())
-        outcome.imputed += imputed
+        outcome.imputed += decision.imputed
         decided = block.severity[block.status == Status.SCORED]
         outcome.max_severity = max(outcome.max_severity, float(decided.max(initial=0.0)))
         received = int(pending.received_at[np.concatenate([new, late])].min())
@@ -206,80 +209,6 @@ class DetectService:
         model.admit(state, unknown)
         index = state.rows()
         return np.fromiter((index[server] for server in servers), dtype=np.intp, count=len(servers))
-
-    def _decide(
-        self,
-        group: int,
-        state: FleetState,
-        model: ModelPackage,
-        pending: Pending,
-        rows: Index,
-        new: Index,
-        late: Index,
-    ) -> tuple[ScoreBlock, list[Alert], int]:
-        """Advance the state; what was scored, what people are owed, and how many values were imputed."""
-        block = ScoreBlock.empty(
-            state.servers,
-            model.model_version,
-            rows[np.concatenate([new, late])],
-            pending.observed_at[np.concatenate([new, late])],
-        )
-        late_ready, late_features = detector.compare_late(
-            state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s
-        )
-        detector.mark_seen(state, rows[late], pending.observed_at[late])
-        prepared: list[tuple[Prepared, Index]] = []
-        imputed = 0
-        for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
-            done = detector.prepare(state, batch, step_s=model.step_s)
-            state.last_received_at[batch.rows] = pending.received_at[new[batch.index]]
-            prepared.append((done, batch.index))
-            imputed += int(done.features.imputed.sum())
-        features = [done.features.rows for done, _ in prepared] + [late_features.rows]
-        scores = self._score(np.concatenate(features))
-        scored_ms = self.clock_ms()
-        alerts: list[Alert] = []
-        start = 0
-        for done, index in prepared:
-            own = scores[start : start + len(done.ready)]
-            start += len(done.ready)
-            decided = detector.decide(state, done, own, model.calibration, self.policy, step_ms=model.step_ms)
-            positions = index[done.ready]
-            block.fill(positions, done.features.rows, own, decided.severity, Status.SCORED)
-            alerts.extend(self._alerts(state, model, done, decided, own, pending, new, scored_ms, group))
-        block.fill(len(new) + late_ready, late_features.rows, scores[start:], np.zeros(len(late_ready)), Status.LATE)
-        return block, alerts, imputed
-
-    def _score(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        scores = np.empty(len(rows))
-        for part, body in csv_payloads(rows):
-            scores[part] = self.scorer.score(body, part.stop - part.start)
-        return scores
-
-    def _alerts(
-        self,
-        state: FleetState,
-        model: ModelPackage,
-        done: Prepared,
-        decided: Decided,
-        scores: FloatArray,
-        pending: Pending,
-        new: Index,
-        scored_ms: int,
-        group: int,
-    ) -> Iterable[Alert]:
-        for change in decided.changes:
-            yield self.alerts.write(
-                change,
-                group=group,
-                state=state,
-                model=model,
-                prepared=done,
-                decided=decided,
-                scores=scores,
-                received_ms=pending.received_at[new],
-                scored_ms=scored_ms,
-            )
 
     def _note_servers(self, state: FleetState, outcome: TickOutcome) -> None:
         """Servers warming up, and servers nothing came from for too long (by receipt)."""
