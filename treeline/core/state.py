@@ -88,12 +88,13 @@ class FleetCycle:
 class FleetState:
     """One row a server of every array in the layout, the fleet cycle, and who sits in which row."""
 
-    __slots__ = ("_arrays", "cycle", "metrics", "servers", "version")
+    __slots__ = ("_arrays", "activation", "cycle", "metrics", "servers", "version")
 
     def __init__(self, metrics: int, *, servers: list[str] | None = None, version: int = 0) -> None:
         self.metrics = metrics
         self.servers: list[str] = []
         self.version = version
+        self.activation = 0  # of the model pointer under which this state was taken up (treeline.app.handover)
         self.cycle = FleetCycle()
         self._arrays: dict[str, Array] = {name: self._blank(name, 0) for name in _LAYOUT}
         self.add(servers or [])
@@ -144,6 +145,7 @@ class FleetState:
             "format": FORMAT,
             "metrics": self.metrics,
             "version": self.version,
+            "activation": self.activation,
             "servers": self.servers,
             "cycle": {f.name: getattr(self.cycle, f.name) for f in fields(FleetCycle)},
         }
@@ -162,6 +164,7 @@ class FleetState:
             raise ModelMismatchError(f"detector state has format {head.get('format')!r}, this code reads {FORMAT}")
         try:
             state = cls(head["metrics"], servers=head["servers"], version=head["version"])
+            state.activation = int(head.get("activation", 0))  # absent in states written before there was one
             state.cycle = FleetCycle(**head["cycle"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelMismatchError(f"detector state has an unusable head: {error}") from error

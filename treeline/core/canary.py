@@ -1,0 +1,195 @@
+"""Which servers a canary covers, and whether what it showed is good enough: pure decisions.
+
+A canary is a share of the *servers*, chosen by a stable hash: a server is in it for as long as it lasts, so that its
+calibration under the candidate is one series. Weights would share out requests, and a server's scores with them.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from treeline.core.errors import SettingsError
+
+_SPACE = 1 << 32
+
+
+def position(server_id: str) -> float:
+    """Where a server stands in [0, 1); the same for ever, and independent of its name's order."""
+    return int.from_bytes(hashlib.sha256(server_id.encode("utf-8", "surrogatepass")).digest()[:4], "big") / _SPACE
+
+
+def is_canary(server_id: str, reach: float) -> bool:
+    """Whether a server is in a canary that reaches to `reach` in [0, 1]."""
+    return position(server_id) < reach
+
+
+def reach_of(servers: Iterable[str], share: float) -> float:
+    """How far a canary of `share` of these servers must reach: at least one server, never fewer than the share.
+
+    With thousands of servers the reach is about `share` itself; with ten, hashing alone could choose none.
+    """
+    positions = sorted(position(server) for server in servers)
+    if not positions:
+        return share
+    wanted = max(1, math.ceil(share * len(positions)))
+    return (
+        max(share, math.nextafter(positions[wanted - 1], 1.0)) if sum(p < share for p in positions) < wanted else share
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryLimits:
+    """What a candidate may do at most; every one is a setting.
+
+    Attributes:
+        error_share: Failed calls of the candidate's variant, share of its calls.
+        latency_ms: 95th percentile of the candidate's calls; counts only where it is also `latency_ratio` x the
+            champion's, as a slow network is nobody's fault.
+        page_ratio: Incidents opened, (candidate + 1) / (champion + 1), and its inverse: neither noisy nor blind.
+        disagreement: Observations that one model would count towards a page and the other not, share.
+        score_shift: The candidate's mean score against its own training, in its standard deviations, less what the
+            champion's moved meanwhile.
+        min_observations: With fewer observations a slice shows nothing.
+    """
+
+    error_share: float = 0.02
+    latency_ms: float = 1000.0
+    latency_ratio: float = 2.0
+    page_ratio: float = 3.0
+    disagreement: float = 0.02
+    score_shift: float = 0.5
+    min_observations: int = 100
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not 0.0 <= self.error_share < 1.0 or not 0.0 < self.disagreement <= 1.0:
+            raise SettingsError(
+                f"error_share must be in [0, 1) and disagreement in (0, 1], got {self.error_share}, {self.disagreement}"
+            )
+        if min(self.latency_ms, self.score_shift) <= 0 or min(self.latency_ratio, self.page_ratio) < 1:
+            raise SettingsError("latency_ms and score_shift must be > 0, latency_ratio and page_ratio >= 1")
+        if self.min_observations < 1:
+            raise SettingsError(f"min_observations must be at least 1, got {self.min_observations}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEvidence:
+    """What one slice of a canary showed; counts are of the slice, page counts and the shift of the canary so far."""
+
+    observations: int = 0  # scored by both models
+    disagreeing: int = 0
+    candidate_pages: int = 0
+    champion_pages: int = 0
+    score_shift: float = 0.0
+    calls: int = 0
+    errors: int = 0
+    candidate_p95_ms: float = 0.0
+    champion_p95_ms: float = 0.0
+
+
+class Finding(StrEnum):
+    """What was wrong with a slice."""
+
+    ERRORS = "errors"
+    LATENCY = "latency"
+    PAGE_RATE = "page_rate"
+    DISAGREEMENT = "disagreement"
+    SCORE_SHIFT = "score_shift"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceVerdict:
+    """A slice judged: breached limits with the measure that breached, or none."""
+
+    has_evidence: bool
+    breaches: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was breached."""
+        return not self.breaches
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
+    """Hold one slice against the limits.
+
+    A candidate that mostly fails has few observations to compare, so its errors are judged without a minimum of
+    observations (but with at least five calls).
+    """
+    errors = evidence.errors / evidence.calls if evidence.calls else 0.0
+    latency_limit_ms = max(limits.latency_ms, limits.latency_ratio * evidence.champion_p95_ms)
+    more = (evidence.candidate_pages + 1) / (evidence.champion_pages + 1)
+    enough = evidence.observations >= limits.min_observations
+    disagreement = evidence.disagreeing / evidence.observations if evidence.observations else 0.0
+    measures = {
+        Finding.ERRORS.value: errors,
+        Finding.LATENCY.value: evidence.candidate_p95_ms,
+        Finding.PAGE_RATE.value: more,
+        Finding.DISAGREEMENT.value: disagreement,
+        Finding.SCORE_SHIFT.value: evidence.score_shift,
+    }
+    breached = {
+        Finding.ERRORS: evidence.calls >= 5 and errors > limits.error_share,
+        Finding.LATENCY: evidence.candidate_p95_ms > latency_limit_ms,
+        Finding.PAGE_RATE: max(more, 1.0 / more) > limits.page_ratio,
+        Finding.DISAGREEMENT: enough and disagreement > limits.disagreement,
+        Finding.SCORE_SHIFT: enough and abs(evidence.score_shift) > limits.score_shift,
+    }
+    return SliceVerdict(
+        has_evidence=enough,
+        breaches={finding.value: measures[finding.value] for finding, is_so in breached.items() if is_so},
+        measures=measures,
+    )
+
+
+class Decision(StrEnum):
+    """What becomes of a canary now."""
+
+    HOLD = "hold"
+    CUT_OVER = "cut_over"
+    ROLL_BACK = "roll_back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldPlan:
+    """How long a canary is held, in event time, and in how many looks."""
+
+    hold_ms: int = 86_400_000
+    slice_ms: int = 3_600_000
+    min_share_with_evidence: float = 0.5  # of the slices; a fleet that fell silent proves nothing
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not 0 < self.slice_ms <= max(self.hold_ms, self.slice_ms) or self.hold_ms < 0:
+            raise SettingsError(f"a hold needs 0 < slice and hold >= 0, got {self.slice_ms} and {self.hold_ms} ms")
+        if not 0.0 <= self.min_share_with_evidence <= 1.0:
+            raise SettingsError(f"min_share_with_evidence must be in [0, 1], got {self.min_share_with_evidence}")
+
+    @property
+    def slices(self) -> int:
+        """How many slices there are."""
+        return math.ceil(self.hold_ms / self.slice_ms)
+
+
+def decide(verdicts: Iterable[bool], with_evidence: int, plan: HoldPlan) -> Decision:
+    """Roll back at the first slice that failed; cut over after the last, if enough of them showed anything.
+
+    Args:
+        verdicts: Whether each slice so far passed, in order.
+        with_evidence: How many of them had enough observations.
+        plan: How many there are to be.
+    """
+    passed = list(verdicts)
+    if not all(passed):
+        return Decision.ROLL_BACK
+    if len(passed) < plan.slices:
+        return Decision.HOLD
+    return Decision.CUT_OVER if with_evidence >= plan.min_share_with_evidence * plan.slices else Decision.ROLL_BACK
