@@ -5,7 +5,6 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,9 +14,13 @@ from botocore.validate import ParamValidator
 
 from local.cloud.gateway import Request, Response, json_response
 from local.cloud.sagemaker.errors import ServiceError, validation
+from local.cloud.sagemaker.events import EventBus
 from local.cloud.sagemaker.faults import HostFault, HostFaults
 from local.cloud.sagemaker.hosting import Endpoints
 from local.cloud.sagemaker.models import EndpointConfigs, Models
+from local.cloud.sagemaker.pipelines import Pipelines
+from local.cloud.sagemaker.processing import ProcessingJobs
+from local.cloud.sagemaker.registry import ModelRegistry
 from local.cloud.sagemaker.store import Resource
 from local.cloud.sagemaker.training import TrainingJobs
 
@@ -37,7 +40,7 @@ class SageMaker:
 
     def __init__(self, clients: Callable[[str], Any], endpoint_url: str) -> None:
         lock = threading.RLock()
-        self._clients = clients
+        self._announce = EventBus().announce
         self._delays = dict(DEFAULT_DELAYS)
         self._faults = HostFaults()
         self._tags: dict[str, dict[str, str]] = {}
@@ -50,7 +53,10 @@ class SageMaker:
             "ListTags": self._list_tags,
             "DeleteTags": self._delete_tags,
         }
-        for group in (models, configs, self._training, self._endpoints):
+        self._processing = ProcessingJobs(lock, clients, endpoint_url, self._announce)
+        registry = ModelRegistry(lock, clients, self._announce)
+        pipelines = Pipelines(lock, self.call, clients, self._announce)
+        for group in (models, configs, self._training, self._endpoints, self._processing, registry, pipelines):
             self._actions |= group.actions()
         self._model = botocore.session.get_session().get_service_model("sagemaker")
 
@@ -85,6 +91,7 @@ class SageMaker:
     def end(self) -> None:
         """End the processes of running jobs."""
         self._training.end()
+        self._processing.end()
 
     def _serve(self, request: Request) -> Response:
         target = request.headers.get("x-amz-target", "")
@@ -138,16 +145,6 @@ class SageMaker:
                 self._delays.update({k: float(v) for k, v in wanted.items()})
                 return json_response({})
         return json_response({"error": "no such path"}, 404)
-
-    def _announce(self, detail_type: str, arn: str, resource: Resource) -> None:
-        """Put a state change on the default event bus, from a thread of its own: the caller may hold a lock."""
-        detail = json.dumps({k: v for k, v in resource.items() if k != "ProductionVariants"}, default=str)
-        entry = {"Source": "aws.sagemaker", "DetailType": detail_type, "Resources": [arn], "Detail": detail}
-
-        def put() -> None:
-            self._clients("events").put_events(Entries=[entry | {"Time": datetime.now(UTC)}])
-
-        threading.Thread(target=put, daemon=True, name="sagemaker-event").start()
 
     def _add_tags(self, request: Resource) -> Resource:
         tags = self._tags.setdefault(request["ResourceArn"], {})

@@ -41,6 +41,7 @@ NAMES = {
         "_make_group_arn",
         "_metric_filters",
     ],
+    "ministack.services.eventbridge": ["_put_events"],
     "ministack.services.stepfunctions": ["_AWS_SDK_SERVICE_MAP"],
     "ministack.services.cloudformation.provisioners": ["_RESOURCE_HANDLERS"],
 }
