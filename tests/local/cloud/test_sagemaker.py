@@ -198,7 +198,7 @@ def test_a_body_the_container_refuses_is_a_model_error_with_its_status(host: Hos
         (lambda h: h.invoke("none"), "ValidationError"),
         (lambda h: h.invoke(TargetVariant="none"), "ValidationError"),
         (
-            lambda h: h.sagemaker.create_pipeline(PipelineName="p", RoleArn=ROLE, ClientRequestToken="t" * 32),
+            lambda h: h.sagemaker.describe_notebook_instance(NotebookInstanceName="n"),
             "UnknownOperationException",
         ),
     ],
