@@ -213,3 +213,13 @@ def test_missing_metrics_are_imputed_and_counted(package, records):
     outcome = service(store).run(TICK)
     assert outcome.imputed == 600
     assert all(np.isfinite(score) for _, score, _ in store.scored().values())
+
+
+def test_in_a_backlog_a_server_that_came_back_is_seen_beyond_what_one_commit_takes(package, records):
+    silent = [r for r in records if not (r[0] == "web-01" and records[0][1] < r[1] < records[0][1] + 115 * STEP_MS)]
+    store = Store(package)
+    for server, at, values in silent:
+        store.add(server, at, values)
+    outcome = service(store).run(TICK)
+    assert sum(1 for server, at, _ in silent if server != "web-01" and at < records[0][1] + 115 * STEP_MS) > 1000
+    assert (outcome.scored, outcome.waiting) == (len(silent), 0)

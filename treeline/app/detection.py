@@ -18,6 +18,7 @@ from treeline.app.detection_ports import (
     Incidents,
     Models,
     Observations,
+    Pending,
     Publisher,
     Record,
     Records,
@@ -38,6 +39,7 @@ from treeline.core.times import parse_iso
 from treeline.core.watermark import decidable
 
 MAX_OBSERVATIONS_PER_COMMIT = 1000  # keeps the committed item below DynamoDB's 400 KB
+MAX_OBSERVATIONS_READ = 16_000  # while everything read waits for a silent server
 MAX_CONFLICTS = 3
 
 
@@ -148,30 +150,7 @@ class DetectService:
         """One commit's worth of work; whether there may be more."""
         state = record.state
         previous = state.version
-        known = KnownObservations(state, model.seeds)
-        pending = self.observations.read(
-            record.group,
-            self._start(state, since),
-            model.metrics,
-            skip=known.has,
-            limit=MAX_OBSERVATIONS_PER_COMMIT,
-        )
-        if not pending.servers:
-            return False
-        rows = self._admit(state, model, pending.servers)
-        new, late = detector.split_late(state, rows, pending.observed_at)
-        may = decidable(
-            rows[new],
-            pending.observed_at[new],
-            pending.received_at[new],
-            state.last_at,
-            step_ms=model.step_ms,
-            now_ms=self.clock_ms(),
-            wait_ms=self.wait_ms,
-            last_received_at=state.last_received_at,
-        )
-        outcome.waiting = int((~may).sum())
-        new = new[may]
+        pending, rows, new, late = self._due(record, model, since, outcome)
         if not len(new) and not len(late):
             return False
         decision = self._decider.decide(record.group, state, model, pending, rows, new, late)
@@ -193,6 +172,40 @@ class DetectService:
         outcome.oldest_received_ms = min(received, outcome.oldest_received_ms or received)
         self._settle(committed, outcome)
         return len(pending.servers) >= MAX_OBSERVATIONS_PER_COMMIT
+
+    def _due(
+        self, record: Record, model: ModelPackage, since: int | None, outcome: TickOutcome
+    ) -> tuple[Pending, Index, Index, Index]:
+        """What one commit may decide: the observations read, their server rows, positions of the new and the late.
+
+        In a backlog the silence of one server may fill all that was read with observations that wait for it, while
+        its next one is already in the table: then more is read, to see it.
+        """
+        state = record.state
+        known = KnownObservations(state, model.seeds)
+        limit = MAX_OBSERVATIONS_PER_COMMIT
+        while True:
+            pending = self.observations.read(
+                record.group, self._start(state, since), model.metrics, skip=known.has, limit=limit
+            )
+            rows = self._admit(state, model, pending.servers)
+            new, late = detector.split_late(state, rows, pending.observed_at)
+            may = decidable(
+                rows[new],
+                pending.observed_at[new],
+                pending.received_at[new],
+                state.last_at,
+                step_ms=model.step_ms,
+                now_ms=self.clock_ms(),
+                wait_ms=self.wait_ms,
+                last_received_at=state.last_received_at,
+            )
+            if may.any() or len(late) or len(pending.servers) < limit or limit >= MAX_OBSERVATIONS_READ:
+                break
+            limit *= 4
+        outcome.waiting = int((~may).sum())
+        new = new[may][:MAX_OBSERVATIONS_PER_COMMIT]
+        return pending, rows, new, late[: MAX_OBSERVATIONS_PER_COMMIT - len(new)]
 
     def _start(self, state: FleetState, since: int | None) -> int:
         """Where reading starts: the late window before the slowest active server, or earlier where the tick says so."""
