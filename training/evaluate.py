@@ -4,6 +4,9 @@ Labels of one server less than an hour apart count as one. A hit is an opening i
 minutes beside it; further openings inside the same label are repeats and count neither way; every other
 opening is false. Precision is hits / (hits + false openings), recall is hits / labels. A figure that has
 nothing to stand on (precision without openings, recall without labels) is None, never 0 or 1.
+
+Intervals resample whole servers, because what goes wrong on one server tends to do so again; with fewer than five
+servers there is too little to resample, so labels and openings are resampled one by one, which is too narrow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +21,7 @@ Floats = NDArray[np.float64]
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
+MIN_SERVERS_TO_RESAMPLE = 5
 FLEET = "fleet"  # stands as server_id on an incident of the whole fleet
 
 
@@ -44,6 +48,12 @@ class Label:
     start_ms: int
     end_ms: int
     kind: str = ""
+    onset_ms: int | None = None  # where the trouble began, if that is not the start (a window around a point)
+
+    @property
+    def began_ms(self) -> int:
+        """What a delay counts from."""
+        return self.start_ms if self.onset_ms is None else self.onset_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +78,9 @@ class Protocol:
     draws: int = 2000  # bootstrap resamples
     confidence: float = 0.95
     seed: int = 7
+
+
+NAB_WINDOWS = Protocol(merge_ms=0, margin_ms=0)  # NAB's windows hold their own tolerance and stand each for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,7 @@ class Evaluation:
     false_pages_per_server_day: float | None
     delay_p50_s: float | None
     delay_p90_s: float | None
+    interval_unit: str  # what the intervals resample: "server" or "incident"
     per_server: tuple[Breakdown, ...]
     per_kind: tuple[Breakdown, ...]
     judged_openings: tuple[JudgedOpening, ...]
@@ -182,7 +196,11 @@ def evaluate(
     delays = _delays(judged_labels)
     days = {server_id: (last - first) / DAY_MS for server_id, (first, last) in observed.items()}
     server_days = sum(days.values())
-    intervals = _bootstrap(hits, misses, false, protocol)
+    per_server = _by_server(judged_openings, judged_labels, days)
+    if len(observed) >= MIN_SERVERS_TO_RESAMPLE:
+        unit, intervals = "server", _bootstrap_servers(per_server, protocol)
+    else:
+        unit, intervals = "incident", _bootstrap_incidents(hits, misses, false, protocol)
     return Evaluation(
         tier=tier,
         labels=len(inside),
@@ -203,7 +221,8 @@ def evaluate(
         false_pages_per_server_day=_ratio(false, server_days),
         delay_p50_s=_quantile(delays, 0.5),
         delay_p90_s=_quantile(delays, 0.9),
-        per_server=_by_server(judged_openings, judged_labels, days),
+        interval_unit=unit,
+        per_server=per_server,
         per_kind=_by_kind(judged_labels),
         judged_openings=judged_openings,
         judged_labels=judged_labels,
@@ -250,7 +269,8 @@ def _ratio(part: float, whole: float) -> float | None:
 def _cut(label: Label, span: tuple[int, int] | None) -> Label | None:
     if span is None or label.end_ms < span[0] or label.start_ms > span[1]:
         return None
-    return replace(label, start_ms=max(label.start_ms, span[0]), end_ms=min(label.end_ms, span[1]))
+    onset = None if label.onset_ms is None else min(max(label.onset_ms, span[0]), span[1])
+    return replace(label, start_ms=max(label.start_ms, span[0]), end_ms=min(label.end_ms, span[1]), onset_ms=onset)
 
 
 def _pages(openings: Iterable[Opening], tier: Tier) -> list[Opening]:
@@ -289,7 +309,7 @@ def _judge(
     outcome = []
     for label in labels:
         hit = found.get(label)
-        delay = None if hit is None else (hit.at_ms - label.start_ms) / 1000
+        delay = None if hit is None else (hit.at_ms - label.began_ms) / 1000
         outcome.append(JudgedLabel(label=label, opening=hit, delay_s=delay))
     return tuple(judged), tuple(outcome)
 
@@ -302,30 +322,37 @@ def _quantile(values: Sequence[float], q: float) -> float | None:
     return float(np.quantile(values, q)) if values else None
 
 
-def _bootstrap(hits: int, misses: int, false: int, protocol: Protocol) -> dict[str, Interval | None]:
-    """Percentile intervals; recall resamples labels, precision openings, F both together."""
+def _bootstrap_servers(servers: Sequence[Breakdown], protocol: Protocol) -> dict[str, Interval | None]:
+    """Percentile intervals over servers drawn with replacement; the fleet's own false openings are one more unit."""
     rng = np.random.default_rng(protocol.seed)
-    names = ("precision", "recall", "f1", "f05")
+    counts = np.array([(s.hits, s.labels - s.hits, s.false_openings) for s in servers], dtype=np.float64)
+    times_drawn = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=protocol.draws)
+    return _intervals(times_drawn @ counts, protocol)
+
+
+def _bootstrap_incidents(hits: int, misses: int, false: int, protocol: Protocol) -> dict[str, Interval | None]:
+    """Percentile intervals over outcomes drawn one by one: a multinomial draw of their counts."""
+    rng = np.random.default_rng(protocol.seed)
     total = hits + misses + false
-    if total == 0:
-        return dict.fromkeys(names)
-    # Resampling outcomes with replacement is a multinomial draw of their counts.
-    h, m, f = rng.multinomial(total, np.array([hits, misses, false]) / total, size=protocol.draws).T.astype(float)
-    samples = {
-        "precision": rng.binomial(hits + false, hits / (hits + false), protocol.draws) / (hits + false)
-        if hits + false
-        else None,
-        "recall": rng.binomial(hits + misses, hits / (hits + misses), protocol.draws) / (hits + misses)
-        if hits + misses
-        else None,
-        "f1": 2 * h / (2 * h + m + f),
-        "f05": 1.25 * h / (1.25 * h + 0.25 * m + f),
+    share = np.array([hits, misses, false]) / max(total, 1)
+    drawn = rng.multinomial(total, share, size=protocol.draws) if total else np.zeros((protocol.draws, 3))
+    return _intervals(drawn.astype(np.float64), protocol)
+
+
+def _intervals(drawn: Floats, protocol: Protocol) -> dict[str, Interval | None]:
+    """From draws of (hits, misses, false openings), shape (draws, 3)."""
+    hits, misses, false = drawn.T
+    parts = {
+        "precision": (hits, hits + false),
+        "recall": (hits, hits + misses),
+        "f1": (2 * hits, 2 * hits + misses + false),
+        "f05": (1.25 * hits, 1.25 * hits + 0.25 * misses + false),
     }
     tail = (1 - protocol.confidence) / 2
     intervals: dict[str, Interval | None] = {}
-    for name in names:
-        sample = samples[name]
-        bounds = None if sample is None else np.quantile(sample, [tail, 1 - tail])
+    for name, (part, whole) in parts.items():
+        known = whole > 0  # a draw without a basis says nothing
+        bounds = np.quantile(part[known] / whole[known], [tail, 1 - tail]) if known.any() else None
         intervals[name] = None if bounds is None else Interval(float(bounds[0]), float(bounds[1]))
     return intervals
 

@@ -2,7 +2,7 @@
 
 A history is a long parquet file (`timestamp, server_id, <metric columns>[, split][, label]`) and, where known,
 an incidents CSV (`server_id, start, end`, both inclusive; `kind` is kept, other columns are ignored). Times
-without a zone are UTC.
+without a zone are UTC. Files in NAB's series form are read too (see `training.history_file`).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate import Label
+from training.evaluate import NAB_WINDOWS, Label, Protocol
 from training.history_file import HistoryFile, ServerTimes, Window
 from training.incidents import read_incidents
 from treeline.core.errors import UsageError
@@ -48,7 +48,8 @@ class History:
     rows: Mapping[str, ServerRows]
     step_s: float  # median time between a server's rows
     incidents: tuple[Label, ...]  # of the chosen servers and range, by server and time
-    split_by: str  # "column", "date" or "fraction": where test_start_ms comes from
+    split_by: str  # "column", "date", "fraction" or "fraction of each server": where test_start_ms comes from
+    protocol: Protocol  # how its labels are meant to be read
     _file: HistoryFile
     _block: dict[str, tuple[Times, Values]] = field(default_factory=dict)
 
@@ -172,6 +173,7 @@ def open_history(
     end: datetime | None = None,
     split_at: datetime | None = None,
     train_fraction: float = 0.5,
+    by_fraction: bool = False,
 ) -> History:
     """Open and validate a history; the metric values stay on disk until asked for.
 
@@ -182,8 +184,10 @@ def open_history(
         start: Leave out what is earlier; None for the beginning. Times without a zone are UTC.
         end: Leave out what is later (inclusive); None for the end.
         split_at: Test rows are those from here on. Without it a `split` column (train, then test, per server)
-            decides, and without that `train_fraction` of the chosen time range.
+            decides, and without that `train_fraction` of the chosen time range; of each server's own range where
+            the servers are series that hardly share a time.
         train_fraction: In (0, 1).
+        by_fraction: The fraction decides even where there is a `split` column.
 
     Raises:
         UsageError: The files or arguments cannot be used; one line says value, field, what is expected.
@@ -214,8 +218,12 @@ def open_history(
             f"{path} has no rows of the chosen servers between {_bound(start_ms)} and {_bound(end_ms)}; "
             f"it covers {iso(first)} to {iso(last)}"
         )
-    test_starts, split_by = _split(chosen, path, split_at, train_fraction, source.has_split)
-    labels = read_incidents(Path(incidents_path), servers=names, data_path=path) if incidents_path else []
+    test_starts, split_by = _split(chosen, path, split_at, train_fraction, source, by_fraction)
+    labels = (
+        read_incidents(Path(incidents_path), servers=names, data_path=path, is_series=source.is_series)
+        if incidents_path
+        else []
+    )
     return History(
         path=path,
         metrics=source.metrics,
@@ -227,6 +235,7 @@ def open_history(
         step_s=_step_s(chosen.values()),
         incidents=tuple(x for x in labels if x.server_id in chosen and x.end_ms >= start_ms and x.start_ms <= end_ms),
         split_by=split_by,
+        protocol=NAB_WINDOWS if source.is_series else Protocol(),
         _file=source,
     )
 
@@ -251,7 +260,12 @@ def _step_s(servers: Collection[ServerTimes]) -> float:
 
 
 def _split(
-    servers: Mapping[str, ServerTimes], path: Path, split_at: datetime | None, train_fraction: float, has_split: bool
+    servers: Mapping[str, ServerTimes],
+    path: Path,
+    split_at: datetime | None,
+    train_fraction: float,
+    source: HistoryFile,
+    by_fraction: bool,
 ) -> tuple[dict[str, int], str]:
     """Where each server's test part begins (ms), and what decided it."""
     first, last = min(s.first for s in servers.values()), max(s.last for s in servers.values())
@@ -262,6 +276,11 @@ def _split(
                 f"the split {iso(at_ms)} leaves no rows on one side; {path} covers {iso(first)} to {iso(last)}"
             )
         return dict.fromkeys(servers, at_ms), "date"
-    if has_split:
+    if source.has_split and not by_fraction:
         return {n: s.last + 1 if s.test_start_ms is None else s.test_start_ms for n, s in servers.items()}, "column"
+    longest = max(s.last - s.first for s in servers.values())
+    if source.is_series or last - first > 2 * longest:
+        return {
+            n: s.first + int((s.last - s.first) * train_fraction) + 1 for n, s in servers.items()
+        }, "fraction of each server"
     return dict.fromkeys(servers, first + int((last - first) * train_fraction) + 1), "fraction"

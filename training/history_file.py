@@ -1,4 +1,8 @@
-"""The parquet side of a history: its columns checked, its rows read with filters pushed to the file."""
+"""The parquet side of a history: its columns checked, its rows read with filters pushed to the file.
+
+A file in *series form* (the Numenta Anomaly Benchmark's: `series, timestamp, value[, point, window]`) is read as a
+fleet of servers with one metric each; of rows with one time the last counts, as some of its series repeat an hour.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +18,8 @@ from numpy.typing import NDArray
 from treeline.core.errors import UsageError
 
 TIME, SERVER, SPLIT, LABEL = "timestamp", "server_id", "split", "label"
+SERIES = "series"  # stands in the place of server_id in a file in series form
+SERIES_MARKS = ("point", "window")  # labels on the rows; the incidents file says the same
 SHAPE = "timestamp, server_id, one column a metric[, split][, label]"
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
@@ -66,13 +72,16 @@ class HistoryFile:
             raise UsageError(f"{path} is not a readable parquet file; expected one with columns {SHAPE}") from error
         self.path = path
         columns = {f.name: f.type for f in self._data.schema if not f.name.startswith("__index_level_")}
-        missing = [c for c in (TIME, SERVER) if c not in columns]
+        self.is_series = SERVER not in columns and SERIES in columns
+        self._server = SERIES if self.is_series else SERVER
+        missing = [c for c in (TIME, self._server) if c not in columns]
         if missing:
             found = ", ".join(columns) or "none"
             raise UsageError(
                 f"{path} has no column {' and no column '.join(missing)}; it has {found}; expected {SHAPE}"
             )
-        self.metrics = tuple(c for c in columns if c not in (TIME, SERVER, SPLIT, LABEL))
+        marks = SERIES_MARKS if self.is_series else ()
+        self.metrics = tuple(c for c in columns if c not in (TIME, self._server, SPLIT, LABEL, *marks))
         if not self.metrics:
             raise UsageError(f"{path} has no metric column; expected {SHAPE}")
         for name in self.metrics:
@@ -89,7 +98,7 @@ class HistoryFile:
         """Every server's row times, in one pass over the key columns."""
         parts: dict[str, list[NDArray[np.int64]]] = {}
         tests: dict[str, list[NDArray[np.bool_]]] = {}
-        columns = [TIME, SERVER, SPLIT] if self.has_split else [TIME, SERVER]
+        columns = [TIME, self._server, SPLIT] if self.has_split else [TIME, self._server]
         for batch in self._data.to_batches(columns=columns):
             if not batch.num_rows:
                 continue
@@ -117,8 +126,10 @@ class HistoryFile:
             keep = (pc.field(TIME) >= pa.scalar(low, self._time_type)) & (
                 pc.field(TIME) <= pa.scalar(high, self._time_type)
             )
-        named = pc.field(SERVER).cast(pa.string()).isin(known)
-        table = self._data.to_table(columns=[TIME, SERVER, *metrics], filter=named if keep is None else keep & named)
+        named = pc.field(self._server).cast(pa.string()).isin(known)
+        table = self._data.to_table(
+            columns=[TIME, self._server, *metrics], filter=named if keep is None else keep & named
+        )
         times = self._times_ms(table.column(0))
         codes = pc.index_in(table.column(1).cast(pa.string()), value_set=known).to_numpy().astype(np.int32)
         values = np.empty((table.num_rows, len(metrics)), dtype=np.float32)
@@ -126,7 +137,9 @@ class HistoryFile:
             column = table.column(name).cast(pa.float32(), safe=False)
             values[:, i] = column.to_numpy()  # a null becomes NaN
         window = Window(times, codes, values)
-        return window if keep is not None else window.take((times >= start_ms) & (times <= end_ms))
+        if keep is None:
+            window = window.take((times >= start_ms) & (times <= end_ms))
+        return _last_of_each_time(window) if self.is_series else window
 
     def _server_times(
         self, name: str, parts: Iterable[NDArray[np.int64]], tests: Iterable[NDArray[np.bool_]] | None
@@ -143,7 +156,7 @@ class HistoryFile:
                 )
         if np.any(np.diff(times) < 0):
             times = np.sort(times)
-        return ServerTimes(times, test_start)
+        return ServerTimes(np.unique(times) if self.is_series else times, test_start)
 
     def _times_ms(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         if column.null_count:
@@ -164,7 +177,7 @@ class HistoryFile:
         names = column.cast(pa.string())
         empty = names.null_count + (pc.sum(pc.equal(names, "")).as_py() or 0)
         if empty:
-            raise UsageError(f"{self.path}: column server_id is empty in {empty} rows; name or remove them")
+            raise UsageError(f"{self.path}: column {self._server} is empty in {empty} rows; name or remove them")
         return names
 
     def _is_test(self, column: pa.Array) -> NDArray[np.bool_]:
@@ -174,6 +187,14 @@ class HistoryFile:
             value = names.filter(odd)[0].as_py()
             raise UsageError(f"{self.path}: column split holds {value!r}, expected 'train' or 'test'")
         return np.asarray(pc.equal(names, "test").to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _last_of_each_time(window: Window) -> Window:
+    """Of rows of one server and time, the one that stands last."""
+    order = np.lexsort((np.arange(len(window.times_ms)), window.times_ms, window.servers))
+    times, servers = window.times_ms[order], window.servers[order]
+    last = np.append((np.diff(times) != 0) | (np.diff(servers) != 0), True)[: len(order)]
+    return window.take(np.sort(order[last]))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -13,6 +13,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 # Modules by name, not by import: a command loads only what it needs, and the package never imports `local`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("local.demo.command", "watch the whole system find incidents in a replayed fleet"),
+    "backtest": ("local.backtest.command", "judge the pages that a labelled history would have brought"),
     "local": ("local.cloud.command", "the embedded cloud: up, status, down"),
     "fleet": ("local.fleet.command", "generate a labelled fleet of any size"),
 }

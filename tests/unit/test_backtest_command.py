@@ -1,0 +1,188 @@
+"""`treeline backtest` on a small fleet: the figures it prints, and how it refuses what it cannot use."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.unit.detection_fakes import fleet
+from training.backtest import backtest
+from training.evaluate import NAB_WINDOWS, Protocol
+from training.experiment import Setup, fit_model, groups_of, openings, split_grids
+from training.history import open_history
+from treeline.cli.main import run
+from treeline.core.errors import UsageError
+from treeline.core.policy import PolicySettings
+from treeline.core.times import iso
+
+TRAIN, TEST = 2016, 432  # a week and a day and a half at five minutes
+STEP_MS = 300_000
+
+
+@pytest.fixture(scope="module")
+def history_files(tmp_path_factory):
+    """Six servers of which two go wrong in the test part; metrics without names of any meaning."""
+    folder = tmp_path_factory.mktemp("history")
+    grid = fleet(6, TRAIN + TEST)
+    times = grid.times_ms[0] + STEP_MS * np.arange(TRAIN + TEST)
+    grid.values[TRAIN + 100 : TRAIN + 130, 1] += 60.0
+    grid.values[TRAIN + 300 : TRAIN + 330, 4, 2:] += 80.0
+    columns = {
+        "timestamp": pa.array(np.tile(times, 6)).cast(pa.timestamp("ms", tz="UTC")),
+        "server_id": pa.array(np.repeat(grid.servers, len(times))),
+        "split": pa.array(np.tile(np.where(np.arange(len(times)) < TRAIN, "train", "test"), 6)),
+    }
+    for metric in range(4):
+        columns[f"m{metric + 1:02d}"] = pa.array(grid.values[:, :, metric].T.ravel())
+    pq.write_table(pa.table(columns), folder / "fleet.parquet")
+    with (folder / "incidents.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["server_id", "start", "end"])
+        for server, first in ((1, 100), (4, 300), (5, 200)):
+            rows.writerow([f"web-{server:02d}", iso(int(times[TRAIN + first])), iso(int(times[TRAIN + first + 29]))])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(history_files):
+    """What the command leaves behind."""
+    out, page = history_files / "out.json", history_files / "out.html"
+    arguments = ["--data", str(history_files / "fleet.parquet"), "--incidents", str(history_files / "incidents.csv")]
+    assert run(["backtest", *arguments, "--json", str(out), "--report", str(page)]) == 0
+    return json.loads(out.read_text()), page.read_text()
+
+
+def test_faults_are_hit_and_an_incident_that_left_no_trace_is_missed(result):
+    tier = result[0]["detectors"]["Treeline"]["tiers"]["P1+P2"]
+    assert (tier["labels"], tier["hits"], tier["misses"]) == (3, 2, 1)
+    assert {row["name"]: row["hits"] for row in tier["per_server"]}["web-05"] == 0
+    assert tier["recall"] == pytest.approx(2 / 3)
+    assert tier["recall_ci"]["low"] < tier["recall"] < tier["recall_ci"]["high"]
+    assert tier["interval_unit"] == "server"
+    assert tier["server_days"] == pytest.approx(6 * (TEST - 1) * STEP_MS / 86_400_000)
+
+
+def test_the_result_tells_how_it_came_about(result):
+    body, page = result
+    assert (body["split_by"], body["step_s"], body["metrics"]) == ("column", 300.0, ["m01", "m02", "m03", "m04"])
+    assert body["trained"]["observations"] == 6 * TRAIN
+    assert body["protocol"] == {"merge_min": 60.0, "margin_min": 10.0, "point_adjusted": False, "interval": 0.95}
+    points = body["detectors"]["Treeline"]["points"]
+    assert points["auc_pr"] > 3 * points["positives"]
+    assert "web-01" in page
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_the_command_finds_what_the_core_finds(history_files, result):
+    history = open_history(history_files / "fleet.parquet", history_files / "incidents.csv")
+    past, present = split_grids(history)
+    package, forest = fit_model(past, Setup())
+    done = backtest(package, present, forest.score, PolicySettings(), groups=groups_of(present))
+    assert [(o.server_id, iso(o.at_ms)) for o in openings(done.changes)] == [
+        (i["server_id"], i["at"]) for i in result[0]["incidents"] if i["event"] in ("opened", "escalated")
+    ]
+
+
+def test_a_stricter_configuration_opens_less(history_files, result, tmp_path):
+    (tmp_path / "strict.yaml").write_text(
+        "detection: {policy: {needed: 3}}\n"
+        "model: {calibration: {score: {p2: 700, p1: 800}, spike: {p2: 800, p1: 900}}}\n"
+    )
+    out = tmp_path / "strict.json"
+    arguments = ["--data", str(history_files / "fleet.parquet"), "--incidents", str(history_files / "incidents.csv")]
+    assert run(["backtest", *arguments, "--config", str(tmp_path / "strict.yaml"), "--json", str(out)]) == 0
+    body = json.loads(out.read_text())
+    assert body["setup"]["policy"]["needed"] == 3
+    assert body["detectors"]["Treeline"]["openings"]["P1+P2"] == 0
+    assert result[0]["detectors"]["Treeline"]["openings"]["P1+P2"] >= 2
+
+
+def test_without_labels_nothing_is_judged(history_files, capsys):
+    arguments = ["--data", str(history_files / "fleet.parquet"), "--train-fraction", "0.8", "--json", "-"]
+    assert run(["backtest", *arguments]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["split_by"] == "fraction"
+    assert body["detectors"]["Treeline"]["tiers"] == {}
+    assert body["detectors"]["Treeline"]["openings"]["P1+P2"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--data", "nowhere.parquet"], "does not exist"),
+        (["--data", "{data}", "--train-fraction", "1.5"], "between 0 and 1"),
+        (["--data", "{data}", "--train-until", "yesterday"], "expected a date"),
+        (["--data", "{data}", "--train-until", "2099-01-01"], "leaves no rows"),
+        (["--data", "{data}", "--train-fraction", "0.01"], "at least 100 are needed"),
+        (["--data", "{data}", "--servers", "db-1"], "db-1 is not in"),
+        (["--data", "{data}", "--report", "/nonexistent/x.html"], "does not exist"),
+        (["--data", "{data}", "--config", "/nonexistent/x.yaml"], "not a readable YAML"),
+        (["--data", "{data}", "--incidents", "/nonexistent/x.csv"], "does not exist"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(history_files, options, complaint):
+    arguments = [option.format(data=history_files / "fleet.parquet") for option in options]
+    with pytest.raises(UsageError, match=complaint) as error:
+        run(["backtest", *arguments])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("- 1", "holds list"),
+        ("detection: {policy: {needed: 9}}", "needed"),
+        ("model: {trees: 5}", "model.trees is unknown"),
+        ("model: {calibration: {score: {p2: 9, p1: 3}}}", "p2 < p1"),
+        ("a: [", "not a readable YAML"),
+    ],
+)
+def test_a_configuration_that_cannot_be_meant_is_refused(tmp_path, text, complaint):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=complaint) as error:
+        Setup.read(path)
+    assert "\n" not in str(error.value)
+
+
+def series_file(folder):
+    """Two series of different years in NAB's form; one repeats a time stamp."""
+    first = np.arange("2014-02-14T14:30", "2014-02-16T14:30", np.timedelta64(5, "m"), dtype="datetime64[m]")
+    second = first - np.timedelta64(300, "D")
+    times = np.concatenate([first, first[-1:], second]).astype("datetime64[us]")
+    names = ["cpu"] * (len(first) + 1) + ["requests"] * len(second)
+    values = np.concatenate([np.zeros(len(first)), [7.0], np.ones(len(second))])
+    flags = np.zeros(len(times), dtype=bool)
+    path = folder / "realAWS.parquet"
+    columns = {"series": names, "timestamp": times, "value": values, "point": flags, "window": flags}
+    pq.write_table(pa.table(columns), path)
+    labels = folder / "windows.csv"
+    labels.write_text(
+        "folder,series,start,end,rows,points\n"
+        "realAWS,cpu,2014-02-15 20:00:00,2014-02-15 22:00:00,25,2014-02-15T21:00:00\n"
+        "elsewhere,taxis,2014-02-15 20:00:00,2014-02-15 22:00:00,25,2014-02-15T21:00:00\n"
+    )
+    return path, labels
+
+
+def test_series_and_windows_are_read_as_nab_defines_them(tmp_path):
+    history = open_history(*series_file(tmp_path))
+    assert (history.servers, history.metrics) == (("cpu", "requests"), ("value",))
+    assert history.protocol == NAB_WINDOWS == Protocol(merge_ms=0, margin_ms=0)
+    (label,) = history.incidents
+    assert (iso(label.start_ms)[11:16], iso(label.began_ms)[11:16]) == ("20:00", "21:00")
+    times, values = history.matrix("cpu")
+    assert len(times) == 576
+    assert values[-1] == 7.0  # the last of two rows of one time
+
+
+def test_series_of_different_years_are_each_trained_on_their_own_first_half(tmp_path):
+    history = open_history(*series_file(tmp_path))
+    for series in history.servers:
+        train, test = (history.matrix(series, part=part)[0] for part in ("train", "test"))
+        assert abs(len(train) - len(test)) <= 1
+        assert train[-1] < test[0]
