@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test check lint types unit bench requirements clean
+.PHONY: help demo permissions test check lint types unit bench requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
@@ -23,6 +23,9 @@ lint: $(VENV)/.dev ## Style, unused code, import direction
 
 types: $(VENV)/.dev ## mypy --strict
 	@$(BIN)/mypy
+
+permissions: $(VENV)/.dev ## Record anew which AWS calls the functions make (minutes), for the proof of their permissions
+	@TREELINE_WRITE_RECORDING=1 $(BIN)/python -m pytest tests/local
 
 unit: $(VENV)/.dev ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -n 2

@@ -16,7 +16,7 @@ from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors,
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
-from stacks.state import GROUP_INDEX, SERVER_INDEX, STATE_INDEX, StateStack
+from stacks.state import GROUP_INDEX, StateStack
 from stacks.treeline_stack import TreelineStack
 from treeline.app.settings import DetectSettings, DispatchSettings, ReprocessSettings
 from treeline.core.profile import to_json
@@ -119,22 +119,13 @@ class DetectionStack(TreelineStack):
             ).to_env(),
         )
         detect.allow(["dynamodb:Query"], [f"{state.observations.table_arn}/index/{GROUP_INDEX}"])
-        detect.allow(
-            ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
-            [state.servers.table_arn],
-        )
         detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.detector_state.table_arn])
-        detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], [state.scores.table_arn])
-        detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.incidents.table_arn])
-        detect.allow(
-            ["dynamodb:Query"],
-            [f"{state.incidents.table_arn}/index/{index}" for index in (STATE_INDEX, SERVER_INDEX)],
-        )
-        detect.allow(["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"], [state.controls.table_arn])
+        detect.allow(["dynamodb:PutItem"], [state.scores.table_arn])
+        detect.allow(["dynamodb:UpdateItem"], [state.incidents.table_arn])
+        detect.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
         detect.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])
         detect.allow(["sagemaker:InvokeEndpoint"], [self._endpoint_arn()])
         detect.allow(["sns:Publish"], [alerts.topic_arn])
-        detect.allow(["sqs:SendMessage"], [self.ticks.queue_arn])
         QueueConsumer(
             self,
             "TicksConsumer",
@@ -168,7 +159,6 @@ class DetectionStack(TreelineStack):
             [
                 "sqs:ReceiveMessage",
                 "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes",
                 "sqs:ChangeMessageVisibility",
             ],
             [self.ticks_dead.queue_arn],

@@ -66,7 +66,7 @@ class IngestionStack(TreelineStack):
                 observation_ttl_s=config.records.observation_ttl_s,
             ).to_env(),
         )
-        self.ingest.allow(["dynamodb:BatchWriteItem", "dynamodb:PutItem"], [state.observations.table_arn])
+        self.ingest.allow(["dynamodb:BatchWriteItem"], [state.observations.table_arn])
         self.ingest.allow(
             ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
             [state.servers.table_arn],  # a transaction needs the permissions of what it holds, no more

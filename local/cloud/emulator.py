@@ -21,6 +21,7 @@ from ministack.services.cloudformation import provisioners
 
 from local.cloud import dynamodb_speed
 from local.cloud.alarms import AlarmEvaluator
+from local.cloud.calls import record_state_machines
 from local.cloud.counters import Counters
 from local.cloud.environment import ACCOUNT_ID, REGION
 from local.cloud.function_logs import FunctionLogs, function_lines
@@ -73,6 +74,7 @@ class Emulator:
         lambda_svc._poll_sqs = lambda: False
         kinesis._expire_records = _expire_records
         FunctionLogs(self._counters).install()
+        record_state_machines()
         self._alarms.install()
         provisioners._RESOURCE_HANDLERS["Custom::S3AutoDeleteObjects"] = {
             "create": lambda logical_id, props, stack: (logical_id, {}),

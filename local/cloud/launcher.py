@@ -16,6 +16,7 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from local.cloud.calls import note_resources
 from local.cloud.controls import Faults, LambdaControl, PagerDutyReceiver, SageMakerControl
 from local.cloud.deploy import DeployReport, deploy
 from local.cloud.environment import REGION, client_environment
@@ -66,7 +67,9 @@ class CloudConnection:
 
     def deploy(self, assembly: Path, parameters: Mapping[str, str] | None = None) -> DeployReport:
         """Deploy every stack of a synthesized cloud assembly; see local.cloud.deploy.deploy."""
-        return deploy(self.client, Path(assembly), parameters or {})
+        report = deploy(self.client, Path(assembly), parameters or {})
+        note_resources(self.client, report.outputs)
+        return report
 
     def logs(self, function: str, limit: int = 10_000) -> list[str]:
         """The last log lines of a function, oldest first; several invocations may interleave."""

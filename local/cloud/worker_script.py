@@ -1,5 +1,7 @@
 """What is changed in the script that a Lambda worker process runs."""
 
+from local.cloud.calls import WORKER_HOOK
+
 RAISED = "_treeline_handler_raised"  # marks the result of a handler that raised
 
 # A worker must not outlive the launcher, not even in the middle of a long invocation.
@@ -29,4 +31,4 @@ def amended(original: str) -> str:
     """ministack's Python worker, ending with the launcher and surviving a handler that raises."""
     if HANDLER_RAISED not in original:
         raise RuntimeError("ministack's worker script has changed; see local/cloud/worker_script.py")
-    return _WORKER_WATCH + original.replace(HANDLER_RAISED, _HANDLER_RAISED_KEPT)
+    return _WORKER_WATCH + WORKER_HOOK + original.replace(HANDLER_RAISED, _HANDLER_RAISED_KEPT)

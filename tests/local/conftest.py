@@ -1,11 +1,27 @@
-"""One synthesis a session; a fresh cloud for every test that asks for a pipeline."""
+"""One synthesis a session; a fresh cloud for every test that asks for a pipeline; every AWS call is recorded."""
 
+import os
 import socket
 
 import pytest
 
+from local.cloud.calls import FOLDER_VARIABLE
 from local.cloud.launcher import EmbeddedCloud
 from tests.local.pipeline import Pipeline, build
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What judges the recording runs after all that is recorded."""
+    items.sort(key=lambda item: item.path.name == "test_recorded_calls.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def recording(tmp_path_factory):
+    """The folder in which local.cloud.calls notes what functions and state machines call in this session."""
+    folder = tmp_path_factory.mktemp("calls")
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    yield folder
+    del os.environ[FOLDER_VARIABLE]
 
 
 @pytest.fixture(scope="session")
