@@ -1,0 +1,264 @@
+"""The canary in detect: on some servers the candidate decides beside the champion, and nobody is told of it.
+
+The candidate runs the very use case the champion runs, over the same observations, with its own state, on its own
+variant; its decisions go to the rollups table and its scores beside the champion's, where the judge finds them. What
+goes wrong with it is counted and stays without effect on the champion's tick.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from treeline.app.detection import DetectService
+from treeline.app.detection_ports import Observations, Pending, Record, Records, Scorer, Scores, Tick
+from treeline.app.handover import Pointer
+from treeline.app.scoreblock import ScoreBlock
+from treeline.core.alert import Alert
+from treeline.core.canary import is_canary
+from treeline.core.errors import ScorerContractError, ScorerUnavailableError, StateConflictError, TreelineError
+from treeline.core.handover import hand_over
+from treeline.core.package import ModelPackage
+from treeline.core.policy import PolicySettings
+from treeline.core.statistics import FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A candidate that decides beside the active model.
+
+    Attributes:
+        model_version: The candidate's.
+        package_key: Where its package is.
+        target_variant: The endpoint's variant that hosts it.
+        reach: Servers up to this position (treeline.core.canary) are in it.
+        number: Counts canaries; a state of an earlier one is not gone on with.
+    """
+
+    model_version: str
+    package_key: str
+    target_variant: str
+    reach: float
+    number: int = 0
+
+    def covers(self, server_id: str) -> bool:
+        """Whether the candidate decides this server too."""
+        return is_canary(server_id, self.reach)
+
+
+def shadow_group(group: int) -> int:
+    """Where a candidate's score blocks of a group are kept: no reader of the group's own meets them."""
+    return -1 - group
+
+
+class CanaryModels(Protocol):
+    """The models as last read."""
+
+    @property
+    def pointer(self) -> Pointer | None:
+        """The active model's pointer."""
+        ...
+
+    @property
+    def canary(self) -> Canary | None:
+        """The canary under way."""
+        ...
+
+    def load(self, key: str) -> ModelPackage:
+        """A package by its key."""
+        ...
+
+
+class ShadowDecisions(Protocol):
+    """Where a candidate's incident changes and its calls are kept."""
+
+    def record(self, model_version: str, alert: Alert) -> None:
+        """Keep one change; keeping it again changes nothing."""
+        ...
+
+    def add_calls(self, model_version: str, role: str, calls: "Calls") -> None:
+        """Add to the counts of calls of the champion or the candidate during this candidate's canary."""
+        ...
+
+
+@dataclass(slots=True)
+class Calls:
+    """Calls of one variant: how many, how many failed, how long the others took."""
+
+    errors: int = 0
+    durations_ms: list[float] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.errors + len(self.durations_ms)
+
+    @contextmanager
+    def measure(self, clock_s: Callable[[], float]) -> Iterator[None]:
+        """Time one call; a scorer's error counts and goes on."""
+        started = clock_s()
+        try:
+            yield
+        except (ScorerUnavailableError, ScorerContractError):
+            self.errors += 1
+            raise
+        self.durations_ms.append(1000.0 * (clock_s() - started))
+
+
+@dataclass(slots=True)
+class MeasuredScorer:
+    """A scorer whose calls are counted and timed."""
+
+    scorer: Scorer
+    calls: Calls = field(default_factory=Calls)
+    clock_s: Callable[[], float] = time.perf_counter
+
+    def score(self, body: bytes, rows: int) -> FloatArray:
+        """See `Scorer`."""
+        with self.calls.measure(self.clock_s):
+            return self.scorer.score(body, rows)
+
+    def take(self) -> Calls:
+        """The calls since the last take."""
+        taken, self.calls = self.calls, Calls()
+        return taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryRun:
+    """Runs the candidate after the champion's tick.
+
+    Attributes:
+        champion: The champion's use case; what the candidate needs of it is taken over.
+        models: As the champion's tick last read them.
+        records: The detector-state table itself, without hand-over.
+        scorer_of: The scorer of a variant.
+        champion_calls: What the champion's scorer measured.
+        decisions: Where the candidate's go.
+        on_error: Told what went wrong with the candidate.
+    """
+
+    champion: DetectService
+    models: CanaryModels
+    records: Records
+    scorer_of: Callable[[str], Scorer]
+    champion_calls: Callable[[], Calls]
+    decisions: ShadowDecisions
+    on_error: Callable[[TreelineError], None]
+
+    def run(self, tick: Tick) -> int:
+        """Let the candidate decide what the champion has decided; how many observations it scored.
+
+        Without a canary this only forgets what was measured.
+        """
+        canary, pointer = self.models.canary, self.models.pointer
+        calls = self.champion_calls()
+        if canary is None or pointer is None:
+            return 0
+        scorer = MeasuredScorer(self.scorer_of(canary.target_variant))
+        try:
+            package = self.models.load(canary.package_key)
+            records = _ShadowRecords(self.records, pointer, canary, package)
+            shadow = _ShadowSink(self.champion.scores, self.decisions, canary.model_version)
+            service = replace(
+                self.champion,
+                observations=_CanaryObservations(self.champion.observations, canary),
+                records=records,
+                scores=shadow,
+                incidents=shadow,
+                publisher=shadow,
+                scorer=scorer,
+                models=_OneModel(package),
+                policy=_without_fleet_cycle(self.champion.policy),
+            )
+            return service.run(tick).scored
+        except StateConflictError:
+            return 0  # the next tick has it
+        except TreelineError as error:
+            self.on_error(error)
+            return 0
+        finally:
+            self.decisions.add_calls(canary.model_version, "champion", calls)
+            self.decisions.add_calls(canary.model_version, "candidate", scorer.take())
+
+
+def _without_fleet_cycle(policy: PolicySettings) -> PolicySettings:
+    """The candidate sees too few servers of a group to know what they share; the champion's level stands in."""
+    return replace(policy, fleet_min_servers=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneModel:
+    package: ModelPackage
+
+    def active(self) -> ModelPackage:
+        return self.package
+
+
+@dataclass(frozen=True, slots=True)
+class _CanaryObservations:
+    observations: Observations
+    canary: Canary
+
+    def read(
+        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int], bool], limit: int
+    ) -> Pending:
+        return self.observations.read(
+            group,
+            start_ms,
+            metrics,
+            skip=lambda server, at: not self.canary.covers(server) or skip(server, at),
+            limit=limit,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _ShadowRecords:
+    """The candidate's state of a group's canary servers; begun from the champion's, and kept at its fleet level."""
+
+    records: Records
+    pointer: Pointer
+    canary: Canary
+    package: ModelPackage
+
+    def load(self, group: int, model_version: str) -> Record | None:
+        champion = self.records.load(group, self.pointer.model_version)
+        record = self.records.load(group, model_version)
+        if record is not None and record.state.activation > self.pointer.activation:
+            raise StateConflictError(f"model {model_version} has become the active one")
+        if champion is None or champion.state.activation > self.pointer.activation:
+            raise StateConflictError(f"group {group} is being taken over")
+        if record is None or record.state.activation != -self.canary.number:
+            servers = [s for s in champion.state.servers if self.canary.covers(s)]
+            state = hand_over(self.package, champion.state, servers=servers)
+            state.version = 0 if record is None else record.state.version
+            state.activation = -self.canary.number
+            record = Record(group, model_version, state)
+        record.state.cycle = replace(champion.state.cycle)
+        return record
+
+    def commit(self, record: Record, previous_version: int) -> None:
+        self.records.commit(record, previous_version)
+
+    def clear_outbox(self, record: Record) -> None:
+        self.records.clear_outbox(record)
+
+
+@dataclass(frozen=True, slots=True)
+class _ShadowSink:
+    """Takes the candidate's blocks and incident changes to where nobody is told of them."""
+
+    scores: Scores
+    decisions: ShadowDecisions
+    model_version: str
+
+    def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
+        self.scores.put(shadow_group(group), block, now_ms)
+
+    def apply(self, alert: Alert) -> bool:
+        self.decisions.record(self.model_version, alert)
+        return False
+
+    def publish(self, alert: Alert) -> None:
+        raise AssertionError("a candidate's decision is never published")

@@ -1,0 +1,97 @@
+"""What a slice of a canary showed, from the score blocks both models left behind."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from treeline.app.scoreblock import ScoreBlock, Status
+from treeline.core.package import ModelPackage
+from treeline.core.severity import P2_SEVERITY
+
+# Fewer of a server's scores say nothing about where its mean is.
+MIN_SCORES = 10
+
+Scored = dict[tuple[str, int], tuple[float, float]]  # (server, observed_at) -> (score, severity)
+Sums = dict[str, tuple[int, float, float]]  # by server: observations, sum of candidate's and of champion's scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A slice's observations that both models scored."""
+
+    observations: int
+    disagreeing: int
+    sums: Sums
+
+
+def scored(blocks: Iterable[ScoreBlock], start_ms: int, end_ms: int, servers: set[str] | None = None) -> Scored:
+    """Scores and severities of the observations in [start, end); of some servers only, where they are named."""
+    found: Scored = {}
+    for block in blocks:
+        inside = (block.status == Status.SCORED) & (block.observed_at >= start_ms) & (block.observed_at < end_ms)
+        for i in np.flatnonzero(inside).tolist():
+            server = block.servers[int(block.server[i])]
+            if servers is None or server in servers:
+                found[server, int(block.observed_at[i])] = float(block.score[i]), float(block.severity[i])
+    return found
+
+
+def compare(candidate: Scored, champion: Scored) -> Compared:
+    """Put both models' decisions on the same observations side by side."""
+    disagreeing = 0
+    sums: Sums = {}
+    both = candidate.keys() & champion.keys()
+    for key in both:
+        (ours, our_severity), (theirs, their_severity) = candidate[key], champion[key]
+        disagreeing += (our_severity >= P2_SEVERITY) != (their_severity >= P2_SEVERITY)
+        count, mine, other = sums.get(key[0], (0, 0.0, 0.0))
+        sums[key[0]] = count + 1, mine + ours, other + theirs
+    return Compared(observations=len(both), disagreeing=disagreeing, sums=sums)
+
+
+def add(sums: Mapping[str, Sequence[float]], more: Sums) -> Sums:
+    """Sums of two stretches of time together."""
+    total: Sums = {server: (int(n), float(a), float(b)) for server, (n, a, b) in sums.items()}
+    for server, (count, mine, other) in more.items():
+        before = total.get(server, (0, 0.0, 0.0))
+        total[server] = before[0] + count, before[1] + mine, before[2] + other
+    return total
+
+
+def reference(champion: Scored) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of each server's scores, where there are enough."""
+    by_server: dict[str, list[float]] = {}
+    for (server, _), (score, _) in champion.items():
+        by_server.setdefault(server, []).append(score)
+    return {
+        server: (float(np.mean(values)), float(np.std(values)))
+        for server, values in by_server.items()
+        if len(values) >= MIN_SCORES
+    }
+
+
+def score_shift(sums: Sums, package: ModelPackage, before: Mapping[str, tuple[float, float]]) -> float:
+    """How far the candidate's scores are from its own training, less what the champion's moved since the canary began.
+
+    Both in standard deviations of the server's own scores, averaged over servers by their observations. What the
+    fleet itself does meanwhile (a busy evening, a deployment) moves both models' scores and cancels.
+
+    Args:
+        sums: What both models scored so far.
+        package: The candidate's; its seeds know the scores' mean and variance at the end of training.
+        before: The champion's mean and sd before the canary; a server without one counts as unmoved.
+    """
+    rows = package.seeds.rows()
+    total, weight = 0.0, 0
+    for server, (count, mine, other) in sums.items():
+        if server not in rows or count < MIN_SCORES:
+            continue
+        row = rows[server]
+        sd = max(float(np.sqrt(package.seeds.score_var[row])), 1e-6)
+        shift = (mine / count - float(package.seeds.score_mean[row])) / sd
+        if server in before:
+            mean, champion_sd = before[server]
+            shift -= (other / count - mean) / max(champion_sd, 1e-6)
+        total, weight = total + shift * count, weight + count
+    return total / weight if weight else 0.0
