@@ -14,6 +14,7 @@ from stacks.config import StageConfig
 from stacks.constructs.function_asset import ROOT, AssetPlatform
 from stacks.detection import DetectionStack
 from stacks.ingestion import IngestionStack
+from stacks.learning import LearningStack
 from stacks.state import StateStack
 from treeline.core.errors import SettingsError
 
@@ -70,6 +71,13 @@ def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
         platform=platform,
         state=state,
         ticks=detection.ticks,
+        operations=alerting.operations,
+    )
+    LearningStack(
+        app,
+        config=config,
+        platform=platform,
+        state=state,
         operations=alerting.operations,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from stacks.config_fields import bounded, one_of, read
+from stacks.learning_config import BUILT_IN_ACCOUNTS, LearningConfig
 from treeline.core.errors import SettingsError
 from treeline.core.profile import DEFAULT_METRICS, Metric
 
@@ -91,6 +92,9 @@ class FunctionsConfig:
     # less than the minute between two runs
     reprocess: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=50))
     notify_pagerduty: FunctionConfig = field(default_factory=FunctionConfig)
+    admit: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=60, memory_mb=1024))
+    training_ended: FunctionConfig = field(default_factory=FunctionConfig)
+    start_training: FunctionConfig = field(default_factory=FunctionConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +147,17 @@ class StageConfig:
     notifications: NotificationsConfig = field(default_factory=NotificationsConfig)
     data: DataConfig = field(default_factory=DataConfig)
     logs: LogsConfig = field(default_factory=LogsConfig)
+    learning: LearningConfig = field(default_factory=LearningConfig)
 
     @property
     def endpoint_name(self) -> str:
         """Name of the SageMaker endpoint that detect asks; no stack owns it."""
         return self.detection.endpoint_name or f"treeline-{self.stage}"
+
+    @property
+    def pipeline_name(self) -> str:
+        """Name of the training pipeline and of the registry's group."""
+        return f"treeline-{self.stage}-{self.learning.profile}"
 
     def visibility_s(self, function: FunctionConfig, batching_window_s: int = 0) -> int:
         """Visibility timeout of a queue whose mapping invokes `function`, seconds."""
@@ -219,6 +229,13 @@ def _check_together(config: StageConfig, source: str) -> None:
             refuse(f"functions.{name}.timeout_s", f"its queue would need {visibility_s} s of visibility")
     if config.functions.reprocess.timeout_s >= 60:
         refuse("functions.reprocess.timeout_s", "must be below 60: the next run starts a minute later")
+    learning = config.learning
+    if not re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,31}", learning.profile):
+        refuse("learning.profile", f"must be 1-32 of a-z, 0-9 and inner -, got {learning.profile!r}")
+    if learning.training.spot and learning.training.max_runtime_s > learning.training.spot_wait_s:
+        refuse("learning.training.spot_wait_s", "counts the run too: must not be below max_runtime_s")
+    if learning.algorithm == "built-in" and config.region not in BUILT_IN_ACCOUNTS:
+        refuse("learning.algorithm", f"no built-in Random Cut Forest is known for {config.region}; use container")
     if not config.pagerduty.events_url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         refuse("pagerduty.events_url", f"must be https (or loopback), got {config.pagerduty.events_url!r}")
     for key in ("alert_emails", "operations_emails"):

@@ -7,7 +7,8 @@ STATE = "state"
 ALERTING = "alerting"
 DETECTION = "detection"
 INGESTION = "ingestion"
-PARTS = (STATE, ALERTING, DETECTION, INGESTION)  # in the order of deployment
+LEARNING = "learning"
+PARTS = (STATE, ALERTING, DETECTION, INGESTION, LEARNING)  # in the order of deployment
 
 # state
 OBSERVATIONS_TABLE = "ObservationsTable"
@@ -42,6 +43,11 @@ STREAM_NAME = "StreamName"
 STREAM_ARN = "StreamArn"
 INGEST_FUNCTION = "IngestFunction"
 UNREAD_BATCHES_QUEUE_URL = "UnreadBatchesQueueUrl"  # shard and sequence numbers of batches that ingest gave up
+
+# learning
+PIPELINE_NAME = "PipelineName"
+MODEL_GROUP = "ModelGroup"
+TRAINING_BUCKET = "TrainingBucket"
 
 
 def stack_name(stage: str, part: str) -> str:

@@ -22,6 +22,7 @@ LAYERS = {
     "stacks": {
         "stacks",
         "treeline.app.settings",
+        "treeline.app.learning_settings",
         "treeline.core.policy",
         "treeline.core.profile",
         "treeline.core.errors",

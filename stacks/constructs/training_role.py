@@ -1,0 +1,91 @@
+"""The role of the training pipeline and of the jobs it starts."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+JOBS = "pipelines-*"  # SageMaker names the jobs of a pipeline so
+REPOSITORY = "treeline"
+
+
+class TrainingRole(Construct):
+    """Reads history, writes runs and models, starts jobs, registers in its own group; nothing else."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        models: s3.IBucket,
+        training_data: s3.IBucket,
+        controls: dynamodb.ITableV2,
+        pipeline_name: str,
+        admit_arn: str,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._stack = cdk.Stack.of(self)
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            description="Treeline training pipeline and its jobs",
+        )
+        self._allow(["s3:GetObject"], [training_data.arn_for_objects("history/*"), models.arn_for_objects("*")])
+        self._allow(["s3:GetObject", "s3:PutObject"], [training_data.arn_for_objects("runs/*")])
+        self._allow(["s3:PutObject"], [models.arn_for_objects("packages/*"), models.arn_for_objects("forests/*")])
+        self._allow(["s3:ListBucket"], [training_data.bucket_arn, models.bucket_arn])
+        self._allow(["dynamodb:GetItem"], [controls.table_arn])
+        self._allow(["lambda:InvokeFunction"], [admit_arn])
+        for kind in ("Processing", "Training", "Transform"):
+            self._allow(
+                [f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop")],
+                [self._arn(f"{kind.lower()}-job", JOBS)],
+            )
+        self._allow(["sagemaker:AddTags"], [self._arn(f"{kind}-job", JOBS) for kind in ("processing", "training")])
+        self._allow(["sagemaker:CreateModel", "sagemaker:DeleteModel"], [self._arn("model", "treeline-evaluate-*")])
+        group, packages = (
+            self._arn("model-package-group", pipeline_name),
+            self._arn("model-package", f"{pipeline_name}/*"),
+        )
+        self._allow(["sagemaker:CreateModelPackage"], [group, packages])
+        self._allow(["sagemaker:ListModelPackages"], ["*"])  # has no resource type
+        self._allow(["sagemaker:DescribeModelPackage"], [packages])
+        self._images_and_logs()
+        self.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[self.role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )
+
+    def _images_and_logs(self) -> None:
+        repository = self._stack.format_arn(service="ecr", resource="repository", resource_name=REPOSITORY)
+        self._allow(
+            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [repository]
+        )
+        self._allow(["ecr:GetAuthorizationToken"], ["*"])  # has no resource type
+        logs = self._stack.format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name="/aws/sagemaker/*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self._allow(
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"], [logs]
+        )
+        self.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["cloudwatch:PutMetricData"],
+                resources=["*"],  # has no resource type; the namespace bounds it
+                conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+            )
+        )
+
+    def _allow(self, actions: list[str], resources: list[str]) -> None:
+        self.role.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
+
+    def _arn(self, kind: str, name: str) -> str:
+        return self._stack.format_arn(service="sagemaker", resource=kind, resource_name=name)

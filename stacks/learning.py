@@ -1,0 +1,230 @@
+"""Learning: the training pipeline, the registry's group, and what watches over them."""
+
+import json
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from stacks import outputs
+from stacks.config import StageConfig
+from stacks.constructs.function_asset import AssetPlatform
+from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors
+from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.training_role import TrainingRole
+from stacks.learning_config import BUILT_IN_ACCOUNTS
+from stacks.state import StateStack
+from stacks.training_pipeline import PipelineParts, definition
+from stacks.treeline_stack import TreelineStack
+from treeline.app.learning_settings import AdmitSettings, StartTrainingSettings, TrainingEndedSettings
+from treeline.core.profile import to_json
+
+RUN_FILES_DAYS = 30  # what a run leaves beside its model can be made again
+
+
+class LearningStack(TreelineStack):
+    """From history to a registered, approved model; the promotion workflow takes it from there."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        config: StageConfig,
+        platform: AssetPlatform,
+        state: StateStack,
+        operations: sns.ITopic,
+    ) -> None:
+        super().__init__(scope, outputs.LEARNING, config=config, holds="training pipeline and model registry")
+        self._platform = platform
+        self._state = state
+        self._operations = operations
+        self.pipeline_name = config.pipeline_name
+        self.pipeline_arn = self.format_arn(
+            service="sagemaker", resource="pipeline", resource_name=self.pipeline_name.lower()
+        )
+        self.training_data = self._training_data()
+        self.group = sagemaker.CfnModelPackageGroup(
+            self,
+            "Models",
+            model_package_group_name=self.pipeline_name,
+            model_package_group_description=f"Treeline {config.stage}: models of the profile {config.learning.profile}",
+        )
+        self.group.apply_removal_policy(self.removal_policy)
+        self.image = config.learning.image or (
+            f"{self.account}.dkr.ecr.{self.region}.{self.url_suffix}/treeline:latest"
+        )
+        self.admit = self._admit()
+        self.role = TrainingRole(
+            self,
+            "TrainingRole",
+            models=state.models,
+            training_data=self.training_data,
+            controls=state.controls,
+            pipeline_name=self.pipeline_name,
+            admit_arn=self.admit.arn,
+        ).role
+        self.pipeline = self._pipeline()
+        self.training_ended = self._training_ended()
+        self.start_training = self._start_training()
+        self._alarms()
+
+        self.tell(outputs.PIPELINE_NAME, self.pipeline_name, "SageMaker Pipeline that trains")
+        self.tell(outputs.MODEL_GROUP, self.pipeline_name, "Model package group the pipeline registers in")
+        self.tell(outputs.TRAINING_BUCKET, self.training_data.bucket_name, "History to train on, below history/")
+
+    def _training_data(self) -> s3.Bucket:
+        return s3.Bucket(
+            self,
+            "TrainingData",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            lifecycle_rules=[
+                s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=cdk.Duration.days(7)),
+                s3.LifecycleRule(id="runs", prefix="runs/", expiration=cdk.Duration.days(RUN_FILES_DAYS)),
+            ],
+            removal_policy=self.removal_policy,
+        )
+
+    def _algorithm_image(self) -> str:
+        if self.config.learning.algorithm == "container":
+            return self.image
+        account = BUILT_IN_ACCOUNTS[self.config.region]
+        return f"{account}.dkr.ecr.{self.config.region}.{self.url_suffix}/randomcutforest:1"
+
+    def _admit(self) -> PythonFunction:
+        admit = PythonFunction(
+            self,
+            "Admit",
+            name="admit",
+            description="Checks a trained candidate with the detector's own code",
+            size=self.config.functions.admit,
+            logs_config=self.config.logs,
+            platform=self._platform,
+            packages=["numpy"],
+            environment=AdmitSettings(
+                stage=self.config.stage,
+                metrics=to_json(self.config.metrics),
+                models_bucket=self._state.models.bucket_name,
+            ).to_env(),
+        )
+        admit.allow(["s3:GetObject"], [self._state.models.arn_for_objects("*")])
+        admit.allow(["s3:ListBucket"], [self._state.models.bucket_arn])  # else a missing object is a 403
+        return admit
+
+    def _pipeline(self) -> sagemaker.CfnPipeline:
+        config = self.config
+        body = definition(
+            config.learning,
+            PipelineParts(
+                name=self.pipeline_name,
+                metrics=tuple(metric.name for metric in config.metrics),
+                image=self.image,
+                algorithm_image=self._algorithm_image(),
+                models_bucket=self._state.models.bucket_name,
+                training_bucket=self.training_data.bucket_name,
+                controls_table=self._state.controls.table_name,
+                admit_function_arn=self.admit.arn,
+                policy=json.dumps(dict(config.detection.policy), sort_keys=True, separators=(",", ":")),
+            ),
+        )
+        pipeline = sagemaker.CfnPipeline(
+            self,
+            "Pipeline",
+            pipeline_name=self.pipeline_name,
+            pipeline_description="History to registered model: prepare, train, evaluate, admit, register",
+            pipeline_definition={"PipelineDefinitionBody": self.to_json_string(body)},
+            role_arn=self.role.role_arn,
+        )
+        pipeline.node.add_dependency(self.group, self.role)
+        return pipeline
+
+    def _training_ended(self) -> PythonFunction:
+        ended = PythonFunction(
+            self,
+            "TrainingEnded",
+            name="training_ended",
+            description="Tells operations how a training run ended, and why",
+            size=self.config.functions.training_ended,
+            logs_config=self.config.logs,
+            platform=self._platform,
+            environment=TrainingEndedSettings(
+                stage=self.config.stage, operations_topic_arn=self._operations.topic_arn
+            ).to_env(),
+        )
+        ended.allow(
+            ["sagemaker:DescribePipelineExecution", "sagemaker:ListPipelineExecutionSteps"],
+            [f"{self.pipeline_arn}/execution/*"],
+        )
+        ended.allow(["sns:Publish"], [self._operations.topic_arn])
+        if isinstance(self._operations, sns.Topic) and self._operations.master_key is not None:
+            ended.allow(["kms:GenerateDataKey", "kms:Decrypt"], [self._operations.master_key.key_arn])
+        rule = events.Rule(
+            self,
+            "TrainingRunEnded",
+            description="A training run succeeded, failed or was stopped",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Model Building Pipeline Execution Status Change"],
+                detail={
+                    "pipelineArn": [self.pipeline_arn],
+                    "currentPipelineExecutionStatus": ["Failed", "Succeeded", "Stopped"],
+                },
+            ),
+        )
+        rule.add_target(targets.LambdaFunction(ended.function, retry_attempts=2))
+        return ended
+
+    def _start_training(self) -> PythonFunction | None:
+        days = self.config.learning.retraining_days
+        if days is None:
+            return None
+        start = PythonFunction(
+            self,
+            "StartTraining",
+            name="start_training",
+            description="Starts a training run unless one is under way",
+            size=self.config.functions.start_training,
+            logs_config=self.config.logs,
+            platform=self._platform,
+            environment=StartTrainingSettings(stage=self.config.stage, pipeline_name=self.pipeline_name).to_env(),
+        )
+        allow_starting(start, self.pipeline_arn)
+        rule = events.Rule(
+            self,
+            "Retraining",
+            description="Retraining on a schedule, beside what drift asks for",
+            schedule=events.Schedule.rate(cdk.Duration.days(days)),
+        )
+        rule.add_target(targets.LambdaFunction(start.function, retry_attempts=2))
+        return start
+
+    def _alarms(self) -> None:
+        OperationsAlarm(
+            self,
+            "TrainingFailed",
+            question="Did a training run end without a model, so that the fleet is watched by an old one?",
+            runbook="training-failed",
+            metric=counted("TrainingRunsFailed", service="training_ended", stage=self.config.stage),
+            topic=self._operations,
+        )
+        OperationsAlarm(
+            self,
+            "TrainingEndedErrors",
+            question="Does training_ended raise, so that nobody hears how training went?",
+            runbook="training-ended-errors",
+            metric=errors(self.training_ended.function),
+            topic=self._operations,
+        )
+
+
+def allow_starting(function: PythonFunction, pipeline_arn: str) -> None:
+    """What treeline.aws.training_pipeline needs to start a run that is the only one."""
+    function.allow(["sagemaker:ListPipelineExecutions", "sagemaker:StartPipelineExecution"], [pipeline_arn])
+    function.allow(["sagemaker:StopPipelineExecution"], [f"{pipeline_arn}/execution/*"])
