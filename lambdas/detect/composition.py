@@ -160,7 +160,7 @@ def compose(settings: DetectSettings) -> Composition:
     _, _, _, region, account, _ = settings.alerts_topic_arn.split(":", 5)
     now = lambda: time.time_ns() // 1_000_000  # noqa: E731 - the one clock, passed on
     service = DetectService(
-        observations=GroupObservations(dynamodb, settings.observations_table),
+        observations=GroupObservations(boto3.client("dynamodb", config=_TABLE_CONFIG), settings.observations_table),
         records=DetectorRecords(dynamodb, settings.state_table),
         scores=ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s),
         incidents=IncidentTable(dynamodb, settings.incidents_table),

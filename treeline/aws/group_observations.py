@@ -1,5 +1,6 @@
 """Reads a group's observations from the append-only table, in event-time order, with one index range."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,30 @@ if TYPE_CHECKING:
 INDEX = "by-group"
 
 
+def _leave_items_as_they_came(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
+    """Take a Query's items from its JSON as they are: botocore's walk over every value takes five times as long.
+
+    botocore's `before-parse` event. Binary values would stay base64, and an observation has none. A botocore without
+    the event parses as ever, to the same items.
+    """
+    if response_dict["status_code"] == 200:
+        body = json.loads(response_dict["body"])
+        customized_response_dict["Items"] = body.pop("Items", [])
+        response_dict["body"] = json.dumps(body).encode()
+
+
 class GroupObservations:
-    """The observations table, seen by group."""
+    """The observations table, seen by group.
+
+    Args:
+        dynamodb: A client for these reads alone: how it parses a Query's answer is changed.
+        table: The table's name.
+    """
 
     def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        dynamodb.meta.events.register("before-parse.dynamodb.Query", _leave_items_as_they_came)
         self._dynamodb = dynamodb
         self._table = table
 
