@@ -1,0 +1,1 @@
+"""A fleet's past out of CloudWatch: discover, plan, fetch, audit."""
