@@ -33,6 +33,7 @@ unit: $(VENV)/.dev ## Unit tests
 bench: $(VENV)/.dev ## Benchmarks against peers, in one run
 	@$(BIN)/python -m benchmarks.forest
 	@$(BIN)/python -m benchmarks.detect_memory
+	@$(BIN)/python -m benchmarks.ingest
 
 $(VENV)/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

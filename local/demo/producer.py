@@ -43,6 +43,7 @@ def send(
     speed: float | None,
     sent: Sent,
     mangle: Callable[[bytes], Iterable[bytes]] = lambda data: (data,),
+    before: Callable[[], None] = lambda: None,
     seed: int = 0,
 ) -> None:
     """Send everything; `sent` is updated as it goes.
@@ -55,6 +56,7 @@ def send(
         speed: Event seconds a second; None sends as fast as the stream takes them.
         sent: Progress, changed in place.
         mangle: What becomes of each record (fault tests repeat, spoil or drop here).
+        before: Called before each batch; returns when the stream may take it.
         seed: Of the backoff's jitter.
     """
     rng = random.Random(seed)
@@ -65,6 +67,7 @@ def send(
             for data in mangle(record(observed_at, server_id, values, metrics))
         ]
         for start in range(0, len(entries), MAX_BATCH):
+            before()
             _put(kinesis, stream, entries[start : start + MAX_BATCH], sent, rng)
         sent.event_ms = batch[-1][0]
 

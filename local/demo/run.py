@@ -34,6 +34,9 @@ from treeline.core.times import iso
 
 PATIENCE_S = 90.0  # without any progress; then what is missing is reported as lost
 PAGE_PATIENCE_S = 30.0
+# Records in the stream that ingest has not taken yet. A shard refuses more than 1,000 records a second on AWS; here
+# the limit keeps what is received fresh, as the clocks and the wait for silent servers count from receipt.
+MAX_UNREAD = 2_000
 _POLL_S = 0.5
 
 
@@ -196,6 +199,7 @@ def _replay(
                 speed=plan.speed,
                 sent=sent,
                 mangle=plan.mangle,
+                before=lambda: _await_readers(deployment, sent),
                 seed=plan.seed,
             )
         except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
@@ -235,6 +239,21 @@ def _replay(
             time.sleep(_POLL_S)
         _await_pages(deployment, feed, alerts, screen)
     return sent, alerts
+
+
+def _await_readers(deployment: Deployment, sent: Sent) -> None:
+    """Return when ingest has taken all but MAX_UNREAD of what was sent."""
+    seen, since = -1, time.monotonic()
+    while True:
+        counters = deployment.cloud.status()["counters"]
+        taken = counters.get("kinesis_delivered", 0) + counters.get("kinesis_discarded", 0)
+        if sent.records - taken <= MAX_UNREAD:
+            return
+        if taken != seen:
+            seen, since = taken, time.monotonic()
+        if time.monotonic() - since > PATIENCE_S:
+            raise ReplayError(f"ingest has taken nothing for {PATIENCE_S:.0f} s; see {deployment.cloud.log_path}")
+        time.sleep(_POLL_S / 10)
 
 
 def _await_pages(deployment: Deployment, feed: AlertFeed, alerts: list[Alert], screen: Screen) -> None:
