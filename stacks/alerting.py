@@ -1,6 +1,7 @@
 """Alerting: the topics people subscribe to, and the way from an alert to PagerDuty."""
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -26,7 +27,9 @@ PAGES_CONCURRENCY = 2  # PagerDuty limits the events of one routing key
 class AlertingStack(TreelineStack):
     """`alerts` speaks of servers, `operations` of Treeline itself; the two have different readers."""
 
-    def __init__(self, scope: Construct, *, config: StageConfig, platform: AssetPlatform) -> None:
+    def __init__(
+        self, scope: Construct, *, config: StageConfig, platform: AssetPlatform, pages: dynamodb.ITableV2
+    ) -> None:
         super().__init__(scope, outputs.ALERTING, config=config, holds="topics and PagerDuty")
         self.alerts = sns.Topic(self, "Alerts", display_name=f"Treeline alerts ({config.stage})", enforce_ssl=True)
         # AWS's own key for SNS: publishers in this account need no grant for it, and it costs nothing.
@@ -51,7 +54,7 @@ class AlertingStack(TreelineStack):
             topic=self.operations,
         )
         if config.pagerduty.enabled:
-            self._pagerduty(platform)
+            self._pagerduty(platform, pages)
 
     def _operations_topic(self) -> sns.Topic:
         """CloudWatch may not use AWS's own key for SNS, so this topic has one that lets it."""
@@ -88,7 +91,7 @@ class AlertingStack(TreelineStack):
         )
         return topic
 
-    def _pagerduty(self, platform: AssetPlatform) -> None:
+    def _pagerduty(self, platform: AssetPlatform, ledger: dynamodb.ITableV2) -> None:
         config = self.config
         size = config.functions.notify_pagerduty
         dead = DeadLetterQueue(self, "PagesDead")
@@ -115,12 +118,14 @@ class AlertingStack(TreelineStack):
             environment=NotifyPagerDutySettings(
                 stage=config.stage,
                 page_queue_url=pages.queue_url,
+                pages_table=ledger.table_name,
                 routing_key_secret_arn=secret.secret_arn,
                 events_url=config.pagerduty.events_url,
                 retry_base_s=config.pagerduty.retry_base_s,
             ).to_env(),
         )
         notify.allow(["secretsmanager:GetSecretValue"], [secret.secret_arn])
+        notify.allow(["dynamodb:GetItem", "dynamodb:PutItem"], [ledger.table_arn])
         QueueConsumer(
             self,
             "PagesConsumer",

@@ -18,6 +18,7 @@ SCORES_TABLE = "ScoresTable"
 INCIDENTS_TABLE = "IncidentsTable"
 ROLLUPS_TABLE = "RollupsTable"
 CONTROLS_TABLE = "ControlsTable"
+PAGES_TABLE = "PagesTable"
 QUARANTINE_BUCKET = "QuarantineBucket"
 MODELS_BUCKET = "ModelsBucket"
 

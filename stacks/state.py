@@ -19,7 +19,7 @@ _NUMBER = dynamodb.AttributeType.NUMBER
 
 
 class StateStack(TreelineStack):
-    """Seven tables on demand with point-in-time recovery, and two buckets."""
+    """Tables on demand with point-in-time recovery, and two buckets."""
 
     def __init__(self, scope: Construct, *, config: StageConfig) -> None:
         super().__init__(scope, outputs.STATE, config=config, holds="tables and buckets", keeps_data=True)
@@ -39,6 +39,7 @@ class StateStack(TreelineStack):
         )  # fmt: skip
         self.rollups = self._table("Rollups", ("scope", _TEXT), ("hour", _TEXT))
         self.controls = self._table("Controls", ("kind", _TEXT), ("id", _TEXT))
+        self.pages = self._table("Pages", ("dedup_key", _TEXT), ttl=True)
 
         self.quarantine = self._bucket("Quarantine", expire_after=Duration.days(config.records.quarantine_days))
         self.models = self._bucket("Models", versioned=True)
@@ -51,6 +52,7 @@ class StateStack(TreelineStack):
             (outputs.INCIDENTS_TABLE, self.incidents),
             (outputs.ROLLUPS_TABLE, self.rollups),
             (outputs.CONTROLS_TABLE, self.controls),
+            (outputs.PAGES_TABLE, self.pages),
         ):
             self.tell(key, table.table_name, f"DynamoDB table {key.removesuffix('Table')}")
         self.tell(outputs.QUARANTINE_BUCKET, self.quarantine.bucket_name, "Rejected records with their reasons")

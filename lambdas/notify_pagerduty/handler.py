@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,20 @@ from functools import cache
 
 import boto3
 import urllib3
+from botocore.config import Config
 
-from treeline.app.page_ledger import PageLedger
-from treeline.app.paging import PageOutcome, PageResult, PagingService
+from treeline.app.paging import PageFailure, PageOutcome, PageResult, PagingService
 from treeline.app.settings import NotifyPagerDutySettings
 from treeline.aws import pages
 from treeline.aws.kinesis import PartialBatchResponse
 from treeline.aws.observability import Telemetry
+from treeline.aws.page_table import PageTable
 from treeline.aws.pagerduty import PagerDutyClient, SecretsManagerRoutingKey
+
+# The ledger answers in milliseconds; a page must not wait for one that hangs.
+_TABLE_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "max_attempts": 2})
+# What no waiting mends: somebody has to put the right key into the secret. The pages wait for it.
+_OWNERS_MATTER = frozenset({PageFailure.KEY_UNAVAILABLE, PageFailure.UNAUTHORIZED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +41,12 @@ def _app() -> _App:
     def not_put_off(error: Exception) -> None:
         telemetry.logger.warning("message not put off", error_type=type(error).__name__, error=str(error))
 
+    def not_entered(error: Exception) -> None:
+        telemetry.logger.error("page told but not entered, it may be repeated", error=str(error))
+
+    now = lambda: time.time_ns() // 1_000_000  # noqa: E731 - the one clock, passed on
+    # Twice, as a rotated key means a second request, and a second for what comes after.
+    page_time_s = 2 * settings.timeout_s + 1
     service = PagingService(
         pager=PagerDutyClient(
             urllib3.PoolManager(),
@@ -44,13 +57,14 @@ def _app() -> _App:
             timeout_s=settings.timeout_s,
         ),
         queue=pages.SqsPageQueue(boto3.client("sqs"), queue_url=settings.page_queue_url, on_failure=not_put_off),
-        ledger=PageLedger(),
+        ledger=PageTable(boto3.client("dynamodb", config=_TABLE_CONFIG), settings.pages_table, clock_ms=now),
         retry_base_s=settings.retry_base_s,
+        claim_s=page_time_s,
         random=random.random,
+        clock_ms=now,
+        on_unwritten=not_entered,
     )
-    # Twice, as a rotated key means a second request, and a second for what comes after.
-    page_time_ms = 2 * settings.timeout_s * 1000 + 1000
-    return _App(service=service, telemetry=telemetry, page_time_ms=page_time_ms)
+    return _App(service=service, telemetry=telemetry, page_time_ms=1000 * page_time_s)
 
 
 def _report(telemetry: Telemetry, outcomes: Sequence[PageOutcome]) -> None:
@@ -87,7 +101,9 @@ def _log(telemetry: Telemetry, outcome: PageOutcome) -> None:
         fields |= {"delay_s": outcome.delay_s, "receive_count": outcome.message.receive_count}
         if alert is None:
             fields["body"] = outcome.message.body
-        telemetry.logger.warning("page put off", extra=fields)
+        needs_somebody = delivery is not None and delivery.failure in _OWNERS_MATTER
+        log = telemetry.logger.error if needs_somebody else telemetry.logger.warning
+        log("page put off", extra=fields)
     else:
         telemetry.logger.info("page handled", extra=fields)
 

@@ -22,6 +22,7 @@ from treeline.core.observation import Observation
 from treeline.core.rejection import Rejection, RejectionReason
 from treeline.core.times import parse_iso
 
+KEY = "R0UTINGKEY0123456789abcdef012345"
 RECEIVED = parse_iso("2026-11-22T15:58:31.087Z")
 OBSERVED = parse_iso("2026-11-22T15:58:30Z")
 
@@ -466,15 +467,17 @@ def test_the_status_is_sagemakers_own_and_none_for_a_name_it_does_not_know():
         status(refusal("AccessDeniedException"))
 
 
-@pytest.mark.parametrize("secret", ["the-key", " the-key\n", '{"routing_key": "the-key"}'])
+@pytest.mark.parametrize("secret", [KEY, f" {KEY}\n", f'{{"routing_key": "{KEY}"}}'])
 def test_the_routing_key_is_the_secret_or_a_field_of_it(secret):
     client = boto3.client("secretsmanager")
     arn = client.create_secret(Name="pagerduty", SecretString=secret)["ARN"]
 
-    assert SecretsManagerRoutingKey(client, secret_arn=arn).fetch().reveal() == "the-key"
+    assert SecretsManagerRoutingKey(client, secret_arn=arn).fetch().reveal() == KEY
 
 
-@pytest.mark.parametrize("secret", ["", " ", '{"key": "hush"}', '{"routing_key": 7}', '{"hush', '{"routing_key": ""}'])
+@pytest.mark.parametrize(
+    "secret", ["", " ", "hush", "hush " * 8, '{"key": "hush"}', '{"routing_key": 7}', '{"hush', '{"routing_key": ""}']
+)
 def test_a_secret_without_a_key_is_said_without_showing_it(secret):
     client = boto3.client("secretsmanager")
     arn = client.create_secret(Name="pagerduty", SecretString=secret or " ")["ARN"]
@@ -487,5 +490,13 @@ def test_a_secret_without_a_key_is_said_without_showing_it(secret):
 
 
 def test_a_secret_that_is_not_there_is_a_lookup_error():
-    with pytest.raises(LookupError, match="cannot be read"):
+    with pytest.raises(LookupError, match="no routing key yet"):
         SecretsManagerRoutingKey(boto3.client("secretsmanager"), secret_arn="none").fetch()
+
+
+def test_a_secret_that_is_made_but_not_filled_says_what_to_do():
+    client = boto3.client("secretsmanager")
+    arn = client.create_secret(Name="pagerduty")["ARN"]
+
+    with pytest.raises(LookupError, match="put the PagerDuty key in"):
+        SecretsManagerRoutingKey(client, secret_arn=arn).fetch()

@@ -47,6 +47,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 AttributeDefinitions=[{"AttributeName": k, "AttributeType": "S"} for k in keys],
                 BillingMode="PAY_PER_REQUEST",
             )
+        client.create_table(
+            TableName="pages",
+            KeySchema=[{"AttributeName": "dedup_key", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "dedup_key", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
         location = {"LocationConstraint": "eu-west-1"}
         boto3.client("s3").create_bucket(Bucket="quarantine", CreateBucketConfiguration=location)
         sqs = boto3.client("sqs")
@@ -197,6 +203,7 @@ def test_a_page_is_delivered_refused_or_put_off(monkeypatch, capsys, status, fai
             "notify_pagerduty",
             monkeypatch,
             page_queue_url=url("pages"),
+            pages_table="pages",
             routing_key_secret_arn=arn,
             events_url=receiver.url,
         )
@@ -209,7 +216,7 @@ def test_a_page_is_delivered_refused_or_put_off(monkeypatch, capsys, status, fai
     assert KEY not in output
     if status == 400:
         [line] = [x for x in map(json.loads, output.splitlines()) if x.get("level") == "ERROR"]
-        assert line["alert"] == json.loads(event("sqs_pages")["Records"][0]["body"])
+        assert line["alert"] == {"follows": "", **json.loads(event("sqs_pages")["Records"][0]["body"])}
 
 
 def test_the_sample_event_holds_what_it_says():

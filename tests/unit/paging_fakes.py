@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from treeline.app.page_ledger import PageLedger
+from treeline.app.errors import StoreUnavailableError
+from treeline.app.page_ledger import PageEntry
 from treeline.app.paging import Delivery, PageMessage, PagingService
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
 
@@ -33,13 +34,45 @@ class SilentQueue:
         self.delays[receipt_handle] = delay_s
 
 
-def paging(pager: ScriptedPager, queue: SilentQueue | None = None, ledger: PageLedger | None = None) -> PagingService:
+class SharedLedger:
+    """The pages table in memory; `down` makes it unreachable, `writes` how many more it takes."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, PageEntry] = {}
+        self.down = False
+        self.writes = 1_000_000
+
+    def load(self, key: str) -> PageEntry:
+        if self.down:
+            raise StoreUnavailableError("down")
+        return self.entries.get(key, PageEntry())
+
+    def save(self, key: str, entry: PageEntry) -> bool:
+        self.writes -= 1
+        if self.down or self.writes < 0:
+            raise StoreUnavailableError("down")
+        if self.load(key).version != entry.version - 1:
+            return False
+        self.entries[key] = entry
+        return True
+
+
+def paging(
+    pager: ScriptedPager,
+    queue: SilentQueue | None = None,
+    ledger: SharedLedger | None = None,
+    *,
+    now_ms: int = 1_000_000,
+) -> PagingService:
+    """One worker."""
     return PagingService(
         pager=pager,
         queue=queue or SilentQueue(),
-        ledger=ledger or PageLedger(),
+        ledger=ledger or SharedLedger(),
         retry_base_s=5,
+        claim_s=21.0,
         random=lambda: 0.5,
+        clock_ms=lambda: now_ms,
     )
 
 

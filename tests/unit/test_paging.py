@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.paging_fakes import ScriptedPager, SilentQueue, alert, message, paging
-from treeline.app.page_ledger import PageLedger
+from tests.unit.paging_fakes import ScriptedPager, SharedLedger, SilentQueue, alert, message, paging
 from treeline.app.paging import Delivery, PageFailure, PageResult, backoff_s
 from treeline.core.alert import AlertEvent
 
@@ -55,7 +54,7 @@ def test_a_page_that_is_refused_is_recorded_and_never_tried_again():
 def test_a_resolve_does_not_overtake_its_trigger():
     """Otherwise the trigger, tried again later, would page for an incident that is over, and stay open."""
     pager = ScriptedPager(BUSY)
-    ledger = PageLedger()
+    ledger = SharedLedger()
 
     outcomes = paging(pager, ledger=ledger).deliver([message(alert()), message(alert(AlertEvent.RESOLVED, 2))])
 
@@ -99,42 +98,163 @@ def test_a_refused_trigger_lets_its_resolve_through():
 
 def test_a_resolve_is_not_held_for_ever():
     """Its trigger may be among the dead letters by now."""
-    service = paging(ScriptedPager(BUSY))
-    service.deliver([message(alert())])
+    service, resolved = paging(ScriptedPager()), alert(AlertEvent.RESOLVED, 2)
 
-    [outcome] = service.deliver([message(alert(AlertEvent.RESOLVED, 2), receive_count=6)])
+    results = [service.deliver([message(resolved, receive_count=n)])[0].result for n in (1, 8, 9)]
 
-    assert outcome.result is PageResult.DELIVERED
+    assert results == [PageResult.WAITING, PageResult.WAITING, PageResult.DELIVERED]
 
 
-def test_the_same_message_twice_pages_once():
-    pager = ScriptedPager()
-    service = paging(pager)
+def test_a_resolve_waits_while_its_trigger_is_being_put_off():
+    """However long PagerDuty is down: the trigger comes first, or is known to be among the dead letters."""
+    ledger, resolved = SharedLedger(), message(alert(AlertEvent.RESOLVED, 2), receive_count=15)
+    paging(ScriptedPager(BUSY), ledger=ledger).deliver([message(alert(), receive_count=14)])
 
-    results = [o.result for _ in range(2) for o in service.deliver([message(alert())])]
+    [soon] = paging(ScriptedPager(), ledger=ledger, now_ms=1_600_000).deliver([resolved])
+    [later] = paging(ScriptedPager(), ledger=ledger, now_ms=2_700_000).deliver([resolved])
+
+    assert (soon.result, later.result) == (PageResult.WAITING, PageResult.DELIVERED)
+
+
+def test_an_event_held_for_one_that_is_on_its_way_is_looked_at_again_soon():
+    queue = SilentQueue()
+    service = paging(ScriptedPager(), queue)
+
+    delays = []
+    for count in (1, 2, 5, 6):
+        service.deliver([message(alert(AlertEvent.RESOLVED, 2), receive_count=count)])
+        delays.append(queue.delays["r-resolved-2"])
+
+    assert delays == [1, 2, 16, 30]
+
+
+@pytest.mark.parametrize("other_worker", [False, True])
+def test_the_same_alert_twice_pages_once_whichever_worker_gets_it(other_worker):
+    """A worker of detect that died while telling leaves its alerts to be told again."""
+    pager, ledger = ScriptedPager(), SharedLedger()
+    first = paging(pager, ledger=ledger)
+    second = paging(pager, ledger=ledger) if other_worker else first
+
+    results = [o.result for service in (first, second) for o in service.deliver([message(alert())])]
 
     assert results == [PageResult.DELIVERED, PageResult.SUPERSEDED]
     assert len(pager.paged) == 1
+
+
+def test_two_workers_with_the_same_alert_at_once_page_once():
+    ledger, outcomes = SharedLedger(), []
+
+    class Meanwhile(ScriptedPager):
+        def page(self, told):
+            outcomes.extend(paging(ScriptedPager(), ledger=ledger).deliver([message(alert())]))
+            return super().page(told)
+
+    pager = Meanwhile()
+    outcomes.extend(paging(pager, ledger=ledger).deliver([message(alert())]))
+
+    assert [o.result for o in outcomes] == [PageResult.WAITING, PageResult.DELIVERED]
+    assert len(pager.paged) == 1
+
+
+def test_a_worker_that_dies_between_the_page_and_the_ledger_repeats_the_page_under_the_same_dedup_key():
+    """The one way to a repetition: PagerDuty takes the same dedup key as the same page."""
+    pager, ledger = ScriptedPager(), SharedLedger()
+    ledger.writes = 1  # the claim; what became of it is never written
+    paging(pager, ledger=ledger).deliver([message(alert())])
+    ledger.writes = 99
+
+    [claimed] = paging(pager, ledger=ledger).deliver([message(alert())])
+    [again] = paging(pager, ledger=ledger, now_ms=1_021_000).deliver([message(alert())])
+    [third] = paging(pager, ledger=ledger, now_ms=1_021_000).deliver([message(alert())])
+
+    assert [o.result for o in (claimed, again, third)] == [
+        PageResult.WAITING,
+        PageResult.DELIVERED,
+        PageResult.SUPERSEDED,
+    ]
+    assert [a.dedup_key for a in pager.paged] == [alert().dedup_key] * 2
+
+
+def test_without_the_ledger_a_page_waits_a_little_and_then_goes_rather_than_never():
+    pager, ledger = ScriptedPager(), SharedLedger()
+    ledger.down = True
+
+    outcomes = [paging(pager, ledger=ledger).deliver([message(alert(), receive_count=n)])[0] for n in (1, 3, 4)]
+
+    assert [o.result for o in outcomes] == [PageResult.WAITING, PageResult.WAITING, PageResult.DELIVERED]
+    assert outcomes[0].delivery.failure is PageFailure.LEDGER_UNAVAILABLE
+
+
+def test_events_that_come_in_the_wrong_order_are_told_in_the_right_one():
+    """A standard queue promises no order, and two workers keep none."""
+    pager, ledger = ScriptedPager(), SharedLedger()
+    later = "2026-11-23T01:00:00.000Z"
+    events = [
+        alert(AlertEvent.OPENED, 1, opened=later, follows=alert().incident_id),
+        alert(AlertEvent.RESOLVED, 3),
+        alert(AlertEvent.ESCALATED, 2),
+        alert(AlertEvent.OPENED, 1),
+    ]
+
+    for _ in range(4):
+        for event in events:
+            paging(pager, ledger=ledger).deliver([message(event)])
+
+    assert [(a.sequence, a.event.value) for a in pager.paged] == [
+        (1, "opened"),
+        (2, "escalated"),
+        (3, "resolved"),
+        (1, "opened"),
+    ]
+
+
+def test_a_later_incident_whose_predecessor_was_never_resolved_pages_after_half_a_minute():
+    """A new model may have taken the resolution with it."""
+    pager, ledger = ScriptedPager(), SharedLedger()
+    paging(pager, ledger=ledger).deliver([message(alert())])
+    again = alert(opened="2026-11-23T01:00:00.000Z")
+
+    results = [paging(pager, ledger=ledger).deliver([message(again, receive_count=n)])[0].result for n in (1, 5, 6)]
+
+    assert results == [PageResult.WAITING, PageResult.WAITING, PageResult.DELIVERED]
 
 
 def test_a_trigger_that_comes_after_its_resolve_does_not_page():
     pager = ScriptedPager()
     service = paging(pager)
 
-    service.deliver([message(alert(AlertEvent.RESOLVED, 2))])
+    service.deliver([message(alert(AlertEvent.RESOLVED, 2), receive_count=9)])
     [outcome] = service.deliver([message(alert())])
 
     assert outcome.result is PageResult.SUPERSEDED
 
 
 def test_a_later_incident_of_the_same_server_pages_again():
-    pager = ScriptedPager()
-    service = paging(pager)
+    service = paging(ScriptedPager())
 
-    service.deliver([message(alert(AlertEvent.RESOLVED, 2))])
+    service.deliver([message(alert()), message(alert(AlertEvent.RESOLVED, 2))])
     [outcome] = service.deliver([message(alert(opened="2026-11-23T01:00:00.000Z"))])
 
     assert outcome.result is PageResult.DELIVERED
+
+
+def test_a_routing_key_that_is_not_taken_makes_pages_wait_for_a_better_one():
+    refused = Delivery(failure=PageFailure.UNAUTHORIZED, status=400)
+
+    [outcome] = paging(ScriptedPager(refused)).deliver([message(alert())])
+
+    assert outcome.result is PageResult.WAITING
+
+
+def test_what_follows_a_suppressed_event_is_not_held_back():
+    pager = ScriptedPager(None)
+    service = paging(pager)
+
+    service.deliver([message(alert(AlertEvent.SUPPRESSED, 1))])
+    later = alert(opened="2026-11-23T01:00:00.000Z")
+    outcomes = service.deliver([message(alert(AlertEvent.RESOLVED, 2)), message(later)])
+
+    assert [o.result for o in outcomes] == [PageResult.DELIVERED, PageResult.DELIVERED]
 
 
 def test_a_suppressed_event_pages_nobody():

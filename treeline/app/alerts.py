@@ -10,7 +10,7 @@ from treeline.core.alert import Alert, Clocks, MetricEvidence
 from treeline.core.detector import Decided, Prepared
 from treeline.core.package import ModelPackage
 from treeline.core.policy import FLEET, FLEET_ROW, Change
-from treeline.core.state import FleetState
+from treeline.core.state import NEVER, FleetState
 from treeline.core.statistics import FloatArray
 from treeline.core.times import iso
 
@@ -89,6 +89,7 @@ class AlertWriter:
             labels=labels,
             runbook_url=f"{self.runbook_url}/{change.priority.lower()}.md",
             dashboard_url=self.dashboard_url,
+            follows="" if change.follows_opened_at == NEVER else f"{server_id}/{iso(change.follows_opened_at)}",
         )
 
     def stamp(self, alert: Alert, now_ms: int) -> Alert:

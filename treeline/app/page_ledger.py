@@ -1,51 +1,113 @@
-"""What a worker remembers of the pages it sent, so that events of one incident stay in order."""
+"""What is known of the pages of one dedup key, and whose turn it is: each event once, in order, across workers.
 
-from collections import OrderedDict
+Messages of a standard queue come in any order and now and then twice, a worker that died while telling leaves its
+alerts to be told again, and a page that PagerDuty puts off comes back after the ones behind it. Without a memory
+that all workers share, an `opened` that comes after its `resolved` would page for an incident that is over, and
+nothing would ever close it.
+"""
 
-_REMEMBERED_KEYS = 10_000
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Protocol
 
-# Where an event stands among those of one dedup key: when its incident opened (ISO), then its sequence.
+from treeline.core.alert import Alert, AlertEvent
+
+# Where an event stands among those of one dedup key: when its incident opened (ISO), then its sequence, which
+# counts from 1 without holes.
 Position = tuple[str, int]
 
 
-class PageLedger:
-    """What this worker knows of each dedup key: how far it is delivered, and what waits to be tried again.
+class Turn(Enum):
+    """What is to become of an event now."""
 
-    Messages of a standard queue come in any order and now and then twice, and a failed one comes back after the
-    ones behind it. Without this, an `opened` that is retried after its `resolved` went out would page for an
-    incident that is over, and nothing would ever close it. The memory is a worker's own: the event source
-    mapping keeps the number of workers small.
+    GO = auto()
+    SUPERSEDED = auto()  # it is through, or a later one is
+    BUSY = auto()  # another worker is telling an event of this key
+    BEHIND = auto()  # an earlier event waits for PagerDuty
+    EARLY = auto()  # an earlier event has not come yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageEntry:
+    """One dedup key.
+
+    Attributes:
+        version: Of the stored entry; 0 is none yet.
+        through: The last event that is done with: told, refused for good, or none of PagerDuty's business.
+        is_open: Whether PagerDuty holds the incident open after it.
+        claimed: The event that a worker is telling, until `claimed_until_ms`: then that worker has died.
+        waiting: The event that PagerDuty put off, until `waiting_until_ms`: then it went to the dead letters.
     """
 
-    def __init__(self) -> None:
-        self._delivered: OrderedDict[str, Position] = OrderedDict()
-        self._waiting: OrderedDict[str, set[Position]] = OrderedDict()
+    version: int = 0
+    through: Position | None = None
+    is_open: bool = False
+    claimed: Position | None = None
+    claimed_until_ms: int = 0
+    waiting: Position | None = None
+    waiting_until_ms: int = 0
 
-    def is_superseded(self, key: str, position: Position) -> bool:
-        """Whether this event or a later one of the same key was delivered."""
-        delivered = self._delivered.get(key)
-        return delivered is not None and delivered >= position
+    def turn(self, position: Position, *, follows: str, now_ms: int, is_overdue: bool) -> Turn:
+        """Whose turn it is.
 
-    def has_earlier_waiting(self, key: str, position: Position) -> bool:
-        """Whether an earlier event of the same key waits for its next attempt."""
-        return any(waiting < position for waiting in self._waiting.get(key, ()))
+        Args:
+            position: The event's.
+            follows: When the incident before was opened (ISO), where the event says so.
+            now_ms: The clock.
+            is_overdue: The event has waited long enough for earlier ones that never came.
+        """
+        if self.through is not None and position <= self.through:
+            return Turn.SUPERSEDED
+        if self.claimed is not None and now_ms < self.claimed_until_ms:
+            return Turn.BUSY
+        if self.waiting is not None and self.waiting < position and now_ms < self.waiting_until_ms:
+            return Turn.BEHIND
+        return Turn.GO if is_overdue or self._is_next(position, follows) else Turn.EARLY
 
-    def note_waiting(self, key: str, position: Position) -> None:
-        """Remember that an event waits."""
-        self._waiting.setdefault(key, set()).add(position)
-        self._waiting.move_to_end(key)
-        if len(self._waiting) > _REMEMBERED_KEYS:
-            self._waiting.popitem(last=False)
+    def _is_next(self, position: Position, follows: str) -> bool:
+        opened, sequence = position
+        last_opened, last_sequence = self.through or ("", 0)
+        if opened == last_opened:
+            return sequence == last_sequence + 1
+        # A new incident comes after the resolution of the one it names, or, naming none, of the last one known.
+        return sequence == 1 and not self.is_open and follows in ("", last_opened)
 
-    def note_done(self, key: str, position: Position, *, delivered: bool) -> None:
-        """Remember that an event is through, delivered or refused."""
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.discard(position)
-            if not waiting:
-                del self._waiting[key]
-        if delivered:
-            self._delivered[key] = position
-            self._delivered.move_to_end(key)
-            if len(self._delivered) > _REMEMBERED_KEYS:
-                self._delivered.popitem(last=False)
+    def claim(self, position: Position, until_ms: int) -> "PageEntry":
+        """The entry while a worker tells an event."""
+        return replace(self, version=self.version + 1, claimed=position, claimed_until_ms=until_ms)
+
+    def put_off(self, position: Position, until_ms: int) -> "PageEntry":
+        """The entry after PagerDuty said later."""
+        return replace(self, version=self.version + 1, claimed=None, waiting=position, waiting_until_ms=until_ms)
+
+    def done(self, position: Position, event: AlertEvent) -> "PageEntry":
+        """The entry after an event is through."""
+        is_same = self.through is not None and self.through[0] == position[0]
+        silent = self.is_open and is_same  # a suppressed event leaves PagerDuty's incident as it is
+        is_open = silent if event is AlertEvent.SUPPRESSED else event is not AlertEvent.RESOLVED
+        return PageEntry(version=self.version + 1, through=position, is_open=is_open)
+
+
+class PageLedger(Protocol):
+    """Entries that all workers share."""
+
+    def load(self, key: str) -> PageEntry:
+        """The entry of a dedup key, read consistently; raises StoreUnavailableError."""
+        ...
+
+    def save(self, key: str, entry: PageEntry) -> bool:
+        """Write it if the stored version is still the one before; False: another worker was first.
+
+        Raises StoreUnavailableError.
+        """
+        ...
+
+
+def position_of(alert: Alert) -> Position:
+    """Where an event stands among those of its dedup key."""
+    return alert.incident_id.rpartition("/")[2], alert.sequence
+
+
+def followed_by(alert: Alert) -> str:
+    """When the incident before the alert's was opened; empty when the alert names none."""
+    return alert.follows.rpartition("/")[2]

@@ -1,4 +1,9 @@
-"""Paging: alerts reach the on-call service once, in order, and one it refuses is said so and not tried for ever."""
+"""Paging: alerts reach the on-call service once, in order, and one it refuses is said so and not tried for ever.
+
+Before the service is called the event is claimed in a ledger that all workers share, afterwards it is entered as
+through. A worker that dies between the two has paged, perhaps: the claim runs out and the page is repeated with the
+same dedup key, which the service takes as the same page. That is the only way to a repetition.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,28 +11,36 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from treeline.app.page_ledger import PageLedger, Position
-from treeline.core.alert import Alert
+from treeline.app.errors import StoreUnavailableError
+from treeline.app.page_ledger import PageEntry, PageLedger, Turn, followed_by, position_of
+from treeline.core.alert import Alert, AlertEvent
 
 _MAX_BACKOFF_S = 900
+_MAX_HOLD_S = 30
+# How often an event is looked at again for an earlier one that has not come. With pauses of 1, 2, 4, 8, 16 and then
+# 30 s an opening is late by half a minute at most, where the resolution before it is missing; the others by two.
+_OPENING_LOOKS, _OTHER_LOOKS = 5, 8
+_LEDGER_TRIES = 3  # then a page that may be repeated is better than none
+_WAITING_SLACK_MS = 60_000  # by which a page put off may come back later than it was put off for
 
 
 class PageFailure(StrEnum):
     """Why a page was not delivered; the value is a metric dimension."""
 
     REJECTED = "rejected"  # 400 and whatever else says that the same event will never be taken
-    UNAUTHORIZED = "unauthorized"  # the routing key is not accepted, also after a fresh look at the secret
+    UNAUTHORIZED = "unauthorized"  # the routing key is not accepted, also after a fresh look at the secret: it waits
     RATE_LIMITED = "rate_limited"
     SERVER_ERROR = "server_error"
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
     KEY_UNAVAILABLE = "key_unavailable"  # the secret could not be read
     MALFORMED_ALERT = "malformed_alert"
-    HELD_BACK = "held_back"  # an earlier event of the same incident has to go first
+    HELD_BACK = "held_back"  # an earlier event of the same dedup key has to go first
+    LEDGER_UNAVAILABLE = "ledger_unavailable"  # whether it was sent before cannot be known now
     OUT_OF_TIME = "out_of_time"  # the invocation would end before the answer could come
 
 
-PERMANENT_FAILURES = frozenset({PageFailure.REJECTED, PageFailure.UNAUTHORIZED})
+PERMANENT_FAILURES = frozenset({PageFailure.REJECTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +107,12 @@ class PagingService:
     Args:
         pager: The on-call service.
         queue: Told to hide what is to be tried later.
-        ledger: Lives as long as the worker.
+        ledger: Shared by all workers.
         retry_base_s: The bound of the wait after a first failure; it doubles with every further one.
-        hold_attempts: A message held back behind an earlier one so many times goes anyway: the earlier one may
-            have gone to the dead letters meanwhile, and an incident must not stay open because of that.
+        claim_s: The longest that telling one page may take; a claim older than that is a dead worker's.
         random: Gives a number in [0, 1).
+        clock_ms: Milliseconds since the epoch.
+        on_unwritten: Told when a page is through but could not be entered, and so may be repeated.
     """
 
     def __init__(
@@ -108,15 +122,19 @@ class PagingService:
         queue: PageQueue,
         ledger: PageLedger,
         retry_base_s: int,
+        claim_s: float,
         random: Callable[[], float],
-        hold_attempts: int = 5,
+        clock_ms: Callable[[], int],
+        on_unwritten: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self._pager = pager
         self._queue = queue
         self._ledger = ledger
         self._retry_base_s = retry_base_s
+        self._claim_ms = round(claim_s * 1000)
         self._random = random
-        self._hold_attempts = hold_attempts
+        self._clock_ms = clock_ms
+        self._on_unwritten = on_unwritten
 
     def deliver(
         self, messages: Sequence[PageMessage], *, has_time: Callable[[], bool] = lambda: True
@@ -142,7 +160,7 @@ class PagingService:
                 outcomes.append(self._wait(message, None, problem))
             else:
                 alerts.append((message, alert))
-        alerts.sort(key=lambda entry: (entry[1].dedup_key, _position(entry[1])))
+        alerts.sort(key=lambda entry: (entry[1].dedup_key, position_of(entry[1])))
         for i, (message, alert) in enumerate(alerts):
             if i > 0 and not has_time():
                 outcomes.append(self._wait(message, alert, Delivery(failure=PageFailure.OUT_OF_TIME)))
@@ -151,24 +169,55 @@ class PagingService:
         return outcomes
 
     def _deliver(self, message: PageMessage, alert: Alert) -> PageOutcome:
-        key, position = alert.dedup_key, _position(alert)
-        if self._ledger.is_superseded(key, position):
-            self._ledger.note_done(key, position, delivered=False)
-            return PageOutcome(message=message, result=PageResult.SUPERSEDED, alert=alert)
-        if message.receive_count <= self._hold_attempts and self._ledger.has_earlier_waiting(key, position):
-            return self._wait(message, alert, Delivery(failure=PageFailure.HELD_BACK))
+        key, position = alert.dedup_key, position_of(alert)
+        try:
+            entry = self._ledger.load(key)
+            turn = entry.turn(
+                position, follows=followed_by(alert), now_ms=self._clock_ms(), is_overdue=_is_overdue(message, alert)
+            )
+            if turn is Turn.SUPERSEDED:
+                return PageOutcome(message=message, result=PageResult.SUPERSEDED, alert=alert)
+            if turn is not Turn.GO:
+                return self._hold(message, alert, turn)
+            entry = entry.claim(position, self._clock_ms() + self._claim_ms)
+            if not self._ledger.save(key, entry):
+                return self._hold(message, alert, Turn.BUSY)
+        except StoreUnavailableError as error:
+            if message.receive_count <= _LEDGER_TRIES:
+                failure = Delivery(failure=PageFailure.LEDGER_UNAVAILABLE, detail=str(error))
+                return self._wait(message, alert, failure)
+            entry = None
         delivery = self._pager.page(alert)
+        if delivery is not None and delivery.failure is not None and delivery.failure not in PERMANENT_FAILURES:
+            outcome = self._wait(message, alert, delivery)
+            back_ms = self._clock_ms() + 1000 * (outcome.delay_s or 0) + _WAITING_SLACK_MS
+            self._enter(key, entry and entry.put_off(position, back_ms))
+            return outcome
+        self._enter(key, entry and entry.done(position, alert.event))
         if delivery is None:
             return PageOutcome(message=message, result=PageResult.IGNORED, alert=alert)
-        if delivery.failure is not None and delivery.failure not in PERMANENT_FAILURES:
-            return self._wait(message, alert, delivery)
-        self._ledger.note_done(key, position, delivered=delivery.failure is None)
         result = PageResult.DELIVERED if delivery.failure is None else PageResult.REFUSED
         return PageOutcome(message=message, result=result, alert=alert, delivery=delivery)
 
+    def _enter(self, key: str, entry: PageEntry | None) -> None:
+        """Write what became of a claim; where that fails the claim runs out and the page is repeated."""
+        if entry is None:
+            return
+        try:
+            self._ledger.save(key, entry)
+        except StoreUnavailableError as error:
+            self._on_unwritten(error)
+
+    def _hold(self, message: PageMessage, alert: Alert, turn: Turn) -> PageOutcome:
+        """Come back when the earlier event should be through: soon, unless that one is being put off itself."""
+        delivery = Delivery(failure=PageFailure.HELD_BACK, detail=turn.name.lower())
+        if turn is Turn.BEHIND:
+            return self._wait(message, alert, delivery)
+        delay_s = min(1 << min(message.receive_count - 1, 10), _MAX_HOLD_S)
+        self._queue.delay(message.receipt_handle, delay_s)
+        return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
+
     def _wait(self, message: PageMessage, alert: Alert | None, delivery: Delivery) -> PageOutcome:
-        if alert is not None:
-            self._ledger.note_waiting(alert.dedup_key, _position(alert))
         delay_s = backoff_s(
             message.receive_count,
             base_s=self._retry_base_s,
@@ -177,6 +226,11 @@ class PagingService:
         )
         self._queue.delay(message.receipt_handle, delay_s)
         return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
+
+
+def _is_overdue(message: PageMessage, alert: Alert) -> bool:
+    """Whether to wait no longer for earlier events: they may be among the dead letters, or were never published."""
+    return message.receive_count > (_OPENING_LOOKS if alert.event is AlertEvent.OPENED else _OTHER_LOOKS)
 
 
 def backoff_s(receive_count: int, *, base_s: int, random: float, retry_after_s: float | None = None) -> int:
@@ -198,12 +252,6 @@ def backoff_s(receive_count: int, *, base_s: int, random: float, retry_after_s: 
 
 def _check_order(alert: Alert) -> None:
     """Raise TypeError where the fields that put events in order are not of their type; JSON does not say."""
-    texts = (alert.dedup_key, alert.incident_id)
+    texts = (alert.dedup_key, alert.incident_id, alert.follows)
     if not all(isinstance(text, str) for text in texts) or not isinstance(alert.sequence, int):
-        raise TypeError(f"dedup_key, incident_id and sequence: {texts!r} {alert.sequence!r}")
-
-
-def _position(alert: Alert) -> Position:
-    """Where an event stands among those of one dedup key: by when its incident opened, then by its sequence."""
-    opened = alert.incident_id.rpartition("/")[2]
-    return opened, alert.sequence
+        raise TypeError(f"dedup_key, incident_id, follows and sequence: {texts!r} {alert.sequence!r}")

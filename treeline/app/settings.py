@@ -112,6 +112,7 @@ class DetectSettings(EnvSettings):
     scores_table: str
     incidents_table: str
     controls_table: str
+    rollups_table: str
     models_bucket: str
     endpoint_name: str
     alerts_topic_arn: str
@@ -153,6 +154,7 @@ class NotifyPagerDutySettings(EnvSettings):
 
     stage: str
     page_queue_url: str
+    pages_table: str
     routing_key_secret_arn: str
     events_url: str = "https://events.pagerduty.com/v2/enqueue"
     timeout_s: float = 10.0

@@ -1,6 +1,7 @@
 """The Events API v2 client. The routing key is in the request's body only: in no log, exception or repr."""
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 import urllib3
@@ -10,6 +11,7 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 from treeline.app.paging import Delivery, PageFailure
 from treeline.aws.pagerduty_event import EventAction, PagerDutyEvent, action_of, build_event, dedup_key_of
+from treeline.aws.retries import error_code
 from treeline.core.alert import Alert
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _DETAIL_CHARACTERS = 300
 _HIDDEN = "[routing key]"
+_KEY_FORM = re.compile(r"[0-9A-Za-z]{32}")  # what PagerDuty calls an integration key
 
 
 class RoutingKey:
@@ -54,7 +57,10 @@ class RoutingKeySource(Protocol):
 
 
 class SecretsManagerRoutingKey:
-    """The key as a secret: its text, or JSON with `routing_key`."""
+    """The key as a secret: its text, or JSON with `routing_key`.
+
+    A secret that is still empty, or holds a placeholder, is told apart before PagerDuty is asked: pages then wait.
+    """
 
     def __init__(self, client: "SecretsManagerClient", *, secret_arn: str) -> None:
         self._client = client
@@ -64,7 +70,12 @@ class SecretsManagerRoutingKey:
         """Read the secret; see `RoutingKeySource`."""
         try:
             text = self._client.get_secret_value(SecretId=self._secret_arn)["SecretString"].strip()
-        except (ClientError, BotoCoreError, KeyError) as error:
+        except ClientError as error:
+            code = error_code(error)
+            if code == "ResourceNotFoundException":  # also what a secret without a value answers
+                raise LookupError("no routing key yet: the secret has no value, put the PagerDuty key in") from error
+            raise LookupError(f"the routing key's secret cannot be read: {code}") from error
+        except (BotoCoreError, KeyError) as error:
             raise LookupError(f"the routing key's secret cannot be read: {type(error).__name__}") from error
         if text.startswith("{"):
             try:
@@ -72,9 +83,14 @@ class SecretsManagerRoutingKey:
             except (ValueError, KeyError, TypeError):
                 # Not chained: the parser's error shows the document, which is the secret.
                 raise LookupError("the routing key's secret is JSON without a text routing_key") from None
-        if not isinstance(text, str) or not text:
-            raise LookupError("the routing key's secret is empty or not text")
-        return RoutingKey(text)
+        if not isinstance(text, str) or not text.strip():
+            raise LookupError("no routing key yet: the secret is empty, put the PagerDuty key in")
+        if not _KEY_FORM.fullmatch(text.strip()):
+            raise LookupError(
+                f"the secret holds no routing key: a key has 32 letters and digits, this text has {len(text.strip())} "
+                "characters (a placeholder?)"
+            )
+        return RoutingKey(text.strip())
 
 
 def failure_of(status: int) -> PageFailure | None:

@@ -67,6 +67,7 @@ class Alert:
     labels: dict[str, str] = field(default_factory=dict)
     runbook_url: str = ""
     dashboard_url: str = ""
+    follows: str = ""  # incident_id of the incident before under this dedup_key, for opened; so pages keep their order
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:

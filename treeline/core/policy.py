@@ -52,6 +52,7 @@ class Change:
         row: The server's row in the state, FLEET_ROW for the fleet.
         at: Event time of the deciding observation, milliseconds.
         sequence: 1 for opened, then counting within the incident.
+        follows_opened_at: For opened, when the server's incident before was opened; NEVER without one.
     """
 
     row: int
@@ -62,6 +63,7 @@ class Change:
     first_anomalous_at: int
     sequence: int
     severity: float
+    follows_opened_at: int = NEVER
 
 
 def apply_fleet_cycle(state: FleetState, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
@@ -172,6 +174,7 @@ def decide(
     changes = []
     for i in np.flatnonzero(opening | escalating | over | calmer):
         row, at = int(rows[i]), int(observed_at[i])
+        follows = int(state.opened_at[row]) if opening[i] else NEVER
         if opening[i]:
             new, event = (OPEN_P1 if enough_p1[i] else OPEN_P2), AlertEvent.OPENED
             state.opened_at[row], state.sequence[row] = at, 0
@@ -195,6 +198,7 @@ def decide(
                 first_anomalous_at=int(first[i]),
                 sequence=int(state.sequence[row]),
                 severity=float(severity[i]),
+                follows_opened_at=follows,
             )
         )
     return changes
