@@ -1,0 +1,40 @@
+"""What the widgets of incidents and models read; no numpy, so their functions start in a moment."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+def open_incidents(dynamodb: "DynamoDBClient", table: str, *, limit: int) -> list[dict[str, Any]]:
+    """The last alert of each of the newest open incidents."""
+    items = dynamodb.query(
+        TableName=table,
+        IndexName="by-state",
+        KeyConditionExpression="#state = :open",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":open": {"S": "open"}},
+        ScanIndexForward=False,
+        Limit=limit,
+    )["Items"]
+    return [json.loads(item["history"]["L"][-1]["S"]) for item in items if item.get("history", {}).get("L")]
+
+
+def model_pointers(dynamodb: "DynamoDBClient", table: str) -> dict[str, dict[str, str]]:
+    """Items of kind `model` by id: plain text and numbers of each."""
+    items = dynamodb.query(
+        TableName=table,
+        KeyConditionExpression="kind = :model",
+        ExpressionAttributeValues={":model": {"S": "model"}},
+    )["Items"]
+    return {item["id"]["S"]: _plain(item) for item in items}
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: str(next(iter(value.values())))
+        for name, value in item.items()
+        if name not in ("kind", "id") and next(iter(value)) in ("S", "N", "BOOL")
+    }
