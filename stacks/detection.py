@@ -103,6 +103,7 @@ class DetectionStack(TreelineStack):
                 scores_table=state.scores.table_name,
                 incidents_table=state.incidents.table_name,
                 controls_table=state.controls.table_name,
+                rollups_table=state.rollups.table_name,
                 models_bucket=state.models.bucket_name,
                 endpoint_name=config.endpoint_name,
                 alerts_topic_arn=alerts.topic_arn,
@@ -123,6 +124,7 @@ class DetectionStack(TreelineStack):
         detect.allow(["dynamodb:PutItem"], [state.scores.table_arn])
         detect.allow(["dynamodb:UpdateItem"], [state.incidents.table_arn])
         detect.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
+        detect.allow(["dynamodb:PutItem", "dynamodb:UpdateItem"], [state.rollups.table_arn])  # a candidate's decisions
         detect.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])
         detect.allow(["sagemaker:InvokeEndpoint"], [self._endpoint_arn()])
         detect.allow(["sns:Publish"], [alerts.topic_arn])

@@ -6,23 +6,26 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.alerts import AlertWriter
+from treeline.app.canary import CanaryRun, MeasuredScorer, WatchedDetect
 from treeline.app.detection import DetectService, TickOutcome
 from treeline.app.detection_ports import Tick
+from treeline.app.handover import HandoverRecords
 from treeline.app.settings import DetectSettings
 from treeline.aws.alert_topic import AlertTopic
 from treeline.aws.detector_tables import DetectorRecords, ScoreTable
-from treeline.aws.endpoint import Endpoint
+from treeline.aws.endpoint import Endpoint, PointedEndpoint
 from treeline.aws.group_observations import GroupObservations
 from treeline.aws.incidents import IncidentTable
 from treeline.aws.models import ModelStore
 from treeline.aws.observability import Telemetry
+from treeline.aws.shadow_table import ShadowTable
 from treeline.core import profile
 from treeline.core.errors import ScorerUnavailableError, StateConflictError, TreelineError
 from treeline.core.policy import PolicySettings
@@ -38,11 +41,19 @@ _TOPIC_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "stan
 _TABLE_CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
 
 
+class TickService(Protocol):
+    """The use case: one group's tick."""
+
+    def run(self, tick: Tick) -> TickOutcome:
+        """See `DetectService.run`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
     """The use case with its telemetry and its queue."""
 
-    service: DetectService
+    service: TickService
     settings: DetectSettings
     telemetry: Telemetry
     sqs: "SQSClient"
@@ -159,20 +170,32 @@ def compose(settings: DetectSettings) -> Composition:
     metrics = profile.from_json(settings.metrics)
     _, _, _, region, account, _ = settings.alerts_topic_arn.split(":", 5)
     now = lambda: time.time_ns() // 1_000_000  # noqa: E731 - the one clock, passed on
+    telemetry = Telemetry("detect", settings.stage)
+    runtime = boto3.client("sagemaker-runtime", config=_RUNTIME_CONFIG)
+    models = ModelStore(
+        dynamodb,
+        boto3.client("s3"),
+        controls_table=settings.controls_table,
+        bucket=settings.models_bucket,
+        metrics=tuple(metric.name for metric in metrics),
+    )
+    records = DetectorRecords(dynamodb, settings.state_table)
+    scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)
+    scorer = MeasuredScorer(
+        PointedEndpoint(
+            runtime,
+            settings.endpoint_name,
+            variant=lambda: models.pointer.target_variant if models.pointer else None,
+        )
+    )
     service = DetectService(
         observations=GroupObservations(boto3.client("dynamodb", config=_TABLE_CONFIG), settings.observations_table),
-        records=DetectorRecords(dynamodb, settings.state_table),
-        scores=ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s),
+        records=HandoverRecords(records=records, scores=scores, models=models, clock_ms=now),
+        scores=scores,
         incidents=IncidentTable(dynamodb, settings.incidents_table),
         publisher=AlertTopic(boto3.client("sns", config=_TOPIC_CONFIG), settings.alerts_topic_arn),
-        scorer=Endpoint(boto3.client("sagemaker-runtime", config=_RUNTIME_CONFIG), settings.endpoint_name),
-        models=ModelStore(
-            dynamodb,
-            boto3.client("s3"),
-            controls_table=settings.controls_table,
-            bucket=settings.models_bucket,
-            metrics=tuple(metric.name for metric in metrics),
-        ),
+        scorer=scorer,
+        models=models,
         alerts=AlertWriter(
             identity=f"{account}/{region}/{settings.stage}",
             units={metric.name: metric.unit for metric in metrics},
@@ -185,9 +208,24 @@ def compose(settings: DetectSettings) -> Composition:
         wait_ms=round(settings.watermark_wait_s * 1000),
         silent_after_ms=settings.silent_after_s * 1000,
     )
+
+    def on_candidate_error(error: Exception) -> None:
+        telemetry.logger.warning("candidate failed", error=str(error), error_type=type(error).__name__)
+        telemetry.count("CandidateFailures")
+
+    canary = CanaryRun(
+        champion=service,
+        models=models,
+        records=records,
+        scorer_of=lambda variant: Endpoint(runtime, settings.endpoint_name, target_variant=variant),
+        champion_calls=scorer.take,
+        decisions=ShadowTable(dynamodb, settings.rollups_table),
+        on_error=on_candidate_error,
+        adapter_errors=(ClientError, BotoCoreError),
+    )
     return Composition(
-        service=service,
+        service=WatchedDetect(service, canary),
         settings=settings,
-        telemetry=Telemetry("detect", settings.stage),
+        telemetry=telemetry,
         sqs=boto3.client("sqs"),
     )

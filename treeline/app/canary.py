@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from treeline.app.detection import DetectService
+from treeline.app.detection import DetectService, TickOutcome
 from treeline.app.detection_ports import Observations, Pending, Record, Records, Scorer, Scores, Tick
 from treeline.app.handover import Pointer
 from treeline.app.scoreblock import ScoreBlock
@@ -137,6 +137,7 @@ class CanaryRun:
         champion_calls: What the champion's scorer measured.
         decisions: Where the candidate's go.
         on_error: Told what went wrong with the candidate.
+        adapter_errors: What the adapters raise besides our own errors; it is the candidate's trouble too.
     """
 
     champion: DetectService
@@ -145,7 +146,8 @@ class CanaryRun:
     scorer_of: Callable[[str], Scorer]
     champion_calls: Callable[[], Calls]
     decisions: ShadowDecisions
-    on_error: Callable[[TreelineError], None]
+    on_error: Callable[[Exception], None]
+    adapter_errors: tuple[type[Exception], ...] = ()
 
     def run(self, tick: Tick) -> int:
         """Let the candidate decide what the champion has decided; how many observations it scored.
@@ -157,6 +159,8 @@ class CanaryRun:
         if canary is None or pointer is None:
             return 0
         scorer = MeasuredScorer(self.scorer_of(canary.target_variant))
+        scored = 0
+        failures: tuple[type[Exception], ...] = (TreelineError, *self.adapter_errors)
         try:
             package = self.models.load(canary.package_key)
             records = _ShadowRecords(self.records, pointer, canary, package)
@@ -172,15 +176,31 @@ class CanaryRun:
                 models=_OneModel(package),
                 policy=_without_fleet_cycle(self.champion.policy),
             )
-            return service.run(tick).scored
+            scored = service.run(tick).scored
         except StateConflictError:
             return 0  # the next tick has it
-        except TreelineError as error:
+        except failures as error:
             self.on_error(error)
-            return 0
-        finally:
+        try:
             self.decisions.add_calls(canary.model_version, "champion", calls)
             self.decisions.add_calls(canary.model_version, "candidate", scorer.take())
+        except self.adapter_errors as error:
+            self.on_error(error)
+        return scored
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedDetect:
+    """The champion's tick, then the candidate's; what comes back is the champion's outcome."""
+
+    champion: DetectService
+    canary: CanaryRun
+
+    def run(self, tick: Tick) -> TickOutcome:
+        """See `DetectService.run`."""
+        outcome = self.champion.run(tick)
+        self.canary.run(tick)
+        return outcome
 
 
 def _without_fleet_cycle(policy: PolicySettings) -> PolicySettings:

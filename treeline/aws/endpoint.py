@@ -1,5 +1,6 @@
 """The model endpoint: rows in, scores out."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -45,3 +46,24 @@ class Endpoint:
             raise ScorerUnavailableError(f"endpoint {self._endpoint_name}: {error}") from error
         except BotoCoreError as error:
             raise ScorerUnavailableError(f"endpoint {self._endpoint_name}: {error}") from error
+
+
+class PointedEndpoint:
+    """Scores on the variant that hosts the active model, whichever that is at the moment of the call.
+
+    Args:
+        runtime: The client.
+        endpoint_name: The endpoint.
+        variant: The variant's name; empty or None leaves the choice to the endpoint's weights.
+    """
+
+    def __init__(
+        self, runtime: "SageMakerRuntimeClient", endpoint_name: str, *, variant: Callable[[], str | None]
+    ) -> None:
+        self._runtime = runtime
+        self._endpoint_name = endpoint_name
+        self._variant = variant
+
+    def score(self, body: bytes, rows: int) -> FloatArray:
+        """See `Endpoint.score`."""
+        return Endpoint(self._runtime, self._endpoint_name, target_variant=self._variant() or None).score(body, rows)
