@@ -41,6 +41,7 @@ def handler(event: object, context: object) -> None:
     app = _app()
     with app.telemetry.invocation(context):
         outcome = app.service.dispatch()
+        app.telemetry.gauge("ServersExpected", outcome.servers)
         app.telemetry.count("Groups", outcome.groups)
         app.telemetry.count("TicksSent", outcome.ticks_sent)
         app.telemetry.count("TicksFailed", outcome.ticks_failed)

@@ -62,6 +62,8 @@ class TickOutcome:
     warming_servers: int = 0
     servers: int = 0
     max_severity: float = 0.0
+    severities: list[float] = field(default_factory=list)
+    cycle_level: float = 0.0  # what the group's servers do together: their median severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +170,7 @@ class DetectService:
         outcome.imputed += decision.imputed
         decided = block.severity[block.status == Status.SCORED]
         outcome.max_severity = max(outcome.max_severity, float(decided.max(initial=0.0)))
+        outcome.severities.extend(decided.tolist())
         received = int(pending.received_at[np.concatenate([new, late])].min())
         outcome.oldest_received_ms = min(received, outcome.oldest_received_ms or received)
         self._settle(committed, outcome)
@@ -226,6 +229,7 @@ class DetectService:
     def _note_servers(self, state: FleetState, outcome: TickOutcome) -> None:
         """Servers warming up, and servers nothing came from for too long (by receipt)."""
         outcome.servers = len(state.servers)
+        outcome.cycle_level = state.cycle.level
         outcome.warming_servers = int((state.phase == 0).sum())
         seen = state.last_received_at
         silent = (seen != NEVER) & (seen < self.clock_ms() - self.silent_after_ms)

@@ -18,6 +18,7 @@ class ServerCount(Protocol):
 class DispatchOutcome:
     """What one heartbeat did; a failed tick is made up by the next heartbeat, half a minute later."""
 
+    servers: int
     groups: int
     ticks_sent: int
     ticks_failed: int
@@ -37,11 +38,12 @@ class DispatchService:
 
     def dispatch(self) -> DispatchOutcome:
         """Send the ticks of one heartbeat; with no server yet there is nothing to send."""
-        groups = -(-self._servers.server_count() // self._group_size)
+        servers = self._servers.server_count()
+        groups = -(-servers // self._group_size)
         ticks = [
             DelayedTick(tick=Tick(group=group, since_ms=None, cause=TickCause.HEARTBEAT), delay_s=delay_s)
             for delay_s in self._delays
             for group in range(groups)
         ]
         failed = len(self._ticks.send(ticks)) if ticks else 0
-        return DispatchOutcome(groups=groups, ticks_sent=len(ticks) - failed, ticks_failed=failed)
+        return DispatchOutcome(servers=servers, groups=groups, ticks_sent=len(ticks) - failed, ticks_failed=failed)
