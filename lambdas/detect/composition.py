@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lambdas.detect.metrics import report
 from treeline.app.alerts import AlertWriter
 from treeline.app.canary import CanaryRun, MeasuredScorer, WatchedDetect
 from treeline.app.detection import DetectService, TickOutcome
@@ -133,6 +134,7 @@ class Composition:
         self.telemetry.milliseconds("DetectDuration", duration_ms)
         if outcome.scored:
             self.telemetry.gauge("MaxSeverity", outcome.max_severity)
+        report(self.telemetry, outcome)
         for alert in outcome.published:
             clocks = alert.clocks
             latency_ms = parse_iso(clocks.published_at) - parse_iso(clocks.received_at)
