@@ -131,6 +131,7 @@ class LearningStack(TreelineStack):
                 training_bucket=self.training_data.bucket_name,
                 controls_table=self._state.controls.table_name,
                 admit_function_arn=self.admit.arn,
+                role_arn=self.role.role_arn,
                 policy=json.dumps(dict(config.detection.policy), sort_keys=True, separators=(",", ":")),
             ),
         )

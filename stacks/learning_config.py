@@ -55,7 +55,6 @@ class EvaluationConfig:
     )  # what needs no comparison; also the first model's limit
     max_recall_loss: float = bounded(0.1, 0.0, 1.0)  # share of the same injected faults found, champion minus candidate
     min_recall: float = bounded(0.5, 0.0, 1.0)  # of the injected faults; a model that sees nothing pages nobody
-    max_disagreement: float = bounded(0.05, 0.0, 1.0)  # share of decisions (paging or not) that differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ class PipelineParts:
     training_bucket: str
     controls_table: str
     admit_function_arn: str
+    role_arn: str  # of the pipeline and its jobs
     policy: str  # JSON overrides of PolicySettings, as detect has them
 
 
@@ -256,19 +257,18 @@ def _evaluate(config: LearningConfig, parts: PipelineParts) -> Json:
             "--model-version": model_version(parts),
             "--model-data": _get("Steps.Train.ModelArtifacts.S3ModelArtifacts"),
             "--image": parts.algorithm_image,
+            "--role": parts.role_arn,
             "--instance-type": config.training.instance_type,
             "--reason": _get(f"Parameters.{REASON}"),
             "--group": parts.name,
             "--controls-table": parts.controls_table,
             "--models-bucket": parts.models_bucket,
-            "--training-bucket": parts.training_bucket,
             "--policy": parts.policy,
             "--seed": str(config.forest.seed),
             "--max-page-rate-ratio": str(limits.max_page_rate_ratio),
             "--max-pages-per-server-week": str(limits.max_pages_per_server_week),
             "--max-recall-loss": str(limits.max_recall_loss),
             "--min-recall": str(limits.min_recall),
-            "--max-disagreement": str(limits.max_disagreement),
         },
         inputs={
             "fleet": _run_folder(parts, "fleet"),

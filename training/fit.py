@@ -138,6 +138,11 @@ def _training_rows(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.f
     return np.concatenate(chosen)
 
 
+def fingerprint(rows: npt.NDArray[np.float32]) -> str:
+    """Names a set of training rows: SHA-256, first 16 hexadecimal digits."""
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:16]
+
+
 def calibrate_package(
     prepared: Prepared,
     score: Score,
@@ -185,7 +190,7 @@ def calibrate_package(
         calibration=calibration,
         seeds=state,
         typical=typical,
-        fingerprint=hashlib.sha256(prepared.training_rows.tobytes()).hexdigest()[:16],
+        fingerprint=fingerprint(prepared.training_rows),
         manifest={
             "servers": len(grid.servers),
             "from_ms": int(grid.times_ms[0]),

@@ -8,6 +8,7 @@ from constructs import Construct
 
 JOBS = "pipelines-*"  # SageMaker names the jobs of a pipeline so
 REPOSITORY = "treeline"
+EVALUATE = "treeline-evaluate-*"  # training.scorers.PREFIX
 
 
 class TrainingRole(Construct):
@@ -38,13 +39,13 @@ class TrainingRole(Construct):
         self._allow(["s3:ListBucket"], [training_data.bucket_arn, models.bucket_arn])
         self._allow(["dynamodb:GetItem"], [controls.table_arn])
         self._allow(["lambda:InvokeFunction"], [admit_arn])
-        for kind in ("Processing", "Training", "Transform"):
+        for kind in ("Processing", "Training"):
             self._allow(
                 [f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop")],
                 [self._arn(f"{kind.lower()}-job", JOBS)],
             )
         self._allow(["sagemaker:AddTags"], [self._arn(f"{kind}-job", JOBS) for kind in ("processing", "training")])
-        self._allow(["sagemaker:CreateModel", "sagemaker:DeleteModel"], [self._arn("model", "treeline-evaluate-*")])
+        self._evaluation_endpoints()
         group, packages = (
             self._arn("model-package-group", pipeline_name),
             self._arn("model-package", f"{pipeline_name}/*"),
@@ -59,6 +60,19 @@ class TrainingRole(Construct):
                 resources=[self.role.role_arn],
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             )
+        )
+
+    def _evaluation_endpoints(self) -> None:
+        """Evaluate hosts, for as long as it runs, a model whose artifact only its container can read."""
+        self._allow(["sagemaker:CreateModel", "sagemaker:DeleteModel"], [self._arn("model", EVALUATE)])
+        self._allow(
+            ["sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig"],
+            [self._arn("endpoint-config", EVALUATE)],
+        )
+        verbs = ("Create", "Describe", "Invoke", "Delete")
+        self._allow(
+            [f"sagemaker:{verb}Endpoint" for verb in verbs],
+            [self._arn("endpoint", EVALUATE), self._arn("endpoint-config", EVALUATE)],
         )
 
     def _images_and_logs(self) -> None:
