@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backtest": ("local.backtest.command", "judge the pages that a labelled history would have brought"),
     "local": ("local.cloud.command", "the embedded cloud: up, status, down"),
     "fleet": ("local.fleet.command", "generate a labelled fleet of any size"),
+    "model": ("treeline.cli.model", "what was registered, what is in use, how training runs went"),
     "history": ("treeline.cli.history", "a fleet's past out of CloudWatch: plan, fetch, audit"),
 }
 
