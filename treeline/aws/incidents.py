@@ -1,15 +1,19 @@
 """The incidents table: one row an incident, its history appended event by event."""
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from treeline.core.alert import Alert, AlertEvent
+from treeline.core.errors import PublishError
 from treeline.core.policy import FLEET
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+_SHARED_ATTEMPTS = 10  # of a write that other groups got ahead of
 
 
 class IncidentTable:
@@ -41,27 +45,81 @@ class IncidentTable:
         return True
 
     def _apply_shared(self, alert: Alert) -> bool:
-        """An incident several groups see: told by the first to see it, resolved by the last to see it end."""
-        resolved = alert.event is AlertEvent.RESOLVED
+        """An incident several groups see: told by the first to see it, resolved by the last to see it end.
+
+        Who tells an event is written with the event itself, so that a group which died before it had told is
+        still the one to tell, and nobody else.
+        """
         group = alert.labels["group"]
-        before = self._dynamodb.update_item(
+        event = f"{group}/{alert.event.value}/{alert.clocks.observed_at}"
+        for _ in range(_SHARED_ATTEMPTS):
+            row = self._read(alert.incident_id)
+            if event in row.tellers:
+                return True
+            if alert.event is AlertEvent.RESOLVED:
+                if group not in row.open_groups:
+                    return False
+                tells, open_groups = row.open_groups == {group}, row.open_groups - {group}
+            else:
+                if group in row.open_groups:
+                    return False
+                tells, open_groups = not row.open_groups, row.open_groups | {group}
+            if self._write(alert, row, open_groups, event if tells else None):
+                return tells
+        raise PublishError(f"incident {alert.incident_id}: other groups kept writing to it")
+
+    def _read(self, incident_id: str) -> "_SharedRow":
+        """The row, consistently and with the permission to update only: adding nothing returns it."""
+        row = self._dynamodb.update_item(
             TableName=self._table,
-            Key={"incident_id": {"S": alert.incident_id}},
-            UpdateExpression=("DELETE" if resolved else "ADD") + " open_groups :group",
-            ExpressionAttributeValues={":group": {"SS": [group]}},
-            ReturnValues="ALL_OLD",
-        ).get("Attributes", {})
-        others = set(before.get("open_groups", {}).get("SS", [])) - {group}
-        if others:
-            return False
-        self._dynamodb.update_item(
-            TableName=self._table,
-            Key={"incident_id": {"S": alert.incident_id}},
-            UpdateExpression=_FOLD,
-            ExpressionAttributeNames=_NAMES,
-            ExpressionAttributeValues=_values(alert),
+            Key={"incident_id": {"S": incident_id}},
+            UpdateExpression="ADD revision :nothing",
+            ExpressionAttributeValues={":nothing": {"N": "0"}},
+            ReturnValues="ALL_NEW",
+        )["Attributes"]
+        return _SharedRow(
+            revision=int(row["revision"]["N"]),
+            open_groups=frozenset(row.get("open_groups", {}).get("SS", [])),
+            tellers=frozenset(row.get("tellers", {}).get("SS", [])),
         )
+
+    def _write(self, alert: Alert, row: "_SharedRow", open_groups: frozenset[str], teller: str | None) -> bool:
+        """Write who sees the incident now, and the event if it is told; False if another group wrote meanwhile."""
+        sets, removes, names = ["revision = :next"], "", {}
+        values: dict[str, Any] = {":revision": {"N": str(row.revision)}, ":next": {"N": str(row.revision + 1)}}
+        if open_groups:
+            sets.append("open_groups = :groups")
+            values[":groups"] = {"SS": sorted(open_groups)}
+        else:
+            removes = " REMOVE open_groups"
+        if teller is not None:
+            sets += [_FOLD.removeprefix("SET "), "tellers = :tellers"]
+            names = _NAMES
+            values |= {**_values(alert), ":tellers": {"SS": sorted(row.tellers | {teller})}}
+        request: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
+        try:
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"incident_id": {"S": alert.incident_id}},
+                UpdateExpression=f"SET {', '.join(sets)}{removes}",
+                ConditionExpression="revision = :revision",
+                ExpressionAttributeValues=values,
+                **request,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
         return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SharedRow:
+    """What decides who tells: the groups that see the incident, and the events that a group was chosen to tell."""
+
+    revision: int
+    open_groups: frozenset[str]
+    tellers: frozenset[str]
 
 
 _NAMES = {"#state": "state", "#sequence": "sequence"}
