@@ -1,6 +1,6 @@
 """The pipeline's core run offline over a history: the same functions, the same incidents as through the cloud."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,10 @@ from training.fit import Grid, Progress, Score
 from treeline.core import detector
 from treeline.core.package import ModelPackage
 from treeline.core.policy import FLEET, FLEET_ROW, Change, PolicySettings
+from treeline.core.state import FleetState
 from treeline.core.statistics import FloatArray
+
+ROWS_AT_ONCE = 100_000  # feature rows held between preparing and deciding
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ def backtest(
     *,
     groups: Mapping[str, int] | None = None,
     with_bands: bool = False,
+    given_scores: FloatArray | None = None,
     progress: Progress = lambda *_: None,
 ) -> Backtest:
     """Detect over a history.
@@ -56,6 +60,7 @@ def backtest(
         policy: When exceedances become incidents.
         groups: Group of each server; servers share a fleet cycle within their group. One group when None.
         with_bands: Also keep expected values and spreads (takes 2 x the grid's memory).
+        given_scores: Another detector's scores, shape (times, servers), to stand in the place of the forest's.
         progress: Told how far it is.
     """
     shape = grid.values.shape
@@ -66,45 +71,71 @@ def backtest(
     by_group: dict[int, list[int]] = {}
     for column, server in enumerate(grid.servers):
         by_group.setdefault((groups or {}).get(server, 0), []).append(column)
+    run = _Run(package, grid, score, policy, trace, given_scores)
     changes: list[tuple[str, Change]] = []
     for done, columns in enumerate(by_group.values()):
-        changes += _run_group(package, grid, np.array(columns), score, policy, trace)
-        progress("backtest", (done + 1) / len(by_group))
+        for share, told in run.group(np.array(columns)):
+            changes += told
+            progress("detection", (done + share) / len(by_group))
+    progress("detection", 1.0)
     changes.sort(key=lambda entry: (entry[1].at, entry[0], entry[1].sequence))
     return Backtest(changes, trace)
 
 
-def _run_group(
-    package: ModelPackage,
-    grid: Grid,
-    columns: npt.NDArray[np.intp],
-    score: Score,
-    policy: PolicySettings,
-    trace: Trace,
-) -> list[tuple[str, Change]]:
-    servers: Sequence[str] = [grid.servers[c] for c in columns]
-    state = package.new_state()
-    package.admit(state, list(servers))
-    own = Grid(grid.times_ms, tuple(servers), grid.metrics, grid.values[:, columns], grid.step_s)
-    prepared: list[tuple[int, detector.Prepared]] = []
-    for t, rows, values in own.rounds():
-        at = np.full(len(rows), grid.times_ms[t])
-        batch = detector.Round(int(at[0] // package.step_ms), rows, rows, at, values)
-        prepared.append((t, detector.prepare(state, batch, step_s=package.step_s)))
-    if not prepared:
-        return []
-    scores: FloatArray = score(np.concatenate([done.features.rows for _, done in prepared]))
-    changes, start = [], 0
-    for t, done in prepared:
-        part = scores[start : start + len(done.ready)]
-        start += len(done.ready)
-        decided = detector.decide(state, done, part, package.calibration, policy, step_ms=package.step_ms)
-        at_columns = columns[done.round.rows[done.ready]]
-        trace.score[t, at_columns] = part
-        trace.severity[t, at_columns] = decided.severity
-        trace.threshold[t, at_columns] = decided.calibrated.threshold
-        if trace.expected is not None and trace.spread is not None:
-            trace.expected[t, at_columns] = done.features.expected
-            trace.spread[t, at_columns] = done.features.spread
-        changes += [(FLEET if c.row == FLEET_ROW else servers[c.row], c) for c in decided.changes]
-    return changes
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every group of one backtest shares."""
+
+    package: ModelPackage
+    grid: Grid
+    score: Score
+    policy: PolicySettings
+    trace: Trace
+    given_scores: FloatArray | None
+
+    def group(self, columns: npt.NDArray[np.intp]) -> Iterator[tuple[float, list[tuple[str, Change]]]]:
+        """Detect for the servers of one group; yields the share done and the changes since."""
+        package, grid = self.package, self.grid
+        servers = [grid.servers[c] for c in columns]
+        state = package.new_state()
+        package.admit(state, servers)
+        own = Grid(grid.times_ms, tuple(servers), grid.metrics, grid.values[:, columns], grid.step_s)
+        waiting: list[tuple[int, detector.Prepared]] = []
+        held = 0
+        for t, rows, values in own.rounds():
+            at = np.full(len(rows), grid.times_ms[t])
+            batch = detector.Round(int(at[0] // package.step_ms), rows, rows, at, values)
+            waiting.append((t, detector.prepare(state, batch, step_s=package.step_s)))
+            held += len(rows)
+            if held >= ROWS_AT_ONCE:
+                yield t / len(grid.times_ms), self._decide(state, waiting, columns, servers)
+                waiting, held = [], 0
+        yield 1.0, self._decide(state, waiting, columns, servers)
+
+    def _decide(
+        self,
+        state: FleetState,
+        waiting: Sequence[tuple[int, detector.Prepared]],
+        columns: npt.NDArray[np.intp],
+        servers: Sequence[str],
+    ) -> list[tuple[str, Change]]:
+        if not waiting:
+            return []
+        package, trace = self.package, self.trace
+        scores: FloatArray = self.score(np.concatenate([done.features.rows for _, done in waiting]))
+        changes, start = [], 0
+        for t, done in waiting:
+            at_columns = columns[done.round.rows[done.ready]]
+            part = scores[start : start + len(done.ready)]
+            if self.given_scores is not None:
+                part = np.nan_to_num(self.given_scores[t, at_columns])
+            start += len(done.ready)
+            decided = detector.decide(state, done, part, package.calibration, self.policy, step_ms=package.step_ms)
+            trace.score[t, at_columns] = part
+            trace.severity[t, at_columns] = decided.severity
+            trace.threshold[t, at_columns] = decided.calibrated.threshold
+            if trace.expected is not None and trace.spread is not None:
+                trace.expected[t, at_columns] = done.features.expected
+                trace.spread[t, at_columns] = done.features.spread
+            changes += [(FLEET if c.row == FLEET_ROW else servers[c.row], c) for c in decided.changes]
+        return changes

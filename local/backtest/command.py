@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 from local.backtest.results import backtest_report, summary
 from local.backtest.screen import Screen
 from local.report.page import write_report
-from training.experiment import Setup, run_experiment
-from training.history import open_history
+from training.experiment import Outcome, Setup, judge, run_experiment
+from training.fit import Grid
+from training.history import History, open_history
+from training.peers.catalogue import entry, installed
+from training.peers.run import run_peers
 from treeline.core.errors import UsageError
 
 EXAMPLES = """
@@ -42,6 +46,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     split.add_argument("--train-until", type=_day, metavar="DATE", help="detect from here on (ISO 8601, UTC)")
     split.add_argument("--train-fraction", type=_share, metavar="F", help="train on this share of the time, 0 to 1")
     parser.add_argument("--servers", metavar="A,B,..", help="only these")
+    parser.add_argument("--compare", action="store_true", help="run the peers too, calibrated as ours")
+    parser.add_argument("--peers", metavar="A,B,..", help="with --compare: only these")
     parser.add_argument("--seed", type=int, default=7, help="of the training rows (default 7)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="every figure as JSON; - for stdout")
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="one page with every incident drawn")
@@ -56,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None and args.report.is_dir():
         raise UsageError(f"--report {args.report} is a folder, expected a file name such as backtest.html")
     setup = Setup.read(args.config, seed=args.seed) if args.config else Setup(seed=args.seed)
+    if args.peers is not None and not args.compare:
+        raise UsageError("--peers chooses what --compare runs: give both")
     screen = Screen(as_json=str(args.json) == "-")
     began = perf_counter()
     with screen.spinner(f"reading {args.data}"):
@@ -68,15 +76,40 @@ def run(args: argparse.Namespace) -> int:
     screen.opened(history)
     with screen.progress() as tell:
         outcome, past, package = run_experiment(history, setup, with_bands=args.report is not None, progress=tell)
-    body = summary(history, [outcome], past, package, setup, seconds=perf_counter() - began)
     screen.result(outcome)
+    outcomes = [outcome]
+    if args.compare:
+        outcomes += _compare(args, history, past, outcome.grid, setup, screen)
+        screen.comparison(outcomes)
+    body = summary(history, outcomes, past, package, setup, seconds=perf_counter() - began)
     if args.json is not None:
         _write_json(args.json, body)
     if args.report is not None:
         with screen.spinner("drawing the report"):
-            write_report(args.report, backtest_report(history, outcome, body))
+            write_report(args.report, backtest_report(history, outcomes, body))
         screen.note(f"{args.report} shows each incident")
     return 0
+
+
+def _chosen_peers(args: argparse.Namespace, screen: Screen) -> list[str]:
+    if args.peers is not None:
+        return [entry(name.strip()).name for name in args.peers.split(",") if name.strip()]
+    here, absent = installed()
+    for peer in absent:
+        screen.note(f"{peer.name} left out: {peer.needs} is not installed (the extra `bench` has it)")
+    return [peer.name for peer in here]
+
+
+def _compare(
+    args: argparse.Namespace, history: History, past: Grid, present: Grid, setup: Setup, screen: Screen
+) -> list[Outcome]:
+    names = _chosen_peers(args, screen)
+    workers = min(2, os.cpu_count() or 1)
+    done: dict[str, Outcome] = {}
+    with screen.progress() as tell:
+        for name, detected in run_peers(names, past, present, setup, workers=workers, progress=tell):
+            done[name] = judge(name, history, present, detected)
+    return [done[name] for name in names]
 
 
 def _split(args: argparse.Namespace) -> Mapping[str, Any]:

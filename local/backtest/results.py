@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from local.backtest.comparison import comparison
 from local.report.data import IncidentMark, LabelMark, MetricInfo, MetricMark, ReportData, ServerTrace
 from training.evaluate import Tier
 from training.experiment import Outcome, Setup
@@ -92,8 +93,9 @@ def count_pages(outcome: Outcome, tier: Tier) -> int:
     return len({o.incident_id for o in outcome.openings if tier is Tier.ALL or o.priority == "P1"})
 
 
-def backtest_report(history: History, outcome: Outcome, body: Mapping[str, Any]) -> ReportData:
-    """The page's data: traces, labels and incidents of our own detector."""
+def backtest_report(history: History, outcomes: Sequence[Outcome], body: Mapping[str, Any]) -> ReportData:
+    """The page's data: traces, labels and incidents of our own detector, which stands first; the others' figures."""
+    outcome = outcomes[0]
     grid, trace = outcome.grid, outcome.backtest.trace
     every = outcome.evaluations.get(Tier.ALL)
     verdicts = {j.opening.incident_id: j.verdict for j in every.judged_openings} if every else {}
@@ -136,6 +138,7 @@ def backtest_report(history: History, outcome: Outcome, body: Mapping[str, Any])
             for (server, opened_at), life in sorted(lives.items(), key=lambda entry: entry[0][1])
         ),
         evaluations=outcome.evaluations,
+        comparison=comparison(outcomes) if len(outcomes) > 1 and outcome.evaluations else "",
         facts={
             "data": str(history.path),
             "split by": history.split_by,

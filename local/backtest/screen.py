@@ -76,6 +76,36 @@ class Screen:
         self.console.print(f"  {points_line(outcome)}")
         self.console.print(server_table(outcome))
 
+    def comparison(self, outcomes: Sequence[Outcome]) -> None:
+        """Ours and the peers."""
+        if outcomes[0].evaluations:
+            self.console.print(comparison_table(outcomes))
+        else:
+            for outcome in outcomes:
+                pages = ", ".join(f"{tier.value} {count_pages(outcome, tier)}" for tier in Tier)
+                self.console.print(f"  {outcome.name}: {pages}")
+
+
+def comparison_table(outcomes: Sequence[Outcome]) -> Table:
+    """One row a detector: ours on top, then the peers by F1 of P1 and P2 together."""
+    table = Table(title="Beside peers: same calibration, same persistence", title_justify="left")
+    table.add_column("detector", no_wrap=True)
+    for tier in Tier:
+        table.add_column(f"{tier.value} P/R/F1", justify="right", no_wrap=True)
+        table.add_column("false", justify="right", no_wrap=True)
+    table.add_column("AUC-PR", justify="right", no_wrap=True)
+    ours, *peers = outcomes
+    for outcome in [ours, *sorted(peers, key=lambda o: -(o.evaluations[Tier.ALL].f1 or 0.0))]:
+        cells = []
+        for tier in Tier:
+            e = outcome.evaluations[tier]
+            cells.append(" ".join("  - " if v is None else f"{v:.2f}" for v in (e.precision, e.recall, e.f1)))
+            cells.append(str(e.false_openings))
+        area = outcome.points.auc_pr
+        style = "bold" if outcome is ours else ""
+        table.add_row(outcome.name, *cells, "-" if area is None else f"{area:.3f}", style=style)
+    return table
+
 
 def tier_table(outcome: Outcome) -> Table:
     """Every figure of both tiers, with its interval."""

@@ -135,3 +135,4 @@ class ReportData:
     clocks: tuple[Clock, ...] = ()
     faults: tuple[FaultMark, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)  # how to repeat the run: command, seed, model
+    comparison: str = ""  # HTML section: other detectors on the same data

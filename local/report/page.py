@@ -47,7 +47,7 @@ def render(data: ReportData) -> str:
         f"<section><h2>The fleet over time</h2>"
         f'<p class="hint">{span}. Shade: severity. Marks lead to the incident.{quiet}</p>'
         f'<div class="wide">{timeline}</div>{_key()}</section>'
-        f"{scoreboard.result_table(data)}{scoreboard.breakdowns(data)}{_incidents(data, shown)}"
+        f"{scoreboard.result_table(data)}{data.comparison}{scoreboard.breakdowns(data)}{_incidents(data, shown)}"
         f"{scoreboard.machinery(data)}{scoreboard.facts(data)}</main><script>{SCRIPT}</script></body></html>"
     )
 
