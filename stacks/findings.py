@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import aws_cdk as cdk
 from constructs import IConstruct
 
-from stacks import outputs
+from stacks import learning_findings, outputs
 from stacks.config import StageConfig
 
 
@@ -67,6 +67,12 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         at(outputs.INGESTION, "UnreadBatches"),
         "It is a dead-letter queue: the on-failure destination of the stream's mapping, which nag does not see.",
     )
+    for function in learning_findings.functions(config):
+        yield Acknowledged("AwsSolutions-L1", at(outputs.LEARNING, f"{function}/Function"), _LATEST_RUNTIME)
+    models = objects_of("PublishOutputFnGetAttModelsC55D3500Arn5610F0FC", "")
+    models_arn = models.removeprefix("AwsSolutions-IAM5[Resource::").removesuffix("/]")
+    for finding in learning_findings.findings(config, models_arn):
+        yield Acknowledged(finding.rule, at(outputs.LEARNING, finding.path), finding.reason)
     if config.pagerduty.enabled:
         yield Acknowledged("AwsSolutions-L1", at(outputs.ALERTING, "NotifyPagerDuty/Function"), _LATEST_RUNTIME)
         yield Acknowledged(

@@ -19,6 +19,7 @@ from training.evaluate_candidate import Contender, Judgement, Limits, compare, j
 from training.fit import Grid, Score, calibrate_package, fingerprint, prepare
 from training.fleet_file import FleetFile
 from training.scorers import Scorers
+from treeline.core.drift import reference
 from treeline.core.errors import ModelMismatchError
 from treeline.core.package import ModelPackage
 from treeline.core.policy import PolicySettings
@@ -64,6 +65,8 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
 
     with Scorers(client, asked.model_version, asked.image, asked.role, asked.instance_type) as scorers:
         score = scorers.of_artifact(asked.model, asked.model_data)
+        rows = prepared.training_rows
+        manifest["reference"] = reference(score(rows), rows).to_json()
         package = calibrate_package(prepared, score, model_version=asked.model_version, manifest=manifest)
         candidate = judged(package, score, fleet.holdout())
         rival = None

@@ -17,6 +17,7 @@ from training.fit import Grid, fingerprint, prepare
 from training.fleet_file import FleetFile
 from training.grid import grid_of
 from training.history import History, open_history
+from training.hygiene import apply, exclusions, to_manifest
 from treeline.core.errors import UsageError
 from treeline.core.times import iso, parse_iso
 from treeline.forest import recordio
@@ -54,9 +55,12 @@ def work(arguments: Sequence[str]) -> None:
     )
     cut = int(np.searchsorted(fleet.times_ms, holdout_from_ms))
     training = replace(fleet, times_ms=fleet.times_ms[:cut], values=fleet.values[:cut])
-    prepared = prepare(training, seed=asked.seed)
-    rows = prepared.training_rows
+    left_out = exclusions(training)
+    fleet = apply(fleet, left_out)
+    training = replace(training, values=fleet.values[:cut])
+    rows = prepare(training, seed=asked.seed).training_rows
     manifest = {
+        "left_out": to_manifest(left_out),
         "window": [iso(int(fleet.times_ms[0])), iso(int(fleet.times_ms[-1]))],
         "holdout_from": iso(holdout_from_ms),
         "seed": asked.seed,
