@@ -35,6 +35,7 @@ class AlertingStack(TreelineStack):
         # AWS's own key for SNS: publishers in this account need no grant for it, and it costs nothing.
         _topic(self.alerts).kms_master_key_id = "alias/aws/sns"
         self.operations = self._operations_topic()
+        self.routing_key: secretsmanager.Secret | None = None
 
         for topic, addresses in (
             (self.alerts, config.notifications.alert_emails),
@@ -106,7 +107,7 @@ class AlertingStack(TreelineStack):
         self.alerts.add_subscription(
             subscriptions.SqsSubscription(pages, raw_message_delivery=True, dead_letter_queue=undelivered)
         )
-        secret = self._empty_secret()
+        self.routing_key = secret = self._empty_secret()
         notify = PythonFunction(
             self,
             "NotifyPagerDuty",

@@ -79,6 +79,7 @@ def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
         platform=platform,
         state=state,
         operations=alerting.operations,
+        routing_key=alerting.routing_key,
     )
 
 

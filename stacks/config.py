@@ -10,6 +10,7 @@ import yaml
 
 from stacks.config_fields import bounded, one_of, read
 from stacks.learning_config import BUILT_IN_ACCOUNTS, LearningConfig
+from stacks.promotion_config import DriftConfig, PromotionConfig
 from treeline.core.errors import SettingsError
 from treeline.core.profile import DEFAULT_METRICS, Metric
 
@@ -95,6 +96,11 @@ class FunctionsConfig:
     admit: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=60, memory_mb=1024))
     training_ended: FunctionConfig = field(default_factory=FunctionConfig)
     start_training: FunctionConfig = field(default_factory=FunctionConfig)
+    approval: FunctionConfig = field(default_factory=FunctionConfig)
+    # both read a day of score blocks at most, a slice or an hour of them usually
+    promotion: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=120, memory_mb=1024))
+    rollup: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=300, memory_mb=1024))
+    drift: FunctionConfig = field(default_factory=lambda: FunctionConfig(timeout_s=120, memory_mb=512))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +154,8 @@ class StageConfig:
     data: DataConfig = field(default_factory=DataConfig)
     logs: LogsConfig = field(default_factory=LogsConfig)
     learning: LearningConfig = field(default_factory=LearningConfig)
+    promotion: PromotionConfig = field(default_factory=PromotionConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
 
     @property
     def endpoint_name(self) -> str:

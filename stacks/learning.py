@@ -7,13 +7,17 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks import outputs
 from stacks.config import StageConfig
+from stacks.constructs.changes_topic import ChangesTopic
+from stacks.constructs.drift import DriftWatch
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors
+from stacks.constructs.promotion import Promotion
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.training_role import TrainingRole
 from stacks.learning_config import BUILT_IN_ACCOUNTS
@@ -37,6 +41,7 @@ class LearningStack(TreelineStack):
         platform: AssetPlatform,
         state: StateStack,
         operations: sns.ITopic,
+        routing_key: secretsmanager.ISecret | None = None,
     ) -> None:
         super().__init__(scope, outputs.LEARNING, config=config, holds="training pipeline and model registry")
         self._platform = platform
@@ -71,6 +76,7 @@ class LearningStack(TreelineStack):
         self.training_ended = self._training_ended()
         self.start_training = self._start_training()
         self._alarms()
+        self.promotion, self.drift = self._promotion_and_drift(routing_key)
 
         self.tell(outputs.PIPELINE_NAME, self.pipeline_name, "SageMaker Pipeline that trains")
         self.tell(outputs.MODEL_GROUP, self.pipeline_name, "Model package group the pipeline registers in")
@@ -205,6 +211,41 @@ class LearningStack(TreelineStack):
         )
         rule.add_target(targets.LambdaFunction(start.function, retry_attempts=2))
         return start
+
+    def _promotion_and_drift(self, routing_key: secretsmanager.ISecret | None) -> tuple[Promotion, DriftWatch]:
+        changes = ChangesTopic(
+            self, "ModelChanges", stage=self.config.stage, emails=self.config.notifications.operations_emails
+        )
+        promotion = Promotion(
+            self,
+            "Promotion",
+            config=self.config,
+            platform=self._platform,
+            state=self._state,
+            changes=changes,
+            operations=self._operations,
+            model_group=self.pipeline_name,
+            routing_key=routing_key,
+        )
+        drift = DriftWatch(
+            self,
+            "DriftWatch",
+            config=self.config,
+            platform=self._platform,
+            state=self._state,
+            changes=changes,
+            operations=self._operations,
+            pipeline_name=self.pipeline_name,
+            pipeline_arn=self.pipeline_arn,
+            routing_key=routing_key,
+        )
+        self.tell(outputs.CHANGES_TOPIC_ARN, changes.topic_arn, "SNS topic of what happens to the models")
+        self.tell(outputs.PROMOTION_ARN, promotion.state_machine.state_machine_arn, "Promotion state machine")
+        self.tell(outputs.APPROVAL_FUNCTION, promotion.approval.function.function_name, "Function approval")
+        self.tell(outputs.PROMOTION_FUNCTION, promotion.step.function.function_name, "Function promotion")
+        self.tell(outputs.ROLLUP_FUNCTION, drift.rollup.function.function_name, "Function rollup")
+        self.tell(outputs.DRIFT_FUNCTION, drift.drift.function.function_name, "Function drift")
+        return promotion, drift
 
     def _alarms(self) -> None:
         OperationsAlarm(

@@ -49,6 +49,12 @@ UNREAD_BATCHES_QUEUE_URL = "UnreadBatchesQueueUrl"  # shard and sequence numbers
 PIPELINE_NAME = "PipelineName"
 MODEL_GROUP = "ModelGroup"
 TRAINING_BUCKET = "TrainingBucket"
+CHANGES_TOPIC_ARN = "ChangesTopicArn"
+PROMOTION_ARN = "PromotionArn"
+APPROVAL_FUNCTION = "ApprovalFunction"
+PROMOTION_FUNCTION = "PromotionFunction"
+ROLLUP_FUNCTION = "RollupFunction"
+DRIFT_FUNCTION = "DriftFunction"
 
 
 def stack_name(stage: str, part: str) -> str:

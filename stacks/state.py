@@ -42,7 +42,7 @@ class StateStack(TreelineStack):
         self.pages = self._table("Pages", ("dedup_key", _TEXT), ttl=True)
 
         self.quarantine = self._bucket("Quarantine", expire_after=Duration.days(config.records.quarantine_days))
-        self.models = self._bucket("Models", versioned=True)
+        self.models = self._bucket("Models", versioned=True, capture_days=config.promotion.capture_days)
 
         for key, table in (
             (outputs.OBSERVATIONS_TABLE, self.observations),
@@ -93,10 +93,19 @@ class StateStack(TreelineStack):
             or None,
         )
 
-    def _bucket(self, id_: str, *, versioned: bool = False, expire_after: Duration | None = None) -> s3.Bucket:
+    def _bucket(
+        self,
+        id_: str,
+        *,
+        versioned: bool = False,
+        expire_after: Duration | None = None,
+        capture_days: int | None = None,
+    ) -> s3.Bucket:
         rules = [s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=Duration.days(7))]
         if expire_after is not None:
             rules.append(s3.LifecycleRule(id="expire", expiration=expire_after))
+        if capture_days is not None:  # what endpoints sample of their requests (stacks/constructs/promotion.py)
+            rules.append(s3.LifecycleRule(id="capture", prefix="capture/", expiration=Duration.days(capture_days)))
         if versioned:
             rules.append(s3.LifecycleRule(id="old-versions", noncurrent_version_expiration=Duration.days(365)))
         return s3.Bucket(

@@ -1,0 +1,111 @@
+"""One step of a promotion; the state machine says which."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import boto3
+
+from treeline.app.promotion import PromotionService
+from treeline.app.promotion_settings import ChangeSettings, ModelTablesSettings, PromotionSettings
+from treeline.aws.hosting import HostingSettings, SageMakerHosting
+from treeline.aws.model_artifacts import ModelArtifacts
+from treeline.aws.model_registry import ModelRegistry
+from treeline.aws.model_tables import ModelTables, announcer
+from treeline.aws.observability import Telemetry
+from treeline.aws.promotions import CandidateModels, PromotionTable, RequiredArtifacts
+from treeline.core.canary import CanaryLimits, HoldPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _App:
+    service: PromotionService
+    telemetry: Telemetry
+
+
+@cache
+def _app() -> _App:
+    settings = PromotionSettings.from_env(os.environ)
+    tables_settings = ModelTablesSettings.from_env(os.environ)
+    telemetry = Telemetry("promotion", settings.stage)
+    dynamodb, s3, sagemaker = boto3.client("dynamodb"), boto3.client("s3"), boto3.client("sagemaker")
+    tables = ModelTables(dynamodb, s3, tables_settings)
+    now = lambda: time.time_ns() // 1_000_000  # noqa: E731 - the one clock, passed on
+    service = PromotionService(
+        registry=CandidateModels(
+            dynamodb, ModelRegistry(sagemaker, settings.model_group), table=tables_settings.controls_table
+        ),
+        artifacts=RequiredArtifacts(ModelArtifacts(s3, tables_settings.models_bucket)),
+        hosting=SageMakerHosting(
+            sagemaker,
+            boto3.client("application-autoscaling"),
+            HostingSettings(
+                endpoint_name=settings.endpoint_name,
+                role_arn=settings.execution_role_arn,
+                instance_type=settings.instance_type,
+                instances=settings.instances,
+                max_instances=settings.max_instances,
+                invocations_per_instance=settings.invocations_per_instance,
+                capture_url=settings.capture_url,
+                capture_percent=settings.capture_percent,
+            ),
+        ),
+        models=tables.models,
+        evidence=tables.evidence(),
+        store=PromotionTable(dynamodb, boto3.client("stepfunctions"), table=tables_settings.controls_table),
+        announcer=announcer(
+            ChangeSettings.from_env(os.environ),
+            sns=boto3.client("sns"),
+            secrets=boto3.client("secretsmanager"),
+            stage=settings.stage,
+            clock_ms=now,
+            telemetry=telemetry,
+        ),
+        limits=CanaryLimits(**json.loads(settings.limits)),
+        plan=HoldPlan(hold_ms=settings.hold_s * 1000, slice_ms=settings.slice_s * 1000),
+        share=settings.share,
+        max_wait_ms=settings.max_wait_s * 1000,
+        clock_ms=now,
+    )
+    return _App(service=service, telemetry=telemetry)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """`{"step", "execution"}`, `request` to prepare and `state` to roll back in, `{"next", ...}` out."""
+    app = _app()
+    with app.telemetry.invocation(context):
+        step, execution = str(event["step"]), str(event["execution"])
+        match step:
+            case "prepare":
+                answer = app.service.prepare(execution, event["request"])
+            case "roll_back":
+                answer = app.service.roll_back(execution, _reason(event.get("state") or {}))
+            case "host" | "check" | "start_canary" | "judge" | "cut_over" | "trim" | "finish" | "finish_roll_back":
+                answer = getattr(app.service, step)(execution)
+            case _:
+                raise ValueError(f"no step {step!r} in a promotion")
+        app.telemetry.logger.info("promotion step", step=step, execution=execution, **_loggable(answer))
+        if step == "cut_over":
+            app.telemetry.count("ModelsPromoted")
+        if step == "finish_roll_back":
+            app.telemetry.count("PromotionsRolledBack")
+        return answer
+
+
+def _reason(state: dict[str, Any]) -> str:
+    """Why to roll back: what a step said, or the error Step Functions caught."""
+    result = state.get("result") or {}
+    if result.get("reason"):
+        return str(result["reason"])
+    cause = str((state.get("error") or {}).get("Cause", ""))
+    try:
+        return str(json.loads(cause)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        return cause or "a step failed"
+
+
+def _loggable(answer: dict[str, Any]) -> dict[str, Any]:
+    return {f"promotion_{key}": value for key, value in answer.items()}

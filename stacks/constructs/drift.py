@@ -1,0 +1,122 @@
+"""Roll-ups every hour, the drift check every day, and the retraining that may follow from it."""
+
+import json
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from stacks.config import StageConfig
+from stacks.constructs.function_asset import AssetPlatform
+from stacks.constructs.model_function import ModelFunction, State, allow_telling, change_settings
+from stacks.constructs.operations_alarm import METRICS_NAMESPACE, OperationsAlarm, errors
+from stacks.constructs.python_function import PythonFunction
+from treeline.app.promotion_settings import DriftSettings
+from treeline.core.drift import DriftRules
+
+
+class DriftWatch(Construct):
+    """Measures how far the fleet has left the active model.
+
+    Attributes:
+        rollup: Sums up hours.
+        drift: Judges days.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        config: StageConfig,
+        platform: AssetPlatform,
+        state: State,
+        changes: sns.ITopic,
+        operations: sns.ITopic,
+        pipeline_name: str,
+        pipeline_arn: str,
+        routing_key: secretsmanager.ISecret | None = None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._config = config
+        self.rollup = ModelFunction(
+            self,
+            "Rollup",
+            name="rollup",
+            description="Every hour: sums up the hours of scores that are over",
+            config=config,
+            size=config.functions.rollup,
+            platform=platform,
+            state=state,
+            environment={},
+        )
+        self.rollup.allow(["dynamodb:PutItem"], [state.rollups.table_arn, state.controls.table_arn])
+        self.drift = ModelFunction(
+            self,
+            "Drift",
+            name="drift",
+            description="Every day: has the fleet left the model?",
+            config=config,
+            size=config.functions.drift,
+            platform=platform,
+            state=state,
+            environment={
+                **DriftSettings(
+                    stage=config.stage,
+                    pipeline_name=pipeline_name,
+                    rules=json.dumps(dict(config.drift.rules), sort_keys=True, separators=(",", ":")),
+                ).to_env(),
+                **change_settings(config, changes, routing_key).to_env(),
+            },
+        )
+        allow_telling(self.drift, changes, routing_key)
+        self.drift.allow(["dynamodb:PutItem", "dynamodb:DeleteItem"], [state.controls.table_arn])
+        self.drift.allow(["sagemaker:ListPipelineExecutions", "sagemaker:StartPipelineExecution"], [pipeline_arn])
+        self.drift.allow(["sagemaker:StopPipelineExecution"], [f"{pipeline_arn}/execution/*"])
+        # Five minutes past: what was observed within the hour has been decided by then.
+        self._at("Hourly", self.rollup, events.Schedule.cron(minute="5"))
+        self._at("Daily", self.drift, events.Schedule.cron(minute="20", hour="0"))
+        self._alarms(operations)
+
+    def _at(self, id_: str, target: PythonFunction, schedule: events.Schedule) -> None:
+        rule = events.Rule(
+            self,
+            id_,
+            description=target.function.node.path,
+            schedule=schedule,
+            enabled=self._config.drift.scheduled,
+        )
+        rule.add_target(targets.LambdaFunction(target.function, retry_attempts=2))
+
+    def _alarms(self, operations: sns.ITopic) -> None:
+        stage = self._config.stage
+        consecutive = DriftRules(**dict(self._config.drift.rules)).consecutive
+        OperationsAlarm(
+            self,
+            "ModelDrifts",
+            question=f"Has the fleet been away from its model for {consecutive} daily evaluations?",
+            runbook="model-drift",
+            metric=cloudwatch.Metric(
+                namespace=METRICS_NAMESPACE,
+                metric_name="DriftBreaches",
+                dimensions_map={"service": "drift", "stage": stage},
+                period=cdk.Duration.days(1),
+                statistic="Maximum",
+            ),
+            threshold=consecutive - 1,
+            topic=operations,
+        )
+        for id_, function in (("RollupErrors", self.rollup), ("DriftErrors", self.drift)):
+            name = id_.removesuffix("Errors").lower()
+            OperationsAlarm(
+                self,
+                id_,
+                question=f"Does {name} raise, so that drift goes unseen?",
+                runbook="rollup-or-drift-errors",
+                metric=errors(function.function),
+                topic=operations,
+            )

@@ -1,0 +1,94 @@
+"""A function that reads what models decided: the tables, the packages, and who is told of changes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from stacks.config import FunctionConfig, StageConfig
+from stacks.constructs.function_asset import AssetPlatform
+from stacks.constructs.python_function import PythonFunction
+from stacks.state import STATE_INDEX
+from treeline.app.promotion_settings import ChangeSettings, ModelTablesSettings
+from treeline.core.profile import to_json
+
+
+class State(Protocol):
+    """The tables and the bucket (stacks.state.StateStack)."""
+
+    servers: dynamodb.TableV2
+    detector_state: dynamodb.TableV2
+    scores: dynamodb.TableV2
+    incidents: dynamodb.TableV2
+    rollups: dynamodb.TableV2
+    controls: dynamodb.TableV2
+    models: s3.Bucket
+
+
+class ModelFunction(PythonFunction):
+    """A PythonFunction with the tables' names in its environment, and leave to read them."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        description: str,
+        config: StageConfig,
+        size: FunctionConfig,
+        platform: AssetPlatform,
+        state: State,
+        environment: Mapping[str, str],
+        packages: Sequence[str] = ("numpy",),
+    ) -> None:
+        tables = ModelTablesSettings(
+            stage=config.stage,
+            metrics=to_json(config.metrics),
+            servers_table=state.servers.table_name,
+            state_table=state.detector_state.table_name,
+            scores_table=state.scores.table_name,
+            incidents_table=state.incidents.table_name,
+            controls_table=state.controls.table_name,
+            rollups_table=state.rollups.table_name,
+            models_bucket=state.models.bucket_name,
+            group_size=config.group_size,
+        )
+        super().__init__(
+            scope,
+            id_,
+            name=name,
+            description=description,
+            size=size,
+            logs_config=config.logs,
+            platform=platform,
+            packages=packages,
+            environment={**tables.to_env(), **environment},
+        )
+        self.allow(["dynamodb:GetItem"], [state.servers.table_arn, state.detector_state.table_arn])
+        self.allow(["dynamodb:Query"], [state.scores.table_arn, f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
+        self.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn, state.rollups.table_arn])
+        self.allow(["s3:GetObject"], [state.models.arn_for_objects("packages/*")])
+
+
+def change_settings(
+    config: StageConfig, topic: sns.ITopic, routing_key: secretsmanager.ISecret | None
+) -> ChangeSettings:
+    """Whom to tell of changes to the models, as a function is told it."""
+    events_url = config.pagerduty.events_url
+    return ChangeSettings(
+        changes_topic_arn=topic.topic_arn,
+        routing_key_secret_arn="" if routing_key is None else routing_key.secret_arn,
+        changes_url=events_url.replace("/v2/enqueue", "/v2/change/enqueue"),
+    )
+
+
+def allow_telling(function: PythonFunction, topic: sns.ITopic, routing_key: secretsmanager.ISecret | None) -> None:
+    """Leave to publish on the topic of changes, and to read PagerDuty's key."""
+    function.allow(["sns:Publish"], [topic.topic_arn])
+    if routing_key is not None:
+        function.allow(["secretsmanager:GetSecretValue"], [routing_key.secret_arn])

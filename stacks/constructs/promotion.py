@@ -1,0 +1,313 @@
+"""The promotion workflow. It owns the endpoint: no template holds one, so no deployment touches a canary."""
+
+import json
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.config import StageConfig
+from stacks.constructs.function_asset import AssetPlatform
+from stacks.constructs.model_function import ModelFunction, State, allow_telling, change_settings
+from stacks.constructs.operations_alarm import OperationsAlarm, errors
+from stacks.constructs.python_function import PythonFunction
+from stacks.promotion_workflow import definition
+from treeline.app.promotion_settings import ApprovalSettings, PromotionSettings
+
+_DAY_S = 86_400
+REPOSITORY = "treeline"
+CAPTURE_PREFIX = "capture"
+
+
+class Promotion(Construct):
+    """From an approved model package to the model that decides.
+
+    Attributes:
+        state_machine: The workflow.
+        approval: Starts it for every approved package, once.
+        hosting_role: The role the hosted models run with.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        config: StageConfig,
+        platform: AssetPlatform,
+        state: State,
+        changes: sns.ITopic,
+        operations: sns.ITopic,
+        model_group: str,
+        routing_key: secretsmanager.ISecret | None = None,
+        image_repository_arns: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(scope, id_)
+        self._config = config
+        self._stack = cdk.Stack.of(self)
+        self.hosting_role = self._hosting_role(state, image_repository_arns)
+        self.step = self._step(platform, state, changes, model_group, routing_key)
+        self.state_machine = self._state_machine()
+        # A step asks whether the execution that began a promotion still runs.
+        self.step.allow(["states:DescribeExecution"], [self._execution_arn()])
+        self.approval = self._approval(platform, model_group)
+        self._alarms(operations)
+
+    def _hosting_role(self, state: State, image_repository_arns: tuple[str, ...]) -> iam.Role:
+        role = iam.Role(
+            self,
+            "HostingRole",
+            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            description="Treeline models on their endpoint",
+        )
+        repository = self._stack.format_arn(service="ecr", resource="repository", resource_name=REPOSITORY)
+        logs_arn = self._stack.format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name="/aws/sagemaker/Endpoints/*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        for actions, resources in (
+            (["s3:GetObject"], [state.models.arn_for_objects("*")]),
+            (["s3:PutObject"], [state.models.arn_for_objects(f"{CAPTURE_PREFIX}/*")]),
+            (
+                ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                [repository, *image_repository_arns],
+            ),
+            (["ecr:GetAuthorizationToken"], ["*"]),  # has no resource type
+            (
+                ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+                [logs_arn],
+            ),
+        ):
+            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["cloudwatch:PutMetricData"],
+                resources=["*"],  # has no resource type; the namespace bounds it
+                conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+            )
+        )
+        return role
+
+    def _step(
+        self,
+        platform: AssetPlatform,
+        state: State,
+        changes: sns.ITopic,
+        model_group: str,
+        routing_key: secretsmanager.ISecret | None,
+    ) -> ModelFunction:
+        config, promotion = self._config, self._config.promotion
+        capture_url = f"s3://{state.models.bucket_name}/{CAPTURE_PREFIX}" if promotion.capture_percent else ""
+        step = ModelFunction(
+            self,
+            "Step",
+            name="promotion",
+            description="One step of a promotion",
+            config=config,
+            size=config.functions.promotion,
+            platform=platform,
+            state=state,
+            environment={
+                **PromotionSettings(
+                    stage=config.stage,
+                    endpoint_name=config.endpoint_name,
+                    execution_role_arn=self.hosting_role.role_arn,
+                    model_group=model_group,
+                    instance_type=promotion.instance_type,
+                    instances=promotion.instances,
+                    max_instances=promotion.max_instances,
+                    invocations_per_instance=promotion.invocations_per_instance,
+                    capture_url=capture_url,
+                    capture_percent=promotion.capture_percent,
+                    share=promotion.share,
+                    hold_s=promotion.hold_s,
+                    slice_s=promotion.slice_s,
+                    max_wait_s=promotion.max_wait_s,
+                    limits=json.dumps(dict(promotion.limits), sort_keys=True, separators=(",", ":")),
+                ).to_env(),
+                **change_settings(config, changes, routing_key).to_env(),
+            },
+        )
+        allow_telling(step, changes, routing_key)
+        step.allow(["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [state.controls.table_arn])
+        step.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])  # does a model's data exist?
+        step.allow(["s3:ListBucket"], [state.models.bucket_arn])  # else a missing object is a 403
+        endpoint = self._arn("endpoint", config.endpoint_name.lower())
+        config_arn = self._arn("endpoint-config", f"{config.endpoint_name.lower()}-*")
+        step.allow(
+            ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
+            [endpoint, config_arn],
+        )
+        step.allow(["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], [endpoint])
+        # The endpoint's first configuration may be somebody else's, of any name.
+        step.allow(["sagemaker:DescribeEndpointConfig"], [self._arn("endpoint-config", "*")])
+        step.allow(["sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig"], [config_arn])
+        step.allow(["sagemaker:ListEndpointConfigs"], ["*"])  # has no resource type
+        step.allow(["sagemaker:CreateModel", "sagemaker:DescribeModel"], [self._arn("model", "*")])
+        step.allow(["sagemaker:DescribeModelPackage"], [self._arn("model-package", f"{model_group}/*")])
+        step.role.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[self.hosting_role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )
+        self._allow_scaling(step)
+        return step
+
+    def _allow_scaling(self, step: PythonFunction) -> None:
+        """Autoscaling of the endpoint's variants."""
+        target = self._stack.format_arn(
+            service="application-autoscaling", resource="scalable-target", resource_name="*"
+        )
+        step.allow(
+            [
+                "application-autoscaling:RegisterScalableTarget",
+                "application-autoscaling:DeregisterScalableTarget",
+                "application-autoscaling:PutScalingPolicy",
+            ],
+            [target],
+        )
+        step.allow(
+            ["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"],
+            [
+                self._stack.format_arn(
+                    service="cloudwatch",
+                    resource="alarm",
+                    resource_name="TargetTracking-*",
+                    arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+                )
+            ],
+        )
+        step.allow(
+            ["sagemaker:UpdateEndpointWeightsAndCapacities"],
+            [self._arn("endpoint", self._config.endpoint_name.lower())],
+        )
+        step.role.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["iam:CreateServiceLinkedRole"],
+                resources=[
+                    self._stack.format_arn(
+                        service="iam",
+                        region="",
+                        resource="role",
+                        resource_name=(
+                            "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+                            "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+                        ),
+                    )
+                ],
+                conditions={"StringLike": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
+            )
+        )
+
+    def _state_machine(self) -> sfn.StateMachine:
+        role = iam.Role(
+            self,
+            "WorkflowRole",
+            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
+            description="Treeline promotion workflow",
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self.step.function.function_arn])
+        )
+        timeout_s = self._config.promotion.max_wait_s + _DAY_S
+        body = definition(self.step.function.function_arn, timeout_s=timeout_s)
+        return sfn.StateMachine(
+            self,
+            "Workflow",
+            comment="Promotes a model",
+            definition_body=sfn.DefinitionBody.from_string(self._stack.to_json_string(body)),
+            role=role,
+            tracing_enabled=True,
+            logs=sfn.LogOptions(
+                destination=logs.LogGroup(
+                    self,
+                    "WorkflowLogs",
+                    # Step Functions asks for the prefix: without it the account's log policy grows to its limit.
+                    log_group_name=f"/aws/vendedlogs/states/treeline-{self._config.stage}-promotion",
+                    retention=logs.RetentionDays.THREE_MONTHS,
+                    removal_policy=cdk.RemovalPolicy.DESTROY,
+                ),
+                level=sfn.LogLevel.ALL,
+                include_execution_data=True,
+            ),
+        )
+
+    def _approval(self, platform: AssetPlatform, model_group: str) -> PythonFunction:
+        config = self._config
+        approval = PythonFunction(
+            self,
+            "Approval",
+            name="approval",
+            description="Starts the promotion of an approved model package, once",
+            size=config.functions.approval,
+            logs_config=config.logs,
+            platform=platform,
+            environment=ApprovalSettings(
+                stage=config.stage,
+                state_machine_arn=self.state_machine.state_machine_arn,
+                poll_s=config.promotion.poll_s,
+                endpoint_poll_s=config.promotion.endpoint_poll_s,
+                settle_s=config.promotion.settle_s,
+            ).to_env(),
+        )
+        approval.allow(["states:StartExecution"], [self.state_machine.state_machine_arn])
+        rule = events.Rule(
+            self,
+            "Approved",
+            description="A model package of ours was approved",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Model Package State Change"],
+                detail={"ModelPackageGroupName": [model_group], "ModelApprovalStatus": ["Approved"]},
+            ),
+        )
+        rule.add_target(targets.LambdaFunction(approval.function, retry_attempts=8))
+        return approval
+
+    def _alarms(self, operations: sns.ITopic) -> None:
+        OperationsAlarm(
+            self,
+            "PromotionRolledBack",
+            question="Was a model not promoted, so that the fleet goes on with the one before?",
+            runbook="promotion-rolled-back",
+            metric=self.state_machine.metric_failed(period=cdk.Duration.minutes(1), statistic="Sum"),
+            topic=operations,
+        )
+        OperationsAlarm(
+            self,
+            "PromotionTimedOut",
+            question="Did a promotion come to no end?",
+            runbook="promotion-rolled-back",
+            metric=self.state_machine.metric_timed_out(period=cdk.Duration.minutes(1), statistic="Sum"),
+            topic=operations,
+        )
+        OperationsAlarm(
+            self,
+            "ApprovalErrors",
+            question="Does approval raise, so that an approved model is not promoted?",
+            runbook="approval-errors",
+            metric=errors(self.approval.function),
+            topic=operations,
+        )
+
+    def _arn(self, kind: str, name: str) -> str:
+        return self._stack.format_arn(service="sagemaker", resource=kind, resource_name=name)
+
+    def _execution_arn(self) -> str:
+        # Not from the state machine: it depends on this function. Its generated name starts with the stack's parts.
+        return self._stack.format_arn(
+            service="states",
+            resource="execution",
+            resource_name="*:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
