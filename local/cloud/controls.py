@@ -14,23 +14,29 @@ class SageMakerControl:
     admin: Admin
 
     def fault(
-        self, endpoint: str, mode: str, *, variant: str | None = None, count: int | None = None, delay_s: float = 0.0
+        self,
+        endpoint: str,
+        mode: str,
+        *,
+        variant: str | None = None,
+        count: int | None = None,
+        delay_s: float = 0.0,
+        offset: float = 0.0,
     ) -> None:
         """Make invocations of `endpoint` misbehave.
 
         Args:
             endpoint: Endpoint name.
             mode: "down" (ServiceUnavailable), "throttled" (ThrottlingException), "failing" (ModelError, the
-                container answered 500), "slow" (answers after `delay_s`), "garbled" (an answer off the contract).
+                container answered 500), "slow" (answers after `delay_s`), "garbled" (an answer off the contract),
+                "biased" (every score `offset` higher; `count` has no effect).
             variant: Only invocations served by this variant.
             count: How many invocations; None until cleared.
             delay_s: Seconds, for "slow".
+            offset: For "biased".
         """
-        self.admin(
-            "POST",
-            "sagemaker/faults",
-            {"endpoint": endpoint, "mode": mode, "variant": variant, "count": count, "delay_s": delay_s},
-        )
+        fault = {"endpoint": endpoint, "mode": mode, "variant": variant, "count": count}
+        self.admin("POST", "sagemaker/faults", {**fault, "delay_s": delay_s, "offset": offset})
 
     def clear(self, endpoint: str | None = None) -> None:
         """Take back the faults of one endpoint, or of all."""

@@ -7,19 +7,27 @@ from typing import Literal, get_args
 
 from local.cloud.sagemaker.errors import ServiceError
 
-Mode = Literal["down", "throttled", "failing", "slow", "garbled"]
+Mode = Literal["down", "throttled", "failing", "slow", "garbled", "biased"]
 MODES = get_args(Mode)
 
 
 @dataclass(slots=True)
 class HostFault:
-    """One fault; `variant` None means all, `count` None means until cleared, `delay_s` is for "slow"."""
+    """One fault.
+
+    `variant` None means all, `count` None means until cleared, `delay_s` is for "slow", `offset` for "biased".
+    """
 
     endpoint: str
     mode: Mode
     variant: str | None = None
     count: int | None = None
     delay_s: float = 0.0
+    offset: float = 0.0
+
+    def concerns(self, endpoint: str, variant: str) -> bool:
+        """Whether it is about this variant of this endpoint."""
+        return self.endpoint == endpoint and self.variant in (None, variant)
 
 
 class HostFaults:
@@ -62,10 +70,15 @@ class HostFaults:
                 return None
         return b'{"scores":[{"score":null}]}'
 
+    def offset(self, endpoint: str, variant: str) -> float:
+        """What is added to every score: a model that is off by a constant still answers, and on time."""
+        with self._lock:
+            return sum(f.offset for f in self._faults if f.mode == "biased" and f.concerns(endpoint, variant))
+
     def _take(self, endpoint: str, variant: str) -> HostFault | None:
         with self._lock:
             for fault in self._faults:
-                if fault.endpoint == endpoint and fault.variant in (None, variant):
+                if fault.mode != "biased" and fault.concerns(endpoint, variant):
                     if fault.count is not None:
                         fault.count -= 1
                         if fault.count <= 0:
