@@ -37,12 +37,14 @@ class AlertingStack(TreelineStack):
         self.operations = self._operations_topic()
         self.routing_key: secretsmanager.Secret | None = None
 
-        for topic, addresses in (
-            (self.alerts, config.notifications.alert_emails),
-            (self.operations, config.notifications.operations_emails),
+        # That an incident is muted is for machines to know.
+        told = {"event": sns.SubscriptionFilter.string_filter(denylist=["suppressed"])}
+        for topic, addresses, wanted in (
+            (self.alerts, config.notifications.alert_emails, told),
+            (self.operations, config.notifications.operations_emails, None),
         ):
             for address in addresses:
-                topic.add_subscription(subscriptions.EmailSubscription(address))
+                topic.add_subscription(subscriptions.EmailSubscription(address, filter_policy=wanted))
 
         self.tell(outputs.ALERTS_TOPIC_ARN, self.alerts.topic_arn, "SNS topic of incidents")
         self.tell(outputs.OPERATIONS_TOPIC_ARN, self.operations.topic_arn, "SNS topic of alarms on Treeline itself")

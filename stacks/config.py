@@ -144,6 +144,7 @@ class StageConfig:
     region: str = "us-east-1"
     group_size: int = bounded(50, 1, 50)  # servers a tick scores together: one endpoint call
     metrics: tuple[Metric, ...] = DEFAULT_METRICS
+    paging: str = one_of("people", ("people", "shadow"))  # shadow: incidents are stored, nobody is told
     stream: StreamConfig = field(default_factory=StreamConfig)
     records: RecordsConfig = field(default_factory=RecordsConfig)
     ticks: TicksConfig = field(default_factory=TicksConfig)

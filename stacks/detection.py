@@ -117,12 +117,14 @@ class DetectionStack(TreelineStack):
                 endpoint_retry_s=detection.endpoint_retry_s,
                 runbook_url=detection.runbook_url,
                 dashboard_url=detection.dashboard_url,
+                paging=config.paging,
             ).to_env(),
         )
         detect.allow(["dynamodb:Query"], [f"{state.observations.table_arn}/index/{GROUP_INDEX}"])
         detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.detector_state.table_arn])
         detect.allow(["dynamodb:PutItem"], [state.scores.table_arn])
         detect.allow(["dynamodb:UpdateItem"], [state.incidents.table_arn])
+        detect.allow(["dynamodb:GetItem"], [state.servers.table_arn])  # labels, for alerts and the mutes that name them
         detect.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
         detect.allow(["dynamodb:PutItem", "dynamodb:UpdateItem"], [state.rollups.table_arn])  # a candidate's decisions
         detect.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])

@@ -18,8 +18,10 @@ from treeline.app.canary import CanaryRun, MeasuredScorer, WatchedDetect
 from treeline.app.detection import DetectService, TickOutcome
 from treeline.app.detection_ports import Tick
 from treeline.app.handover import HandoverRecords
+from treeline.app.muting import Muting, Paging
 from treeline.app.settings import DetectSettings
 from treeline.aws.alert_topic import AlertTopic
+from treeline.aws.controls_table import ControlTable, ServerLabelTable
 from treeline.aws.detector_tables import DetectorRecords, ScoreTable
 from treeline.aws.endpoint import Endpoint, PointedEndpoint
 from treeline.aws.group_observations import GroupObservations
@@ -138,7 +140,8 @@ class Composition:
         for alert in outcome.published:
             clocks = alert.clocks
             latency_ms = parse_iso(clocks.published_at) - parse_iso(clocks.received_at)
-            self.telemetry.milliseconds("ReceivedToPublished", latency_ms)
+            if not alert.muted_by:  # what a mute held back was late on purpose
+                self.telemetry.milliseconds("ReceivedToPublished", latency_ms)
             self.telemetry.logger.info(
                 "alert published",
                 incident_id=alert.incident_id,
@@ -209,6 +212,11 @@ def compose(settings: DetectSettings) -> Composition:
         late_window_ms=settings.late_window_s * 1000,
         wait_ms=round(settings.watermark_wait_s * 1000),
         silent_after_ms=settings.silent_after_s * 1000,
+        muting=Muting(
+            paging=Paging(settings.paging),
+            controls=ControlTable(dynamodb, settings.controls_table),
+            labels=ServerLabelTable(dynamodb, settings.servers_table),
+        ),
     )
 
     def on_candidate_error(error: Exception) -> None:

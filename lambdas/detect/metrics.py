@@ -17,7 +17,9 @@ def report(telemetry: Telemetry, outcome: TickOutcome) -> None:
         telemetry.gauge("Severity", severity)
     if outcome.scored:
         telemetry.gauge("FleetCycleLevel", outcome.cycle_level)
-    _report_incidents(telemetry, outcome.published)
+    telemetry.count("AlertsQuiet", len(outcome.quiet))
+    telemetry.count_by("AlertsQuiet", "reason", Counter(a.quiet for a in outcome.quiet))
+    _report_incidents(telemetry, [*outcome.published, *outcome.quiet])
 
 
 def _report_incidents(telemetry: Telemetry, alerts: Sequence[Alert]) -> None:
@@ -26,6 +28,8 @@ def _report_incidents(telemetry: Telemetry, alerts: Sequence[Alert]) -> None:
     telemetry.count_by("IncidentsOpened", "priority", opened)
     telemetry.count("IncidentsResolved", sum(a.event is AlertEvent.RESOLVED for a in alerts))
     for alert in alerts:
+        if alert.quiet or alert.muted_by:  # not told, or late on purpose
+            continue
         clocks = alert.clocks
         observed, received, scored, published = (
             parse_iso(at) for at in (clocks.observed_at, clocks.received_at, clocks.scored_at, clocks.published_at)

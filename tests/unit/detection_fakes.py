@@ -9,6 +9,7 @@ from training.fit import Grid, calibrate_package, prepare
 from treeline.app.alerts import AlertWriter
 from treeline.app.detection import DetectService
 from treeline.app.detection_ports import Pending, Record, Tick
+from treeline.app.muting import Untold
 from treeline.app.scoreblock import ScoreBlock
 from treeline.core.alert import Alert
 from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError
@@ -52,6 +53,7 @@ class Store:
         self.blocks: dict[str, ScoreBlock] = {}
         self.sequences: dict[str, int] = {}
         self.alerts: list[Alert] = []
+        self.untold = "{}"
         self.scorer_down = False
         self.publisher_down = False
         self.die_after_commit = False
@@ -90,6 +92,7 @@ class Store:
             FleetState.unpack(state),
             None if block is None else ScoreBlock.unpack(block),
             [Alert.from_json(body) for body in json.loads(outbox)],
+            untold={name: Untold.from_json(body) for name, body in json.loads(self.untold).items()},
         )
 
     def commit(self, record: Record, previous_version: int) -> None:
@@ -104,6 +107,7 @@ class Store:
             raise SystemExit("killed")
 
     def _write(self, record: Record) -> None:
+        self.untold = json.dumps({name: entry.to_json() for name, entry in record.untold.items()})
         self.committed[(record.group, record.model_version)] = (
             record.state.version,
             record.state.pack(),

@@ -27,6 +27,7 @@ from treeline.app.detection_ports import (
     Tick,
 )
 from treeline.app.known_observations import KnownObservations
+from treeline.app.muting import Muting
 from treeline.app.scoreblock import Status
 from treeline.core import detector
 from treeline.core.alert import Alert
@@ -55,6 +56,7 @@ class TickOutcome:
     waiting: int = 0
     imputed: int = 0
     published: list[Alert] = field(default_factory=list)
+    quiet: list[Alert] = field(default_factory=list)  # stored and told nobody: muted, or a stage that pages nobody
     unpublished: int = 0
     has_model: bool = True
     oldest_received_ms: int | None = None
@@ -84,6 +86,7 @@ class DetectService:
     late_window_ms: int = 600_000
     wait_ms: int = 45_000
     silent_after_ms: int = 300_000
+    muting: Muting = field(default_factory=Muting)
     # Versions whose block this worker has seen written: saves repeating the write at every tick.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
 
@@ -159,8 +162,14 @@ class DetectService:
         block = decision.block
         state.version = previous + 1
         block.version = state.version
+        alerts = self.muting.apply(
+            decision.alerts,
+            record.untold,
+            event_ms=int(pending.observed_at[np.concatenate([new, late])].max()),
+            next_step=state.next_step,
+        )
         committed = Record(
-            record.group, record.model_version, state, block, record.outbox + decision.alerts, self.clock_ms()
+            record.group, record.model_version, state, block, record.outbox + alerts, self.clock_ms(), record.untold
         )
         self.records.commit(committed, previous)
         outcome.commits += 1
@@ -168,6 +177,7 @@ class DetectService:
         outcome.warming_up += int((block.status == Status.WARMING_UP).sum())
         outcome.late += int((block.status == Status.LATE).sum())
         outcome.imputed += decision.imputed
+        outcome.quiet.extend(alert for alert in alerts if alert.quiet)
         decided = block.severity[block.status == Status.SCORED]
         outcome.max_severity = max(outcome.max_severity, float(decided.max(initial=0.0)))
         outcome.severities.extend(decided.tolist())

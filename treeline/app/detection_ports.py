@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from treeline.app.muting import Untold
 from treeline.app.scoreblock import ScoreBlock
 from treeline.core.alert import Alert
 from treeline.core.package import ModelPackage
@@ -35,7 +36,7 @@ class Pending:
 
 @dataclass(slots=True)
 class Record:
-    """A group's committed item: state, what the last commit scored, and what it still owes people."""
+    """A group's committed item: state, what the last commit scored, what it still owes people and keeps from them."""
 
     group: int
     model_version: str
@@ -43,6 +44,7 @@ class Record:
     block: ScoreBlock | None = None
     outbox: list[Alert] = field(default_factory=list)
     committed_ms: int = 0
+    untold: dict[str, Untold] = field(default_factory=dict)  # by server: incidents that a mute keeps from people
 
 
 class Observations(Protocol):

@@ -45,7 +45,7 @@ def tell(
             continue
         stamped = alerts.stamp(alert, clock_ms())
         try:
-            if incidents.apply(stamped):
+            if incidents.apply(stamped) and not stamped.quiet:
                 publisher.publish(stamped)
                 published.append(stamped)
         except PublishError:

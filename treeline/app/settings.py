@@ -126,10 +126,12 @@ class DetectSettings(EnvSettings):
     endpoint_retry_s: int = 20
     runbook_url: str = "https://treeline.invalid/runbooks"
     dashboard_url: str = "https://treeline.invalid/dashboard"
+    paging: str = "people"  # "shadow": everything is done and stored, nobody is told
 
     def __post_init__(self) -> None:
         """Check ranges."""
         _require(self.late_window_s >= 0, "LATE_WINDOW_S", "at least 0", self.late_window_s)
+        _require(self.paging in ("people", "shadow"), "PAGING", "people or shadow", self.paging)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from treeline.app.detection_ports import Record
+from treeline.app.muting import Untold
 from treeline.app.scoreblock import ScoreBlock
 from treeline.core.alert import Alert
 from treeline.core.errors import StateConflictError
@@ -38,6 +39,7 @@ class DetectorRecords:
             block=ScoreBlock.unpack(bytes(item["block"]["B"])) if "block" in item else None,
             outbox=[Alert.from_json(body) for body in json.loads(zlib.decompress(bytes(item["outbox"]["B"])))],
             committed_ms=int(item["committed_ms"]["N"]),
+            untold=_untold(item),
         )
 
     def commit(self, record: Record, previous_version: int) -> None:
@@ -51,6 +53,9 @@ class DetectorRecords:
         }
         if record.block is not None:
             item["block"] = {"B": record.block.pack()}
+        if record.untold:
+            body = {server: entry.to_json() for server, entry in record.untold.items()}
+            item["untold"] = {"B": zlib.compress(json.dumps(body).encode())}
         try:
             self._dynamodb.put_item(
                 TableName=self._table,
@@ -86,6 +91,13 @@ class DetectorRecords:
 def _outbox(record: Record) -> bytes:
     """Compressed: alerts repeat themselves, and a long outage must not push the item over DynamoDB's 400 KB."""
     return zlib.compress(json.dumps([alert.to_json() for alert in record.outbox]).encode())
+
+
+def _untold(item: dict[str, Any]) -> dict[str, Untold]:
+    if "untold" not in item:
+        return {}
+    body = json.loads(zlib.decompress(bytes(item["untold"]["B"])))
+    return {server: Untold.from_json(entry) for server, entry in body.items()}
 
 
 def _raise_conflict(error: ClientError, record: Record) -> None:

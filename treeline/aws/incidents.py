@@ -52,11 +52,16 @@ class IncidentTable:
         """
         group = alert.labels["group"]
         event = f"{group}/{alert.event.value}/{alert.clocks.observed_at}"
+        is_late = alert.step > 1 and alert.event is AlertEvent.OPENED and not alert.quiet  # told as a mute has ended
+        if is_late:
+            event = f"{group}/late"
         for _ in range(_SHARED_ATTEMPTS):
             row = self._read(alert.incident_id)
             if event in row.tellers:
                 return True
-            if alert.event is AlertEvent.RESOLVED:
+            if is_late:
+                tells, open_groups = not any(t.endswith("/late") for t in row.tellers), row.open_groups
+            elif alert.event is AlertEvent.RESOLVED:
                 if group not in row.open_groups:
                     return False
                 tells, open_groups = row.open_groups == {group}, row.open_groups - {group}
@@ -126,6 +131,7 @@ _NAMES = {"#state": "state", "#sequence": "sequence"}
 _FOLD = (
     "SET #state = :state, #sequence = :sequence, server_id = :server_id, opened_at = :opened_at, "
     "priority = :priority, severity = :severity, model_version = :model_version, updated_at = :observed_at, "
+    "paging = :paging, "
     "history = list_append(if_not_exists(history, :none), :event)"
 )
 
@@ -133,7 +139,8 @@ _FOLD = (
 def _values(alert: Alert) -> dict[str, Any]:
     return {
         ":state": {"S": "resolved" if alert.event is AlertEvent.RESOLVED else "open"},
-        ":sequence": {"N": str(alert.sequence)},
+        ":sequence": {"N": str(alert.step or alert.sequence)},
+        ":paging": {"S": "muted" if alert.event is AlertEvent.SUPPRESSED else alert.quiet or "people"},
         ":server_id": {"S": alert.server_id},
         ":opened_at": {"S": alert.incident_id.rpartition("/")[2]},
         ":priority": {"S": alert.priority.value},

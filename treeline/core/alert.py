@@ -68,6 +68,9 @@ class Alert:
     runbook_url: str = ""
     dashboard_url: str = ""
     follows: str = ""  # incident_id of the incident before under this dedup_key, for opened; so pages keep their order
+    step: int = 0  # number of the change as decided, where it differs from `sequence`, which counts what is told
+    quiet: str = ""  # why it is stored and told nobody: "muted", "shadow"; empty: it is told
+    muted_by: str = ""  # id of the mute or window that keeps, or kept, it from people
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:

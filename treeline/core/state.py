@@ -126,6 +126,15 @@ class FleetState:
         """Server id -> row."""
         return {server: row for row, server in enumerate(self.servers)}
 
+    def next_step(self, server_id: str) -> int:
+        """Count one more change of the open incident of a server, or of what all share, and give its number."""
+        if server_id not in self.servers:
+            self.cycle.sequence += 1
+            return self.cycle.sequence
+        row = self.servers.index(server_id)
+        self.sequence[row] += 1
+        return int(self.sequence[row])
+
     def row_values(self, row: int) -> dict[str, Array]:
         """A copy of one server's values by name."""
         return {name: array[row].copy() for name, array in self._arrays.items()}
