@@ -15,6 +15,7 @@ from stacks.constructs.function_asset import ROOT, AssetPlatform
 from stacks.detection import DetectionStack
 from stacks.ingestion import IngestionStack
 from stacks.learning import LearningStack
+from stacks.observability import ObservabilityStack
 from stacks.state import StateStack
 from treeline.core.errors import SettingsError
 
@@ -65,7 +66,7 @@ def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
         alerts=alerting.alerts,
         operations=alerting.operations,
     )
-    IngestionStack(
+    ingestion = IngestionStack(
         app,
         config=config,
         platform=platform,
@@ -73,13 +74,23 @@ def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
         ticks=detection.ticks,
         operations=alerting.operations,
     )
-    LearningStack(
+    learning = LearningStack(
         app,
         config=config,
         platform=platform,
         state=state,
         operations=alerting.operations,
         routing_key=alerting.routing_key,
+    )
+    ObservabilityStack(
+        app,
+        config=config,
+        platform=platform,
+        state=state,
+        alerting=alerting,
+        detection=detection,
+        ingestion=ingestion,
+        others=[learning],
     )
 
 

@@ -8,7 +8,8 @@ ALERTING = "alerting"
 DETECTION = "detection"
 INGESTION = "ingestion"
 LEARNING = "learning"
-PARTS = (STATE, ALERTING, DETECTION, INGESTION, LEARNING)  # in the order of deployment
+OBSERVABILITY = "observability"
+PARTS = (STATE, ALERTING, DETECTION, INGESTION, LEARNING, OBSERVABILITY)  # in the order of deployment
 
 # state
 OBSERVATIONS_TABLE = "ObservationsTable"
@@ -55,6 +56,12 @@ APPROVAL_FUNCTION = "ApprovalFunction"
 PROMOTION_FUNCTION = "PromotionFunction"
 ROLLUP_FUNCTION = "RollupFunction"
 DRIFT_FUNCTION = "DriftFunction"
+
+# observability: names of dashboards
+FLEET_DASHBOARD = "FleetDashboardName"
+DETECTION_DASHBOARD = "DetectionDashboardName"
+MODEL_DASHBOARD = "ModelDashboardName"
+COST_DASHBOARD = "CostDashboardName"
 
 
 def stack_name(stage: str, part: str) -> str:

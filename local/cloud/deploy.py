@@ -105,7 +105,7 @@ def _deploy_stack(clients: Clients, stack: StackTemplate, parameters: Mapping[st
     if len(body.encode()) > _TEMPLATE_BODY_LIMIT:
         key = f"templates/{stack.name}.json"
         clients("s3").put_object(Bucket=_template_bucket(), Key=key, Body=body.encode())
-        arguments["TemplateURL"] = f"https://{_template_bucket()}.s3.{REGION}.amazonaws.com/{key}"
+        arguments["TemplateURL"] = f"https://s3.{REGION}.amazonaws.com/{_template_bucket()}/{key}"
     else:
         arguments["TemplateBody"] = body
     try:

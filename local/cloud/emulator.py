@@ -19,7 +19,7 @@ from ministack.core.responses import request_scope
 from ministack.services import kinesis, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local.cloud import dynamodb_speed
+from local.cloud import composite_alarms, dynamodb_speed
 from local.cloud.alarms import AlarmEvaluator
 from local.cloud.calls import record_state_machines
 from local.cloud.counters import Counters
@@ -70,6 +70,7 @@ class Emulator:
         ministack_app.SERVICE_HANDLERS["sagemaker"] = self._sagemaker.handle
         stepfunctions._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
         provisioners._RESOURCE_HANDLERS.update(resource_handlers(self._sagemaker))
+        provisioners._RESOURCE_HANDLERS[composite_alarms.TYPE] = composite_alarms.resource_handler()
         lambda_svc._poll_kinesis = lambda: False
         lambda_svc._poll_sqs = lambda: False
         kinesis._expire_records = _expire_records

@@ -28,7 +28,7 @@ _TYPES = {
     "AWS::EC2::VPCEndpoint": "no network isolation",
     "AWS::Glue::Job": "never runs its script, reports success",
     "AWS::Glue::Crawler": "never reads data",
-    "AWS::CloudWatch::Dashboard": "kept, not drawn",
+    "AWS::CloudWatch::Dashboard": "drawn by `treeline local dashboard`, where its metrics exist here",
     "AWS::Lambda::LayerVersion": "runs on this machine's Python, whatever the runtime says",
     "AWS::Lambda::Function": "runs on this machine's Python with no memory limit, network isolation or X-Ray",
     "Custom::S3AutoDeleteObjects": "buckets vanish with the process instead",

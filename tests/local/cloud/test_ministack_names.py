@@ -27,10 +27,12 @@ NAMES = {
     "ministack.services.cloudwatch": [
         "_alarms",
         "_calc_stats",
+        "_composite_alarms",
         "_dims_key",
         "_evaluate_alarm",
         "_evaluate_all_alarms",
         "_metrics",
+        "_put_composite_alarm",
         "_stat_value",
         "record_metric",
     ],
@@ -42,7 +44,7 @@ NAMES = {
         "_metric_filters",
     ],
     "ministack.services.eventbridge": ["_put_events"],
-    "ministack.services.stepfunctions": ["_AWS_SDK_SERVICE_MAP"],
+    "ministack.services.stepfunctions": ["_AWS_SDK_SERVICE_MAP", "_execute_task", "_invoke_resource"],
     "ministack.services.cloudformation.provisioners": ["_RESOURCE_HANDLERS"],
 }
 

@@ -1,0 +1,214 @@
+"""Alarms that look at the whole, and the one that says that the detector itself is unwell."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from stacks.config import StageConfig
+from stacks.constructs.operations_alarm import METRICS_NAMESPACE, RUNBOOK_FOLDER, OperationsAlarm, counted
+from stacks.constructs.python_function import PythonFunction
+
+ANOMALIES_LIMIT = 5  # starting within ANOMALIES_WINDOW
+ANOMALIES_WINDOW = cdk.Duration.minutes(15)
+QUARANTINE_LIMIT = 100  # records a minute
+ERROR_LINES_LIMIT = 10  # a minute, all functions together
+
+
+class FleetAlarms(Construct):
+    """Questions about the fleet and about detection as a whole; each has a runbook page."""
+
+    def __init__(self, scope: Construct, id_: str, *, config: StageConfig, topic: sns.ITopic, stream: str) -> None:
+        super().__init__(scope, id_)
+        self._topic = topic
+        stage = config.stage
+        self.about_fleet = [
+            self._ask(
+                "ManyAnomalies",
+                f"Did more than {ANOMALIES_LIMIT} anomalies start within 15 minutes?",
+                counted("IncidentsOpened", service="detect", stage=stage).with_(period=ANOMALIES_WINDOW),
+                threshold=ANOMALIES_LIMIT,
+            ),
+            self._ask(
+                "ServersSilent",
+                "Is there a server that sends nothing any more?",
+                counted("ServersSilent", service="detect", stage=stage).with_(statistic="Maximum"),
+                datapoints=3,
+                periods=5,
+            ),
+            self._ask(
+                "QuarantineSurge",
+                f"Are more than {QUARANTINE_LIMIT} records a minute set aside as bad?",
+                counted("RecordsQuarantined", service="ingest", stage=stage),
+                threshold=QUARANTINE_LIMIT,
+                datapoints=3,
+                periods=5,
+            ),
+        ]
+        self.about_detector = [
+            self._ask(
+                "ScorerUnavailable",
+                "Does the model endpoint fail or refuse?",
+                counted("ScorerUnavailable", service="detect", stage=stage),
+                datapoints=3,
+                periods=5,
+            ),
+            self._ask(
+                "NoModel",
+                "Is there no model, so that observations wait?",
+                counted("NoModel", service="detect", stage=stage).with_(statistic="Maximum"),
+                datapoints=3,
+                periods=3,
+            ),
+            self._ask(
+                "StreamThrottled",
+                "Does the stream refuse records because it has too few shards?",
+                cloudwatch.Metric(
+                    namespace="AWS/Kinesis",
+                    metric_name="WriteProvisionedThroughputExceeded",
+                    dimensions_map={"StreamName": stream},
+                    period=cdk.Duration.minutes(1),
+                    statistic="Sum",
+                ),
+                datapoints=2,
+                periods=5,
+            ),
+        ]
+        if config.ticks.heartbeat:
+            self.about_detector.append(
+                self._ask(
+                    "NoScores",
+                    "Has nothing been scored for three minutes?",
+                    counted("ObservationsScored", service="detect", stage=stage),
+                    threshold=1,
+                    datapoints=3,
+                    periods=3,
+                    comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+                    missing=cloudwatch.TreatMissingData.BREACHING,
+                )
+            )
+        if config.pagerduty.enabled:
+            self.about_detector.append(
+                self._ask(
+                    "PagesFailing",
+                    "Do pages fail, whatever the reason, in more than a passing way?",
+                    counted("PagesFailed", service="notify_pagerduty", stage=stage),
+                    datapoints=3,
+                    periods=5,
+                )
+            )
+
+    def _ask(
+        self,
+        id_: str,
+        question: str,
+        metric: cloudwatch.IMetric,
+        *,
+        threshold: float = 0,
+        datapoints: int = 1,
+        periods: int = 1,
+        comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> cloudwatch.Alarm:
+        return OperationsAlarm(
+            self,
+            id_,
+            question=question,
+            runbook=runbook_of(id_),
+            metric=metric,
+            topic=self._topic,
+            threshold=threshold,
+            datapoints=datapoints,
+            periods=periods,
+            comparison=comparison,
+            missing=missing,
+        ).alarm
+
+
+class LogAlarms(Construct):
+    """What only a log line says: errors a function caught and told, and invocations that ran out of time."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        config: StageConfig,
+        topic: sns.ITopic,
+        functions: Sequence[PythonFunction],
+    ) -> None:
+        super().__init__(scope, id_)
+        # A metric filter's metric has no dimensions here, so the stage stands in the namespace.
+        namespace = f"{METRICS_NAMESPACE}/{config.stage}"
+        self.metrics: dict[str, cloudwatch.Metric] = {}
+        for name, pattern in (
+            ("ErrorLines", logs.FilterPattern.string_value("$.level", "=", "ERROR")),
+            ("Timeouts", logs.FilterPattern.literal('"Task timed out"')),
+        ):
+            for function in functions:
+                logs.MetricFilter(
+                    self,
+                    f"{name}{function.node.id}",
+                    log_group=function.log_group,
+                    filter_pattern=pattern,
+                    metric_namespace=namespace,
+                    metric_name=name,
+                    metric_value="1",
+                )
+            self.metrics[name] = cloudwatch.Metric(
+                namespace=namespace,
+                metric_name=name,
+                period=cdk.Duration.minutes(1),
+                statistic="Sum",  # no label: an alarm on a metric with one becomes metric math
+            )
+        self.alarms = [
+            OperationsAlarm(
+                self,
+                "ErrorLines",
+                question=f"Do functions log more than {ERROR_LINES_LIMIT} errors a minute?",
+                runbook=runbook_of("ErrorLines"),
+                metric=self.metrics["ErrorLines"],
+                threshold=ERROR_LINES_LIMIT,
+                datapoints=3,
+                periods=5,
+                topic=topic,
+            ).alarm,
+            OperationsAlarm(
+                self,
+                "FunctionTimeouts",
+                question="Do functions run out of time, in more than a passing way?",
+                runbook=runbook_of("FunctionTimeouts"),
+                metric=self.metrics["Timeouts"],
+                datapoints=2,
+                periods=5,
+                topic=topic,
+            ).alarm,
+        ]
+
+
+class DetectorUnwell(Construct):
+    """One alarm over all that say that Treeline itself has a problem; never over what it says of servers."""
+
+    def __init__(self, scope: Construct, id_: str, *, topic: sns.ITopic, alarms: Sequence[cloudwatch.IAlarm]) -> None:
+        super().__init__(scope, id_)
+        self.alarm = cloudwatch.CompositeAlarm(
+            self,
+            "Alarm",
+            alarm_description=(
+                f"Is the detector itself unwell? Runbook: {RUNBOOK_FOLDER}/{runbook_of('DetectorUnwell')}.md"
+            ),
+            alarm_rule=cloudwatch.AlarmRule.any_of(
+                *[cloudwatch.AlarmRule.from_alarm(alarm, cloudwatch.AlarmState.ALARM) for alarm in alarms]
+            ),
+        )
+        self.alarm.add_alarm_action(actions.SnsAction(topic))
+        self.alarm.add_ok_action(actions.SnsAction(topic))
+
+
+def runbook_of(id_: str) -> str:
+    """ManyAnomalies -> many-anomalies, the page's name."""
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in id_).lstrip("-")

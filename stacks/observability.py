@@ -1,0 +1,155 @@
+"""Observability: dashboards, what draws them, and the alarms that look at the whole.
+
+It is deployed last and finds what it shows by walking the other stacks: a function, a queue or an alarm that is added
+there tomorrow is on a dashboard without a line here.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from constructs import Construct, IConstruct
+
+from stacks import outputs
+from stacks.alerting import AlertingStack
+from stacks.config import FunctionConfig, StageConfig
+from stacks.constructs.alarms import DetectorUnwell, FleetAlarms, LogAlarms
+from stacks.constructs.dashboard import RowsDashboard
+from stacks.constructs.function_asset import AssetPlatform
+from stacks.constructs.operations_alarm import OperationsAlarm
+from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.queues import DeadLetterQueue, WorkQueue
+from stacks.dashboards import Sources, cost_rows, detection_rows, fleet_rows, model_rows
+from stacks.detection import DetectionStack
+from stacks.ingestion import IngestionStack
+from stacks.state import STATE_INDEX, StateStack
+from stacks.treeline_stack import TreelineStack
+from treeline.app.settings import EnvSettings
+from treeline.app.widget_settings import WidgetFleetSettings, WidgetIncidentsSettings, WidgetModelSettings
+
+WIDGET_SIZE = FunctionConfig(timeout_s=10, memory_mb=512)
+# What these say is about servers or about training, not about the detector's health.
+NOT_ABOUT_THE_DETECTOR = frozenset({"TrainingFailed"})
+_C = TypeVar("_C")
+
+
+class ObservabilityStack(TreelineStack):
+    """Four dashboards, three drawing functions, alarms on the whole, one over all."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        config: StageConfig,
+        platform: AssetPlatform,
+        state: StateStack,
+        alerting: AlertingStack,
+        detection: DetectionStack,
+        ingestion: IngestionStack,
+        others: Sequence[TreelineStack] = (),
+    ) -> None:
+        super().__init__(scope, outputs.OBSERVABILITY, config=config, holds="dashboards and alarms on the whole")
+        self._platform = platform
+        watched: list[TreelineStack] = [alerting, detection, ingestion, *others]
+        functions = list(_found(watched, PythonFunction))
+        fleet = self._fleet_widget(state)
+        incidents = self._incidents_widget(state)
+        model = self._model_widget(state)
+
+        self.fleet_alarms = FleetAlarms(
+            self, "Fleet", config=config, topic=alerting.operations, stream=ingestion.stream.stream_name
+        )
+        self.log_alarms = LogAlarms(
+            self, "Logs", config=config, topic=alerting.operations, functions=[*functions, fleet, incidents, model]
+        )
+        theirs = list(_found(watched, OperationsAlarm))
+        of_detector = [a.alarm for a in theirs if a.node.id not in NOT_ABOUT_THE_DETECTOR]
+        of_detector += [*self.fleet_alarms.about_detector, *self.log_alarms.alarms]
+        self.unwell = DetectorUnwell(self, "DetectorUnwell", topic=alerting.operations, alarms=of_detector)
+
+        about_others = [a.alarm for a in theirs if a.node.id in NOT_ABOUT_THE_DETECTOR]
+        sources = Sources(
+            stage=config.stage,
+            endpoint=config.endpoint_name,
+            functions={f.node.id: f.function for f in functions},
+            work_queues={q.node.id: q for q in _found(watched, WorkQueue)},
+            dead_letters={q.node.id: q for q in _found(watched, DeadLetterQueue)},
+            stream=ingestion.stream.stream_name,
+            tables={
+                t.node.id: t.table_name
+                for t in (state.observations, state.servers, state.detector_state, state.scores, state.incidents)
+            },
+            fleet_widget=fleet.arn,
+            incidents_widget=incidents.arn,
+            model_widget=model.arn,
+            fleet_alarms=[*self.fleet_alarms.about_fleet, *about_others],
+            detector_alarms=[self.unwell.alarm, *of_detector],
+            log_metrics=self.log_alarms.metrics,
+        )
+        for key, id_, rows in (
+            (outputs.FLEET_DASHBOARD, "FleetDashboard", fleet_rows(sources)),
+            (outputs.DETECTION_DASHBOARD, "DetectionDashboard", detection_rows(sources)),
+            (outputs.MODEL_DASHBOARD, "ModelDashboard", model_rows(sources)),
+            (outputs.COST_DASHBOARD, "CostDashboard", cost_rows(sources)),
+        ):
+            dashboard = RowsDashboard(self, id_, rows=rows)
+            self.tell(key, dashboard.name, f"CloudWatch dashboard {id_.removesuffix('Dashboard').lower()}")
+
+    def _fleet_widget(self, state: StateStack) -> PythonFunction:
+        widget = self._widget(
+            "WidgetFleet",
+            "widget_fleet",
+            "Draws the fleet, one cell a server",
+            WidgetFleetSettings(
+                stage=self.config.stage,
+                servers_table=state.servers.table_name,
+                state_table=state.detector_state.table_name,
+                controls_table=state.controls.table_name,
+                group_size=self.config.group_size,
+                silent_after_s=self.config.detection.silent_after_s,
+            ),
+            packages=["numpy"],
+        )
+        widget.allow(["dynamodb:GetItem"], [state.servers.table_arn, state.detector_state.table_arn])
+        widget.allow(["dynamodb:Query"], [state.controls.table_arn])
+        return widget
+
+    def _incidents_widget(self, state: StateStack) -> PythonFunction:
+        widget = self._widget(
+            "WidgetIncidents",
+            "widget_incidents",
+            "Lists open incidents with their evidence",
+            WidgetIncidentsSettings(stage=self.config.stage, incidents_table=state.incidents.table_name),
+        )
+        widget.allow(["dynamodb:Query"], [f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
+        return widget
+
+    def _model_widget(self, state: StateStack) -> PythonFunction:
+        widget = self._widget(
+            "WidgetModel",
+            "widget_model",
+            "Shows the models that decide",
+            WidgetModelSettings(stage=self.config.stage, controls_table=state.controls.table_name),
+        )
+        widget.allow(["dynamodb:Query"], [state.controls.table_arn])
+        return widget
+
+    def _widget(
+        self, id_: str, name: str, description: str, settings: EnvSettings, *, packages: Sequence[str] = ()
+    ) -> PythonFunction:
+        return PythonFunction(
+            self,
+            id_,
+            name=name,
+            description=description,
+            size=WIDGET_SIZE,
+            logs_config=self.config.logs,
+            platform=self._platform,
+            environment=settings.to_env(),
+            packages=packages,
+        )
+
+
+def _found(stacks: Sequence[IConstruct], kind: type[_C]) -> Iterator[_C]:
+    """Constructs of a kind below the stacks, in the order of their paths: the same every time."""
+    for stack in stacks:
+        yield from (c for c in sorted(stack.node.find_all(), key=lambda c: c.node.path) if isinstance(c, kind))
