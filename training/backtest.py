@@ -73,18 +73,16 @@ def backtest(
         by_group.setdefault((groups or {}).get(server, 0), []).append(column)
     run = _Run(package, grid, score, policy, trace, given_scores)
     changes: list[tuple[str, Change]] = []
-    for done, columns in enumerate(by_group.values()):
-        for share, told in run.group(np.array(columns)):
-            changes += told
-            progress("detection", (done + share) / len(by_group))
-    progress("detection", 1.0)
+    for share, told in run.detect([np.array(columns) for columns in by_group.values()]):
+        changes += told
+        progress("detection", share)
     changes.sort(key=lambda entry: (entry[1].at, entry[0], entry[1].sequence))
     return Backtest(changes, trace)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What every group of one backtest shares."""
+    """All groups of a backtest go through one state, so that a step costs one call for the fleet, not one a group."""
 
     package: ModelPackage
     grid: Grid
@@ -93,31 +91,40 @@ class _Run:
     trace: Trace
     given_scores: FloatArray | None
 
-    def group(self, columns: npt.NDArray[np.intp]) -> Iterator[tuple[float, list[tuple[str, Change]]]]:
-        """Detect for the servers of one group; yields the share done and the changes since."""
+    def detect(self, groups: list[npt.NDArray[np.intp]]) -> Iterator[tuple[float, list[tuple[str, Change]]]]:
+        """Go through the grid; yields the share done and the changes since.
+
+        Args:
+            groups: The grid's columns, by group.
+        """
         package, grid = self.package, self.grid
-        servers = [grid.servers[c] for c in columns]
+        columns = np.concatenate(groups)  # of each row of the state
         state = package.new_state()
-        package.admit(state, servers)
-        own = Grid(grid.times_ms, tuple(servers), grid.metrics, grid.values[:, columns], grid.step_s)
+        package.admit(state, [grid.servers[c] for c in columns])
+        stops = np.cumsum([len(members) for members in groups])
+        parts = [
+            detector.Group.of(state, stop - len(members), stop) for members, stop in zip(groups, stops, strict=True)
+        ]
+        row_of = np.argsort(columns)
         waiting: list[tuple[int, detector.Prepared]] = []
         held = 0
-        for t, rows, values in own.rounds():
+        for t, present, values in grid.rounds():
+            rows = row_of[present]
             at = np.full(len(rows), grid.times_ms[t])
             batch = detector.Round(int(at[0] // package.step_ms), rows, rows, at, values)
             waiting.append((t, detector.prepare(state, batch, step_s=package.step_s)))
             held += len(rows)
             if held >= ROWS_AT_ONCE:
-                yield t / len(grid.times_ms), self._decide(state, waiting, columns, servers)
+                yield t / len(grid.times_ms), self._decide(state, parts, waiting, columns)
                 waiting, held = [], 0
-        yield 1.0, self._decide(state, waiting, columns, servers)
+        yield 1.0, self._decide(state, parts, waiting, columns)
 
     def _decide(
         self,
         state: FleetState,
+        groups: Sequence[detector.Group],
         waiting: Sequence[tuple[int, detector.Prepared]],
         columns: npt.NDArray[np.intp],
-        servers: Sequence[str],
     ) -> list[tuple[str, Change]]:
         if not waiting:
             return []
@@ -130,12 +137,14 @@ class _Run:
             if self.given_scores is not None:
                 part = np.nan_to_num(self.given_scores[t, at_columns])
             start += len(done.ready)
-            decided = detector.decide(state, done, part, package.calibration, self.policy, step_ms=package.step_ms)
+            decided = detector.decide(
+                state, done, part, package.calibration, self.policy, step_ms=package.step_ms, groups=groups
+            )
             trace.score[t, at_columns] = part
             trace.severity[t, at_columns] = decided.severity
             trace.threshold[t, at_columns] = decided.calibrated.threshold
             if trace.expected is not None and trace.spread is not None:
                 trace.expected[t, at_columns] = done.features.expected
                 trace.spread[t, at_columns] = done.features.spread
-            changes += [(FLEET if c.row == FLEET_ROW else servers[c.row], c) for c in decided.changes]
+            changes += [(FLEET if c.row == FLEET_ROW else state.servers[c.row], c) for c in decided.changes]
         return changes

@@ -4,7 +4,7 @@ A *round* holds at most one observation of each server, all of one time bucket. 
 call these two functions and nothing else; whatever the batching, the rounds and thus the results are the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from treeline.core import features, policy
 from treeline.core.calibration import Calibrated, Calibration, calibrate
 from treeline.core.features import Features, Index
 from treeline.core.policy import Change, PolicySettings
-from treeline.core.state import NEVER, FleetState, Phase
+from treeline.core.state import NEVER, FleetCycle, FleetState, Phase
 from treeline.core.statistics import FloatArray
 from treeline.core.warmup import warm_up
 
@@ -38,6 +38,28 @@ class Prepared:
     ready: Index
     features: Features
     elapsed_s: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Neighbouring rows of a state that holds several groups (a backtest's): their severities, and their own cycle.
+
+    Attributes:
+        start, stop: The rows, as in a slice.
+        severity, severity_bucket: Views of the state's arrays.
+        cycle: What these servers do together.
+    """
+
+    start: int
+    stop: int
+    severity: FloatArray
+    severity_bucket: npt.NDArray[np.int64]
+    cycle: FleetCycle
+
+    @classmethod
+    def of(cls, state: FleetState, start: int, stop: int) -> "Group":
+        """The rows [start, stop) of a state that gets no further servers."""
+        return cls(start, stop, state.severity[start:stop], state.severity_bucket[start:stop], FleetCycle())
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +122,44 @@ def decide(
     settings: PolicySettings,
     *,
     step_ms: int,
+    groups: Sequence[Group] = (),
 ) -> Decided:
-    """Severities and incident changes of a round's ready servers. Changes the state."""
+    """Severities and incident changes of a round's ready servers. Changes the state.
+
+    Args:
+        state: Changed in place.
+        prepared: The round, compared.
+        scores: The forest's, of the round's ready servers.
+        calibration: The model's mapping.
+        settings: The policy.
+        step_ms: Width of a bucket.
+        groups: Where the state holds several groups, each with its own cycle: all of them, in order of their rows.
+    """
     batch = prepared.round
     rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
-    level, changes = policy.apply_fleet_cycle(state, batch.bucket, batch.bucket * step_ms, settings)
+    level, changes = _fleet_level(state, batch, settings, step_ms, groups, rows)
     calibrated = calibrate(state, rows, at, scores, prepared.features.spike, calibration, elapsed_s=prepared.elapsed_s)
     state.severity[rows] = calibrated.severity
     state.severity_bucket[rows] = batch.bucket
     own = np.maximum(calibrated.severity - level, 0.0)
     return Decided(calibrated, own, changes + policy.decide(state, rows, at, own, settings))
+
+
+def _fleet_level(
+    state: FleetState, batch: Round, settings: PolicySettings, step_ms: int, groups: Sequence[Group], rows: Index
+) -> tuple[FloatArray | float, list[Change]]:
+    """What the servers share: one level for a group alone, else that of each row's group."""
+    at = batch.bucket * step_ms
+    if not groups:
+        return policy.apply_fleet_cycle(state, batch.bucket, at, settings)
+    starts = np.array([group.start for group in groups])
+    here = np.zeros(len(groups), dtype=bool)
+    here[np.searchsorted(starts, batch.rows, side="right") - 1] = True
+    levels, changes = np.zeros(len(groups)), list[Change]()
+    for number in np.flatnonzero(here).tolist():
+        levels[number], told = policy.apply_fleet_cycle(groups[number], batch.bucket, at, settings)
+        changes += told
+    return levels[np.searchsorted(starts, rows, side="right") - 1], changes
 
 
 def compare_late(

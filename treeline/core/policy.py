@@ -5,7 +5,7 @@ becomes P2; an incident quiet at every tier for the quiet time is resolved. Ever
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from treeline.core.alert import AlertEvent, Priority
 from treeline.core.errors import SettingsError
 from treeline.core.features import Index
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
-from treeline.core.state import NEVER, FleetState
+from treeline.core.state import NEVER, FleetCycle, FleetState
 from treeline.core.statistics import FloatArray
 
 NONE, OPEN_P2, OPEN_P1 = 0, 1, 2
@@ -66,7 +66,23 @@ class Change:
     follows_opened_at: int = NEVER
 
 
-def apply_fleet_cycle(state: FleetState, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
+class Sharing(Protocol):
+    """Servers that share a fleet cycle: a state, or a part of one."""
+
+    @property
+    def severity(self) -> FloatArray:
+        """Of each server's last observation."""
+
+    @property
+    def severity_bucket(self) -> npt.NDArray[np.int64]:
+        """And the bucket it was in."""
+
+    @property
+    def cycle(self) -> FleetCycle:
+        """What they do together."""
+
+
+def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
     """The severity that the servers of a group share, and the fleet incident that follows from it.
 
     Called before each bucket is decided. The level is the median of the severities in the bucket just completed

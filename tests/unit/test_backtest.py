@@ -1,0 +1,63 @@
+"""The offline run: groups share nothing, however many go through one state at once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.unit.detection_fakes import distance_score, fleet, trained
+from training.backtest import backtest
+from training.fit import Grid
+from treeline.core.policy import FLEET, PolicySettings
+
+TRAIN, TEST = 2000, 240
+SETTINGS = PolicySettings(fleet_min_servers=3)
+
+
+def columns_of(grid: Grid, columns) -> Grid:
+    return replace(grid, servers=tuple(grid.servers[c] for c in columns), values=grid.values[:, columns])
+
+
+@pytest.fixture(scope="module")
+def fleet_run():
+    """Two groups of four, mixed by column; one of them goes wrong as a whole, and a server of the other alone."""
+    grid = fleet(8, TRAIN + TEST)
+    grid.values[TRAIN + 60 : TRAIN + 90, ::2] += 40.0
+    grid.values[TRAIN + 150 : TRAIN + 170, 3, 1:] += 60.0
+    grid.values[TRAIN + 20 : TRAIN + 40, 5] = np.nan
+    past = replace(grid, times_ms=grid.times_ms[:TRAIN], values=grid.values[:TRAIN])
+    present = replace(grid, times_ms=grid.times_ms[TRAIN:], values=grid.values[TRAIN:])
+    groups = {server: column % 2 for column, server in enumerate(grid.servers)}
+    package = trained(past)
+    return package, present, groups, backtest(package, present, distance_score, SETTINGS, groups=groups)
+
+
+def test_groups_in_one_state_decide_as_each_would_alone(fleet_run):
+    package, present, groups, together = fleet_run
+    changes = []
+    for group in (0, 1):
+        columns = [c for c, server in enumerate(present.servers) if groups[server] == group]
+        alone = backtest(package, columns_of(present, columns), distance_score, SETTINGS)
+        changes += [(server, replace(change, row=0)) for server, change in alone.changes]
+        for name in ("score", "severity", "threshold"):
+            np.testing.assert_array_equal(getattr(together.trace, name)[:, columns], getattr(alone.trace, name))
+    changes.sort(key=lambda entry: (entry[1].at, entry[0], entry[1].sequence))
+    assert [(server, replace(change, row=0)) for server, change in together.changes] == changes
+    assert FLEET in {server for server, _ in changes}
+    assert "web-03" in {server for server, _ in changes}
+
+
+def test_how_much_is_held_at_once_changes_nothing(fleet_run, monkeypatch):
+    package, present, groups, together = fleet_run
+    monkeypatch.setattr("training.backtest.ROWS_AT_ONCE", 37)
+    again = backtest(package, present, distance_score, SETTINGS, groups=groups)
+    assert again.changes == together.changes
+    np.testing.assert_array_equal(again.trace.severity, together.trace.severity)
+
+
+def test_without_groups_all_servers_share_one_cycle(fleet_run):
+    package, present, groups, together = fleet_run
+    one = backtest(package, present, distance_score, SETTINGS)
+    assert one.changes != together.changes
+    with_names = backtest(package, present, distance_score, SETTINGS, groups=dict.fromkeys(groups, 5))
+    assert with_names.changes == one.changes
