@@ -122,7 +122,8 @@ class DetectionStack(TreelineStack):
         )
         detect.allow(["dynamodb:Query"], [f"{state.observations.table_arn}/index/{GROUP_INDEX}"])
         detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.detector_state.table_arn])
-        detect.allow(["dynamodb:PutItem"], [state.scores.table_arn])
+        # Query: were observations that came out of turn scored before, or did they come too late?
+        detect.allow(["dynamodb:PutItem", "dynamodb:Query"], [state.scores.table_arn])
         detect.allow(["dynamodb:UpdateItem"], [state.incidents.table_arn])
         detect.allow(["dynamodb:GetItem"], [state.servers.table_arn])  # labels, for alerts and the mutes that name them
         detect.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
@@ -221,6 +222,16 @@ class DetectionStack(TreelineStack):
             metric=counted("PublishFailures", service="detect", stage=self.config.stage),
             datapoints=2,
             periods=3,
+            topic=self._operations,
+        )
+        OperationsAlarm(
+            self,
+            "TickFailures",
+            question="Does detect fail on a group again and again, for a reason that is not the endpoint?",
+            runbook="tick-failures",
+            metric=counted("TickFailures", service="detect", stage=self.config.stage),
+            datapoints=2,
+            periods=5,
             topic=self._operations,
         )
         for id_, function, runbook in (

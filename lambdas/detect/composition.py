@@ -122,6 +122,7 @@ class Composition:
             "ObservationsScored": outcome.scored,
             "ObservationsWarmingUp": outcome.warming_up,
             "ObservationsLate": outcome.late,
+            "ObservationsTooLate": len(outcome.too_late),
             "ValuesImputed": outcome.imputed,
             "StateConflicts": outcome.conflicts,
             "AlertsPublished": len(outcome.published),
@@ -155,6 +156,13 @@ class Composition:
             )
         if outcome.unpublished:
             self.telemetry.logger.error("alerts wait in the outbox", group=group, alerts=outcome.unpublished)
+        if outcome.too_late:
+            self.telemetry.logger.warning(
+                "observations came too late to be scored",
+                group=group,
+                observations=len(outcome.too_late),
+                server_ids=sorted({server for server, _ in outcome.too_late})[:50],
+            )
         if outcome.silent_servers:
             self.telemetry.logger.warning("servers are silent", group=group, server_ids=outcome.silent_servers[:50])
         if not outcome.has_model:

@@ -28,6 +28,7 @@ class Ledger:
         late: Keys scored after a later observation of their server.
         warming_up: Keys seen while their server warmed up.
         quarantined: Reason -> how many.
+        too_late: Keys that came when their server was too far ahead to score them: stored, counted, never scored.
         scored_twice: Keys in more than one score block: must be empty.
     """
 
@@ -36,12 +37,13 @@ class Ledger:
     late: set[Key]
     warming_up: set[Key]
     quarantined: Counter[str]
+    too_late: set[Key] = field(default_factory=set)
     scored_twice: set[Key] = field(default_factory=set)
 
     @property
     def lost(self) -> set[Key]:
-        """Stored, but neither scored nor warming up."""
-        return self.stored - self.scored.keys() - self.warming_up
+        """Stored, but neither scored nor warming up nor too late."""
+        return self.stored - self.scored.keys() - self.warming_up - self.too_late
 
 
 class Books:
@@ -114,10 +116,12 @@ class Books:
         )
         for server, at, status, score, severity in rows:
             key = (server, at)
-            if key in ledger.scored or key in ledger.warming_up:
+            if key in ledger.scored or key in ledger.warming_up or key in ledger.too_late:
                 ledger.scored_twice.add(key)
             if status == Status.WARMING_UP:
                 ledger.warming_up.add(key)
+            elif status == Status.TOO_LATE:
+                ledger.too_late.add(key)
             else:
                 ledger.scored[key] = (score, severity)
                 if status == Status.LATE:

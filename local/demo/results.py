@@ -51,7 +51,7 @@ class Result:
         """Whether every record is accounted for."""
         books = self.accounting
         sent = books.stored + books.quarantined + books.duplicates
-        return books.lost == 0 and books.sent == sent and books.stored == books.scored + books.warming_up
+        return books.lost == 0 and books.sent == sent and books.stored == books.seen
 
 
 def accounting(sent: int, ledger: Ledger, *, alerts: int, pages: int, refused: int) -> Accounting:
@@ -63,6 +63,7 @@ def accounting(sent: int, ledger: Ledger, *, alerts: int, pages: int, refused: i
         quarantined=quarantined,
         scored=len(ledger.scored),
         warming_up=len(ledger.warming_up),
+        too_late=len(ledger.too_late),
         lost=len(ledger.lost) + len(ledger.scored_twice),
         duplicates=max(0, sent - len(ledger.stored) - quarantined),
         quarantine_reasons=dict(ledger.quarantined),
@@ -136,6 +137,7 @@ def summary(result: Result, facts: Mapping[str, str], no_ops: Iterable[Any]) -> 
             "quarantine_reasons": dict(books.quarantine_reasons),
             "scored": books.scored,
             "warming_up": books.warming_up,
+            "too_late": books.too_late,
             "lost": books.lost,
             "balanced": result.balanced,
         },

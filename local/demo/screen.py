@@ -67,11 +67,12 @@ class Screen:
         """The end of the run."""
         books = result.accounting
         table = Table(title="Where every record went", title_justify="left", show_header=True)
-        for name in ("sent", "stored", "repeated", "quarantined", "scored", "warming up", "lost"):
+        for name in ("sent", "stored", "repeated", "quarantined", "scored", "warming up", "too late", "lost"):
             table.add_column(name, justify="right")
         table.add_row(
             *(f"{n:,}" for n in (books.sent, books.stored, books.duplicates, books.quarantined, books.scored)),
             f"{books.warming_up:,}",
+            f"{books.too_late:,}",
             f"[{'green' if books.lost == 0 else 'bold red'}]{books.lost:,}[/]",
         )
         self.console.print(table)

@@ -72,7 +72,7 @@ class IncidentMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounting:
-    """Where every record went: sent = stored + quarantined + duplicates, stored = scored + warming_up."""
+    """Where every record went: sent = stored + quarantined + duplicates, stored = scored + warming_up + too_late."""
 
     sent: int
     stored: int
@@ -81,10 +81,16 @@ class Accounting:
     warming_up: int
     lost: int
     duplicates: int = 0
+    too_late: int = 0  # came when their server was too far ahead: stored, counted, never scored
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
     alerts_published: int = 0
     pages_delivered: int = 0
     pages_refused: int = 0
+
+    @property
+    def seen(self) -> int:
+        """What detect has accounted for; all of what is stored, unless records were lost."""
+        return self.scored + self.warming_up + self.too_late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,7 +173,8 @@ def _accounting(books: Accounting) -> str:
     lines += [(f"· {reason}", count) for reason, count in sorted(books.quarantine_reasons.items())]
     if books.duplicates:
         lines.append(("repeated, stored once", books.duplicates))
-    lines += [("scored", books.scored), ("warming up, not scored yet", books.warming_up), ("lost", books.lost)]
+    lines += [("scored", books.scored), ("warming up, not scored yet", books.warming_up)]
+    lines += [("too late, not scored", books.too_late), ("lost", books.lost)]
     lines += [("alerts published", books.alerts_published), ("pages delivered", books.pages_delivered)]
     if books.pages_refused:
         lines.append(("pages refused", books.pages_refused))
@@ -185,7 +186,7 @@ def _accounting(books: Accounting) -> str:
 def _checks(books: Accounting) -> str:
     sums = (
         ("sent = stored + set aside + repeated", books.sent - books.stored - books.quarantined - books.duplicates),
-        ("stored = scored + warming up", books.stored - books.scored - books.warming_up),
+        ("stored = scored + warming up + too late", books.stored - books.seen),
     )
     return "<br>".join(
         f'<span class="{"bad" if off else "good"}">{"✗" if off else "✓"}</span> '

@@ -15,6 +15,7 @@ from treeline.core.alert import Alert
 from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError
 from treeline.core.package import ModelPackage
 from treeline.core.policy import PolicySettings
+from treeline.core.times import iso
 
 STEP_MS = 60_000
 START_MS = 1_700_006_400_000
@@ -68,10 +69,11 @@ class Store:
         start_ms: int,
         metrics: Sequence[str],
         *,
-        skip: Callable[[str, int], bool],
+        skip: Callable[[str, int, str], bool],
         limit: int,
     ) -> Pending:
-        keys = sorted((at, server) for server, at in self.items if at >= start_ms and not skip(server, at))[:limit]
+        every = sorted((at, server) for server, at in self.items if at >= start_ms)
+        keys = [(at, s) for at, s in every if not skip(s, at, iso(self.items[(s, at)][0]))][:limit]
         return Pending(
             [server for _, server in keys],
             np.array([at for at, _ in keys], dtype=np.int64),
@@ -120,6 +122,9 @@ class Store:
 
     def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
         self.blocks[block.tick] = block
+
+    def entries(self, group: int, first_ms: int, last_ms: int) -> set[tuple[str, int]]:
+        return {key for block in self.blocks.values() for key in block.entries() if first_ms <= key[1] <= last_ms}
 
     def apply(self, alert: Alert) -> bool:
         self.sequences[alert.incident_id] = alert.sequence

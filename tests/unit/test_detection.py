@@ -223,3 +223,58 @@ def test_in_a_backlog_a_server_that_came_back_is_seen_beyond_what_one_commit_tak
     outcome = service(store).run(TICK)
     assert sum(1 for server, at, _ in silent if server != "web-01" and at < records[0][1] + 115 * STEP_MS) > 1000
     assert (outcome.scored, outcome.waiting) == (len(silent), 0)
+
+
+def test_what_comes_when_its_server_is_far_ahead_is_counted_once_as_too_late(package, records):
+    """Beyond what the state remembers it cannot be told from what was decided, but for when it was received."""
+    held_back = [r for r in records if r[0] == "web-05"][3:6]
+    store = Store(package)
+    for i, (server, at, values) in enumerate(records):
+        if not any(server == s and at == t for s, t, _ in held_back):
+            store.add(server, at, values, START_MS + i)
+    detect = service(store)
+    before = detect.run(TICK)
+    for i, (server, at, values) in enumerate(held_back):
+        store.add(server, at, values, START_MS + len(records) + i)
+
+    outcome = detect.run(Tick(0, iso(records[0][1])))
+    again = [service(store).run(Tick(0, iso(records[0][1]))).too_late for _ in range(2)]
+
+    assert before.too_late == []
+    assert outcome.too_late == [(server, at) for server, at, _ in held_back]
+    assert again == [[], []], "another worker finds them in their block"
+    rows = [status for status, _, _ in store.scored().values()]
+    assert (rows.count(Status.TOO_LATE), rows.count(Status.SCORED)) == (3, len(records) - 3)
+    assert len(rows) == len(records), "stored = scored + too late"
+
+
+def test_what_was_received_out_of_order_and_decided_is_not_too_late_when_it_is_read_again(package, records):
+    """Swapped on the way, decided in order all the same, and long forgotten when an old tick comes again."""
+    store = Store(package)
+    for i, (server, at, values) in enumerate(records):
+        swapped = i + 24 if (i // 12) % 7 == 0 else i
+        store.add(server, at, values, START_MS + swapped)
+    service(store).run(TICK)
+
+    outcome = service(store).run(Tick(0, iso(records[0][1])))
+
+    assert outcome.too_late == []
+    assert len(store.scored()) == len(records)
+
+
+def test_a_late_observation_counts_towards_its_own_fate_only(package, records):
+    """Late, then forgotten: still one of those that were scored."""
+    late = next(r for r in records if r[0] == "web-05" and r[1] == records[1200][1])
+    store = Store(package)
+    for i, (server, at, values) in enumerate(records[:1320]):
+        if (server, at) != late[:2]:
+            store.add(server, at, values, START_MS + i)
+    detect = service(store)
+    detect.run(TICK)
+    store.add(*late, START_MS + 1400)
+    assert detect.run(Tick(0, iso(late[1]))).late == 1
+    for i, (server, at, values) in enumerate(records[1320:], 1500):
+        store.add(server, at, values, START_MS + i)
+    detect.run(TICK)
+
+    assert service(store).run(Tick(0, iso(records[0][1]))).too_late == []

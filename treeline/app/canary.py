@@ -222,13 +222,13 @@ class _CanaryObservations:
     canary: Canary
 
     def read(
-        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int], bool], limit: int
+        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
     ) -> Pending:
         return self.observations.read(
             group,
             start_ms,
             metrics,
-            skip=lambda server, at: not self.canary.covers(server) or skip(server, at),
+            skip=lambda server, at, received: not self.canary.covers(server) or skip(server, at, received),
             limit=limit,
         )
 
@@ -275,6 +275,9 @@ class _ShadowSink:
 
     def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
         self.scores.put(shadow_group(group), block, now_ms)
+
+    def entries(self, group: int, first_ms: int, last_ms: int) -> set[tuple[str, int]]:
+        return self.scores.entries(shadow_group(group), first_ms, last_ms)
 
     def apply(self, alert: Alert) -> bool:
         self.decisions.record(self.model_version, alert)

@@ -7,7 +7,7 @@ whoever comes next, so a crash at any point loses nothing and decides nothing tw
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from treeline.app.detection_ports import (
     Scores,
     Tick,
 )
-from treeline.app.known_observations import KnownObservations
+from treeline.app.known_observations import JudgedObservations, KnownObservations
 from treeline.app.muting import Muting
 from treeline.app.scoreblock import Status
 from treeline.core import detector
@@ -51,6 +51,7 @@ class TickOutcome:
     scored: int = 0
     warming_up: int = 0
     late: int = 0
+    too_late: list[tuple[str, int]] = field(default_factory=list)  # server and time of what came too late to score
     commits: int = 0
     conflicts: int = 0
     waiting: int = 0
@@ -89,6 +90,7 @@ class DetectService:
     muting: Muting = field(default_factory=Muting)
     # Versions whose block this worker has seen written: saves repeating the write at every tick.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
+    _judged: JudgedObservations = field(default_factory=JudgedObservations)
 
     @property
     def _decider(self) -> Decider:
@@ -155,7 +157,9 @@ class DetectService:
         """One commit's worth of work; whether there may be more."""
         state = record.state
         previous = state.version
-        pending, rows, new, late = self._due(record, model, since, outcome)
+        pending, known, rows, new, late = self._due(record, model, since, outcome)
+        if self._account_too_late(record, known, outcome):
+            return True
         if not len(new) and not len(late):
             return False
         decision = self._decider.decide(record.group, state, model, pending, rows, new, late)
@@ -188,16 +192,17 @@ class DetectService:
 
     def _due(
         self, record: Record, model: ModelPackage, since: int | None, outcome: TickOutcome
-    ) -> tuple[Pending, Index, Index, Index]:
-        """What one commit may decide: the observations read, their server rows, positions of the new and the late.
+    ) -> tuple[Pending, KnownObservations, Index, Index, Index]:
+        """What one commit may decide: the observations read, what of them was known, their server rows, positions of
+        the new and the late.
 
         In a backlog the silence of one server may fill all that was read with observations that wait for it, while
         its next one is already in the table: then more is read, to see it.
         """
         state = record.state
-        known = KnownObservations(state, model.seeds)
         limit = MAX_OBSERVATIONS_PER_COMMIT
         while True:
+            known = KnownObservations(state, model.seeds)
             pending = self.observations.read(
                 record.group, self._start(state, since), model.metrics, skip=known.has, limit=limit
             )
@@ -218,7 +223,31 @@ class DetectService:
             limit *= 4
         outcome.waiting = int((~may).sum())
         new = new[may][:MAX_OBSERVATIONS_PER_COMMIT]
-        return pending, rows, new, late[: MAX_OBSERVATIONS_PER_COMMIT - len(new)]
+        return pending, known, rows, new, late[: MAX_OBSERVATIONS_PER_COMMIT - len(new)]
+
+    def _account_too_late(self, record: Record, known: KnownObservations, outcome: TickOutcome) -> bool:
+        """Commit what came too late to be scored, so that it is counted once; whether there was any."""
+        unsure = self._judged.unknown(record.group, known.out_of_turn)[:MAX_OBSERVATIONS_PER_COMMIT]
+        if not unsure:
+            return False
+        times = [observed_at for _, observed_at in unsure]
+        decided = self.scores.entries(record.group, min(times), max(times))
+        too_late = [key for key in unsure if key not in decided]
+        self._judged.add(record.group, set(unsure) - set(too_late))
+        if not too_late:
+            return len(unsure) == MAX_OBSERVATIONS_PER_COMMIT
+        state = record.state
+        previous, rows = state.version, state.rows()
+        block = ScoreBlock.too_late(too_late, record.model_version)
+        np.add.at(state.observations, [rows[server] for server, _ in too_late], 1)
+        state.version = block.version = previous + 1
+        committed = replace(record, block=block, committed_ms=self.clock_ms())
+        self.records.commit(committed, previous)
+        outcome.commits += 1
+        outcome.too_late.extend(too_late)
+        self._judged.add(record.group, too_late)
+        self._settle(committed, outcome)
+        return True
 
     def _start(self, state: FleetState, since: int | None) -> int:
         """Where reading starts: the late window before the slowest active server, or earlier where the tick says so."""

@@ -56,10 +56,13 @@ class Observations(Protocol):
         start_ms: int,
         metrics: Sequence[str],
         *,
-        skip: Callable[[str, int], bool],
+        skip: Callable[[str, int, str], bool],
         limit: int,
     ) -> Pending:
-        """At most `limit` observations from `start_ms` on for which `skip(server, observed_at)` is false."""
+        """At most `limit` observations from `start_ms` on for which `skip(server, observed_at, received_at)` is false.
+
+        `skip` is asked about every one read, in event-time order; `received_at` is ISO text.
+        """
         ...
 
 
@@ -84,6 +87,10 @@ class Scores(Protocol):
 
     def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
         """Write the block; writing it again changes nothing."""
+        ...
+
+    def entries(self, group: int, first_ms: int, last_ms: int) -> set[tuple[str, int]]:
+        """(server, observed_at) of what blocks of any model hold from `first_ms` to `last_ms`."""
         ...
 
 

@@ -5,7 +5,7 @@ The stored feature row is the one that was sent to the scorer, bit for bit, so a
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -26,6 +26,7 @@ class Status(IntEnum):
     WARMING_UP = 0
     SCORED = 1
     LATE = 2  # scored against the state as it was; changed nothing
+    TOO_LATE = 3  # came when its server was beyond what a state remembers: stored, counted, never scored
 
 
 _FIELDS: tuple[tuple[str, str, int], ...] = (
@@ -51,6 +52,7 @@ class ScoreBlock:
     score: FloatArray
     severity: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
+    origins: dict[str, bytes] = field(default_factory=dict)  # by server whose incident it opened: see app.origin
 
     @classmethod
     def empty(
@@ -70,6 +72,19 @@ class ScoreBlock:
             severity=np.full(n, np.nan, dtype=np.float32),
             features=np.full((n, len(FEATURE_NAMES)), np.nan, dtype=np.float32),
         )
+
+    @classmethod
+    def too_late(cls, keys: list[tuple[str, int]], model_version: str) -> "ScoreBlock":
+        """A block of (server, observed_at) that came too late to be scored."""
+        servers = sorted({server for server, _ in keys})
+        rows = np.array([servers.index(server) for server, _ in keys], dtype=np.intp)
+        block = cls.empty(servers, model_version, rows, np.array([at for _, at in keys], dtype=np.int64))
+        block.status[:] = Status.TOO_LATE
+        return block
+
+    def entries(self) -> list[tuple[str, int]]:
+        """(server, observed_at) of every entry."""
+        return [(self.servers[s], at) for s, at in zip(self.server.tolist(), self.observed_at.tolist(), strict=True)]
 
     def fill(
         self,
@@ -101,9 +116,11 @@ class ScoreBlock:
             "rows": len(self.observed_at),
             "features": len(FEATURE_NAMES),
         }
+        if self.origins:
+            head["origins"] = {server: len(data) for server, data in self.origins.items()}
         text = json.dumps(head, separators=(",", ":")).encode()
         arrays = [np.ascontiguousarray(getattr(self, name), dtype=kind).tobytes() for name, kind, _ in _FIELDS]
-        return struct.pack("<I", len(text)) + text + b"".join(arrays)
+        return struct.pack("<I", len(text)) + text + b"".join([*arrays, *self.origins.values()])
 
     @classmethod
     def unpack(cls, data: bytes) -> "ScoreBlock":
@@ -119,11 +136,15 @@ class ScoreBlock:
                 f"this code reads {FORMAT} with {len(FEATURE_NAMES)}"
             )
         width_bytes = sum(np.dtype(kind).itemsize * width for _, kind, width in _FIELDS)
-        if len(data) != 4 + size + width_bytes * head["rows"]:
+        kept: dict[str, int] = head.get("origins", {})
+        if len(data) != 4 + size + width_bytes * head["rows"] + sum(kept.values()):
             raise ModelMismatchError(f"score block of {head['rows']} rows has {len(data)} bytes")
         offset, arrays = 4 + size, dict[str, Any]()
         for name, kind, width in _FIELDS:
             array = np.frombuffer(data, dtype=kind, count=head["rows"] * width, offset=offset)
             offset += array.nbytes
             arrays[name] = array.reshape(head["rows"], width).copy() if width > 1 else array.copy()
-        return cls(head["servers"], head["model_version"], head["version"], **arrays)
+        origins = {}
+        for server, length in kept.items():
+            origins[server], offset = data[offset : offset + length], offset + length
+        return cls(head["servers"], head["model_version"], head["version"], **arrays, origins=origins)

@@ -17,6 +17,8 @@ from treeline.core.times import iso
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_LONGEST_BLOCK_MS = 86_400_000
+
 
 class DetectorRecords:
     """The detector-state table: one item a group and model version, written only from the version that was read."""
@@ -130,3 +132,30 @@ class ScoreTable:
                 "expires_at": {"N": str(now_ms // 1000 + self._ttl_s)},
             },
         )
+
+    def entries(self, group: int, first_ms: int, last_ms: int) -> set[tuple[str, int]]:
+        """(server, observed_at) of what is scored from `first_ms` to `last_ms`.
+
+        Looks at blocks that begin up to a day earlier: a longer one comes from a group of one or two servers only.
+        """
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "#group = :group AND tick BETWEEN :first AND :last",
+            "FilterExpression": "last_observed_at >= :from",
+            "ProjectionExpression": "#block",
+            "ExpressionAttributeNames": {"#group": "group", "#block": "block"},
+            "ExpressionAttributeValues": {
+                ":group": {"N": str(group)},
+                ":first": {"S": iso(max(first_ms - _LONGEST_BLOCK_MS, 0))},
+                ":last": {"S": iso(last_ms) + "~"},  # behind every key that begins with that time
+                ":from": {"S": iso(first_ms)},
+            },
+        }
+        found: set[tuple[str, int]] = set()
+        while True:
+            page = self._dynamodb.query(**query)
+            for item in page["Items"]:
+                found.update(ScoreBlock.unpack(bytes(item["block"]["B"])).entries())
+            if "LastEvaluatedKey" not in page:
+                return {key for key in found if first_ms <= key[1] <= last_ms}
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]

@@ -48,10 +48,10 @@ class GroupObservations:
         start_ms: int,
         metrics: Sequence[str],
         *,
-        skip: Callable[[str, int], bool],
+        skip: Callable[[str, int, str], bool],
         limit: int,
     ) -> Pending:
-        """At most `limit` observations from `start_ms` on for which `skip(server, observed_at)` is false."""
+        """At most `limit` observations from `start_ms` on for which `skip` is false; see `Observations`."""
         servers: list[str] = []
         observed: list[int] = []
         received: list[int] = []
@@ -69,12 +69,13 @@ class GroupObservations:
             page = self._dynamodb.query(**query)
             for item in page["Items"]:
                 server, at = item["server_id"]["S"], parse_iso(item["observed_at"]["S"])
-                if skip(server, at):
+                received_at = item["received_at"]["S"]
+                if skip(server, at, received_at):
                     continue
                 row = item["metrics"]["M"]
                 servers.append(server)
                 observed.append(at)
-                received.append(parse_iso(item["received_at"]["S"]))
+                received.append(parse_iso(received_at))
                 values.append([float(row[name]["N"]) if name in row else missing for name in metrics])
                 if len(servers) >= limit:
                     break
