@@ -68,6 +68,11 @@ class PagerDutyReceiver:
         events: list[dict[str, Any]] = self.admin("GET", "pagerduty/events")["events"]
         return events
 
+    def changes(self) -> list[dict[str, Any]]:
+        """Change events accepted, in order of arrival: {"at", "event"}."""
+        changes: list[dict[str, Any]] = self.admin("GET", "pagerduty/events")["changes"]
+        return changes
+
     def incidents(self) -> dict[str, dict[str, Any]]:
         """By dedup key: {"state": triggered|acknowledged|resolved, "severity", "summary", "triggers"}."""
         incidents: dict[str, dict[str, Any]] = self.admin("GET", "pagerduty/events")["incidents"]

@@ -55,6 +55,7 @@ class Emulator:
         self._sagemaker = SageMaker(self._client, endpoint_url)
         self.app = Gateway(ministack_app.app, self._sagemaker.route)
         self._patch()
+        self.app.add_service("application-autoscaling", self._sagemaker.scaling.route)
         self.app.add("sagemaker", self._sagemaker.admin)
         self.app.add("pagerduty", PagerDuty().route)
         self.app.add("logs", self._logs)

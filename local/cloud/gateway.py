@@ -57,6 +57,11 @@ class Gateway:
         self._inner = inner
         self._sagemaker = sagemaker
         self._routes: dict[str, Route] = {}
+        self._services: dict[bytes, Route] = {}
+
+    def add_service(self, signing_name: str, route: Route) -> None:
+        """Serve every request signed for a service that ministack does not know."""
+        self._services[f"/{signing_name}/aws4_request".encode()] = route
 
     def add(self, prefix: str, route: Route) -> None:
         """Serve every path that starts with /_treeline/`prefix`."""
@@ -85,7 +90,9 @@ class Gateway:
             return self._routes[max(matches, key=len)] if matches else _unknown
         for name, value in scope["headers"]:
             if name.lower() == b"authorization":
-                return self._sagemaker if b"/sagemaker/aws4_request" in value else None
+                if b"/sagemaker/aws4_request" in value:
+                    return self._sagemaker
+                return next((route for scope_of, route in self._services.items() if scope_of in value), None)
         return None
 
 

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from local.cloud.gateway import Request, Response, json_response
-from local.cloud.pagerduty_contract import event_errors
+from local.cloud.pagerduty_contract import change_errors, event_errors
 
 _STATES = {"trigger": "triggered", "acknowledge": "acknowledged", "resolve": "resolved"}
 
@@ -19,6 +19,7 @@ class PagerDuty:
         self._received: list[dict[str, Any]] = []
         self._alerts: dict[str, dict[str, Any]] = {}
         self._failures: list[int] = []
+        self._changes: list[dict[str, Any]] = []
 
     async def route(self, request: Request) -> Response:
         """Serve /_treeline/pagerduty/..."""
@@ -27,8 +28,12 @@ class PagerDuty:
             match request.method, path:
                 case "POST", "/v2/enqueue":
                     return self._enqueue(request.body)
+                case "POST", "/v2/change/enqueue":
+                    return self._change(request.body)
                 case "GET", "/events":
-                    return json_response({"events": self._received, "incidents": self._alerts})
+                    return json_response(
+                        {"events": self._received, "incidents": self._alerts, "changes": self._changes}
+                    )
                 case "POST", "/faults":
                     wanted = request.json()
                     self._failures += [int(wanted["status"])] * int(wanted["count"])
@@ -36,9 +41,19 @@ class PagerDuty:
                 case "POST", "/clear":
                     self._received.clear()
                     self._alerts.clear()
+                    self._changes.clear()
                     self._failures.clear()
                     return json_response({})
         return json_response({"error": f"no such path: {path}"}, 404)
+
+    def _change(self, body: bytes) -> Response:
+        """A change event pages nobody and opens nothing."""
+        event, errors = change_errors(body)
+        if errors:
+            answer = {"status": "invalid event", "message": "Event object is invalid", "errors": errors}
+            return json_response(answer, 400)
+        self._changes.append({"at": time.time(), "event": event})
+        return json_response({"status": "success", "message": "Change event processed"}, 202)
 
     def _enqueue(self, body: bytes) -> Response:
         event, errors = event_errors(body)

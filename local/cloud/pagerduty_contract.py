@@ -44,6 +44,19 @@ def event_errors(body: bytes) -> tuple[dict[str, Any], list[str]]:
     return event, errors
 
 
+def change_errors(body: bytes) -> tuple[dict[str, Any], list[str]]:
+    """The change event in `body` and what is wrong with it. Source: "Send a change event", field table."""
+    event, errors = event_errors(body)
+    kept = [e for e in errors if "'event_action'" not in e]
+    payload = event.get("payload")
+    summary = payload.get("summary") if isinstance(payload, dict) else None
+    if event and (not isinstance(summary, str) or not summary or len(summary) > MAX_SUMMARY):
+        kept.append(f"'payload.summary' must be a text of at most {MAX_SUMMARY} characters")
+    if "event_action" in event:
+        kept.append("'event_action' does not belong in a change event")
+    return event, kept
+
+
 def _payload_errors(payload: Any) -> list[str]:
     if not isinstance(payload, dict):
         return ["'payload' is required to trigger"]

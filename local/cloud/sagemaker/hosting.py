@@ -12,6 +12,8 @@ import numpy as np
 
 from local.cloud.sagemaker.errors import ServiceError, validation
 from local.cloud.sagemaker.faults import HostFaults, model_error
+from local.cloud.sagemaker.hosting_capture import Captures
+from local.cloud.sagemaker.hosting_scaling import ScalableTargets
 from local.cloud.sagemaker.models import EndpointConfigs, Models
 from local.cloud.sagemaker.store import Resource, Store, arn, page
 from treeline.forest.forest import RandomCutForest
@@ -56,6 +58,7 @@ class Invoked:
 @dataclass(slots=True)
 class _Hosted:
     variants: list[Variant] = field(default_factory=list)
+    capture: Resource = field(default_factory=dict)
 
 
 class Endpoints:
@@ -69,6 +72,7 @@ class Endpoints:
         announce: Puts a state change on the event bus.
         delays: "creating_s", "updating_s", "deleting_s": least time in a state.
         faults: Injected faults.
+        scaling: Which variants are scaled.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Endpoints:
         announce: Announce,
         delays: dict[str, float],
         faults: HostFaults,
+        scaling: ScalableTargets,
     ) -> None:
         self._endpoints = Store("endpoint", "endpoint", lock)
         self._configs = configs
@@ -88,6 +93,8 @@ class Endpoints:
         self._announce = announce
         self._delays = delays
         self._faults = faults
+        self._scaling = scaling
+        self._captures = Captures(clients)
         self._hosted: dict[str, _Hosted] = {}
         self._forests: dict[str, tuple[str, RandomCutForest]] = {}  # data URL -> (ETag, forest)
         self.invocations: Counter[str] = Counter()
@@ -132,6 +139,13 @@ class Endpoints:
         endpoint = self._idle(name)
         self._configs.variants(config)
         old = {v.name: v.weight for v in self._hosted[name].variants}
+        wanted = {v["VariantName"] for v in self._configs.variants(config)}
+        scaled = sorted(v for v in old if v not in wanted and self._scaling.is_scaled(name, v))
+        if scaled:
+            raise validation(
+                f'The variant(s) "{", ".join(scaled)}" must be deregistered as scalable target(s) with AWS Auto '
+                "Scaling before they can be removed."
+            )
 
         def load() -> list[Variant]:
             variants = self._load(config)
@@ -196,6 +210,7 @@ class Endpoints:
         status, answered, content = respond(variant.forest, content_type, accept, body)
         if status != 200:
             raise model_error(variant.name, status, content.decode(errors="replace")[:1000])
+        self._captures.note(self._hosted[name].capture, name, variant.name, body, content_type, content)
         offset = self._faults.offset(name, variant.name)
         if offset:
             content = shifted(content, offset)
@@ -250,6 +265,8 @@ class Endpoints:
                 if name not in self._hosted or self._endpoints.get(name)["EndpointStatus"] != status:
                     return  # deleted meanwhile
                 self._hosted[name].variants = variants
+                if "EndpointConfigName" in values:
+                    self._hosted[name].capture = self._configs.capture(values["EndpointConfigName"])
             self._set_status(name, "InService", **values)
 
         threading.Thread(target=run, daemon=True, name=f"endpoint-{name}").start()

@@ -80,6 +80,10 @@ class EndpointConfigs:
         summary = lambda c: {f: c[f] for f in ("EndpointConfigName", "EndpointConfigArn", "CreationTime")}  # noqa: E731
         return page(self._configs.all(), request, "EndpointConfigName", summary, "EndpointConfigs")
 
+    def capture(self, name: str) -> Resource:
+        """What of requests and answers is to be captured; {} for nothing."""
+        return dict(self._configs.get(name).get("DataCaptureConfig", {}))
+
     def variants(self, name: str) -> list[Resource]:
         """The production variants of a configuration; raises ServiceError when it is gone."""
         variants: list[Resource] = self._configs.get(name)["ProductionVariants"]

@@ -17,6 +17,7 @@ from local.cloud.sagemaker.errors import ServiceError, validation
 from local.cloud.sagemaker.events import EventBus
 from local.cloud.sagemaker.faults import HostFault, HostFaults
 from local.cloud.sagemaker.hosting import Endpoints
+from local.cloud.sagemaker.hosting_scaling import ScalableTargets
 from local.cloud.sagemaker.models import EndpointConfigs, Models
 from local.cloud.sagemaker.pipelines import Pipelines
 from local.cloud.sagemaker.processing import ProcessingJobs
@@ -47,7 +48,10 @@ class SageMaker:
         models = Models(lock)
         configs = EndpointConfigs(lock, models)
         self._training = TrainingJobs(lock, clients, endpoint_url, self._announce, self._delays)
-        self._endpoints = Endpoints(lock, configs, models, clients, self._announce, self._delays, self._faults)
+        self.scaling = ScalableTargets()
+        self._endpoints = Endpoints(
+            lock, configs, models, clients, self._announce, self._delays, self._faults, self.scaling
+        )
         self._actions: dict[str, Callable[[Resource], Resource]] = {
             "AddTags": self._add_tags,
             "ListTags": self._list_tags,
