@@ -28,7 +28,7 @@ from treeline.app.detection_ports import (
 )
 from treeline.app.known_observations import JudgedObservations, KnownObservations
 from treeline.app.muting import Muting
-from treeline.app.scoreblock import Status
+from treeline.app.scoreblock import ScoreBlock, Status
 from treeline.core import detector
 from treeline.core.alert import Alert
 from treeline.core.errors import StateConflictError
