@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -54,7 +55,7 @@ class Screen:
         self.console.print(
             f"  [{colour}]{alert.priority.value}[/] [{_EVENT_STYLE[alert.event]}]{alert.event.value:<11}[/]"
             f" [bold]{alert.server_id}[/]  {alert.clocks.observed_at[:16].replace('T', ' ')}"
-            f"  severity {alert.severity:.1f}  [dim]{(published - received) / 1000:.2f} s after receipt[/]"
+            f"  severity {alert.severity:.1f} [dim]{(published - received) / 1000:.1f} s after receipt[/]"
             if _EVENT_STYLE[alert.event]
             else f"  [{colour}]{alert.priority.value}[/] {alert.event.value:<11} {alert.server_id}"
             f"  {alert.clocks.observed_at[:16].replace('T', ' ')}"
@@ -66,7 +67,7 @@ class Screen:
     def scoreboard(self, result: Result) -> None:
         """The end of the run."""
         books = result.accounting
-        table = Table(title="Where every record went", title_justify="left", show_header=True)
+        table = _table("Where every record went")
         for name in ("sent", "stored", "repeated", "quarantined", "scored", "warming up", "too late", "lost"):
             table.add_column(name, justify="right")
         table.add_row(
@@ -90,6 +91,11 @@ class Screen:
         )
 
 
+def _table(title: str) -> Table:
+    """Without vertical rules, so that eight columns fit into 80 characters."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+
+
 def evidence(metric: MetricEvidence) -> str:
     """One metric in words: measured, expected, and how far that is."""
     measured = "missing" if metric.measured is None else f"{metric.measured:,.4g}"
@@ -101,7 +107,7 @@ def evidence(metric: MetricEvidence) -> str:
 
 
 def _quality(evaluations: Any) -> Table:
-    table = Table(title="Against the labels, incident by incident", title_justify="left")
+    table = _table("Against the labels, incident by incident")
     columns = ("tier", "hit", "missed", "false", "precision", "recall", "false/server-day", "delay")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -126,13 +132,12 @@ def _ratio(value: float | None) -> str:
 
 
 def _clock_table(result: Result) -> Table:
-    table = Table(title="Clocks of the deciding observation (at full speed a backlog counts)", title_justify="left")
+    table = _table(f"Clocks of the deciding observation (budget {LATENCY_BUDGET_S} s; at full speed a backlog counts)")
     for name in ("from - to", "p50", "p95", "max", "alerts"):
         table.add_column(name, justify="left" if name == "from - to" else "right")
     for clock in result.clocks:
-        budget = f" (budget {LATENCY_BUDGET_S} s)" if clock.budget_s else ""
         table.add_row(
-            clock.name + budget,
+            clock.name,
             f"{clock.p50_s:.2f} s",
             f"{clock.p95_s:.2f} s",
             f"{clock.max_s:.2f} s",
