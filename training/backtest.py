@@ -1,6 +1,7 @@
 """The pipeline's core run offline over a history: the same functions, the same incidents as through the cloud."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from treeline.core.state import FleetState
 from treeline.core.statistics import FloatArray
 
 ROWS_AT_ONCE = 100_000  # feature rows held between preparing and deciding
+Waiting = tuple[int, detector.Prepared]  # position in time, round
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,11 @@ def backtest(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """All groups of a backtest go through one state, so that a step costs one call for the fleet, not one a group."""
+    """All groups of a backtest go through one state, so that a step costs one call for the fleet, not one a group.
+
+    Preparing a round needs no decision on an earlier one, so rounds are prepared in chunks; while the forest scores
+    one chunk in a thread of its own (compiled code that lets other threads run), the next is prepared.
+    """
 
     package: ModelPackage
     grid: Grid
@@ -106,7 +112,23 @@ class _Run:
             detector.Group.of(state, stop - len(members), stop) for members, stop in zip(groups, stops, strict=True)
         ]
         row_of = np.argsort(columns)
-        waiting: list[tuple[int, detector.Prepared]] = []
+        with ThreadPoolExecutor(1) as scorer:
+            scoring: tuple[float, list[Waiting], Future[FloatArray]] | None = None
+            for share, chunk in self._chunks(state, row_of):
+                rows = np.concatenate([done.features.rows for _, done in chunk])
+                submitted = scorer.submit(self.score, rows)
+                if scoring is not None:
+                    before, earlier, scores = scoring
+                    yield before, self._decide(state, parts, earlier, columns, scores.result())
+                scoring = (share, chunk, submitted)
+            if scoring is not None:
+                share, chunk, submitted = scoring
+                yield share, self._decide(state, parts, chunk, columns, submitted.result())
+
+    def _chunks(self, state: FleetState, row_of: npt.NDArray[np.intp]) -> Iterator[tuple[float, list[Waiting]]]:
+        """Prepared rounds, about ROWS_AT_ONCE rows at a time, with the share of the grid that is done then."""
+        package, grid = self.package, self.grid
+        waiting: list[Waiting] = []
         held = 0
         for t, present, values in grid.rounds():
             rows = row_of[present]
@@ -115,21 +137,20 @@ class _Run:
             waiting.append((t, detector.prepare(state, batch, step_s=package.step_s)))
             held += len(rows)
             if held >= ROWS_AT_ONCE:
-                yield t / len(grid.times_ms), self._decide(state, parts, waiting, columns)
+                yield t / len(grid.times_ms), waiting
                 waiting, held = [], 0
-        yield 1.0, self._decide(state, parts, waiting, columns)
+        if waiting:
+            yield 1.0, waiting
 
     def _decide(
         self,
         state: FleetState,
         groups: Sequence[detector.Group],
-        waiting: Sequence[tuple[int, detector.Prepared]],
+        waiting: Sequence[Waiting],
         columns: npt.NDArray[np.intp],
+        scores: FloatArray,
     ) -> list[tuple[str, Change]]:
-        if not waiting:
-            return []
         package, trace = self.package, self.trace
-        scores: FloatArray = self.score(np.concatenate([done.features.rows for _, done in waiting]))
         changes, start = [], 0
         for t, done in waiting:
             at_columns = columns[done.round.rows[done.ready]]

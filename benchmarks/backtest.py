@@ -1,0 +1,155 @@
+"""How fast a backtest is: a large fleet written to disk, then read, fitted, detected in and judged.
+
+    python -m benchmarks.backtest --servers 500 --days 30 --step 60
+
+Prints the wall time, the observations a second of each stage and the peak memory of the process, and names the stage
+that takes longest. Each stage runs the code of `treeline backtest`.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.backtest import backtest
+from training.experiment import Setup, groups_of, grow_forest, judge
+from training.fit import calibrate_package, prepare
+from training.grid import grid_of
+from training.history import open_history
+from treeline.core.times import iso
+
+METRICS = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
+START_MS = 1_790_000_040_000
+FAULTS_PER_SERVER = 2
+FAULT_STEPS = 40
+LIMIT_S, LIMIT_GIB = 300.0, 4.0
+
+
+def write_fleet(folder: Path, *, servers: int, days: float, step_s: int, seed: int) -> None:
+    """A fleet with daily cycles and some faults in the second half, one server at a time."""
+    rows = int(days * 86_400 / step_s)
+    times = pa.array(START_MS + 1000 * step_s * np.arange(rows)).cast(pa.timestamp("ms", tz="UTC"))
+    hours = 2 * np.pi * step_s * np.arange(rows) / 86_400
+    data, labels = folder / "fleet.parquet", ["server_id,start,end"]
+    schema = pa.schema(
+        [("timestamp", times.type), ("server_id", pa.string()), *((name, pa.float32()) for name in METRICS)]
+    )
+    with pq.ParquetWriter(data, schema, compression="zstd", compression_level=1) as writer:
+        for server in range(servers):
+            rng = np.random.default_rng([seed, server])
+            name = f"srv-{server:05d}"
+            cycle = np.sin(hours + rng.uniform(0, 6))[:, None] * rng.uniform(2, 15, len(METRICS))
+            values = rng.uniform(20, 60, len(METRICS)) + cycle + rng.normal(0, 1.5, (rows, len(METRICS)))
+            # One fault a stretch of the second half, so that no two overlap.
+            for stretch in np.array_split(np.arange(rows // 2 + 1, rows), FAULTS_PER_SERVER):
+                first = int(rng.choice(stretch[: -2 * FAULT_STEPS]))
+                values[first : first + FAULT_STEPS, rng.permutation(len(METRICS))[:2]] += rng.uniform(10, 40)
+                begin, end = (START_MS + 1000 * step_s * at for at in (first, first + FAULT_STEPS - 1))
+                labels.append(f"{name},{iso(begin)},{iso(end)}")
+            columns = [pa.array(values[:, i].round(2).astype(np.float32)) for i in range(len(METRICS))]
+            writer.write_table(pa.table([times, pa.array([name] * rows), *columns], schema=schema))
+    (folder / "incidents.csv").write_text("\n".join(labels) + "\n")
+
+
+class Stages:
+    """Wall time of each stage, told on stderr as it ends."""
+
+    def __init__(self, observations: int) -> None:
+        self.observations = observations
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began = perf_counter()
+        yield
+        self.seconds[name] = perf_counter() - began
+        print(f"  {name:<24} {self.seconds[name]:8.1f} s   peak {peak_gib():.2f} GiB", file=sys.stderr, flush=True)
+
+    def progress(self, what: str, share: float) -> None:
+        if sys.stderr.isatty():
+            print(f"  {what:<24} {100 * share:5.1f} %", end="\r", file=sys.stderr, flush=True)
+
+
+def peak_gib() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def run(data: Path, incidents: Path, observations: int) -> dict[str, object]:
+    """Every stage of `treeline backtest`, timed."""
+    stages, setup = Stages(observations), Setup()
+    with stages.stage("open, scan the keys"):
+        history = open_history(data, incidents)
+    with stages.stage("read the train part"):
+        past = grid_of(history, part="train")
+    with stages.stage("features of the past"):
+        prepared = prepare(past, seed=setup.seed, progress=stages.progress)
+    with stages.stage("grow the forest"):
+        forest = grow_forest(prepared.training_rows, setup)
+    with stages.stage("calibrate"):
+        package = calibrate_package(prepared, forest.score, model_version="benchmark", progress=stages.progress)
+    trained = int(past.present().sum())
+    del past, prepared
+    with stages.stage("read the test part"):
+        present = grid_of(history, part="test")
+    scoring = 0.0
+
+    def score(rows: np.ndarray) -> np.ndarray:
+        nonlocal scoring
+        began = perf_counter()
+        scores = forest.score(rows)
+        scoring += perf_counter() - began
+        return scores
+
+    with stages.stage("detect"):
+        done = backtest(package, present, score, setup.policy, groups=groups_of(present), progress=stages.progress)
+    with stages.stage("judge"):
+        outcome = judge("Treeline", history, present, done)
+    total = sum(stages.seconds.values())
+    slowest = max(stages.seconds, key=lambda name: stages.seconds[name])
+    return {
+        "servers": len(history.servers),
+        "observations": observations,
+        "trained_on": trained,
+        "wall_s": round(total, 1),
+        "observations_per_s": round(observations / total),
+        "peak_gib": round(peak_gib(), 2),
+        "stages_s": {name: round(seconds, 1) for name, seconds in stages.seconds.items()},
+        "of_detect_scoring_s": round(scoring, 1),
+        "limit": f"{slowest}, {100 * stages.seconds[slowest] / total:.0f} % of the time",
+        "within": {"seconds": total <= LIMIT_S, "memory": peak_gib() <= LIMIT_GIB},
+        "recall": outcome.evaluations["P1+P2"].recall,
+        "precision": outcome.evaluations["P1+P2"].precision,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--servers", type=int, default=500)
+    parser.add_argument("--days", type=float, default=30.0)
+    parser.add_argument("--step", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="folder to write the fleet to, or to take it from if it is there")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="treeline-benchmark-") as temporary:
+        folder = args.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        data, incidents = folder / "fleet.parquet", folder / "incidents.csv"
+        observations = args.servers * int(args.days * 86_400 / args.step)
+        if not incidents.exists():
+            print(f"writing {observations:,} observations of {args.servers} servers", file=sys.stderr)
+            write_fleet(folder, servers=args.servers, days=args.days, step_s=args.step, seed=args.seed)
+        print(json.dumps(run(data, incidents, observations), indent=1))
+
+
+if __name__ == "__main__":
+    main()
