@@ -11,6 +11,7 @@ import yaml
 from stacks.config_fields import bounded, one_of, read
 from stacks.learning_config import BUILT_IN_ACCOUNTS, LearningConfig
 from stacks.promotion_config import DriftConfig, PromotionConfig
+from treeline.app.policy_text import policy_from_values
 from treeline.core.errors import SettingsError
 from treeline.core.profile import DEFAULT_METRICS, Metric
 
@@ -232,6 +233,7 @@ def _check_together(config: StageConfig, source: str) -> None:
             "stream.max_record_age_s",
             "must not be longer than stream.retention_h: set aside means still readable",
         )
+    policy_from_values(config.detection.policy, source=f"{source}: detection.policy")
     for name, window_s in (("detect", config.ticks.batching_window_s), ("notify_pagerduty", 0)):
         visibility_s = config.visibility_s(getattr(config.functions, name), window_s)
         if visibility_s > MAX_VISIBILITY_S:

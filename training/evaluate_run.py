@@ -19,10 +19,10 @@ from training.evaluate_candidate import Contender, Judgement, Limits, compare, j
 from training.fit import Grid, Score, calibrate_package, fingerprint, prepare
 from training.fleet_file import FleetFile
 from training.scorers import Scorers
+from treeline.app.policy_text import policy_from_values
 from treeline.core.drift import reference
 from treeline.core.errors import ModelMismatchError
 from treeline.core.package import ModelPackage
-from treeline.core.policy import PolicySettings
 from treeline.core.times import iso
 
 LEAD_IN_MS = 4 * 86_400_000  # the champion's running averages get used to the present before it is judged
@@ -54,7 +54,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     prepared = prepare(fleet.training(), seed=asked.seed)
     if fingerprint(prepared.training_rows) != fleet.fingerprint:
         raise ModelMismatchError("the training rows of this fleet are not those that the forest was given")
-    policy = PolicySettings(**asked.policy)
+    policy = policy_from_values(asked.policy)
     faults = place_faults(fleet.holdout(), seed=asked.seed)
     champions = Champions(client, asked.controls_table, asked.models_bucket, asked.group)
     champion, note = champions.current(fleet.grid.metrics)

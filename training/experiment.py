@@ -17,6 +17,7 @@ from training.fit import Grid, Progress, calibrate_package, prepare
 from training.grid import grid_of
 from training.history import History
 from training.pointwise import Pointwise, judge_points
+from treeline.app.policy_text import policy_from_values
 from treeline.core.alert import AlertEvent
 from treeline.core.calibration import Calibration
 from treeline.core.errors import SettingsError, UsageError
@@ -77,7 +78,7 @@ class Setup:
                     "there are num_trees, num_samples_per_tree and calibration"
                 )
             return cls(
-                policy=PolicySettings(**((body.get("detection") or {}).get("policy") or {})),
+                policy=policy_from_values((body.get("detection") or {}).get("policy") or {}, source="detection.policy"),
                 calibration=None if calibration is None else _calibration(calibration),
                 seed=seed,
                 **model,

@@ -19,6 +19,7 @@ from treeline.app.detection import DetectService, TickOutcome
 from treeline.app.detection_ports import Tick
 from treeline.app.handover import HandoverRecords
 from treeline.app.muting import Muting, Paging
+from treeline.app.policy_text import policy_from_text
 from treeline.app.settings import DetectSettings
 from treeline.aws.alert_topic import AlertTopic
 from treeline.aws.controls_table import ControlTable, ServerLabelTable
@@ -30,8 +31,7 @@ from treeline.aws.models import ModelStore
 from treeline.aws.observability import Telemetry
 from treeline.aws.shadow_table import ShadowTable
 from treeline.core import profile
-from treeline.core.errors import ScorerUnavailableError, StateConflictError, TreelineError
-from treeline.core.policy import PolicySettings
+from treeline.core.errors import ScorerUnavailableError, SettingsError, StateConflictError, TreelineError
 from treeline.core.times import parse_iso
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ def compose(settings: DetectSettings) -> Composition:
     """Wire detect for its environment."""
     dynamodb = boto3.client("dynamodb", config=_TABLE_CONFIG)
     metrics = profile.from_json(settings.metrics)
+    if settings.alerts_topic_arn.count(":") < 5:
+        raise SettingsError(f"ALERTS_TOPIC_ARN must be an SNS topic's ARN, got {settings.alerts_topic_arn!r}")
     _, _, _, region, account, _ = settings.alerts_topic_arn.split(":", 5)
     now = lambda: time.time_ns() // 1_000_000  # noqa: E731 - the one clock, passed on
     telemetry = Telemetry("detect", settings.stage)
@@ -215,7 +217,7 @@ def compose(settings: DetectSettings) -> Composition:
             runbook_url=settings.runbook_url,
             dashboard_url=settings.dashboard_url,
         ),
-        policy=PolicySettings(**json.loads(settings.policy)),
+        policy=policy_from_text(settings.policy),
         clock_ms=now,
         late_window_ms=settings.late_window_s * 1000,
         wait_ms=round(settings.watermark_wait_s * 1000),

@@ -26,9 +26,9 @@ from training.backtest import backtest
 from training.fit import Grid
 from training.grid import grid_of
 from training.history import History
+from treeline.app.policy_text import policy_from_values
 from treeline.core.alert import Alert
 from treeline.core.errors import TreelineError, UsageError
-from treeline.core.policy import PolicySettings
 from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.times import iso
 
@@ -127,7 +127,7 @@ def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, 
             ledger = books.ledger()
             incidents = books.incidents()
             groups = books.groups()
-        policy = PolicySettings(**plan.overrides.get("detection", {}).get("policy", {}))
+        policy = policy_from_values(plan.overrides.get("detection", {}).get("policy", {}), source="detection.policy")
         with screen.spinner("running the same history offline"):
             offline = backtest(package, present, forest.score, policy, groups=groups, with_bands=True)
         pages = [entry["status"] for entry in cloud.pagerduty.received()]

@@ -8,9 +8,12 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
+from tests.unit.paging_fakes import alert
 from treeline.app.errors import StoreUnavailableError
 from treeline.app.ingest_ports import NumberedReceipt, QuarantinedRecord, Receipt, StreamRecord
+from treeline.app.muting import Muting
 from treeline.app.ticks import DelayedTick, Tick, TickCause
+from treeline.aws.controls_table import ServerLabelTable
 from treeline.aws.endpoint_status import SageMakerEndpointStatus
 from treeline.aws.observations import DynamoObservationStore, to_item
 from treeline.aws.pagerduty import SecretsManagerRoutingKey
@@ -20,7 +23,7 @@ from treeline.aws.servers import DynamoServerCount, DynamoServerRegistry
 from treeline.aws.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.core.observation import Observation
 from treeline.core.rejection import Rejection, RejectionReason
-from treeline.core.times import parse_iso
+from treeline.core.times import iso, parse_iso
 
 KEY = "R0UTINGKEY0123456789abcdef012345"
 RECEIVED = parse_iso("2026-11-22T15:58:31.087Z")
@@ -308,6 +311,23 @@ def test_last_seen_moves_every_five_minutes_and_never_back(dynamodb):
     assert server(dynamodb, "a")["last_seen"] == {"S": "2026-11-22T16:03:30.000Z"}
     assert server(dynamodb, "a")["last_received_at"] == {"S": "2026-11-22T16:08:31.087Z"}
     assert server(dynamodb, "a")["first_seen"] == {"S": "2026-11-22T15:58:30.000Z"}
+
+
+def test_labels_of_observations_reach_alerts_and_what_sns_filters_by(dynamodb):
+    """environment and tier; an observation without labels takes none away."""
+    servers, labelled = registry(dynamodb), {"environment": "prod", "tier": "web"}
+    first = Observation(server_id="a", observed_at_ms=OBSERVED, metrics={"cpu_percent": 1.0}, labels=labelled)
+    servers.register([Receipt(observation=first, received_at_ms=RECEIVED)])
+    bare = Observation(server_id="a", observed_at_ms=OBSERVED + 600_000, metrics={"cpu_percent": 1.0}, labels={})
+    servers.register([Receipt(observation=bare, received_at_ms=RECEIVED + 600_000)])
+
+    muting = Muting(labels=ServerLabelTable(dynamodb, "servers"))
+    [told] = muting.apply([alert(server_id="a", labels={})], {}, event_ms=OBSERVED, next_step=lambda _: 2)
+
+    assert server(dynamodb, "a")["last_seen"] == {"S": iso(OBSERVED + 600_000)}
+    assert told.labels == labelled
+    assert told.attributes()["environment"] == ("String", "prod")
+    assert told.attributes()["tier"] == ("String", "web")
 
 
 def test_a_last_seen_that_cannot_be_written_fails_nothing(dynamodb):

@@ -1,13 +1,15 @@
 """What each Lambda function is told: frozen, typed, validated once; `to_env` in a stack, `from_env` in a handler."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self, get_args
 
 from treeline.core.errors import SettingsError
 
 _NONE = "none"
+_EXPECTED = {int: "an integer", float: "a finite number", bool: "true or false", str: "text"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +30,10 @@ class EnvSettings:
             if raw == "":
                 continue
             values[field.name] = _parse(field.name, raw, field.type)
-        try:
-            return cls(**values)
-        except TypeError as error:
-            missing = [f.name.upper() for f in fields(cls) if f"'{f.name}'" in str(error)]
-            raise SettingsError(f"{cls.__name__}: {', '.join(missing)} must be set") from error
+        missing = [f.name.upper() for f in fields(cls) if f.default is MISSING and f.name not in values]
+        if missing:
+            raise SettingsError(f"{cls.__name__}: {', '.join(missing)} must be set")
+        return cls(**values)
 
     def to_env(self) -> dict[str, str]:
         """The environment a stack gives the function; a None that is the default anyway is left out."""
@@ -48,9 +49,12 @@ def _parse(name: str, raw: str, annotation: Any) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False}[raw.lower()]
-        return kind(raw)
+        value = kind(raw)
     except (ValueError, KeyError) as error:
-        raise SettingsError(f"{name.upper()} must be {kind.__name__}, got {raw!r}") from error
+        raise SettingsError(f"{name.upper()} must be {_EXPECTED[kind]}, got {raw!r}") from error
+    if kind is float and not math.isfinite(value):
+        raise SettingsError(f"{name.upper()} must be {_EXPECTED[kind]}, got {raw!r}")
+    return value
 
 
 def _format(value: object) -> str:
@@ -99,6 +103,12 @@ class DispatchSettings(EnvSettings):
     group_size: int = 50
     second_tick_delay_s: int = 30
 
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(1 <= self.group_size <= 50, "GROUP_SIZE", "in [1, 50] (one endpoint call)", self.group_size)
+        is_delay = 0 <= self.second_tick_delay_s <= 900
+        _require(is_delay, "SECOND_TICK_DELAY_S", "in [0, 900] (SQS DelaySeconds)", self.second_tick_delay_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectSettings(EnvSettings):
@@ -130,7 +140,12 @@ class DetectSettings(EnvSettings):
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        _require(1 <= self.group_size <= 50, "GROUP_SIZE", "in [1, 50] (one endpoint call)", self.group_size)
         _require(self.late_window_s >= 0, "LATE_WINDOW_S", "at least 0", self.late_window_s)
+        _require(self.watermark_wait_s >= 0, "WATERMARK_WAIT_S", "at least 0", self.watermark_wait_s)
+        _require(self.score_ttl_s >= 3600, "SCORE_TTL_S", "at least 3600", self.score_ttl_s)
+        _require(self.silent_after_s > 0, "SILENT_AFTER_S", "above 0", self.silent_after_s)
+        _require(0 <= self.endpoint_retry_s <= 28_800, "ENDPOINT_RETRY_S", "in [0, 28800] (SQS)", self.endpoint_retry_s)
         _require(self.paging in ("people", "shadow"), "PAGING", "people or shadow", self.paging)
 
 
@@ -161,3 +176,8 @@ class NotifyPagerDutySettings(EnvSettings):
     events_url: str = "https://events.pagerduty.com/v2/enqueue"
     timeout_s: float = 10.0
     retry_base_s: int = 5
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(0 < self.timeout_s <= 60, "TIMEOUT_S", "in (0, 60]", self.timeout_s)
+        _require(1 <= self.retry_base_s <= 900, "RETRY_BASE_S", "in [1, 900]", self.retry_base_s)

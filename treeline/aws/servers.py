@@ -34,7 +34,7 @@ class DynamoServerRegistry:
     """Looks up and numbers servers, and remembers them for as long as the worker lives: a number never changes.
 
     `last_seen` (event time) and `last_received_at` are written at most every five minutes of receipt per server, so
-    they may be that much behind; `labels` are the latest seen at such a write.
+    they may be that much behind; `labels` are the latest that any observation carried at such a write.
 
     Args:
         client: Safe to share between threads, as boto3's clients are.
@@ -188,17 +188,18 @@ class DynamoServerRegistry:
     def _write_seen(self, receipt: Receipt) -> Exception | None:
         observation = receipt.observation
         last_seen_ms = max(self._known[observation.server_id].last_seen_ms, observation.observed_at_ms)
+        values: dict[str, Any] = {":seen": {"S": iso(last_seen_ms)}, ":received": {"S": iso(receipt.received_at_ms)}}
+        sets = "SET last_seen = :seen, last_received_at = :received"
+        if observation.labels:  # an observation without labels says nothing about them
+            sets += ", labels = :labels"
+            values[":labels"] = {"M": {name: {"S": text} for name, text in observation.labels.items()}}
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key={"server_id": {"S": observation.server_id}},
-                UpdateExpression="SET last_seen = :seen, last_received_at = :received, labels = :labels",
+                UpdateExpression=sets,
                 ConditionExpression="last_received_at < :received",
-                ExpressionAttributeValues={
-                    ":seen": {"S": iso(last_seen_ms)},
-                    ":received": {"S": iso(receipt.received_at_ms)},
-                    ":labels": {"M": {name: {"S": text} for name, text in observation.labels.items()}},
-                },
+                ExpressionAttributeValues=values,
             )
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and error_code(error) == "ConditionalCheckFailedException":

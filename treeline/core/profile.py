@@ -26,6 +26,9 @@ DEFAULT_METRICS: tuple[Metric, ...] = (
 )
 
 
+_FORM = "{name, unit, minimum, maximum}"
+
+
 def to_json(metrics: Sequence[Metric]) -> str:
     """The set as compact JSON; an absent bound is infinite."""
     rows = []
@@ -42,10 +45,28 @@ def to_json(metrics: Sequence[Metric]) -> str:
 def from_json(text: str) -> tuple[Metric, ...]:
     """Read a metric set; raises SettingsError when it is empty, repeats a name or is not of the form above."""
     try:
-        metrics = tuple(Metric(**row) for row in json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"a metric set is a JSON list of {{name, unit, minimum, maximum}}: {error}") from error
+        rows = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"a metric set must be a JSON list of {_FORM}, got {text[:80]!r}") from error
+    if not isinstance(rows, list):
+        raise SettingsError(f"a metric set must be a JSON list of {_FORM}, got {text[:80]!r}")
+    metrics = tuple(_metric(row) for row in rows)
     names = [m.name for m in metrics]
     if not names or len(set(names)) != len(names):
         raise SettingsError(f"a metric set needs distinct names, got {names}")
     return metrics
+
+
+def _metric(row: object) -> Metric:
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+        raise SettingsError(f"a metric must be {_FORM} with a text name, got {row!r}")
+    for field, value in row.items():
+        if field in ("minimum", "maximum"):
+            fits, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+        elif field in ("name", "unit"):
+            fits, expected = isinstance(value, str), "text"
+        else:
+            raise SettingsError(f"metric {row['name']}: {field}: unknown field; known: name, unit, minimum, maximum")
+        if not fits:
+            raise SettingsError(f"metric {row['name']}: {field} must be {expected}, got {value!r}")
+    return Metric(**row)
