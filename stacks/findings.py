@@ -31,6 +31,28 @@ _ACCESS_LOGS = (
     "switches on CloudTrail data events, which need no second bucket."
 )
 
+# Rules of the Serverless pack that ask for another design than ours, wherever they ask.
+EVERYWHERE = {
+    "Serverless-LambdaLatestVersion": _LATEST_RUNTIME,
+    "Serverless-LambdaTracing": (
+        "Every alert carries its clocks and every function writes its durations; X-Ray would add a price per record."
+    ),
+    "Serverless-LambdaDLQ": (
+        "A function's own dead-letter queue sees asynchronous invocations only. Ours are invoked by queues and the "
+        "stream, whose failures have queues of their own, or by schedules, whose next run does the same work."
+    ),
+    "Serverless-LambdaAsyncFailureDestination": (
+        "A missed run of a schedule is not made up: the next one, a minute later, does the same work; an alarm counts."
+    ),
+    "Serverless-LambdaEventSourceMappingDestination": (
+        "A queue's failed messages go to the queue's own dead-letter queue; destinations are for streams."
+    ),
+    "Serverless-EventBusDLQ": (
+        "Targets are functions whose schedule comes again, or whose work a later run repeats; failures are an alarm."
+    ),
+    "Serverless-SQSRedrivePolicy": "These queues are the dead-letter queues; each has an alarm at its first message.",
+}
+
 
 def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
     """The findings of one stage that stay."""
@@ -48,6 +70,9 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         (outputs.DETECTION, "Detect"),
         (outputs.DETECTION, "Reprocess"),
         (outputs.INGESTION, "Ingest"),
+        (outputs.OBSERVABILITY, "WidgetFleet"),
+        (outputs.OBSERVABILITY, "WidgetIncidents"),
+        (outputs.OBSERVABILITY, "WidgetModel"),
     ):
         yield Acknowledged("AwsSolutions-L1", at(part, f"{function}/Function"), _LATEST_RUNTIME)
     for bucket in ("Quarantine", "Models"):
@@ -89,6 +114,8 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
 
 def acknowledge(app: cdk.App, config: StageConfig) -> None:
     """Put the explanations on their constructs; they end in the assembly's metadata, in no template."""
+    for rule, reason in EVERYWHERE.items():
+        cdk.Validations.of(app).acknowledge(cdk.Acknowledgment(id=rule, reason=reason))
     for finding in acknowledged(config):
         construct: IConstruct = app
         for name in finding.construct.split("/"):
@@ -100,4 +127,4 @@ def check(app: cdk.App) -> None:
     """Have synthesis of `app` fail on what cdk-nag finds and nobody acknowledged."""
     import cdk_nag  # here, because it is a development tool: deploying needs none
 
-    cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
+    cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app), cdk_nag.ServerlessChecks(app))
