@@ -33,7 +33,7 @@ def policy_from_values(values: object, *, source: str = "policy") -> PolicySetti
     """
     if not isinstance(values, Mapping):
         raise SettingsError(f"{source} must be a mapping of policy settings, got {values!r}")
-    known = {field.name: type(field.default) for field in fields(PolicySettings)}
+    known: dict[str, Any] = {field.name: type(field.default) for field in fields(PolicySettings)}
     given: dict[str, Any] = {}
     for name, value in values.items():
         if name not in known:
