@@ -86,7 +86,24 @@ def exclusions(
     Returns:
         By server and time; intervals of different reasons may overlap.
     """
-    first, last = int(grid.times_ms[0]), int(grid.times_ms[-1])
+    span = int(grid.times_ms[0]), int(grid.times_ms[-1])
+    known = told(grid.servers, span, labels=labels, open_incidents=open_incidents, maintenance=maintenance, rules=rules)
+    rest = apply(grid, known)
+    found = known + suspected(grid.servers, grid.metrics, *hourly(rest), span, rules=rules)
+    return sorted(found + imputed(rest, usual(rest, rules)))
+
+
+def told(
+    servers: Sequence[str],
+    span: tuple[int, int],
+    *,
+    labels: Iterable[Label] = (),
+    open_incidents: Iterable[tuple[str, int]] = (),
+    maintenance: Iterable[tuple[str, int, int]] = (),
+    rules: Rules = DEFAULT_RULES,
+) -> list[Exclusion]:
+    """What people and the incidents table say; `span` is the history's first and last ms."""
+    first, last = span
     found = [
         Exclusion(
             server_id=label.server_id,
@@ -105,16 +122,12 @@ def exclusions(
         Exclusion(server_id=server, start_ms=start, end_ms=end, reason=Reason.MAINTENANCE)
         for server, start, end in maintenance
     ]
-    known = {*grid.servers, FLEET}
-    found = [
+    known = {*servers, FLEET}
+    return sorted(
         replace(x, start_ms=max(x.start_ms, first), end_ms=min(x.end_ms, last))
         for x in found
         if x.server_id in known and x.start_ms <= last and x.end_ms >= first
-    ]
-    rest = apply(grid, found)
-    found += _suspected(rest, rules)
-    found += _imputed(rest, rules)
-    return sorted(found)
+    )
 
 
 def apply(grid: Grid, found: Sequence[Exclusion]) -> Grid:
@@ -158,34 +171,54 @@ def from_manifest(listed: Mapping[str, Mapping[str, Sequence[Sequence[Any]]]]) -
     )
 
 
-def _imputed(grid: Grid, rules: Rules) -> list[Exclusion]:
-    """Runs of rows that lack a metric their server usually reports."""
+def usual(grid: Grid, rules: Rules = DEFAULT_RULES) -> npt.NDArray[np.bool_]:
+    """Which metrics each server usually reports, shape (servers, metrics)."""
+    here = np.count_nonzero(grid.present(), axis=0).reshape(-1, 1)
+    return np.asarray((~np.isnan(grid.values)).sum(axis=0) >= rules.usual_share * np.maximum(here, 1))
+
+
+def imputed(grid: Grid, usually: npt.NDArray[np.bool_]) -> list[Exclusion]:
+    """Runs of rows that lack a metric their server usually reports; `usually` as `usual` gives it."""
     found = []
     for column, server in enumerate(grid.servers):
         missing = np.isnan(grid.values[:, column])
-        here = ~missing.all(axis=1)
-        if not here.any():
-            continue
-        usual = (~missing[here]).mean(axis=0) >= rules.usual_share
-        lacking = missing & usual & here[:, None]
+        absent = missing.all(axis=1, keepdims=True)
+        lacking = missing & usually[column] & ~absent
         for start, end in _runs(lacking.any(axis=1)):
             names = [m for m, gone in zip(grid.metrics, lacking[start:end].any(axis=0), strict=True) if gone]
             found.append(_interval(grid, server, start, end, Reason.IMPUTED, ",".join(names)))
     return found
 
 
-def _suspected(grid: Grid, rules: Rules) -> list[Exclusion]:
-    hours, means = _hourly(grid)
+def suspected(
+    servers: Sequence[str],
+    metrics: Sequence[str],
+    hours: npt.NDArray[np.int64],
+    means: npt.NDArray[np.floating[Any]],
+    span: tuple[int, int],
+    *,
+    rules: Rules = DEFAULT_RULES,
+) -> list[Exclusion]:
+    """Stretches of hours at which a server is where it otherwise never is.
+
+    Args:
+        servers: By column.
+        metrics: By last axis.
+        hours: Hours since the epoch, shape (n,), increasing.
+        means: Each hour's means, shape (n, servers, metrics), NaN where absent.
+        span: First and last ms of the history.
+        rules: The rules' constants.
+    """
     found: list[Exclusion] = []
     if len(hours) < 4 * 24:
         return found  # too short to know what is usual
     hour_of_day = hours % 24
     # Runs are of clock hours: absent ones count as unknown, not as healthy.
-    for column, server in enumerate(grid.servers):
-        deviation = _deviation(hour_of_day, means[:, column])
+    for column, server in enumerate(servers):
+        deviation = _deviation(hour_of_day, means[:, column].astype(np.float64))
         suspect = np.zeros(len(hours), dtype=bool)
         names: dict[str, npt.NDArray[np.bool_]] = {}
-        for m, name in enumerate(grid.metrics):
+        for m, name in enumerate(metrics):
             own = _novel(hours, deviation[:, m], rules)
             if own.any():
                 suspect |= own
@@ -197,8 +230,8 @@ def _suspected(grid: Grid, rules: Rules) -> list[Exclusion]:
             found.append(
                 Exclusion(
                     server_id=server,
-                    start_ms=max(first, int(grid.times_ms[0])),
-                    end_ms=min(last, int(grid.times_ms[-1])),
+                    start_ms=max(first, span[0]),
+                    end_ms=min(last, span[1]),
                     reason=Reason.SUSPECTED,
                     detail=guilty,
                 )
@@ -206,7 +239,7 @@ def _suspected(grid: Grid, rules: Rules) -> list[Exclusion]:
     return found
 
 
-def _hourly(grid: Grid) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def hourly(grid: Grid) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Hours since the epoch (n,) and each server's mean of every metric in them (n, servers, metrics)."""
     hour = grid.times_ms // HOUR_MS
     hours, starts = np.unique(hour, return_index=True)
@@ -226,7 +259,8 @@ def _deviation(hour_of_day: npt.NDArray[np.int64], means: npt.NDArray[np.float64
     spread = 1.4826 * _nanmedian(np.abs(residual))
     low, high = np.nanquantile(np.where(np.isnan(means).all(axis=0), 0.0, means), [0.01, 0.99], axis=0)
     floor = np.maximum(0.01 * (high - low), 1e-3 * (1.0 + np.abs(_nanmedian(means))))
-    return residual / np.maximum(spread, floor)
+    deviation: npt.NDArray[np.float64] = residual / np.maximum(spread, floor)
+    return deviation
 
 
 def _novel(hours: npt.NDArray[np.int64], deviation: npt.NDArray[np.float64], rules: Rules) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,1 @@
+"""The learning loop on the embedded cloud, without a hand: history to model, drift to the next one, or back."""

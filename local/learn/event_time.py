@@ -1,0 +1,94 @@
+"""Drives a deployment through event time: observations in, and its scheduled functions run when their hour has come.
+
+On AWS time passes by itself and schedules run the two functions; here days take seconds, so this stands in for the
+clock, and for nothing else: what the functions find, start and decide is theirs.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.demo.cloud import Deployment
+from local.demo.ledger import Books
+from local.demo.producer import Sent, send
+from local.learn.archive import Archive
+from local.learn.fleet import DAY_MS, between
+from stacks import outputs
+from training.fit import Grid
+from treeline.core.errors import TreelineError
+from treeline.core.times import iso
+
+HOUR_MS = 3_600_000
+CHUNK_MS = 2 * HOUR_MS  # the roll-up sees the level of an hour only while it is one of the last two
+PATIENCE_S = 90.0
+_POLL_S = 0.02
+
+
+class StuckError(TreelineError):
+    """Something did not happen in time; the message says what."""
+
+
+@dataclass(slots=True)
+class EventTime:
+    """Where event time stands.
+
+    Attributes:
+        deployment: What is driven.
+        live: What streams.
+        archive: Gets each day when it is over.
+        between_chunks: Called after each chunk with the time reached; returns when time may go on.
+        on_drift: Told each daily drift report.
+    """
+
+    deployment: Deployment
+    live: Grid
+    archive: Archive
+    between_chunks: Callable[[int], None]
+    on_drift: Callable[[int, dict[str, Any]], None]
+    sent: Sent = field(default_factory=Sent)
+
+    def run(self, start_ms: int, end_ms: int) -> Iterator[int]:
+        """Let event time pass from one midnight to another; yields every day's end."""
+        books = Books(self.deployment)
+        before = books.decided()
+        for day in range(start_ms, end_ms, DAY_MS):
+            for chunk in range(day, day + DAY_MS, CHUNK_MS):
+                self._stream(between(self.live, chunk, chunk + CHUNK_MS))
+                self._wait_decided(books, before)
+                self._invoke(outputs.ROLLUP_FUNCTION, chunk + CHUNK_MS)
+                self.between_chunks(chunk + CHUNK_MS)
+            self.archive.add(between(self.live, day, day + DAY_MS))
+            self.on_drift(day + DAY_MS, self._invoke(outputs.DRIFT_FUNCTION, day + DAY_MS))
+            yield day + DAY_MS
+
+    def _stream(self, grid: Grid) -> None:
+        observations = (
+            (int(grid.times_ms[t]), grid.servers[int(row)], values)
+            for t, rows, present in grid.rounds()
+            for row, values in zip(rows, present, strict=True)
+        )
+        stream = self.deployment.output(outputs.STREAM_NAME)
+        send(self.deployment.client("kinesis"), stream, observations, grid.metrics, speed=None, sent=self.sent)
+
+    def _wait_decided(self, books: Books, before: int) -> None:
+        wait_for(lambda: books.decided() - before >= self.sent.records, f"{self.sent.records} observations decided")
+
+    def _invoke(self, function: str, now_ms: int) -> dict[str, Any]:
+        answer = self.deployment.client("lambda").invoke(
+            FunctionName=self.deployment.output(function), Payload=json.dumps({"now": iso(now_ms)}).encode()
+        )
+        body = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise StuckError(f"{function} failed at {iso(now_ms)}: {body}")
+        return dict(body)
+
+
+def wait_for(done: Callable[[], bool], what: str, *, patience_s: float = PATIENCE_S, poll_s: float = _POLL_S) -> None:
+    """Return once `done()`; raises StuckError after `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise StuckError(f"after {patience_s:.0f} s still not: {what}")
+        time.sleep(poll_s)

@@ -1,0 +1,131 @@
+"""Looks on while the deployment learns: reads its tables and topics, changes nothing but one thing, the first start."""
+
+import json
+import time
+from typing import Any
+
+from local.demo.cloud import Deployment
+from local.learn.event_time import StuckError, wait_for
+from stacks import outputs
+from treeline.app.handover import Pointer
+from treeline.app.promotion_ports import Progress, Stage
+from treeline.app.rollup import reference_of
+from treeline.app.training_runs import start_training
+from treeline.aws.models import ModelStore
+from treeline.aws.promotions import PromotionTable
+from treeline.aws.training_pipeline import SageMakerTrainingPipeline
+from treeline.core.drift import Reference
+from treeline.core.package import ModelPackage
+
+TRAINING_PATIENCE_S = 240.0
+_POLL_S = 0.1
+
+
+class ModelWatch:
+    """What one may know about the models of a deployment."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._table = PromotionTable(
+            deployment.client("dynamodb"),
+            deployment.client("stepfunctions"),
+            table=deployment.output(outputs.CONTROLS_TABLE),
+        )
+        self._pipeline = SageMakerTrainingPipeline(
+            deployment.client("sagemaker"), deployment.output(outputs.PIPELINE_NAME)
+        )
+        self._models = ModelStore(
+            deployment.client("dynamodb"),
+            deployment.client("s3"),
+            controls_table=deployment.output(outputs.CONTROLS_TABLE),
+            bucket=deployment.output(outputs.MODELS_BUCKET),
+        )
+        environment = deployment.client("lambda").get_function_configuration(
+            FunctionName=deployment.output(outputs.PROMOTION_FUNCTION)
+        )["Environment"]["Variables"]
+        self.slice_s = int(environment["SLICE_S"])
+        self.hold_s = int(environment["HOLD_S"])
+        self._first_run = ""
+
+    def start_first_training(self) -> None:
+        """What an operator does once after the deployment: `treeline model train`."""
+        started = start_training(self._pipeline, reason="first", window_end_ms=None, request_id="first")
+        self._first_run = started.run_id
+
+    def failed_training(self) -> str:
+        """Why the first run failed; empty while it has not."""
+        run = self._pipeline.describe(self._first_run)
+        return run.failure if run.status == "Failed" else ""
+
+    def trouble(self) -> str:
+        """Where things stand, for the message of a run that got stuck."""
+        run, progress = self._pipeline.describe(self._first_run), self.promotion()
+        stage = "no promotion yet" if progress is None else f"promotion {progress.stage.value} {progress.reason}"
+        return f"first training {run.status} {[step[:2] for step in run.steps]}; {stage}"
+
+    def active(self) -> Pointer | None:
+        """The model that decides."""
+        return self._models.read()
+
+    def promotion(self) -> Progress | None:
+        """The promotion under way, or the last."""
+        return self._table.load()
+
+    def reference_of(self, package_key: str) -> Reference:
+        """What a model's training looked like."""
+        body = self._deployment.client("s3").get_object(
+            Bucket=self._deployment.output(outputs.MODELS_BUCKET), Key=package_key
+        )["Body"]
+        return reference_of(ModelPackage.from_bytes(body.read()))
+
+    def wait_trained(self, run_id: str) -> None:
+        """Until a training run has ended."""
+        wait_for(
+            lambda: not self._pipeline.describe(run_id).is_active,
+            f"{run_id} has ended",
+            patience_s=TRAINING_PATIENCE_S,
+            poll_s=_POLL_S,
+        )
+        run = self._pipeline.describe(run_id)
+        if run.status != "Succeeded":
+            raise StuckError(f"the training run {run.status.lower()}: {run.failure}")
+
+    def wait_promotion_begun(self, before: str) -> None:
+        """Until the candidate decides beside the champion `before`, or its promotion is over."""
+
+        def begun() -> bool:
+            progress = self.promotion()
+            if progress is None or progress.candidate.model_version == before:
+                return False
+            return progress.is_over or progress.stage is Stage.CANARY
+
+        wait_for(begun, "the next model's canary has begun", poll_s=_POLL_S)
+
+    def wait_judged(self, last_ms: int) -> None:
+        """Until every slice of a canary that the observations up to `last_ms` complete is judged, with what follows."""
+
+        def judged() -> bool:
+            progress = self.promotion()
+            if progress is None or progress.is_over:
+                return True
+            due = (last_ms - progress.canary_from) // (self.slice_s * 1000)
+            is_held = progress.stage is Stage.CANARY and not progress.reason and due < self.hold_s // self.slice_s
+            return is_held and len(progress.verdicts) >= due
+
+        wait_for(judged, "the canary's slices are judged", poll_s=_POLL_S)
+
+    def canary_servers(self, progress: Progress) -> int:
+        """How many servers the canary covered."""
+        return len(progress.reference)
+
+    def told_by(self, model_version: str) -> int:
+        """Alerts that name a model, among the pages PagerDuty's stand-in accepted."""
+        time.sleep(0.5)
+        received = self._deployment.cloud.pagerduty.received()
+        return sum(model_version in json.dumps(entry["event"]) for entry in received if entry["status"] == 202)
+
+    def pages_of(self, model_version: str, start_ms: int) -> int:
+        """Incidents a candidate would have opened, which nobody was told of."""
+        verdicts: Any = self.promotion()
+        measures = [v["measures"] for v in verdicts.verdicts] if verdicts is not None else []
+        return int(max((m.get("candidate_pages", 0) for m in measures), default=0))
