@@ -66,9 +66,8 @@ class LearningStack(TreelineStack):
         self.role = TrainingRole(
             self,
             "TrainingRole",
-            models=state.models,
             training_data=self.training_data,
-            controls=state.controls,
+            state=state,
             pipeline_name=self.pipeline_name,
             admit_arn=self.admit.arn,
         ).role
@@ -136,6 +135,8 @@ class LearningStack(TreelineStack):
                 models_bucket=self._state.models.bucket_name,
                 training_bucket=self.training_data.bucket_name,
                 controls_table=self._state.controls.table_name,
+                incidents_table=self._state.incidents.table_name,
+                servers_table=self._state.servers.table_name,
                 admit_function_arn=self.admit.arn,
                 role_arn=self.role.role_arn,
                 policy=json.dumps(dict(config.detection.policy), sort_keys=True, separators=(",", ":")),

@@ -34,6 +34,8 @@ class PipelineParts:
     models_bucket: str
     training_bucket: str
     controls_table: str
+    incidents_table: str
+    servers_table: str
     admit_function_arn: str
     role_arn: str  # of the pipeline and its jobs
     policy: str  # JSON overrides of PolicySettings, as detect has them
@@ -188,6 +190,9 @@ def _prepare(config: LearningConfig, parts: PipelineParts) -> Json:
             "--window-days": str(config.training.window_days),
             "--holdout-days": str(config.training.holdout_days),
             "--seed": str(config.forest.seed),
+            "--controls-table": parts.controls_table,
+            "--incidents-table": parts.incidents_table,
+            "--servers-table": parts.servers_table,
         },
         inputs={"history": _get(f"Parameters.{HISTORY}")},
         outputs={

@@ -6,13 +6,16 @@ baseline: statistics.json and constraints.json).
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+import boto3
 import numpy as np
 
 from training import job
+from training.disturbances import Disturbances, DisturbanceTables
 from training.fit import Grid, fingerprint, prepare
 from training.fleet_file import FleetFile
 from training.grid import grid_of
@@ -25,6 +28,7 @@ from treeline.forest import recordio
 LATEST = "latest"
 DAY_MS = 86_400_000
 ROWS_PER_SHARD = 500_000  # one file an instance at least; a built-in algorithm reads them one after the other
+_AWS = cast("Callable[[str], Any]", boto3.client)
 MIN_TRAINING_TIMES, MIN_HOLDOUT_TIMES = 200, 20
 
 
@@ -38,10 +42,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--window-days", type=float, required=True)
     options.add_argument("--holdout-days", type=float, required=True)
     options.add_argument("--seed", type=int, default=1)
+    for name in ("controls-table", "incidents-table", "servers-table"):
+        options.add_argument(f"--{name}", default="", help="where the deployment knows of bad hours; empty: nowhere")
     return options
 
 
-def work(arguments: Sequence[str]) -> None:
+def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     """Do the step; raises UsageError when the history cannot be trained on."""
     asked = parser().parse_args(arguments)
     metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
@@ -55,7 +61,18 @@ def work(arguments: Sequence[str]) -> None:
     )
     cut = int(np.searchsorted(fleet.times_ms, holdout_from_ms))
     training = replace(fleet, times_ms=fleet.times_ms[:cut], values=fleet.values[:cut])
-    left_out = exclusions(training)
+    known = Disturbances()
+    if asked.controls_table:
+        tables = DisturbanceTables(
+            client=client,
+            controls_table=asked.controls_table,
+            incidents_table=asked.incidents_table,
+            servers_table=asked.servers_table,
+        )
+        known = tables.read(fleet.servers)
+    left_out = exclusions(
+        training, labels=known.labels, open_incidents=known.open_incidents, maintenance=known.maintenance
+    )
     fleet = apply(fleet, left_out)
     training = replace(training, values=fleet.values[:cut])
     rows = prepare(training, seed=asked.seed).training_rows

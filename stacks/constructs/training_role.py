@@ -1,10 +1,11 @@
 """The role of the training pipeline and of the jobs it starts."""
 
 import aws_cdk as cdk
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
+
+from stacks.state import STATE_INDEX, StateStack
 
 JOBS = "pipelines-*"  # SageMaker names the jobs of a pipeline so
 REPOSITORY = "treeline"
@@ -19,14 +20,14 @@ class TrainingRole(Construct):
         scope: Construct,
         id_: str,
         *,
-        models: s3.IBucket,
         training_data: s3.IBucket,
-        controls: dynamodb.ITableV2,
+        state: StateStack,
         pipeline_name: str,
         admit_arn: str,
     ) -> None:
         super().__init__(scope, id_)
         self._stack = cdk.Stack.of(self)
+        models = state.models
         self.role = iam.Role(
             self,
             "Role",
@@ -37,7 +38,9 @@ class TrainingRole(Construct):
         self._allow(["s3:GetObject", "s3:PutObject"], [training_data.arn_for_objects("runs/*")])
         self._allow(["s3:PutObject"], [models.arn_for_objects("packages/*"), models.arn_for_objects("forests/*")])
         self._allow(["s3:ListBucket"], [training_data.bucket_arn, models.bucket_arn])
-        self._allow(["dynamodb:GetItem"], [controls.table_arn])
+        self._allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
+        self._allow(["dynamodb:Query"], [f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
+        self._allow(["dynamodb:GetItem"], [state.servers.table_arn])
         self._allow(["lambda:InvokeFunction"], [admit_arn])
         for kind in ("Processing", "Training"):
             self._allow(
