@@ -54,7 +54,7 @@ class Sources:
 def fleet_rows(s: Sources) -> Rows:
     """Is anything wrong with the servers?"""
     return [
-        [drawn("Fleet", s.fleet_widget, height=9)],
+        [drawn("Fleet", s.fleet_widget, height=8)],
         [drawn("Open incidents", s.incidents_widget, height=8)],
         [
             graph(

@@ -1,4 +1,4 @@
-"""`treeline local up | status | down`: the embedded cloud by itself, to deploy to and look around in."""
+"""`treeline local up | status | dashboard | down`: the embedded cloud by itself, to deploy to and look around in."""
 
 import argparse
 import json
@@ -16,12 +16,15 @@ from rich.live import Live
 from rich.table import Table
 
 from local.cloud.launcher import DEFAULT_PORT, CloudConnection, CloudError, EmbeddedCloud
+from local.dashboard import command as dashboard_command
 from treeline.core.errors import UsageError
 
 _EXAMPLES = """examples:
   treeline local up                        the embedded cloud on port 4566, until Ctrl-C
   treeline local up --deploy build/cdk.out with the stacks of a synthesized assembly in it
   treeline local status --json             what runs, as JSON
+  treeline local dashboard                 where its dashboards are to be seen
+  treeline local dashboard --save pages    the same as files that need nothing running
   treeline local down                      end it from another terminal
 """
 _REFRESH_S = 0.5
@@ -33,12 +36,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run the embedded cloud: AWS enough for Treeline's own templates, on loopback only."
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    actions = parser.add_subparsers(dest="action", required=True, metavar="up | status | down")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="up | status | dashboard | down")
     up = actions.add_parser("up", help="start it and show its state until Ctrl-C")
     up.add_argument("--deploy", type=Path, metavar="DIR", help="deploy the cloud assembly in DIR first")
     up.add_argument("--directory", type=Path, metavar="DIR", help="keep its log here (default: thrown away)")
     for name, text in (("status", "show whether it runs, and what it has done"), ("down", "end it")):
         actions.add_parser(name, help=text)
+    dashboard = actions.add_parser("dashboard", help="show where its dashboards are, or save them as files")
+    dashboard.add_argument("--save", type=Path, metavar="DIR", help="write each dashboard as one HTML file to DIR")
     for action in actions.choices.values():
         action.add_argument(
             "--port", type=int, default=DEFAULT_PORT, help="TCP port on 127.0.0.1 (default %(default)s)"
@@ -47,10 +52,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one of the three; exit code 0 when done, 1 when `status` finds nothing running."""
+    """Run one of them; exit code 0 when done, 1 when `status` or `dashboard` finds nothing running."""
     if not 0 <= args.port <= 65_535:
         raise UsageError(f"--port must be in [0, 65535], got {args.port}")
-    return {"up": _up, "status": _status, "down": _down}[args.action](args)
+    return {"up": _up, "status": _status, "dashboard": dashboard_command.run, "down": _down}[args.action](args)
 
 
 def state_path(port: int) -> Path:

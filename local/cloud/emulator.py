@@ -33,6 +33,7 @@ from local.cloud.sagemaker.templates import resource_handlers
 from local.cloud.service_faults import Fault, ServiceFaults
 from local.cloud.sqs_poller import SqsPoller
 from local.cloud.worker_script import amended
+from local.dashboard.service import DashboardPage
 
 
 class Emulator:
@@ -58,6 +59,7 @@ class Emulator:
         self.app.add_service("application-autoscaling", self._sagemaker.scaling.route)
         self.app.add("sagemaker", self._sagemaker.admin)
         self.app.add("pagerduty", PagerDuty().route)
+        self.app.add("dashboard", DashboardPage(self._client, self._started_at).route)
         self.app.add("logs", self._logs)
         self.app.add("status", self._status)
         self.app.add("faults", self._fault)

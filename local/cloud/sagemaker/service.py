@@ -18,6 +18,7 @@ from local.cloud.sagemaker.events import EventBus
 from local.cloud.sagemaker.faults import HostFault, HostFaults
 from local.cloud.sagemaker.hosting import Endpoints
 from local.cloud.sagemaker.hosting_scaling import ScalableTargets
+from local.cloud.sagemaker.measurements import InvocationMetrics
 from local.cloud.sagemaker.models import EndpointConfigs, Models
 from local.cloud.sagemaker.pipelines import Pipelines
 from local.cloud.sagemaker.processing import ProcessingJobs
@@ -49,6 +50,7 @@ class SageMaker:
         configs = EndpointConfigs(lock, models)
         self._training = TrainingJobs(lock, clients, endpoint_url, self._announce, self._delays)
         self.scaling = ScalableTargets()
+        self._metrics = InvocationMetrics()
         self._endpoints = Endpoints(
             lock, configs, models, clients, self._announce, self._delays, self._faults, self.scaling
         )
@@ -115,13 +117,15 @@ class SageMaker:
 
     def _invoke(self, name: str, request: Request) -> Response:
         headers = request.headers
-        answer = self._endpoints.invoke(
-            name,
-            request.body,
-            headers.get("content-type", "text/csv"),
-            headers.get("accept", "application/json"),
-            headers.get("x-amzn-sagemaker-target-variant"),
-        )
+        with self._metrics.of(name) as measured:
+            answer = self._endpoints.invoke(
+                name,
+                request.body,
+                headers.get("content-type", "text/csv"),
+                headers.get("accept", "application/json"),
+                headers.get("x-amzn-sagemaker-target-variant"),
+            )
+            measured.variant = answer.variant
         return Response(
             200,
             answer.body,

@@ -1,0 +1,43 @@
+"""`treeline local dashboard`: where the deployed dashboards are to be seen, or the pages as files."""
+
+import argparse
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from local.cloud.gateway import ADMIN
+from local.cloud.launcher import CloudConnection, CloudError
+from local.dashboard import data
+from local.dashboard.service import PATH, render
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the address of each dashboard, or save them; 1 when no cloud runs or nothing is deployed."""
+    cloud = CloudConnection(f"http://127.0.0.1:{args.port}")
+    try:
+        uptime_s = float(cloud.status()["uptime_s"])
+    except CloudError:
+        print(json.dumps({"running": False}) if args.json else f"no embedded cloud runs on port {args.port}")
+        return 1
+    names = list(data.dashboards(cloud.client))
+    if args.save is None:
+        told = {name: f"{cloud.endpoint_url}{ADMIN}{PATH}/{name}" for name in names}
+    else:
+        saved = save(cloud, args.save, since=datetime.now(UTC) - timedelta(seconds=uptime_s))
+        told = {path.stem: str(path) for path in saved}
+    if args.json:
+        print(json.dumps(told))
+    else:
+        print("\n".join(f"{name:<10} {where}" for name, where in told.items()) or "no dashboard is deployed")
+    return 0 if told else 1
+
+
+def save(cloud: CloudConnection, directory: Path, *, since: datetime) -> list[Path]:
+    """Write every dashboard as it is now to `directory`/NAME.html; the files need no network."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in data.dashboards(cloud.client):
+        path = directory / f"{name}.html"
+        path.write_text(render(cloud.client, name, now=datetime.now(UTC), since=since, linked=False), encoding="utf-8")
+        paths.append(path)
+    return paths
