@@ -252,9 +252,11 @@ class _ShadowRecords:
         if record is None or record.state.activation != -self.canary.number:
             servers = [s for s in champion.state.servers if self.canary.covers(s)]
             state = hand_over(self.package, champion.state, servers=servers)
-            state.version = 0 if record is None else record.state.version
-            state.activation = -self.canary.number
+            before = 0 if record is None else record.state.version
+            state.version, state.activation = before + 1, -self.canary.number
             record = Record(group, model_version, state)
+            # At once: a seed taken anew at every tick would always be as far as the champion, and decide nothing.
+            self.records.commit(record, before)
         record.state.cycle = replace(champion.state.cycle)
         return record
 

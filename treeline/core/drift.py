@@ -127,7 +127,7 @@ def rolling_shift(hours: Iterable[Hour], measure: str, end: int, rules: DriftRul
     """
     start = end - rules.rolling_days * DAY_MS
     clipped = [min(max(h.measure(measure), -rules.clip), rules.clip) for h in hours if start <= h.at < end]
-    return sum(clipped) / (rules.rolling_days * 24)
+    return math.fsum(clipped) / (rules.rolling_days * 24)  # the same in whatever order the hours come
 
 
 class Outcome(StrEnum):

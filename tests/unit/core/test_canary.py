@@ -1,0 +1,112 @@
+"""Which servers a canary covers, and what its slices are held against."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from treeline.core.canary import (
+    CanaryLimits,
+    Decision,
+    HoldPlan,
+    SliceEvidence,
+    decide,
+    is_canary,
+    judge_slice,
+    position,
+    reach_of,
+)
+from treeline.core.errors import SettingsError
+
+FINE = SliceEvidence(observations=1000, calls=100, candidate_p95_ms=20.0, champion_p95_ms=20.0)
+LIMITS = CanaryLimits()
+
+
+@given(st.sets(st.text(min_size=1, max_size=12), min_size=1, max_size=200), st.floats(0.01, 1.0))
+def test_a_canary_has_at_least_its_share_and_never_none(servers: set[str], share: float):
+    reach = reach_of(servers, share)
+    chosen = {s for s in servers if is_canary(s, reach)}
+    assert len(chosen) >= max(1, share * len(servers))
+    assert reach >= share
+
+
+def test_a_tenth_of_many_servers_is_about_a_tenth():
+    servers = [f"web-{i:04d}" for i in range(5000)]
+    reach = reach_of(servers, 0.1)
+    chosen = sum(is_canary(s, reach) for s in servers)
+    assert 500 <= chosen <= 560
+
+
+def test_a_server_stays_in_as_the_fleet_grows():
+    servers = [f"web-{i}" for i in range(40)]
+    reach = reach_of(servers, 0.1)
+    before = {s for s in servers if is_canary(s, reach)}
+    assert before <= {s for s in [*servers, *(f"new-{i}" for i in range(500))] if is_canary(s, reach)}
+    assert position("web-1") == position("web-1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"errors": 3}, "errors"),
+        ({"candidate_p95_ms": 1001.0}, "latency"),
+        ({"candidate_pages": 3}, "page_rate"),
+        ({"champion_pages": 3}, "page_rate"),
+        ({"disagreeing": 21}, "disagreement"),
+        ({"score_shift": 0.51}, "score_shift"),
+        ({"score_shift": -0.51}, "score_shift"),
+    ],
+)
+def test_each_limit_is_breached_just_past_it(changes: dict, finding: str):
+    assert list(judge_slice(replace(FINE, **changes), LIMITS).breaches) == [finding]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"errors": 2},
+        {"candidate_p95_ms": 1000.0},
+        {"candidate_p95_ms": 1900.0, "champion_p95_ms": 1000.0},  # slow for both: not the model's fault
+        {"candidate_pages": 2},
+        {"candidate_pages": 8, "champion_pages": 2},
+        {"disagreeing": 20},
+        {"score_shift": 0.5},
+    ],
+)
+def test_at_its_limit_a_slice_passes(changes: dict):
+    assert judge_slice(replace(FINE, **changes), LIMITS).passed
+
+
+def test_a_candidate_that_answers_nothing_is_judged_by_its_errors():
+    verdict = judge_slice(SliceEvidence(calls=50, errors=50), LIMITS)
+    assert verdict.breaches == {"errors": 1.0}
+    assert not verdict.has_evidence
+
+
+PLAN = HoldPlan(hold_ms=24 * 3_600_000, slice_ms=3_600_000)
+
+
+@given(st.integers(0, 23))
+def test_nothing_is_cut_over_before_the_last_slice(slices: int):
+    assert decide([True] * slices, slices, PLAN) is Decision.HOLD
+
+
+@given(st.integers(0, 23))
+def test_the_first_failed_slice_rolls_back(before: int):
+    assert decide([True] * before + [False], before + 1, PLAN) is Decision.ROLL_BACK
+
+
+def test_a_full_hold_is_cut_over_if_it_showed_anything():
+    assert decide([True] * 24, 12, PLAN) is Decision.CUT_OVER
+    assert decide([True] * 24, 11, PLAN) is Decision.ROLL_BACK
+
+
+def test_a_hold_of_nothing_is_cut_over_at_once():
+    assert decide([], 0, HoldPlan(hold_ms=0)) is Decision.CUT_OVER
+
+
+@pytest.mark.parametrize("wrong", [{"error_share": 1.0}, {"page_ratio": 0.5}, {"min_observations": 0}])
+def test_limits_that_cannot_be_are_refused(wrong: dict):
+    with pytest.raises(SettingsError):
+        CanaryLimits(**wrong)

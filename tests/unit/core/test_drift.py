@@ -1,0 +1,154 @@
+"""When a model is replaced: by a shift that stays, once, and by nothing shorter."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from treeline.core.drift import (
+    DAY_MS,
+    HOUR_MS,
+    DriftRules,
+    Hour,
+    Outcome,
+    Window,
+    count_features,
+    evaluate,
+    feature_drift,
+    reference,
+    stability_index,
+)
+from treeline.core.errors import SettingsError
+
+RULES = DriftRules()
+START = 1_700_006_400_000 - 1_700_006_400_000 % DAY_MS
+
+
+def hours(shift_of, days: int = 25) -> list[Hour]:
+    """Hourly score shifts by a function of the hour's number."""
+    return [Hour(at=START + i * HOUR_MS, scores=shift_of(i)) for i in range(24 * days)]
+
+
+def daily(history: list[Hour], days: int = 25, **kwargs):
+    """An evaluation every midnight, each seeing only the past; retrainings set the cool-down as the service does."""
+    last, found = None, []
+    for day in range(1, days + 1):
+        at = START + day * DAY_MS
+        seen = [h for h in history if at - RULES.window_days * DAY_MS <= h.at < at]
+        evaluation = evaluate(seen, at, RULES, last_retraining_at=last, **kwargs)
+        if evaluation.outcome is Outcome.RETRAIN:
+            last = at
+        found.append(evaluation)
+    return found
+
+
+def retrainings(evaluations) -> list[int]:
+    return [(e.at - START) // DAY_MS for e in evaluations if e.outcome is Outcome.RETRAIN]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.floats(-1e6, 1e6), st.integers(0, 24 * 12), st.integers(1, 72))
+def test_no_disturbance_of_up_to_72_hours_retrains_however_large(size: float, start: int, length: int):
+    history = hours(lambda i: size if start <= i < start + length else 0.0)
+    assert retrainings(daily(history)) == []
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.floats(2.0, 50.0), st.integers(24 * 3, 24 * 12), st.sampled_from([-1.0, 1.0]))
+def test_a_shift_that_stays_retrains_within_nine_days(size: float, start: int, sign: float):
+    found = retrainings(daily(hours(lambda i: sign * size if i >= start else 0.0)))
+    first_day = -(-start // 24)
+    assert first_day + 3 <= found[0] <= first_day + 9
+    assert all(later - earlier >= RULES.cooldown_days for earlier, later in itertools.pairwise(found))
+
+
+def test_a_true_level_shift_retrains_exactly_once():
+    """The new model's hours are its own: from its activation on the old one's do not count."""
+    history = hours(lambda i: 2.5 if i >= 24 * 10 else 0.0, days=45)
+    last, starts = None, []
+    activated = None
+    for day in range(1, 46):
+        at = START + day * DAY_MS
+        seen = history if activated is None else [Hour(at=h.at, scores=0.0) for h in history if h.at >= activated]
+        seen = [h for h in seen if at - RULES.window_days * DAY_MS <= h.at < at]
+        busy = last is not None and activated is None
+        if evaluate(seen, at, RULES, last_retraining_at=last, is_retraining=busy).outcome is Outcome.RETRAIN:
+            starts.append(day)
+            last = at
+        if last is not None and at >= last + 2 * DAY_MS:
+            activated = last + 2 * DAY_MS
+    assert starts == [17]
+
+
+def test_it_takes_three_breaches_in_a_row():
+    found = daily(hours(lambda i: 3.0 if i >= 24 * 10 else 0.0), days=20)
+    first = next(i for i, e in enumerate(found) if e.breaches)
+    assert [e.outcome for e in found[first : first + 3]] == [Outcome.BREACH, Outcome.BREACH, Outcome.RETRAIN]
+    assert [e.breaches for e in found[first : first + 3]] == [1, 2, 3]
+
+
+def test_declared_maintenance_hides_its_hours_and_blocks_while_it_is_in_the_window():
+    start, end = START + 10 * DAY_MS, START + 13 * DAY_MS
+    window = Window(start=start, end=end)
+    calm = hours(lambda i: 40.0 if 24 * 10 <= i < 24 * 13 else 0.0)
+    assert {e.outcome for e in daily(calm, maintenance=[window])} == {Outcome.STABLE}
+    shifted = daily(hours(lambda i: 3.0 if i >= 24 * 5 else 0.0), maintenance=[window])
+    outcomes = [e.outcome for e in shifted]
+    assert Outcome.BLOCKED_BY_MAINTENANCE in outcomes
+    assert outcomes.index(Outcome.RETRAIN) == 19, "the first evaluation whose seven days are free of the window"
+
+
+def test_it_is_blocked_while_a_retraining_runs_and_cools_down_after():
+    history = hours(lambda i: 3.0, days=20)
+    at = START + 20 * DAY_MS
+    assert evaluate(history, at, RULES).outcome is Outcome.RETRAIN
+    assert evaluate(history, at, RULES, is_retraining=True).outcome is Outcome.RETRAINING_RUNS
+    assert evaluate(history, at, RULES, last_retraining_at=at - 6 * DAY_MS).outcome is Outcome.COOLING_DOWN
+    assert evaluate(history, at, RULES, last_retraining_at=at - 7 * DAY_MS).outcome is Outcome.RETRAIN
+
+
+def test_a_level_that_moved_counts_though_the_scores_do_not():
+    history = [Hour(at=START + i * HOUR_MS, scores=0.1, levels=2.5) for i in range(24 * 20)]
+    evaluation = evaluate(history, START + 20 * DAY_MS, RULES)
+    assert evaluation.outcome is Outcome.RETRAIN
+    assert evaluation.measure == "levels"
+    assert evaluation.shift == pytest.approx(2.5)
+
+
+def test_an_evaluation_repeated_is_the_same():
+    history = hours(lambda i: math.sin(i) * 4, days=30)
+    at = START + 25 * DAY_MS
+    assert evaluate(history, at, RULES) == evaluate(list(reversed(history)), at, RULES)
+
+
+def test_hours_nobody_saw_are_no_drift():
+    half = [h for h in hours(lambda i: 2.0) if h.at // HOUR_MS % 2]
+    assert retrainings(daily(half)) == []
+
+
+def test_stability_index_by_hand():
+    assert stability_index([50, 50], [50, 50]) == 0.0
+    by_hand = (0.75 - 0.5) * math.log(0.75 / 0.5) + (0.25 - 0.5) * math.log(0.25 / 0.5)
+    assert stability_index([1, 1], [3, 1]) == pytest.approx(by_hand)
+    assert math.isnan(stability_index([0, 0], [1, 1]))
+
+
+def test_features_that_moved_show_and_the_others_do_not():
+    rng = np.random.default_rng(1)
+    rows = np.abs(rng.normal(1.0, 0.5, (5000, 12)))
+    known = reference(rng.normal(1.0, 0.2, 5000), rows)
+    moved = np.abs(rng.normal(1.0, 0.5, (5000, 12)))
+    moved[:, 4] += 2.0
+    drift = list(feature_drift(known, count_features(moved)).values())
+    assert drift[4] > 0.25
+    assert max(drift[:4] + drift[5:]) < 0.05
+    assert known.score_mean == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("wrong", [{"window_days": 8}, {"threshold": 0.0}, {"clip": 1.0}, {"consecutive": 0}])
+def test_rules_that_cannot_be_met_are_refused(wrong: dict):
+    with pytest.raises(SettingsError):
+        DriftRules(**wrong)
