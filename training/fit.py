@@ -61,8 +61,14 @@ class Prepared:
     training_rows: npt.NDArray[np.float32] = field(repr=False)
 
 
-def seed_state(grid: Grid) -> FleetState:
-    """Baselines of every server from its whole training history, and view seeds consistent with them."""
+def seed_state(grid: Grid, baselines: tuple[FloatArray, FloatArray] | None = None) -> FleetState:
+    """Baselines of every server from its whole training history, and view seeds consistent with them.
+
+    Args:
+        grid: The history, at the step that detection will run at.
+        baselines: Mean and spread, each (servers, metrics), where more is known than the grid holds (coarser data
+            of earlier months); else they are the grid's own.
+    """
     state = FleetState(len(grid.metrics), servers=list(grid.servers))
     for row in range(len(grid.servers)):
         data = grid.values[:, row, :].astype(np.float64)
@@ -71,6 +77,8 @@ def seed_state(grid: Grid) -> FleetState:
             continue
         mean, sd, low, high = _summaries(data)
         spread = spread_floor(sd, high - low, mean)
+        if baselines is not None:
+            mean, spread = baselines[0][row], baselines[1][row]
         x = np.clip((data - mean) / spread, -10.0, 10.0)
         x = np.where(np.isnan(x), 0.0, x)
         sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[1])), x]), axis=0)

@@ -48,9 +48,12 @@ class Rules:
         margin_ms: Left out on either side of an incident: onsets are labelled late, recoveries early.
         usual_share: A metric a server reports in this share of its rows is one it usually has.
         suspect_sd: How far an hour's mean must be from that hour of the day's usual one, in robust sds.
-        suspect_hours: For how many hours on end.
+        suspect_hours: For how many hours.
+        suspect_bridge_hours: Hours of a stretch no further apart than this belong together: what shows by day only.
         suspect_beyond: By how many robust sds the stretch must lie beyond everything outside it: what comes back
             (weekends, month ends) is a habit, however strange.
+        suspect_least_days: A shorter history cannot tell a habit from a fault.
+        shared_servers, shared_share: What at least so many servers, and this share of the fleet, do at once is load.
         suspect_days: A stretch longer than this, or than `suspect_share` of the history, is a new normal.
     """
 
@@ -58,7 +61,11 @@ class Rules:
     usual_share: float = 0.5
     suspect_sd: float = 6.0
     suspect_hours: int = 6
+    suspect_bridge_hours: int = 18
     suspect_beyond: float = 3.0
+    suspect_least_days: float = 13.0
+    shared_servers: int = 3
+    shared_share: float = 0.05
     suspect_days: float = 14.0
     suspect_share: float = 0.4
 
@@ -209,31 +216,29 @@ def suspected(
         span: First and last ms of the history.
         rules: The rules' constants.
     """
-    found: list[Exclusion] = []
-    if len(hours) < 4 * 24:
-        return found  # too short to know what is usual
+    if not len(hours) or hours[-1] - hours[0] < rules.suspect_least_days * 24:
+        return []  # with one weekend only, a weekend is something new
     hour_of_day = hours % 24
-    # Runs are of clock hours: absent ones count as unknown, not as healthy.
-    for column, server in enumerate(servers):
+    suspect = np.zeros((len(hours), len(servers), len(metrics)), dtype=bool)
+    for column in range(len(servers)):
         deviation = _deviation(hour_of_day, means[:, column].astype(np.float64))
-        suspect = np.zeros(len(hours), dtype=bool)
-        names: dict[str, npt.NDArray[np.bool_]] = {}
-        for m, name in enumerate(metrics):
-            own = _novel(hours, deviation[:, m], rules)
-            if own.any():
-                suspect |= own
-                names[name] = own
-        for start, end in _runs(suspect):
-            first = int(hours[start]) * HOUR_MS - HOUR_MS
-            last = int(hours[end - 1]) * HOUR_MS + 2 * HOUR_MS - 1
-            guilty = ",".join(name for name, own in names.items() if own[start:end].any())
+        for m in range(len(metrics)):
+            suspect[:, column, m] = _novel(hours, deviation[:, m], rules)
+    together = suspect.any(axis=2).sum(axis=1)
+    shared = together >= max(rules.shared_servers, rules.shared_share * len(servers))
+    found = []
+    for column, server in enumerate(servers):
+        for start, end in _runs(np.logical_or.reduce(suspect[:, column], axis=1)):
+            if shared[start:end].mean() > 0.5:
+                continue
+            names = [name for m, name in enumerate(metrics) if suspect[start:end, column, m].any()]
             found.append(
                 Exclusion(
                     server_id=server,
-                    start_ms=max(first, span[0]),
-                    end_ms=min(last, span[1]),
+                    start_ms=max((int(hours[start]) - 1) * HOUR_MS, span[0]),
+                    end_ms=min((int(hours[end - 1]) + 2) * HOUR_MS - 1, span[1]),
                     reason=Reason.SUSPECTED,
-                    detail=guilty,
+                    detail=",".join(names),
                 )
             )
     return found
@@ -269,14 +274,14 @@ def _novel(hours: npt.NDArray[np.int64], deviation: npt.NDArray[np.float64], rul
     for sign in (1.0, -1.0):
         signed = sign * deviation
         far = np.nan_to_num(signed, nan=0.0) > rules.suspect_sd
-        for start, end in _runs(far, bridge=2):
+        for start, end in _runs(far, bridge=rules.suspect_bridge_hours):
             length = int(hours[end - 1] - hours[start]) + 1
             longest = min(24 * rules.suspect_days, rules.suspect_share * len(hours))
-            if not rules.suspect_hours <= length <= longest:
+            if not (length <= longest and far[start:end].sum() >= rules.suspect_hours):
                 continue
             outside = np.concatenate([signed[: max(0, start - 6)], signed[end + 6 :]])
             outside = outside[~np.isnan(outside)]
-            inside = float(np.nanmedian(signed[start:end]))
+            inside = float(np.median(signed[start:end][far[start:end]]))
             if len(outside) and inside > float(np.quantile(outside, 0.995)) + rules.suspect_beyond:
                 suspect[start:end] = True
     return suspect

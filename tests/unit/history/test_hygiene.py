@@ -113,3 +113,25 @@ def test_a_fleet_wide_exclusion_leaves_the_original_alone():
     before = grid.values.copy()
     apply(grid, [Exclusion(server_id=FLEET, start_ms=0, end_ms=DAY_MS, reason=Reason.MAINTENANCE)])
     np.testing.assert_array_equal(replace(grid).values, before)
+
+
+def test_a_fault_that_shows_by_day_only_is_one_stretch():
+    grid = history()
+    days = slice(9 * A_DAY, 16 * A_DAY)
+    by_day = np.sin(grid.times_ms[days] / DAY_MS * 2 * np.pi) > 0.2
+    grid.values[days, 0, 0] = np.where(by_day, 0.0, grid.values[days, 0, 0])
+    (found,) = exclusions(grid)
+    assert (found.server_id, found.reason) == ("a", Reason.SUSPECTED)
+    assert found.end_ms - found.start_ms > 6 * DAY_MS
+
+
+def test_what_many_servers_do_at_once_is_load_and_a_short_history_cannot_tell():
+    many = history()
+    values = np.repeat(many.values[:, :1], 6, axis=1)
+    values[20 * A_DAY : 22 * A_DAY, :4, 0] += 60  # a month end: four of six servers
+    values[10 * A_DAY : 12 * A_DAY, 5, 0] += 60
+    grid = replace(many, servers=tuple("abcdef"), values=values)
+    assert {x.server_id for x in exclusions(grid)} == {"f"}
+    short = history(days=7)
+    short.values[3 * A_DAY : 4 * A_DAY, 0, 0] = 97.0
+    assert exclusions(short) == []
