@@ -12,6 +12,7 @@ from local.demo.run import Plan, replay_fleet
 from local.demo.screen import Screen
 from local.fleet.generate import generate
 from local.fleet.plan import FleetPlan
+from local.learn import command as learning
 from training.history import open_history
 from treeline.core.errors import UsageError
 from treeline.core.times import to_ms
@@ -24,6 +25,8 @@ EXAMPLES = """
 examples:
   treeline demo                                   a generated fleet, as fast as it goes
   treeline demo --servers 500 --step 30 --days 2 --speed 1
+  treeline demo --learn                           first model, drift, the next model: no hands
+  treeline demo --learn rolled-back               the next model is off, and has to go
   treeline demo --data fleet.parquet --incidents incidents.csv
   treeline demo --data fleet.parquet --incidents incidents.csv --only machine-1-2,machine-1-4 --to 2024-01-12
 
@@ -54,6 +57,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     pace.add_argument("--speed", type=float, metavar="X", help="event seconds a second (default: as fast as it goes)")
     pace.add_argument("--real-time", action="store_true", help="the same as --speed 1")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="results folder (default runs/demo)")
+    learning.register(parser)
     parser.add_argument("--json", action="store_true", help="summary as JSON on stdout, the rest on stderr")
 
 
@@ -88,6 +92,8 @@ def _time(text: str) -> datetime:
 
 def run(args: argparse.Namespace) -> int:
     """Check the options, run, and show the scoreboard."""
+    if args.learn is not None:
+        return learning.run(args)
     if args.speed is not None and args.speed <= 0:
         raise UsageError(f"--speed must be above 0, got {args.speed:g}")
     if args.start and args.end and args.end <= args.start:

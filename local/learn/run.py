@@ -75,7 +75,7 @@ class Story:
     breaches: int = 0
     canary_h: float = 0.0
     canary_servers: int = 0
-    candidate_pages: int = 0
+    pages_by_second: int = 0
     outcome: str = ""
     why: str = ""
     days: int = 0
@@ -217,7 +217,6 @@ class Loop:
         story.canary_h = slices * float(self._watch.slice_s) / 3600.0
         story.outcome, story.why = progress.stage.value, progress.reason
         story.canary_servers = self._watch.canary_servers(progress)
-        story.candidate_pages = self._watch.pages_of(progress.candidate.model_version, progress.canary_from)
         said = f" because {progress.reason}" if progress.reason else ""
         self._event(f"{progress.stage.value.replace('_', ' ')} after {story.canary_h:g} h of canary{said}")
 
@@ -235,9 +234,10 @@ class Loop:
             "the right model is active": story.active_model
             == (story.first_model if self._plan.bias_sd else story.second_model),
         }
+        story.pages_by_second = self._watch.told_by(story.second_model) if story.second_model else 0
         if self._plan.bias_sd:
             checks["it was rolled back before 24 h"] = 0 < story.canary_h < 24
-            checks["nobody was paged by it"] = self._watch.told_by(story.second_model) == 0
+            checks["nobody was paged by it"] = story.pages_by_second == 0
         else:
             checks["the canary was held 24 h"] = story.canary_h == 24
         story.problems = [what for what, holds in checks.items() if not holds]

@@ -2,7 +2,6 @@
 
 import json
 import time
-from typing import Any
 
 from local.demo.cloud import Deployment
 from local.learn.event_time import StuckError, wait_for
@@ -123,9 +122,3 @@ class ModelWatch:
         time.sleep(0.5)
         received = self._deployment.cloud.pagerduty.received()
         return sum(model_version in json.dumps(entry["event"]) for entry in received if entry["status"] == 202)
-
-    def pages_of(self, model_version: str, start_ms: int) -> int:
-        """Incidents a candidate would have opened, which nobody was told of."""
-        verdicts: Any = self.promotion()
-        measures = [v["measures"] for v in verdicts.verdicts] if verdicts is not None else []
-        return int(max((m.get("candidate_pages", 0) for m in measures), default=0))

@@ -1,0 +1,126 @@
+"""The deployed pipeline definition: SageMaker would take every request in it, and every reference leads somewhere."""
+
+import json
+import re
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from local.cloud.sagemaker.pipelines import in_order
+from local.cloud.sagemaker.service import coerce
+from stacks import outputs
+from stacks.config import load
+from stacks.training_pipeline import MAX_ARGUMENT, PipelineParts, definition
+
+ACTIONS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}
+NAMES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName"}
+ROLE = "arn:aws:iam::000000000000:role/treeline-training"
+
+
+@pytest.fixture(scope="module")
+def deployed(stage):
+    """The definition as it stands in the template, what CloudFormation fills in replaced by words."""
+    (pipeline,) = stage.resources("AWS::SageMaker::Pipeline").values()
+    return json.loads(filled(pipeline["PipelineDefinition"]["PipelineDefinitionBody"]))
+
+
+def filled(value):
+    if isinstance(value, str):
+        return value
+    (kind, arguments), *_ = value.items()
+    if kind == "Fn::Join":
+        return arguments[0].join(filled(part) for part in arguments[1])
+    return "word"
+
+
+def every_step(deployed):
+    (decide,) = [step for step in deployed["Steps"] if step["Type"] == "Condition"]
+    return [*deployed["Steps"], *decide["Arguments"]["IfSteps"], *decide["Arguments"]["ElseSteps"]]
+
+
+def resolved(value):
+    """References become text, as SageMaker makes of them before it calls."""
+    if isinstance(value, list):
+        return [resolved(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) in ({"Get"}, {"Std:Join"}):
+        return "resolved"
+    return {key: resolved(item) for key, item in value.items()}
+
+
+def test_the_steps_follow_each_other_as_the_decision_page_says(deployed):
+    assert [s["Name"] for s in in_order(deployed["Steps"])] == ["Prepare", "Train", "Evaluate", "Admit", "Decide"]
+    assert {s["Name"]: s["Type"] for s in every_step(deployed)} == {
+        "Prepare": "Processing",
+        "Train": "Training",
+        "Evaluate": "Processing",
+        "Admit": "Lambda",
+        "Decide": "Condition",
+        "Register": "RegisterModel",
+        "Reject": "Fail",
+    }
+
+
+@pytest.mark.parametrize("name", ["Prepare", "Train", "Evaluate", "Register"])
+def test_sagemaker_would_take_the_request(deployed, name):
+    (step,) = [s for s in every_step(deployed) if s["Name"] == name]
+    shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(ACTIONS[step["Type"]])
+    request = resolved(step["Arguments"]) | {NAMES.get(step["Type"], "ClientToken"): "name"}
+    if step["Type"] in NAMES:
+        request["RoleArn"] = ROLE
+    report = ParamValidator().validate(coerce(shape.input_shape, request), shape.input_shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def test_references_name_parameters_and_steps_that_are_there(deployed):
+    text = json.dumps(deployed)
+    parameters = {p["Name"] for p in deployed["Parameters"]}
+    steps = {s["Name"] for s in every_step(deployed)}
+    assert set(re.findall(r'"Get": "Parameters\.(\w+)"', text)) <= parameters
+    assert set(re.findall(r'"Get": "Steps\.(\w+)', text)) <= steps
+
+
+def test_a_gates_outputs_are_declared(deployed):
+    (admit,) = [s for s in deployed["Steps"] if s["Name"] == "Admit"]
+    declared = {output["OutputName"] for output in admit["OutputParameters"]}
+    used = set(re.findall(r"Steps\.Admit\.OutputParameters\['(\w+)'\]", json.dumps(deployed)))
+    assert used == declared
+
+
+def test_spot_is_managed_and_its_wait_within_what_sagemaker_allows(deployed):
+    (train,) = [s["Arguments"] for s in deployed["Steps"] if s["Name"] == "Train"]
+    stopping = train["StoppingCondition"]
+    assert train["EnableManagedSpotTraining"]
+    assert stopping["MaxRuntimeInSeconds"] <= stopping["MaxWaitTimeInSeconds"] <= 3600
+
+
+def parts(**values):
+    names = ("name", "image", "algorithm_image", "models_bucket", "training_bucket", "controls_table")
+    names += ("incidents_table", "servers_table", "admit_function_arn", "role_arn")
+    return PipelineParts(**{n: n for n in names} | {"metrics": ("cpu_percent",), "policy": "{}"} | values)
+
+
+def test_arguments_keep_to_their_length_with_as_many_metrics_as_there_are():
+    metrics = tuple(f"a_metric_with_a_long_name_{i:02d}" for i in range(38))
+    body = definition(load("prod").learning, parts(metrics=metrics))
+    (arguments,) = [s["Arguments"]["AppSpecification"]["ContainerArguments"] for s in body["Steps"][:1]]
+    assert max(len(a) for a in arguments if isinstance(a, str)) <= MAX_ARGUMENT
+    assert len(arguments) <= 100
+    given = arguments[arguments.index("--metrics") + 1 : arguments.index("--window-end")]
+    assert tuple(",".join(given).split(",")) == metrics
+
+
+@pytest.mark.parametrize(("approval", "status"), [("automatic", "Approved"), ("manual", "PendingManualApproval")])
+def test_approval_is_a_setting(approval, status):
+    body = definition(load("prod", {"learning": {"approval": approval}}).learning, parts())
+    (register,) = [s for s in every_step(body) if s["Name"] == "Register"]
+    assert register["Arguments"]["ModelApprovalStatus"] == status
+
+
+def test_the_role_may_pass_itself_to_sagemaker_only(stage):
+    own = [s for key, s in stage.statements() if key.startswith(f"{outputs.LEARNING}/TrainingRole")]
+    (passing,) = [s for s in own if s["Action"] == "iam:PassRole"]
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    assert not [s for s in own if "s3:DeleteObject" in json.dumps(s)]
