@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import boto3
+import numpy as np
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
@@ -15,6 +16,7 @@ from treeline.app.muting import Muting
 from treeline.app.ticks import DelayedTick, Tick, TickCause
 from treeline.aws.controls_table import ServerLabelTable
 from treeline.aws.endpoint_status import SageMakerEndpointStatus
+from treeline.aws.group_observations import GroupObservations
 from treeline.aws.observations import DynamoObservationStore, to_item
 from treeline.aws.pagerduty import SecretsManagerRoutingKey
 from treeline.aws.pages import SqsPageQueue
@@ -520,3 +522,24 @@ def test_a_secret_that_is_made_but_not_filled_says_what_to_do():
 
     with pytest.raises(LookupError, match="put the PagerDuty key in"):
         SecretsManagerRoutingKey(client, secret_arn=arn).fetch()
+
+
+def test_a_value_beyond_float32_is_read_as_large_and_stays_a_number(dynamodb):
+    """In a metric without a declared range it passes ingest (DynamoDB takes up to 1e125); alerts have to be JSON."""
+    index = {"IndexName": "by-group", "Projection": {"ProjectionType": "ALL"}}
+    keys = [{"AttributeName": "group", "KeyType": "HASH"}, {"AttributeName": "group_sort", "KeyType": "RANGE"}]
+    kinds = [{"AttributeName": n, "AttributeType": t} for n, t in (("group", "N"), ("group_sort", "S"))]
+    dynamodb.update_table(
+        TableName="observations",
+        AttributeDefinitions=kinds,
+        GlobalSecondaryIndexUpdates=[{"Create": {**index, "KeySchema": keys}}],
+    )
+    store(dynamodb).append([NumberedReceipt(receipt=receipt("a", cpu_percent=1e120, temp=-1e39), group=0)])
+
+    read = GroupObservations(dynamodb, "observations").read(
+        0, 0, ("cpu_percent", "temp", "none"), skip=lambda *_: False, limit=10
+    )
+
+    assert np.isfinite(read.values[0, :2]).all()
+    assert (read.values[0, 0], read.values[0, 1]) == (np.finfo(np.float32).max, -np.finfo(np.float32).max)
+    assert np.isnan(read.values[0, 2])

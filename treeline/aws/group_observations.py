@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 INDEX = "by-group"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def _leave_items_as_they_came(
@@ -86,5 +87,6 @@ class GroupObservations:
             servers,
             np.array(observed, dtype=np.int64),
             np.array(received, dtype=np.int64),
-            np.array(values, dtype=np.float32).reshape(len(servers), len(metrics)),
+            # A value beyond float32 is as large as can be, not infinite: what is told of it has to be a number.
+            np.clip(np.array(values), -_LARGEST, _LARGEST).astype(np.float32).reshape(len(servers), len(metrics)),
         )

@@ -137,6 +137,33 @@ def ew_update(mean: FloatArray, variance: FloatArray, value: FloatArray, alpha: 
     variance[...] = ((1.0 - weight) * (variance + weight * delta * delta)).astype(variance.dtype)
 
 
+def bounded_step(
+    value: FloatArray,
+    mean: FloatArray,
+    variance: FloatArray,
+    floor: FloatArray | float,
+    alpha: FloatArray,
+    *,
+    growth: float = 1.0,
+) -> FloatArray:
+    """The value as an average may learn it: no single one adds more than `growth` times the variance to it.
+
+    A counter that was reset or a unit that was mistaken would otherwise leave a variance that hides everything for
+    weeks. A level that has moved for good is learned all the same, as the limit widens with every step.
+
+    Args:
+        value: New value; NaN stays NaN, infinity becomes the limit.
+        mean: Current mean.
+        variance: Current variance.
+        floor: Smallest standard deviation worth noticing; where the variance is less, it counts as this.
+        alpha: The weight the value will have, in (0, 1].
+        growth: Above 0.
+    """
+    reach = np.sqrt(growth * np.maximum(variance, np.square(floor)) / alpha)
+    bounded: FloatArray = np.clip(value, mean - reach, mean + reach)
+    return bounded
+
+
 def ew_alpha(elapsed_s: FloatArray, window_s: float) -> FloatArray:
     """The weight of a value in an exponential average that stands for a trailing window of `window_s` seconds.
 
@@ -148,7 +175,7 @@ def ew_alpha(elapsed_s: FloatArray, window_s: float) -> FloatArray:
     return alpha
 
 
-def half_life_alpha(elapsed_s: FloatArray, half_life_s: float) -> FloatArray:
+def half_life_alpha(elapsed_s: FloatArray, half_life_s: float | FloatArray) -> FloatArray:
     """The weight that halves the old average's share every `half_life_s` seconds."""
     alpha: FloatArray = -np.expm1(-elapsed_s * (np.log(2.0) / half_life_s))
     return alpha

@@ -4,13 +4,15 @@ import numpy as np
 
 from treeline.core.features import Index
 from treeline.core.state import FleetState, Phase
-from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, Z_LIMIT, FloatArray, ew_update
+from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, Z_LIMIT, FloatArray, bounded_step, ew_update
 
 WARM_UP_S = 86_400.0  # one daily cycle; less would take the night for a fall
 # Standard deviations of the three views of a stationary, moderately autocorrelated standardized series.
 TYPICAL_VIEW_SD = np.array([1.0, 0.7, 0.7], dtype=np.float32)
 CONSTANT_FLOOR = 1e-3  # spread of a metric that never moved and is 0
 LARGEST = 1e18  # its square is still a float32
+WARM_UP_FREE = 10  # values learned as they are: before that there is nothing to call absurd
+WARM_UP_GROWTH = 9.0  # of the variance by one value: more than of a settled average, as there may be bursts to learn
 SD_PER_RANGE = 6.0  # a running summary has no quantiles: six standard deviations stand for the range
 
 
@@ -40,7 +42,11 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     count = state.observations[rows] + 1
     mean, variance, seen = state.day_mean[rows], state.day_var[rows], state.view_mean[rows, 0]
     seen += ~np.isnan(values)
-    ew_update(mean, variance, values, 1.0 / np.maximum(seen, 1.0, dtype=np.float64))
+    alpha = 1.0 / np.maximum(seen, 1.0, dtype=np.float64)
+    floor = spread_floor(np.zeros_like(mean), np.zeros_like(mean), mean)
+    limited = bounded_step(values, mean, variance, floor, alpha, growth=WARM_UP_GROWTH)
+    known = np.where(seen > WARM_UP_FREE, limited, values)
+    ew_update(mean, variance, known, alpha)
     state.day_mean[rows], state.day_var[rows], state.view_mean[rows, 0] = mean, variance, seen
     done = count >= observations_needed(step_s)
     if not done.any():

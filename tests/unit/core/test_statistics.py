@@ -12,6 +12,7 @@ from tests.unit.core.examples import FEW
 from treeline.core.statistics import (
     Baseline,
     Moments,
+    bounded_step,
     ew_alpha,
     ew_update,
     half_life_alpha,
@@ -194,3 +195,34 @@ def test_two_steps_age_an_average_as_one_of_their_length(first, second, window):
 def test_alphas_by_hand():
     assert ew_alpha(np.array([0.0, 100.0]), 100.0).tolist() == pytest.approx([0.0, 1 - math.exp(-1)])
     assert half_life_alpha(np.array([0.0, 60.0, 120.0]), 60.0).tolist() == pytest.approx([0.0, 0.5, 0.75])
+
+
+def _learn(values: list[float], *, limit: bool) -> float:
+    """The standard deviation a day's average has learned, a value a minute."""
+    mean, variance = np.zeros(1, dtype=np.float32), np.ones(1, dtype=np.float32)
+    alpha = ew_alpha(np.full(1, 60.0), 86_400.0)
+    for value in values:
+        x = np.array([value])
+        ew_update(mean, variance, bounded_step(x, mean, variance, 0.1, alpha) if limit else x, alpha)
+    return float(np.sqrt(variance[0]))
+
+
+def test_one_absurd_value_hardly_widens_an_average_and_would_have_for_weeks():
+    noise = np.random.default_rng(1).normal(0, 1, 1440).tolist()
+    assert _learn([*noise, 1e6, *noise], limit=False) > 1000
+    assert _learn([*noise, np.inf, *noise], limit=True) < 1.6
+    assert _learn([*noise, *noise], limit=True) == pytest.approx(_learn([*noise, *noise], limit=False))
+
+
+def test_a_level_that_moved_for_good_is_learned():
+    noise = np.random.default_rng(1).normal(0, 1, 1440)
+    moved = _learn([*noise, *(noise + 1e5)], limit=True)
+    assert moved > 1e4, "the limit widened until the new level was within reach"
+
+
+def test_no_value_adds_more_than_its_share_to_the_variance():
+    alpha = np.full(1, 0.01)
+    for growth in (1.0, 9.0):
+        mean, variance = np.zeros(1), np.full(1, 4.0)
+        ew_update(mean, variance, bounded_step(np.array([1e300]), mean, variance, 0.1, alpha, growth=growth), alpha)
+        assert variance[0] == pytest.approx(4.0 * (1 + growth) * 0.99)

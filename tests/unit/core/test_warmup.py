@@ -110,3 +110,16 @@ def test_a_warming_server_does_not_disturb_the_ready_ones():
         with_new.feed([0, 1], [START_MS + t * STEP_MS] * 2, values[t])
         without.feed([0], [START_MS + t * STEP_MS], values[t, :1])
     assert with_new.severities == without.severities
+
+
+def test_an_absurd_value_in_the_warm_up_does_not_blind_the_metric():
+    """A counter that was reset: the spread it leaves is still that of the metric."""
+    values = np.random.default_rng(1).normal(50, 2, (NEEDED, 2))
+    plain = warmed(values)
+    values[12, 0] = 1e300
+    with np.errstate(over="ignore"):
+        state = warmed(values)
+
+    assert state.phase[0] == Phase.READY
+    assert plain.base_spread[0, 0] <= state.base_spread[0, 0] < 5 * plain.base_spread[0, 0]
+    assert abs(state.base_mean[0, 0] - 50) < 3
