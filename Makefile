@@ -35,6 +35,9 @@ bench: $(VENV)/.dev ## Benchmarks against peers, in one run
 	@$(BIN)/python -m benchmarks.detect_memory
 	@$(BIN)/python -m benchmarks.ingest
 
+quality: $(VENV)/.dev ## The release gate: fixed backtests held against training/quality.yaml (ARGS="--data-folder DIR")
+	@$(BIN)/treeline quality $(ARGS)
+
 $(VENV)/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Treeline needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 2; }

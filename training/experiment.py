@@ -4,7 +4,7 @@ The fit and the detection are the pipeline's own; the forest grows from the same
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Setup:
     Attributes:
         policy: When severities become incidents.
         calibration: Channel mapping; None for the fit's own.
+        threshold_factor: Every threshold of the calibration times this.
         num_trees, num_samples_per_tree: Of the forest.
         seed: Of the choice of training rows.
         forest_seed: Of the forest; SageMaker's algorithm has none, the embedded one starts from 0.
@@ -46,6 +47,7 @@ class Setup:
 
     policy: PolicySettings = field(default_factory=PolicySettings)
     calibration: Calibration | None = None
+    threshold_factor: float = 1.0
     num_trees: int = 50
     num_samples_per_tree: int = 512
     seed: int = 7
@@ -57,7 +59,7 @@ class Setup:
         """Read a stage file (config/*.yaml) or one with the same keys.
 
         `detection.policy` overrides the policy, `model` the rest: `num_trees`, `num_samples_per_tree`,
-        `calibration`. Other keys of a stage file do not concern a backtest.
+        `calibration` (channel by channel), `threshold_factor`. Other keys of a stage file do not concern a backtest.
 
         Raises:
             UsageError: The file cannot be read, or a value is out of range.
@@ -71,11 +73,11 @@ class Setup:
         try:
             model = dict(body.get("model") or {})
             calibration = model.pop("calibration", None)
-            unknown = sorted(set(model) - {"num_trees", "num_samples_per_tree"})
+            unknown = sorted(set(model) - _MODEL_KEYS)
             if unknown:
                 raise UsageError(
                     f"--config {path}: model.{unknown[0]} is unknown; "
-                    "there are num_trees, num_samples_per_tree and calibration"
+                    f"there are calibration, {', '.join(sorted(_MODEL_KEYS))}"
                 )
             return cls(
                 policy=policy_from_values((body.get("detection") or {}).get("policy") or {}, source="detection.policy"),
@@ -85,6 +87,9 @@ class Setup:
             )
         except (SettingsError, TypeError, KeyError, ValueError, AttributeError) as error:
             raise UsageError(f"--config {path}: {_one_line(error)}") from error
+
+
+_MODEL_KEYS = {"num_trees", "num_samples_per_tree", "threshold_factor"}
 
 
 def _one_line(error: Exception) -> str:
@@ -99,6 +104,15 @@ def _calibration(given: Mapping[str, Any]) -> Calibration:
         raise SettingsError(f"model.calibration.{unknown[0]} is unknown; there are {', '.join(body)}")
     for name, value in given.items():
         body[name] = {**body[name], **value} if isinstance(value, Mapping) and isinstance(body[name], dict) else value
+    return Calibration.from_json(body)
+
+
+def scaled(calibration: Calibration, factor: float) -> Calibration:
+    """The same calibration with every channel's thresholds times `factor`."""
+    body = {
+        name: {key: threshold * factor for key, threshold in value.items()} if isinstance(value, dict) else value
+        for name, value in calibration.to_json().items()
+    }
     return Calibration.from_json(body)
 
 
@@ -142,7 +156,14 @@ def fit_model(
     package = calibrate_package(
         prepared, forest.score, model_version=model_version, calibration=setup.calibration, progress=progress
     )
-    return package, forest
+    return with_factor(package, setup), forest
+
+
+def with_factor(package: ModelPackage, setup: Setup) -> ModelPackage:
+    """The package with the setup's factor on its thresholds."""
+    if setup.threshold_factor == 1.0:
+        return package
+    return replace(package, calibration=scaled(package.calibration, setup.threshold_factor))
 
 
 def grow_forest(rows: np.ndarray[Any, np.dtype[np.float32]], setup: Setup) -> RandomCutForest:

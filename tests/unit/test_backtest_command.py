@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.detection_fakes import fleet
+from tests.unit.history_files import write_history
 from training.backtest import backtest
 from training.evaluate import NAB_WINDOWS, Protocol
 from training.experiment import Setup, fit_model, groups_of, openings, split_grids
@@ -18,7 +20,7 @@ from treeline.core.errors import UsageError
 from treeline.core.policy import PolicySettings
 from treeline.core.times import iso
 
-TRAIN, TEST = 2016, 432  # a week and a day and a half at five minutes
+TRAIN, TEST = 1200, 260  # four days and most of a fifth at five minutes
 STEP_MS = 300_000
 
 
@@ -29,19 +31,13 @@ def history_files(tmp_path_factory):
     grid = fleet(6, TRAIN + TEST)
     times = grid.times_ms[0] + STEP_MS * np.arange(TRAIN + TEST)
     grid.values[TRAIN + 100 : TRAIN + 130, 1] += 60.0
-    grid.values[TRAIN + 300 : TRAIN + 330, 4, 2:] += 80.0
-    columns = {
-        "timestamp": pa.array(np.tile(times, 6)).cast(pa.timestamp("ms", tz="UTC")),
-        "server_id": pa.array(np.repeat(grid.servers, len(times))),
-        "split": pa.array(np.tile(np.where(np.arange(len(times)) < TRAIN, "train", "test"), 6)),
-    }
-    for metric in range(4):
-        columns[f"m{metric + 1:02d}"] = pa.array(grid.values[:, :, metric].T.ravel())
-    pq.write_table(pa.table(columns), folder / "fleet.parquet")
+    grid.values[TRAIN + 200 : TRAIN + 230, 4, 2:] += 80.0
+    named = replace(grid, times_ms=times, metrics=("m01", "m02", "m03", "m04"), step_s=300.0)
+    write_history(folder / "fleet.parquet", named, train=TRAIN)
     with (folder / "incidents.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["server_id", "start", "end"])
-        for server, first in ((1, 100), (4, 300), (5, 200)):
+        for server, first in ((1, 100), (4, 200), (5, 150)):
             rows.writerow([f"web-{server:02d}", iso(int(times[TRAIN + first])), iso(int(times[TRAIN + first + 29]))])
     return folder
 
@@ -89,14 +85,14 @@ def test_the_command_finds_what_the_core_finds(history_files, result):
 
 def test_a_stricter_configuration_opens_less(history_files, result, tmp_path):
     (tmp_path / "strict.yaml").write_text(
-        "detection: {policy: {needed: 3}}\n"
-        "model: {calibration: {score: {p2: 700, p1: 800}, spike: {p2: 800, p1: 900}}}\n"
+        "detection: {policy: {needed: 3}}\nmodel: {threshold_factor: 100, calibration: {score: {p2: 8}}}\n"
     )
     out = tmp_path / "strict.json"
     arguments = ["--data", str(history_files / "fleet.parquet"), "--incidents", str(history_files / "incidents.csv")]
     assert run(["backtest", *arguments, "--config", str(tmp_path / "strict.yaml"), "--json", str(out)]) == 0
     body = json.loads(out.read_text())
     assert body["setup"]["policy"]["needed"] == 3
+    assert body["setup"]["calibration"]["score"]["p2"] == 800
     assert body["detectors"]["Treeline"]["openings"]["P1+P2"] == 0
     assert result[0]["detectors"]["Treeline"]["openings"]["P1+P2"] >= 2
 

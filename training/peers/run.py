@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.backtest import Backtest, backtest
-from training.experiment import Setup, groups_of
+from training.experiment import Setup, groups_of, with_factor
 from training.fit import Grid, Prepared, Progress, Score, calibrate_package, prepare
 from training.peers.catalogue import entry
 from training.peers.interface import Peer, Values
@@ -51,7 +51,7 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
     )
     package.seeds.spike_gated[:] = 1
     return backtest(
-        package,
+        with_factor(package, setup),
         present,
         lambda rows: np.zeros(len(rows)),
         setup.policy,

@@ -14,6 +14,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("local.demo.command", "watch the whole system find incidents in a replayed fleet"),
     "backtest": ("local.backtest.command", "judge the pages that a labelled history would have brought"),
+    "quality": ("local.quality.command", "the release gate: fixed backtests held against recorded figures"),
     "local": ("local.cloud.command", "the embedded cloud: up, status, down"),
     "fleet": ("local.fleet.command", "generate a labelled fleet of any size"),
     "model": ("treeline.cli.model", "what was registered, what is in use, how training runs went"),
