@@ -13,15 +13,21 @@ import numpy.typing as npt
 from training.gate import is_periodic
 from treeline.core import detector
 from treeline.core.calibration import Calibration, calibrate
+from treeline.core.channels import DAY, MEAN10, TAIL_QUANTILE, measure
 from treeline.core.errors import UsageError
-from treeline.core.features import SPIKE_CLIP_SD, SPIKE_HALF_LIFE_S, TRAILING_S
+from treeline.core.features import TRAILING_S
 from treeline.core.package import ModelPackage
-from treeline.core.state import NEVER, RECENT, VIEWS, FleetState, Phase
-from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
+from treeline.core.state import CHANNEL_COUNT, NEVER, RECENT, VIEWS, FleetState, Phase
+from treeline.core.statistics import FloatArray
 from treeline.core.warmup import spread_floor
 
 ROWS_PER_SERVER = 2500  # equal shares: a long history must not outvote a short one
 MAX_CALIBRATION_ROWS = 2_000_000
+CHANNEL_FLOOR_SHARE = 0.2  # of the channel's training spread
+SMALLEST_CHANNEL_SD = 0.1  # a server whose metrics never moved must not find the first movement infinitely strange
+SMALLEST_RISE_SD = 0.02  # the seeds of a forest alone move a score by this much
+SMALLEST_TAIL_START, SMALLEST_TAIL_SCALE = 0.5, 0.25  # standard deviations
+GATED = (DAY, MEAN10)
 Progress = Callable[[str, float], None]
 Score = Callable[[npt.NDArray[np.float32]], FloatArray]
 
@@ -56,9 +62,14 @@ class Prepared:
     grid: Grid
     state: FleetState
     rows: npt.NDArray[np.float32]  # (times kept, servers, features), NaN where absent
-    farthest: npt.NDArray[np.float32]  # (times kept, servers)
+    magnitudes: npt.NDArray[np.float32]  # (times kept, servers, channels), NaN where absent
     first: int  # position of the first time kept
     training_rows: npt.NDArray[np.float32] = field(repr=False)
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which server has a row at which time kept, shape (times kept, servers)."""
+        return np.logical_not(np.isnan(self.magnitudes[..., 0]))
 
 
 def seed_state(grid: Grid, baselines: tuple[FloatArray, FloatArray] | None = None) -> FleetState:
@@ -90,10 +101,20 @@ def seed_state(grid: Grid, baselines: tuple[FloatArray, FloatArray] | None = Non
             state.view_floor[row, view] = 0.1 * view_sd
             state.view_mean[row, view] = views[view].mean(axis=0)
             state.view_var[row, view] = view_sd**2
+        state.change_var[row] = state.view_var[row, 2]
+        state.tail_start[row], state.tail_scale[row] = _tail(np.abs(x))
         state.day_mean[row] = 0.0
         state.day_var[row] = x.std(axis=0) ** 2
         state.phase[row] = Phase.READY
     return state
+
+
+def _tail(magnitude: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Each column's 98 % quantile and mean excess beyond it, floored."""
+    start = np.quantile(magnitude, TAIL_QUANTILE, axis=0)
+    beyond = magnitude > start
+    excess = np.where(beyond, magnitude - start, 0.0).sum(axis=0) / np.maximum(beyond.sum(axis=0), 1)
+    return np.maximum(start, SMALLEST_TAIL_START), np.maximum(excess, SMALLEST_TAIL_SCALE)
 
 
 def _summaries(data: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -116,7 +137,7 @@ def prepare(grid: Grid, *, seed: int, progress: Progress = lambda *_: None) -> P
     keep = max(1, min(total, MAX_CALIBRATION_ROWS // max(servers, 1)))
     first = total - keep
     rows = np.full((keep, servers, 12), np.nan, dtype=np.float32)
-    farthest = np.full((keep, servers), np.nan, dtype=np.float32)
+    magnitudes = np.full((keep, servers, CHANNEL_COUNT), np.nan, dtype=np.float32)
     step_ms = round(grid.step_s * 1000)
     for t, present, values in grid.rounds():
         at = np.full(len(present), grid.times_ms[t])
@@ -125,12 +146,12 @@ def prepare(grid: Grid, *, seed: int, progress: Progress = lambda *_: None) -> P
         if t >= first:
             ready = present[done.ready]
             rows[t - first, ready] = done.features.rows
-            farthest[t - first, ready] = done.features.farthest
+            magnitudes[t - first, ready] = done.features.magnitudes
         if t % 500 == 0:
             progress("features", t / total)
     progress("features", 1.0)
     settled = min(int(0.1 * TRAILING_S / grid.step_s), keep // 2)
-    return Prepared(grid, state, rows, farthest, first, _training_rows(rows[settled:], seed))
+    return Prepared(grid, state, rows, magnitudes, first, _training_rows(rows[settled:], seed))
 
 
 def _training_rows(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
@@ -172,32 +193,27 @@ def calibrate_package(
     """
     calibration = calibration or Calibration()
     state, grid = prepared.state, prepared.grid
-    shape = prepared.farthest.shape
-    present = ~np.isnan(prepared.farthest)
-    scores = np.full(shape, np.nan)
+    present = prepared.present
+    scores = np.full(present.shape, np.nan)
     flat = prepared.rows[present]
     parts = []
     for start in range(0, len(flat), 50_000):
         parts.append(score(flat[start : start + 50_000]))
         progress("scores", start / max(len(flat), 1))
     scores[present] = np.concatenate(parts) if parts else []
-    spike = _seed_spike(prepared, present)
-    _seed_rise(prepared, scores, spike, present, calibration, progress)
-    _gate(prepared, spike, calibration)
+    measures = _seed_channels(prepared)
+    _seed_rise(prepared, scores, measures, present, calibration, progress)
+    _gate(prepared, measures)
     for name in ("observations", "severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
         getattr(state, name)[:] = 0
     state.severity_bucket[:] = NEVER
-    typical = {
-        name: float(np.median(getattr(state, name)[state.phase == Phase.READY]))
-        for name in ("residual_sd", "score_mean", "score_var", "spike_mean", "spike_var", "spike_floor")
-    }
     return ModelPackage(
         model_version=model_version,
         metrics=grid.metrics,
         step_s=grid.step_s,
         calibration=calibration,
         seeds=state,
-        typical=typical,
+        typical=_typical(state),
         fingerprint=fingerprint(prepared.training_rows),
         manifest={
             "servers": len(grid.servers),
@@ -210,30 +226,42 @@ def calibrate_package(
     )
 
 
-def _seed_spike(prepared: Prepared, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Run the spike channel's own average over the history with its floor known; its measure, (times, servers)."""
-    state, farthest = prepared.state, prepared.farthest
-    sd, mean = np.zeros(farthest.shape[1]), np.zeros(farthest.shape[1])
-    for server in range(farthest.shape[1]):
-        own = farthest[present[:, server], server].astype(np.float64)
+def _typical(state: FleetState) -> dict[str, float | list[float]]:
+    """Medians over the fleet, for a server the model has not met."""
+    ready = state.phase == Phase.READY
+    typical: dict[str, float | list[float]] = {
+        name: float(np.median(getattr(state, name)[ready]))
+        for name in ("residual_sd", "score_mean", "score_var", "tail_start", "tail_scale")
+    }
+    for name in ("channel_mean", "channel_var", "channel_floor"):
+        typical[name] = [float(value) for value in np.median(getattr(state, name)[ready], axis=0)]
+    return typical
+
+
+def _seed_channels(prepared: Prepared) -> npt.NDArray[np.float32]:
+    """Run the channels' own averages over the history with their floors known; their measures, (times, servers, 4)."""
+    state, magnitudes, present = prepared.state, prepared.magnitudes, prepared.present
+    for server in range(magnitudes.shape[1]):
+        own = magnitudes[present[:, server], server].astype(np.float64)
         if len(own):
-            sd[server], mean[server] = own.std(), own.mean()
-    state.spike_floor[:] = np.maximum(0.2 * sd, 1e-3)
-    state.spike_mean[:], state.spike_var[:] = mean, sd**2
-    spike = np.full(farthest.shape, np.nan, dtype=np.float32)
-    alpha = half_life_alpha(np.full(farthest.shape[1], prepared.grid.step_s, dtype=np.float32), SPIKE_HALF_LIFE_S)
-    for t in range(len(farthest)):
-        spread = np.maximum(np.sqrt(state.spike_var), state.spike_floor)
-        spike[t] = (farthest[t] - state.spike_mean) / spread
-        clipped = np.minimum(farthest[t], state.spike_mean + SPIKE_CLIP_SD * spread)
-        ew_update(state.spike_mean, state.spike_var, clipped, alpha)
-    return spike
+            sd = own.std(axis=0)
+            state.channel_floor[server] = np.maximum(CHANNEL_FLOOR_SHARE * sd, SMALLEST_CHANNEL_SD)
+            state.channel_mean[server], state.channel_var[server] = own.mean(axis=0), sd**2
+    state.habit[:], state.habit_recent[:], state.habit_slot[:] = 0.0, 0.0, NEVER
+    measures = np.full(magnitudes.shape, np.nan, dtype=np.float32)
+    times = prepared.grid.times_ms[prepared.first :]
+    for t in range(len(magnitudes)):
+        rows = np.flatnonzero(present[t])
+        if len(rows):
+            aged = np.full(len(rows), prepared.grid.step_s)
+            measures[t, rows] = measure(state, rows, np.full(len(rows), times[t]), magnitudes[t, rows], aged)
+    return measures
 
 
 def _seed_rise(
     prepared: Prepared,
     scores: FloatArray,
-    spike: FloatArray,
+    measures: FloatArray,
     present: npt.NDArray[np.bool_],
     calibration: Calibration,
     progress: Progress,
@@ -252,7 +280,7 @@ def _seed_rise(
         rows = np.flatnonzero(present[t])
         if len(rows):
             at = np.full(len(rows), times[t])
-            out = calibrate(state, rows, at, scores[t, rows], spike[t, rows], calibration, elapsed_s=elapsed[rows])
+            out = calibrate(state, rows, at, scores[t, rows], measures[t, rows], calibration, elapsed_s=elapsed[rows])
             rises[t, rows] = out.rise
         if t % 500 == 0:
             progress("calibration", t / len(scores))
@@ -260,12 +288,13 @@ def _seed_rise(
     for server in range(scores.shape[1]):
         own = rises[~np.isnan(rises[:, server]), server]
         fallback = np.sqrt(state.score_var[server])
-        state.residual_sd[server] = max(float(own.std()) if len(own) > 1 else float(fallback), 1e-3)
+        state.residual_sd[server] = max(float(own.std()) if len(own) > 1 else float(fallback), SMALLEST_RISE_SD)
 
 
-def _gate(prepared: Prepared, spike: FloatArray, calibration: Calibration) -> None:
-    """Switch the spike channel off where its own training exceedances come at the same times of day."""
+def _gate(prepared: Prepared, measures: FloatArray) -> None:
+    """Switch a channel off where its own training exceedances come at the same times of day."""
     times = prepared.grid.times_ms[prepared.first :]
-    for server in range(spike.shape[1]):
-        measure = np.nan_to_num(spike[:, server], nan=-np.inf)
-        prepared.state.spike_gated[server] = is_periodic(times, measure)
+    for server in range(measures.shape[1]):
+        for channel in GATED:
+            own = np.nan_to_num(measures[:, server, channel], nan=-np.inf)
+            prepared.state.channel_gated[server, channel] = is_periodic(times, own)

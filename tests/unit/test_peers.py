@@ -59,7 +59,7 @@ def test_a_peer_is_calibrated_as_our_own_score_is(parts):
     past, present = parts
     setup = Setup()
     package = calibrate_package(prepare(past, seed=1), lambda rows: rows.sum(axis=1), model_version="x")
-    package.seeds.spike_gated[:] = 1
+    package.seeds.channel_gated[:] = 1
     groups = groups_of(present)
     own = backtest(package, present, lambda rows: rows.sum(axis=1), PolicySettings(), groups=groups)
     given = backtest(

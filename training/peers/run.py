@@ -49,7 +49,7 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
     package = calibrate_package(
         prepared, _in_order(prepared, before), model_version=name, calibration=setup.calibration
     )
-    package.seeds.spike_gated[:] = 1
+    package.seeds.channel_gated[:] = 1
     return backtest(
         with_factor(package, setup),
         present,
@@ -98,7 +98,7 @@ def _standardized(train: Values, test: Values) -> Values:
 
 def _in_order(prepared: Prepared, scores: Matrix) -> Score:
     """The forest's stand-in for `calibrate_package`, which asks row by row in order of time and server."""
-    present = ~np.isnan(prepared.farthest)
+    present = prepared.present
     queue = np.nan_to_num(scores[prepared.first :][present])
     position = 0
 

@@ -39,7 +39,7 @@ from treeline.core.state import NEVER, FleetState
 from treeline.core.times import parse_iso
 from treeline.core.watermark import decidable
 
-MAX_OBSERVATIONS_PER_COMMIT = 1000  # keeps the committed item below DynamoDB's 400 KB
+MAX_OBSERVATIONS_PER_COMMIT = 800  # keeps the committed item below DynamoDB's 400 KB
 MAX_OBSERVATIONS_READ = 16_000  # while everything read waits for a silent server
 MAX_CONFLICTS = 3
 

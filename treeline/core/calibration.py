@@ -1,12 +1,14 @@
 """From a raw score to a severity, per server and without labels.
 
 The raw score's level depends on the model, the dimension and the server, so it is never compared with a constant.
-What counts is how far it has risen above the server's own recent past. Two channels, the larger wins:
+What counts is how far it has risen above the server's own recent past. Five channels, the largest wins:
 
 - the *score* channel: the rise above the median of the last six hours (`onset`), or above a one-day exponentially
   weighted mean (`ema`), each in standard deviations of that rise in training;
-- the *spike* channel: how far the farthest metrics are from their own trailing day, which needs no forest and is
-  switched off ("gated") for servers on which training shows it to fire at the same times of day.
+- four channels over the metrics' own deviations, which need no forest (`treeline.core.channels`); two of them are
+  switched off ("gated") for servers on which training shows them to fire at the same times of day.
+
+The shipped thresholds are the defaults of `Calibration`; `treeline calibrate` raises them to a page budget.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from treeline.core.channels import CHANNELS
 from treeline.core.features import Index
 from treeline.core.severity import Channel
 from treeline.core.state import SCORE_SLOTS, FleetState
@@ -24,8 +27,12 @@ from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 ONSET_WINDOW_S = 6 * 3600.0
 EMA_HALF_LIFE_S = 86_400.0
 EMA_CLIP_SD = 6.0
-_SCORE = Channel(p2=7.0, p1=8.0)
-_SPIKE = Channel(p2=8.0, p1=10.0)
+# Chosen over two labelled fleets, leaving one server out at a time: decision 20 has the table.
+_SCORE = Channel(p2=9.0, p1=10.0)
+_DAY = Channel(p2=9.0, p1=14.0)
+_TAIL = Channel(p2=7.0, p1=8.0)
+_MEAN10 = Channel(p2=7.3, p1=7.6)
+_DIFFERENCE = Channel(p2=7.0, p1=8.0)
 
 
 class ScoreChannel(StrEnum):
@@ -39,12 +46,15 @@ class ScoreChannel(StrEnum):
 class Calibration:
     """How measures map to the fixed scale; part of the model package.
 
-    The defaults are the best fixed settings measured over two labelled fleets (evidence, section 7).
+    The defaults are what ships: fixed settings for every fleet (decision 20).
     """
 
     score_channel: ScoreChannel = ScoreChannel.ONSET
     score: Channel = _SCORE
-    spike: Channel = _SPIKE
+    day: Channel = _DAY
+    tail: Channel = _TAIL
+    mean10: Channel = _MEAN10
+    difference: Channel = _DIFFERENCE
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -55,8 +65,7 @@ class Calibration:
         """Read what `to_json` wrote."""
         return cls(
             score_channel=ScoreChannel(body["score_channel"]),
-            score=Channel(**body["score"]),
-            spike=Channel(**body["spike"]),
+            **{name: Channel(**body[name]) for name in ("score", *CHANNELS)},
         )
 
 
@@ -68,13 +77,13 @@ class Calibrated:
         severity: On the fixed scale, shape (n,).
         rise: The score channel's measure, in its standard deviations.
         threshold: The raw score that would have meant severity 1.5.
-        by_spike: True where the spike channel gave the severity.
+        channel: Which channel gave the severity: 0 the score, then 1 + the position in `CHANNELS`.
     """
 
     severity: FloatArray
     rise: FloatArray
     threshold: FloatArray
-    by_spike: npt.NDArray[np.bool_]
+    channel: npt.NDArray[np.intp]
 
 
 def calibrate(
@@ -82,7 +91,7 @@ def calibrate(
     rows: Index,
     observed_at: npt.NDArray[np.int64],
     scores: FloatArray,
-    spike: FloatArray,
+    measures: FloatArray,
     calibration: Calibration,
     *,
     elapsed_s: FloatArray,
@@ -95,7 +104,7 @@ def calibrate(
         rows: Distinct rows of the servers, shape (n,).
         observed_at: Milliseconds, shape (n,).
         scores: The forest's scores, shape (n,), finite.
-        spike: The spike measure of the same observations.
+        measures: The other channels' measures of the same observations, shape (n, 4).
         calibration: The model's mapping.
         elapsed_s: Seconds since each server's previous observation.
         learn: False leaves the state as it is.
@@ -113,12 +122,15 @@ def calibrate(
         level, scale = score_mean, np.maximum(np.sqrt(score_var), 0.2 * residual_sd)
     rise = (score - level) / scale
     score_severity = calibration.score.severity(rise)
-    spike_severity = np.where(state.spike_gated[rows] > 0, 0.0, calibration.spike.severity(spike))
+    severities = np.stack(
+        [score_severity, *(getattr(calibration, name).severity(measures[:, i]) for i, name in enumerate(CHANNELS))]
+    )
+    severities[1:][state.channel_gated[rows].T > 0] = 0.0
     result = Calibrated(
-        severity=np.maximum(score_severity, spike_severity),
+        severity=severities.max(axis=0),
         rise=rise,
         threshold=level + calibration.score.p2 * scale,
-        by_spike=spike_severity > score_severity,
+        channel=severities.argmax(axis=0),
     )
     if learn:
         slot = observed_at // int(ONSET_WINDOW_S * 1000 / SCORE_SLOTS)

@@ -138,7 +138,8 @@ def decide(
     batch = prepared.round
     rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
     level, changes = _fleet_level(state, batch, settings, step_ms, groups, rows)
-    calibrated = calibrate(state, rows, at, scores, prepared.features.spike, calibration, elapsed_s=prepared.elapsed_s)
+    measures, elapsed_s = prepared.features.measures, prepared.elapsed_s
+    calibrated = calibrate(state, rows, at, scores, measures, calibration, elapsed_s=elapsed_s)
     state.severity[rows] = calibrated.severity
     state.severity_bucket[rows] = batch.bucket
     own = np.maximum(calibrated.severity - level, 0.0)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from treeline.core import channels
+from treeline.core.channels import improbability, top_mean
 from treeline.core.state import FleetState
-from treeline.core.statistics import Z_LIMIT, FloatArray, ew_alpha, ew_update, half_life_alpha
+from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_alpha, ew_update
 
 TRAILING_S = 3 * 86_400.0
 DAY_S = 86_400.0
-SPIKE_HALF_LIFE_S = 86_400.0
-SPIKE_CLIP_SD = 6.0  # an outage must not teach the spike channel that outages are normal
+CHANGE_CLIP_SD = 6.0  # one jump must not hide the next ones for a day
 VIEW_FLOOR = 0.001
 DAY_FLOOR = 0.1  # of the training spread
 MAX_ELAPSED_STEPS = 5  # a long gap ages the averages by no more than this
@@ -36,17 +37,17 @@ class Features:
 
     Attributes:
         rows: Shape (n, 12) float32, the scorer's input.
-        spike: Shape (n,), how far the server's three farthest metrics are from their own trailing day, in its own
-            standard deviations of that measure.
-        farthest: Shape (n,), the mean deviation of those three metrics, before that standardization.
+        measures: Shape (n, 4), the channels beside the forest (`treeline.core.channels`), each in standard
+            deviations of the server's own.
+        magnitudes: Shape (n, 4), what they were made from: each view's three largest deviations, averaged.
         expected: Shape (n, metrics), the trailing day's mean in the metric's unit.
         spread: Shape (n, metrics), the trailing day's standard deviation (floored), same unit.
         imputed: Shape (n, metrics) bool, where a missing value was replaced by the last one seen.
     """
 
     rows: npt.NDArray[np.float32]
-    spike: FloatArray
-    farthest: FloatArray
+    measures: FloatArray
+    magnitudes: FloatArray
     expected: FloatArray
     spread: FloatArray
     imputed: npt.NDArray[np.bool_]
@@ -73,12 +74,6 @@ def summarize(views: FloatArray) -> npt.NDArray[np.float32]:
         axis=-1,
     )
     return np.ascontiguousarray(summary.reshape(len(views), summary.shape[1] * summary.shape[2]), dtype=np.float32)
-
-
-def top_mean(magnitude: FloatArray) -> FloatArray:
-    """Mean of the three largest of each row (of all, where there are fewer)."""
-    mean: FloatArray = np.sort(magnitude, axis=-1)[:, -3:].mean(axis=-1)
-    return mean
 
 
 def extract(
@@ -124,16 +119,27 @@ def extract(
     day_mean, day_var = state.day_mean[rows], state.day_var[rows]
     day_spread = np.maximum(np.sqrt(day_var), DAY_FLOOR)
     deviation = np.clip(np.where(imputed, 0.0, raw - day_mean) / day_spread, -Z_LIMIT, Z_LIMIT)
-    farthest = top_mean(np.abs(deviation)).astype(np.float32)
-    spike_mean, spike_var = state.spike_mean[rows], state.spike_var[rows]
-    spike_sd = np.maximum(np.sqrt(spike_var), state.spike_floor[rows])
-    spike = (farthest - spike_mean) / spike_sd
+    change_var = state.change_var[rows]  # around 0: what rises comes down
+    change_sd = np.maximum(np.sqrt(change_var), np.maximum(state.view_floor[rows, 2], VIEW_FLOOR))
+    change = np.clip(difference / change_sd, -Z_LIMIT, Z_LIMIT)
+    unlikely = improbability(np.abs(x), state.tail_start[rows], state.tail_scale[rows])
+    magnitudes = np.stack(
+        [
+            top_mean(np.abs(deviation)),
+            top_mean(np.where(imputed, 0.0, unlikely)),
+            top_mean(np.abs(standardized[:, 1])),
+            top_mean(np.abs(change)),
+        ],
+        axis=1,
+    ).astype(np.float32)
+    aged = np.minimum(elapsed_s, MAX_ELAPSED_STEPS * step_s).astype(np.float32)
+    measures = channels.measure(state, rows, observed_at, magnitudes, aged, learn=learn)
 
     base_mean, base_spread = state.base_mean[rows], state.base_spread[rows]
     features = Features(
         rows=summarize(standardized),
-        spike=spike,
-        farthest=farthest,
+        measures=measures,
+        magnitudes=magnitudes,
         expected=base_mean + base_spread * day_mean,
         spread=base_spread * day_spread,
         imputed=imputed,
@@ -141,18 +147,13 @@ def extract(
     if not learn:
         return features
 
-    aged = np.minimum(elapsed_s, MAX_ELAPSED_STEPS * step_s).astype(np.float32)
     alpha = ew_alpha(aged, TRAILING_S)[:, None, None]
     ew_update(view_mean, view_var, np.where(imputed[:, None, :], np.nan, views), alpha)
-    ew_update(day_mean, day_var, raw, ew_alpha(aged, DAY_S)[:, None])
-    ew_update(
-        spike_mean,
-        spike_var,
-        np.minimum(farthest, spike_mean + SPIKE_CLIP_SD * spike_sd),
-        half_life_alpha(aged, SPIKE_HALF_LIFE_S),
-    )
+    day_alpha = ew_alpha(aged, DAY_S)[:, None]
+    ew_update(day_mean, day_var, bounded_step(raw, day_mean, day_var, DAY_FLOOR, day_alpha), day_alpha)
+    learned = np.minimum(np.abs(difference), CHANGE_CLIP_SD * change_sd) ** 2 - change_var
+    state.change_var[rows] = change_var + ew_alpha(aged, DAY_S)[:, None] * np.where(imputed, 0.0, learned)
     state.view_mean[rows], state.view_var[rows] = view_mean, view_var
     state.day_mean[rows], state.day_var[rows] = day_mean, day_var
-    state.spike_mean[rows], state.spike_var[rows] = spike_mean, spike_var
     state.recent[rows] = window
     return features

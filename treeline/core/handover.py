@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from treeline.core.channels import DAY
 from treeline.core.package import ModelPackage
-from treeline.core.state import FleetState, Phase
+from treeline.core.state import CHANNEL_COUNT, FleetState, Phase
 from treeline.core.statistics import Z_LIMIT
 
 # The candidate's own windows are used where it decided the server until so long before the hand-over.
 FRESH_MS = 3_600_000
-_MODEL = ("base_mean", "base_spread", "view_floor", "spike_floor", "spike_gated")
-_WINDOWS = ("view_mean", "view_var", "recent", "day_mean", "day_var", "spike_mean", "spike_var")
+_MODEL = ("base_mean", "base_spread", "view_floor", "tail_start", "tail_scale", "channel_floor", "channel_gated")
+_WINDOWS = (
+    *("view_mean", "view_var", "recent", "day_mean", "day_var"),
+    *("change_var", "channel_mean", "channel_var"),
+)
 _SCORES = ("score_slots", "score_mean", "score_var", "residual_sd")
 Row = dict[str, Any]  # one server's values by name
 _OWN = (*_MODEL, *_WINDOWS, *_SCORES, "score_slot")
@@ -65,7 +69,7 @@ def hand_over(
         elif server in seeds:
             old |= _converted(package.seeds.row_values(seeds[server]), old)
         else:
-            old |= _rescored({name: np.float32(value) for name, value in package.typical.items()}, old)
+            old |= _rescored({name: np.asarray(value, np.float32) for name, value in package.typical.items()}, old)
         state.set_row(row, old)
     return state
 
@@ -88,8 +92,10 @@ def _converted(seed: Row, old: Row) -> Row:
         "view_var": old["view_var"] * ratio**2,
         "day_mean": old["day_mean"] * ratio + offset,
         "day_var": old["day_var"] * ratio**2,
-        "spike_mean": old["spike_mean"],  # a deviation in spreads: the same whatever the baseline
-        "spike_var": old["spike_var"],
+        "change_var": old["change_var"] * ratio**2,
+        # The trailing day's deviation in spreads is the same whatever the baseline; the others are the model's.
+        "channel_mean": np.where(np.arange(CHANNEL_COUNT) == DAY, old["channel_mean"], seed["channel_mean"]),
+        "channel_var": np.where(np.arange(CHANNEL_COUNT) == DAY, old["channel_var"], seed["channel_var"]),
     }
     return values | _rescored(seed, old)
 

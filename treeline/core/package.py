@@ -18,7 +18,7 @@ from treeline.core.errors import ModelMismatchError
 from treeline.core.features import FEATURE_NAMES
 from treeline.core.state import FleetState
 
-FORMAT = 1
+FORMAT = 2
 _FIELDS = {"model_version", "metrics", "step_s", "calibration", "typical", "fingerprint", "training"}
 
 
@@ -42,7 +42,7 @@ class ModelPackage:
     step_s: float
     calibration: Calibration
     seeds: FleetState
-    typical: dict[str, float]
+    typical: dict[str, float | list[float]]
     fingerprint: str
     manifest: dict[str, Any] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ class ModelPackage:
             if server in known:
                 state.set_row(row, self.seeds.row_values(known[server]))
             else:
-                state.set_row(row, {name: np.float32(value) for name, value in self.typical.items()})
+                state.set_row(row, {name: np.asarray(value, np.float32) for name, value in self.typical.items()})
 
     def to_bytes(self) -> bytes:
         """Serialize; equal packages give equal bytes."""

@@ -82,12 +82,22 @@ class Sharing(Protocol):
         """What they do together."""
 
 
+def shared_level(median: float) -> float:
+    """What is taken off each server's severity: nothing up to half of P2's, all of the median from P2's on.
+
+    The median of servers that have nothing to do with each other is not 0; taking it off would only make every
+    server's own incident smaller.
+    """
+    return max(0.0, min(median, 2.0 * (median - P2_SEVERITY / 2.0)))
+
+
 def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
     """The severity that the servers of a group share, and the fleet incident that follows from it.
 
-    Called before each bucket is decided. The level is the median of the severities in the bucket just completed
-    (servers without an observation in it count with the one before). A load that rises everywhere, as at a month's
-    end, raises it; subtracted from each server's severity it leaves what that server has of its own.
+    Called before each bucket is decided. The level comes from the median of the severities in the bucket just
+    completed (servers without an observation in it count with the one before); see `shared_level`. A load that rises
+    everywhere, as at a month's end, raises it; subtracted from each server's severity it leaves what that server has
+    of its own.
 
     Args:
         state: Its cycle is changed in place.
@@ -106,8 +116,9 @@ def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySett
     current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)
     count = int(current.sum())
     enough = settings.fleet_min_servers > 0 and count >= settings.fleet_min_servers
-    cycle.level = float(np.median(state.severity[current])) if enough else 0.0
-    above = cycle.level >= P2_SEVERITY
+    median = float(np.median(state.severity[current])) if enough else 0.0
+    cycle.level = shared_level(median)
+    above = median >= P2_SEVERITY
     before = (cycle.above << 1) & ((1 << settings.of_last) - 1)
     if above and before == 0 and cycle.incident == NONE:
         cycle.first_above_at = at
@@ -138,7 +149,7 @@ def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySett
         opened_at=cycle.opened_at,
         first_anomalous_at=cycle.first_above_at,
         sequence=cycle.sequence,
-        severity=cycle.level,
+        severity=median,
     )
     return cycle.level, [change]
 

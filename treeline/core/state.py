@@ -1,7 +1,8 @@
 """The detector's memory of up to 50 servers: arrays of one row a server, saved as one versioned binary item.
 
-Arrays are float32 and rounded at every step, not at every save: a replay that saves after each observation and
-one that saves once a day then hold the same bits, so speed changes no result.
+Arrays are float32 (float16 where three digits do: floors, tails, the table of habits) and rounded at every step, not
+at every save: a replay that saves after each observation and one that saves once a day then hold the same bits, so
+speed changes no result.
 """
 
 import json
@@ -15,10 +16,13 @@ import numpy.typing as npt
 
 from treeline.core.errors import ModelMismatchError
 
-FORMAT = 1
+FORMAT = 2
 VIEWS = 3  # z, its mean over RECENT, its lag-1 difference
 RECENT = 10  # observations the second view averages
 SCORE_SLOTS = 72  # the onset window, thinned to one score each 1/72 of it
+CHANNEL_COUNT = 4  # measures beside the forest's score, see treeline.core.channels
+HABIT_SLOTS = 96  # quarter hours of a day
+HABIT_LAG = 8  # quarter hours until a peak enters the table of habits
 LATE_SLOTS = 32  # observation times remembered to tell a late observation from a repeated one
 NEVER = -1
 
@@ -33,16 +37,22 @@ _LAYOUT: dict[str, tuple[str, tuple[int | str, ...], float]] = {
     "seen_at": ("i8", (LATE_SLOTS,), NEVER),
     "base_mean": ("f4", ("M",), 0.0),
     "base_spread": ("f4", ("M",), 1.0),
-    "view_floor": ("f4", (VIEWS, "M"), 0.1),
+    "view_floor": ("f2", (VIEWS, "M"), 0.1),
     "view_mean": ("f4", (VIEWS, "M"), 0.0),
     "view_var": ("f4", (VIEWS, "M"), 1.0),
     "recent": ("f4", (RECENT, "M"), 0.0),
     "day_mean": ("f4", ("M",), 0.0),
     "day_var": ("f4", ("M",), 0.0),
-    "spike_mean": ("f4", (), 0.0),
-    "spike_var": ("f4", (), 1.0),
-    "spike_floor": ("f4", (), 0.2),
-    "spike_gated": ("u1", (), 0),
+    "change_var": ("f4", ("M",), 1.0),
+    "tail_start": ("f2", ("M",), 2.0),
+    "tail_scale": ("f2", ("M",), 1.0),
+    "channel_mean": ("f4", (CHANNEL_COUNT,), 0.0),
+    "channel_var": ("f4", (CHANNEL_COUNT,), 1.0),
+    "channel_floor": ("f4", (CHANNEL_COUNT,), 0.2),
+    "channel_gated": ("u1", (CHANNEL_COUNT,), 0),
+    "habit": ("f2", (HABIT_SLOTS,), 0.0),
+    "habit_recent": ("f2", (HABIT_LAG,), 0.0),
+    "habit_slot": ("i8", (), NEVER),
     "score_slots": ("f4", (SCORE_SLOTS,), np.nan),
     "score_slot": ("i8", (), NEVER),
     "score_mean": ("f4", (), 0.0),

@@ -62,4 +62,5 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     state.view_mean[ready] = 0.0
     state.view_var[ready] = (TYPICAL_VIEW_SD**2)[:, None]
     state.view_floor[ready] = 0.1 * TYPICAL_VIEW_SD[:, None]
+    state.change_var[ready] = TYPICAL_VIEW_SD[2] ** 2
     state.phase[ready] = Phase.READY

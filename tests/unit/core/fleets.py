@@ -23,7 +23,8 @@ def ready_state(servers: int, metrics: int = 4, *, level: float = 50.0, spread: 
     state.view_var[:] = (TYPICAL_VIEW_SD**2)[None, :, None]
     state.view_floor[:] = 0.1 * TYPICAL_VIEW_SD[None, :, None]
     state.day_var[:] = 1.0
-    state.spike_mean[:], state.spike_var[:] = 1.2, 0.16
+    state.change_var[:] = TYPICAL_VIEW_SD[2] ** 2
+    state.channel_mean[:], state.channel_var[:] = 1.2, 0.16
     state.score_mean[:], state.score_var[:], state.residual_sd[:] = 1.5, 0.04, 0.2
     state.last_at[:] = START_MS - STEP_MS
     return state

@@ -1,5 +1,7 @@
 """From a raw score to a severity: what counts is the rise above the server's own past."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,20 +10,25 @@ from hypothesis import strategies as st
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, ready_state
 from treeline.core.calibration import ONSET_WINDOW_S, Calibration, ScoreChannel, calibrate
+from treeline.core.channels import CHANNELS
 from treeline.core.severity import Channel
 from treeline.core.state import SCORE_SLOTS
 
 SLOT_MS = int(ONSET_WINDOW_S * 1000 / SCORE_SLOTS)
 
 
-def score_one(state, score, *, at=START_MS, spike=0.0, calibration=None, learn=True, row=0):
+SCORE_ONLY_AT_7 = Calibration(score=Channel(p2=7.0, p1=8.0), day=Channel(p2=8.0, p1=10.0))
+
+
+def score_one(state, score, *, at=START_MS, calibration=None, learn=True, row=0, **measures):
+    """`measures` by channel name; what is not named is 0."""
     return calibrate(
         state,
         np.array([row]),
         np.array([at]),
         np.array([score]),
-        np.array([spike], dtype=np.float32),
-        calibration or Calibration(),
+        np.array([[measures.get(name, 0.0) for name in CHANNELS]], dtype=np.float32),
+        calibration or SCORE_ONLY_AT_7,
         elapsed_s=np.array([60.0]),
         learn=learn,
     )
@@ -57,17 +64,27 @@ def test_the_level_and_the_scale_of_the_score_do_not_matter(level, sd, rise):
 
 
 def test_the_larger_channel_wins_and_says_so():
-    by_spike = score_one(settled(), 1.7, spike=10.0)
-    assert (by_spike.severity.item(), by_spike.by_spike.item()) == (pytest.approx(3.0), True)
-    by_score = score_one(settled(), 1.9, spike=8.0)
-    assert (by_score.severity.item() > 3.0, by_score.by_spike.item()) == (True, False)
+    by_day = score_one(settled(), 1.7, day=10.0)
+    assert (by_day.severity.item(), by_day.channel.item()) == (pytest.approx(3.0), 1)
+    by_score = score_one(settled(), 1.9, day=8.0)
+    assert (by_score.severity.item() > 3.0, by_score.channel.item()) == (True, 0)
 
 
-def test_a_gated_spike_channel_says_nothing():
+@pytest.mark.parametrize("name", CHANNELS)
+def test_each_channel_meets_the_scale_at_its_own_thresholds(name):
+    calibration = Calibration()
+    for threshold, severity in ((getattr(calibration, name).p2, 1.5), (getattr(calibration, name).p1, 3.0)):
+        result = score_one(settled(), 1.0, calibration=calibration, **{name: threshold})
+        assert result.severity.item() == pytest.approx(severity, rel=1e-5)
+        assert result.channel.item() == 1 + CHANNELS.index(name)
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_gated_channel_says_nothing_and_leaves_the_others_their_say(name):
     state = settled()
-    state.spike_gated[0] = 1
-    result = score_one(state, 1.0, spike=100.0)
-    assert (result.severity.item(), result.by_spike.item()) == (0.0, False)
+    state.channel_gated[0, CHANNELS.index(name)] = 1
+    assert score_one(state, 1.0, **{name: 100.0}).severity.item() == 0.0
+    assert score_one(state, 1.7, **{name: 100.0}).severity.item() == pytest.approx(1.5, rel=1e-4)
 
 
 def test_the_current_score_is_not_part_of_its_own_median():
@@ -110,12 +127,17 @@ def test_calibrating_without_learning_leaves_the_state_bit_for_bit():
 def test_an_outage_is_not_learned_as_normal():
     state = settled()
     for t in range(600):
-        score_one(state, 1000.0, at=START_MS + t * STEP_MS, calibration=Calibration(score_channel=ScoreChannel.EMA))
+        score_one(
+            state,
+            1000.0,
+            at=START_MS + t * STEP_MS,
+            calibration=replace(SCORE_ONLY_AT_7, score_channel=ScoreChannel.EMA),
+        )
     assert state.score_mean[0] < 100.0
 
 
 def test_the_ema_channel_measures_from_the_slow_mean():
-    ema = Calibration(score_channel=ScoreChannel.EMA)
+    ema = replace(SCORE_ONLY_AT_7, score_channel=ScoreChannel.EMA)
     state = settled()
     state.score_slots[0] = 99.0
     assert score_one(state, 1.7, calibration=ema).rise.item() == pytest.approx(7.0, rel=1e-4)
@@ -128,7 +150,7 @@ def test_no_sequence_of_scores_makes_a_severity_that_is_not_finite(scores):
         state = ready_state(1)
         for t, score in enumerate(scores):
             at = START_MS + t * SLOT_MS
-            result = score_one(state, score, at=at, calibration=Calibration(score_channel=channel))
+            result = score_one(state, score, at=at, calibration=replace(SCORE_ONLY_AT_7, score_channel=channel))
             assert np.isfinite([result.severity.item(), result.rise.item(), result.threshold.item()]).all()
 
 
@@ -137,12 +159,14 @@ def test_servers_side_by_side_are_calibrated_as_they_are_alone():
     scores = np.random.default_rng(1).uniform(1, 5, (20, 3))
     for t in range(20):
         at = np.full(3, START_MS + t * SLOT_MS)
-        both = calibrate(together, np.arange(3), at, scores[t], np.zeros(3), Calibration(), elapsed_s=np.full(3, 60.0))
+        both = calibrate(
+            together, np.arange(3), at, scores[t], np.zeros((3, 4)), SCORE_ONLY_AT_7, elapsed_s=np.full(3, 60.0)
+        )
         each = [score_one(alone, scores[t, i], at=int(at[i]), row=i).severity.item() for i in (2, 0, 1)]
         assert both.severity[[2, 0, 1]].tolist() == each
     assert together.pack() == alone.pack()
 
 
 def test_the_mapping_survives_its_package():
-    calibration = Calibration(score_channel=ScoreChannel.EMA, score=Channel(p2=1.5, p1=2.5), spike=Channel(p2=3, p1=4))
+    calibration = Calibration(score_channel=ScoreChannel.EMA, score=Channel(p2=1.5, p1=2.5), tail=Channel(p2=3, p1=4))
     assert Calibration.from_json(calibration.to_json()) == calibration

@@ -133,12 +133,12 @@ def test_silent_and_warming_servers_are_named(store):
     assert (outcome.servers, outcome.warming_servers) == (3, 1)
 
 
-@pytest.mark.parametrize("per_server", [249, 250, 251])
+@pytest.mark.parametrize("per_server", [199, 200, 201])
 def test_a_tick_takes_all_there_is_in_as_many_commits_as_it_needs(store, per_server):
     fill(store, steps=range(per_server))
     outcome = service(store).run(TICK)
     assert outcome.scored == per_server * SERVERS
-    assert outcome.commits == (1 if per_server <= 250 else 2)
+    assert outcome.commits == (1 if per_server <= 200 else 2)
     assert len(store.blocks) == outcome.commits
 
 

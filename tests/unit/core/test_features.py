@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
-from treeline.core.features import FEATURE_NAMES, extract, summarize, top_mean
+from treeline.core.channels import DAY, top_mean
+from treeline.core.features import FEATURE_NAMES, extract, summarize
 
 ZS = st.floats(-10, 10, width=32, allow_subnormal=False)
 
@@ -77,7 +78,7 @@ def test_what_is_normal_is_near_zero_and_what_stands_out_does():
     assert feature(loud.rows[0], "difference.max") == pytest.approx(6.0 / 0.7, rel=1e-5)
     assert feature(loud.rows[0], "mean10.max") == pytest.approx(0.6 / 0.7, rel=1e-5)
     assert feature(loud.rows[0], "value.share_above_3") == pytest.approx(20 / 4)
-    assert loud.farthest.tolist() == pytest.approx([6.0 / 3])
+    assert loud.magnitudes[0, DAY].item() == pytest.approx(6.0 / 3)
     assert loud.expected.tolist() == [[50.0] * 4]
     assert loud.spread.tolist() == [[2.0] * 4]
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import zipfile
 
 import numpy as np
@@ -24,7 +23,7 @@ def package(**changes):
         "step_s": 60.0,
         "calibration": Calibration(),
         "seeds": ready_state(3),
-        "typical": {"residual_sd": 0.25, "spike_floor": 0.3},
+        "typical": {"residual_sd": 0.25, "channel_floor": [0.3, 0.3, 0.3, 0.3]},
         "fingerprint": "0123456789abcdef",
         "manifest": {"servers": 3},
     }
@@ -57,7 +56,7 @@ def test_a_package_survives_its_bytes_and_equal_packages_have_equal_bytes():
     assert (back.metrics, back.calibration, back.typical, back.step_ms) == (
         METRICS,
         Calibration(),
-        {"residual_sd": 0.25, "spike_floor": 0.3},
+        {"residual_sd": 0.25, "channel_floor": [0.3, 0.3, 0.3, 0.3]},
         60_000,
     )
     assert back.seeds.pack() == ready_state(3).pack()
@@ -83,7 +82,7 @@ def test_a_package_damaged_anywhere_is_refused_or_whole():
 @pytest.mark.parametrize(
     "change",
     [
-        with_manifest(format=2),
+        with_manifest(format=1),
         with_manifest(features=["other"]),
         with_manifest(metrics=["cpu"]),
         with_manifest(model_version=None),
@@ -123,4 +122,5 @@ def test_admitting_nobody_changes_nothing():
 
 
 def test_typical_values_are_numbers():
-    assert not any(math.isnan(v) for v in ModelPackage.from_bytes(package().to_bytes()).typical.values())
+    typical = ModelPackage.from_bytes(package().to_bytes()).typical
+    assert all(np.isfinite(value).all() for value in typical.values())

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from tests.unit.core.examples import FEW
 from treeline.core.alert import AlertEvent, Priority
 from treeline.core.errors import SettingsError
-from treeline.core.policy import FLEET_ROW, NONE, OPEN_P1, OPEN_P2, PolicySettings, apply_fleet_cycle, decide
+from treeline.core.policy import (
+    FLEET_ROW,
+    NONE,
+    OPEN_P1,
+    OPEN_P2,
+    PolicySettings,
+    apply_fleet_cycle,
+    decide,
+    shared_level,
+)
 from treeline.core.state import FleetState
 
 STEP = 60_000
@@ -207,8 +216,15 @@ def fleet_state(severities, bucket):
 
 
 def test_the_level_is_the_median_of_the_bucket_before():
-    level, changes = apply_fleet_cycle(fleet_state([1.0] * 6 + [0.25] * 5, 9), 10, 600_000, PolicySettings())
+    level, changes = apply_fleet_cycle(fleet_state([1.25] * 6 + [0.25] * 5, 9), 10, 600_000, PolicySettings())
     assert (level, changes) == (1.0, [])
+
+
+@pytest.mark.parametrize(
+    ("median", "shared"), [(0.0, 0.0), (0.75, 0.0), (1.0, 0.5), (1.5, 1.5), (1.4999999, 1.4999998), (9.0, 9.0)]
+)
+def test_what_is_normal_everywhere_is_not_taken_off_and_what_is_severe_everywhere_is(median, shared):
+    assert shared_level(median) == pytest.approx(shared, abs=1e-6)
 
 
 @pytest.mark.parametrize(("servers", "level"), [(9, 0.0), (10, 2.0)])

@@ -122,7 +122,7 @@ def test_bytes_too_many_are_refused():
 @pytest.mark.parametrize(
     "change",
     [
-        lambda head: {**head, "format": 2},
+        lambda head: {**head, "format": 1},
         lambda head: {k: v for k, v in head.items() if k != "servers"},
         lambda head: {**head, "cycle": {"unknown": 1}},
         lambda head: {**head, "metrics": 3},
