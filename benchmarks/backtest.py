@@ -21,9 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.backtest import backtest
-from training.experiment import Setup, groups_of, grow_forest, judge
+from training.experiment import Setup, groups_of, grow_forest, judge, split_grids
 from training.fit import calibrate_package, prepare
-from training.grid import grid_of
 from training.history import open_history
 from treeline.core.times import iso
 
@@ -89,8 +88,8 @@ def run(data: Path, incidents: Path, observations: int) -> dict[str, object]:
     stages, setup = Stages(observations), Setup()
     with stages.stage("open, scan the keys"):
         history = open_history(data, incidents)
-    with stages.stage("read the train part"):
-        past = grid_of(history, part="train")
+    with stages.stage("read both parts"):
+        past, present = split_grids(history)
     with stages.stage("features of the past"):
         prepared = prepare(past, seed=setup.seed, progress=stages.progress)
     with stages.stage("grow the forest"):
@@ -99,8 +98,6 @@ def run(data: Path, incidents: Path, observations: int) -> dict[str, object]:
         package = calibrate_package(prepared, forest.score, model_version="benchmark", progress=stages.progress)
     trained = int(past.present().sum())
     del past, prepared
-    with stages.stage("read the test part"):
-        present = grid_of(history, part="test")
     scoring = 0.0
 
     def score(rows: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import yaml
 from training.backtest import Backtest, backtest
 from training.evaluate import Evaluation, Opening, Tier, evaluate_tiers
 from training.fit import Grid, Progress, calibrate_package, prepare
-from training.grid import grid_of
+from training.grid import both_grids
 from training.history import History
 from training.pointwise import Pointwise, judge_points
 from treeline.app.policy_text import policy_from_values
@@ -134,7 +134,7 @@ def split_grids(history: History) -> tuple[Grid, Grid]:
     Raises:
         UsageError: One of them is too short.
     """
-    past, present = grid_of(history, part="train"), grid_of(history, part="test")
+    past, present = both_grids(history)
     if len(past.times_ms) < MIN_TRAIN_TIMES:
         raise UsageError(
             f"{history.path} has {len(past.times_ms)} times to train on (split by {history.split_by}); "

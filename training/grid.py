@@ -1,10 +1,14 @@
 """A history as one dense array on one time axis."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from training.fit import Grid
-from training.history import History, Part
+from training.history import History, Part, Times, Values
 from treeline.core.errors import UsageError
+
+Column = tuple[Times, Values]  # one server's times and values
 
 
 def grid_of(history: History, *, part: Part = "all", start_ms: int | None = None, end_ms: int | None = None) -> Grid:
@@ -23,14 +27,44 @@ def grid_of(history: History, *, part: Part = "all", start_ms: int | None = None
         times, values = history.matrix(server, part=part)
         inside = (times >= first) & (times <= last)
         columns.append((times[inside], values[inside]))
-    every = np.unique(np.concatenate([times for times, _ in columns]))
+    return _aligned(history, columns, part)
+
+
+def both_grids(history: History) -> tuple[Grid, Grid]:
+    """The train and the test part, as `grid_of` gives them, in one pass over the file.
+
+    Raises:
+        UsageError: One of them holds no rows.
+    """
+    train, test = [], []
+    for server in history.servers:
+        train.append(_copied(history.matrix(server, part="train")))
+        test.append(_copied(history.matrix(server, part="test")))
+    past = _aligned(history, train, "train")
+    train.clear()
+    return past, _aligned(history, test, "test")
+
+
+def _copied(column: Column) -> Column:
+    """Apart from the block it was read with, which may then be freed."""
+    return column[0].copy(), column[1].copy()
+
+
+def _aligned(history: History, columns: Sequence[Column], part: Part) -> Grid:
+    every = _union(columns)
     if not len(every):
         raise UsageError(f"{history.path} has no rows for {part} in the chosen range")
     step_ms = round(history.step_s * 1000)
     if len(every) > 2 * ((every[-1] - every[0]) // step_ms + 1):
         columns = [(times // step_ms * step_ms, values) for times, values in columns]
-        every = np.unique(np.concatenate([times for times, _ in columns]))
+        every = _union(columns)
     dense = np.full((len(every), len(history.servers), len(history.metrics)), np.nan, dtype=np.float32)
     for column, (times, values) in enumerate(columns):
         dense[np.searchsorted(every, times), column] = values
     return Grid(every.astype(np.int64), history.servers, history.metrics, dense, history.step_s)
+
+
+def _union(columns: Sequence[Column]) -> Times:
+    """Every time that occurs; servers mostly share theirs, so equal columns are looked at once."""
+    distinct = {times.tobytes(): times for times, _ in columns}
+    return np.unique(np.concatenate(list(distinct.values())))

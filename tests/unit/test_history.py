@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.unit.detection_fakes import fleet
+from tests.unit.history_files import write_history
+from training.grid import both_grids, grid_of
 from training.history import open_history
 from treeline.core.errors import UsageError
 
@@ -217,3 +220,14 @@ def test_bounds_without_a_zone_are_utc(tmp_path):
     path = save(tmp_path, frame())
     bound = datetime(2026, 10, 19, 0, 8, tzinfo=UTC)
     assert open_history(path, start=bound.replace(tzinfo=None)).rows == open_history(path, start=bound).rows
+
+
+def test_both_parts_in_one_pass_are_the_parts_one_by_one(tmp_path):
+    grid = fleet(3, 60)
+    grid.values[10:20, 1] = np.nan
+    history = open_history(write_history(tmp_path / "h.parquet", grid, train=40))
+    for part, both in zip(("train", "test"), both_grids(history), strict=True):
+        alone = grid_of(history, part=part)
+        np.testing.assert_array_equal(both.times_ms, alone.times_ms)
+        np.testing.assert_array_equal(both.values, alone.values)
+        assert (both.servers, both.metrics, both.step_s) == (alone.servers, alone.metrics, alone.step_s)
