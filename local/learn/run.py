@@ -173,7 +173,8 @@ class Loop:
     def _between_chunks(self, now_ms: int) -> None:
         """Event time waits for what takes no event time: a training run, a judgement that is due."""
         self._now_ms = now_ms
-        self._watch.wait_judged(now_ms - self._plan.step_s * 1000)
+        # Servers report at seconds of their own: the step before the last one is sure to be decided for all.
+        self._watch.wait_judged(now_ms - 2 * self._plan.step_s * 1000)
         progress = self._watch.promotion()
         if progress is None or progress.candidate.model_version == self._story.first_model:
             return

@@ -19,9 +19,9 @@ ROLE = "arn:aws:iam::000000000000:role/treeline-training"
 
 
 @pytest.fixture(scope="module")
-def deployed(stage):
+def deployed(local_stage):
     """The definition as it stands in the template, what CloudFormation fills in replaced by words."""
-    (pipeline,) = stage.resources("AWS::SageMaker::Pipeline").values()
+    (pipeline,) = local_stage.resources("AWS::SageMaker::Pipeline").values()
     return json.loads(filled(pipeline["PipelineDefinition"]["PipelineDefinitionBody"]))
 
 
@@ -119,8 +119,8 @@ def test_approval_is_a_setting(approval, status):
     assert register["Arguments"]["ModelApprovalStatus"] == status
 
 
-def test_the_role_may_pass_itself_to_sagemaker_only(stage):
-    own = [s for key, s in stage.statements() if key.startswith(f"{outputs.LEARNING}/TrainingRole")]
+def test_the_role_may_pass_itself_to_sagemaker_only(local_stage):
+    own = [s for key, s in local_stage.statements() if key.startswith(f"{outputs.LEARNING}/TrainingRole")]
     (passing,) = [s for s in own if s["Action"] == "iam:PassRole"]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     assert not [s for s in own if "s3:DeleteObject" in json.dumps(s)]
