@@ -126,6 +126,11 @@ def run(args: argparse.Namespace) -> int:
     screen.console.print(
         f"  [bold]{args.out / 'report.html'}[/] shows each incident; {args.out / 'summary.json'} has the figures"
     )
+    if result.incidents:
+        example = next((name for name in sorted(result.incidents) if not name.startswith("fleet/")), "fleet/...")
+        screen.console.print(
+            f"  why did it page? treeline explain {example} --run {args.out} --reproduce", soft_wrap=True
+        )
     if args.json:
         print(json.dumps(body))
     if not result.balanced:

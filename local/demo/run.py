@@ -15,6 +15,7 @@ from local.demo import cloud as stage
 from local.demo import results
 from local.demo.alerts import AlertFeed
 from local.demo.cloud import Deployment
+from local.demo.keep import keep_incidents
 from local.demo.ledger import Books
 from local.demo.model import train
 from local.demo.producer import Sent, send
@@ -127,6 +128,7 @@ def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, 
             ledger = books.ledger()
             incidents = books.incidents()
             groups = books.groups()
+            keep_incidents(deployment, plan.output, incidents, present, package, forest)
         policy = policy_from_values(plan.overrides.get("detection", {}).get("policy", {}), source="detection.policy")
         with screen.spinner("running the same history offline"):
             offline = backtest(package, present, forest.score, policy, groups=groups, with_bands=True)

@@ -12,7 +12,7 @@ from treeline.core.alert import AlertEvent
 from treeline.core.errors import UsageError
 from treeline.core.policy import PolicySettings
 
-TRAIN, TEST, SERVERS, FAULT_AT = 1440, 90, 4, 20
+TRAIN, TEST, SERVERS, FAULT_AT = 720, 90, 4, 20
 O, R, S = AlertEvent.OPENED, AlertEvent.RESOLVED, AlertEvent.SUPPRESSED  # noqa: E741
 POLICY = PolicySettings(quiet_s=1800)
 
@@ -168,7 +168,9 @@ def test_a_mute_covers_a_server_a_pattern_labels_or_the_fleet(package, records, 
 
 
 def test_a_maintenance_window_mutes_as_well(package, records):
-    assert told(replay(package, records, Given(mute(0, TEST, kind=ControlKind.MAINTENANCE)), batch=SERVERS * TEST)) == [(S, 1)]
+    assert told(replay(package, records, Given(mute(0, TEST, kind=ControlKind.MAINTENANCE)), batch=SERVERS * TEST)) == [
+        (S, 1)
+    ]
 
 
 def test_a_shadow_stage_stores_everything_and_tells_nobody(package, records, unmuted):
@@ -223,5 +225,3 @@ def test_a_control_means_one_thing(scope):
 def test_a_control_that_ends_before_it_starts_is_refused():
     with pytest.raises(UsageError, match="before it starts"):
         mute(10, 5)
-
-

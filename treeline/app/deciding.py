@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from treeline.app.alerts import AlertWriter
 from treeline.app.detection_ports import Pending, Scorer
+from treeline.app.origin import origins
 from treeline.app.scoreblock import ScoreBlock, Status
 from treeline.core import detector
 from treeline.core.alert import Alert
@@ -62,6 +63,7 @@ class Decider:
         Raises:
             ScorerUnavailableError, ScorerContractError: The state is then to be thrown away.
         """
+        before, levels = state.pack(), dict[int, float]()
         every = np.concatenate([new, late])
         block = ScoreBlock.empty(state.servers, model.model_version, rows[every], pending.observed_at[every])
         decision = Decision(block)
@@ -82,11 +84,13 @@ class Decider:
             own = scores[start : start + len(done.ready)]
             start += len(done.ready)
             decided = detector.decide(state, done, own, model.calibration, self.policy, step_ms=model.step_ms)
+            levels[done.round.bucket] = state.cycle.level
             block.fill(index[done.ready], done.features.rows, own, decided.severity, Status.SCORED)
             decision.alerts.extend(
                 self._alerts(state, model, done, decided, own, pending.received_at[new], scored_ms, group)
             )
         block.fill(len(new) + late_ready, late_features.rows, scores[start:], np.zeros(len(late_ready)), Status.LATE)
+        block.origins = origins(before, state, decision.alerts, levels, self.policy)
         return decision
 
     def _score(self, rows: npt.NDArray[np.float32]) -> FloatArray:

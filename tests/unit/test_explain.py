@@ -1,0 +1,251 @@
+"""Explaining an incident from what was stored of it, over in-memory tables that the detect use case filled."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, fleet, service, trained
+from treeline.app.explain import explain
+from treeline.app.incident_source import Observed, ScoredPath
+from treeline.app.origin import Origin
+from treeline.app.scoreblock import ScoreBlock
+from treeline.cli.explain_screen import show
+from treeline.cli.times import wide_console
+from treeline.core.alert import AlertEvent
+from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
+from treeline.core.policy import PolicySettings
+
+TRAIN, TEST, SERVERS, FAULT_AT = 720, 60, 10, 40
+
+
+class MemorySource:
+    """A store seen as the source of an explanation; things may expire."""
+
+    def __init__(self, store):
+        self.store = store
+        self.incidents = {}
+        for alert in store.alerts:
+            self.incidents.setdefault(alert.incident_id, []).append(alert)
+        self.observed_from = 0
+        self.without_origins = self.without_scores = self.without_forest = False
+        self.score = distance_score
+
+    def incident(self, incident_id):
+        if incident_id not in self.incidents:
+            raise UsageError(f"there is no incident {incident_id!r}")
+        return self.incidents[incident_id]
+
+    def scored(self, server_id, start_ms, end_ms, *, model_version):
+        blocks = [] if self.without_scores else self.store.blocks.values()
+        path = ScoredPath.of([ScoreBlock.unpack(b.pack()) for b in blocks], server_id, start_ms, end_ms)
+        return replace(path, origins=()) if self.without_origins else path
+
+    def observations(self, server_id, start_ms, end_ms, metrics):
+        first = max(start_ms, self.observed_from)
+        keys = sorted(at for server, at in self.store.items if server == server_id and first <= at <= end_ms)
+        values = [self.store.items[(server_id, at)][1] for at in keys]
+        return Observed(np.array(keys, dtype=np.int64), np.array(values, np.float32).reshape(len(keys), len(metrics)))
+
+    def package(self, model_version):
+        if self.store.package is None:
+            raise ModelMismatchError("gone")
+        return self.store.package
+
+    def scorer(self, model_version):
+        if self.without_forest:
+            raise ScorerUnavailableError("gone")
+        return self.score, "memory"
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return fleet(SERVERS, TRAIN + TEST)
+
+
+@pytest.fixture(scope="module")
+def package(whole):
+    return trained(replace(whole, times_ms=whole.times_ms[:TRAIN], values=whole.values[:TRAIN]))
+
+
+def stored(package, whole, moved, *, batch):
+    """A store after web-03's metrics `moved` (by name) for a quarter of an hour, and nothing else happened."""
+    values = whole.values[TRAIN:].copy()
+    for name, by in moved.items():
+        values[FAULT_AT : FAULT_AT + 15, 3, METRICS.index(name)] += by
+    records = [
+        (s, START_MS + (TRAIN + t) * STEP_MS, values[t, i]) for t in range(TEST) for i, s in enumerate(whole.servers)
+    ]
+    store = Store(package)
+    detect = service(store, policy=PolicySettings())
+    for start in range(0, len(records), batch):
+        for record in records[start : start + batch]:
+            store.add(*record)
+        detect.run(TICK)
+    return store
+
+
+@pytest.fixture(scope="module", params=[SERVERS, 20 * SERVERS], ids=["steady", "backlog"])
+def store(request, package, whole):
+    return stored(package, whole, {"memory_percent": 45.0}, batch=request.param)
+
+
+@pytest.fixture
+def source(store):
+    return MemorySource(store)
+
+
+@pytest.fixture
+def incident_id(store):
+    assert {a.server_id for a in store.alerts} == {"web-03"}
+    return store.alerts[0].incident_id
+
+
+def test_every_metric_is_shown_with_what_was_expected_as_the_alert_had_it(source, incident_id):
+    found = explain(source, incident_id)
+    assert next(m.name for m in found.metrics) == "memory_percent"
+    assert len(found.metrics) == len(METRICS)
+    assert found.metrics[0] == found.opening.metrics[0]
+    assert found.notes == []
+
+
+def test_the_rule_that_fired_names_the_observations_that_counted(source, incident_id):
+    rule = explain(source, incident_id).persistence
+    assert (rule.needed, rule.of_last) == (2, 3)
+    assert sum(counted for _, _, counted in rule.observations) == 2
+    assert rule.observations[-1][0] == START_MS + (TRAIN + FAULT_AT + 1) * STEP_MS
+
+
+def test_a_counterfactual_holds_when_the_observation_is_replaced_in_the_pipeline_itself(
+    package, whole, incident_id, source
+):
+    """Not only by the explanation's own re-scoring: detect is run again with the other value."""
+    [found] = [c for c in explain(source, incident_id).counterfactuals if c.bounds[0].name == "memory_percent"]
+    assert found.is_verified
+    bound = found.bounds[0]
+    assert bound.is_at_most
+    assert bound.expected < bound.value < bound.measured
+    assert "would not have paged if memory_percent had been <=" in str(found)
+    for value, opens in ((bound.value, False), (bound.measured + 9.0, True)):
+        again = Store(package)
+        deciding = START_MS + (TRAIN + FAULT_AT + 1) * STEP_MS
+        for (server, at), (_, values) in source.store.items.items():
+            if at <= deciding:
+                changed = values.copy()
+                if server == "web-03" and at >= deciding - STEP_MS:
+                    changed[1] = min(changed[1], value)
+                again.add(server, at, changed)
+        service(again).run(TICK)
+        assert bool(again.alerts) is opens
+
+
+def test_a_bound_is_a_short_number_close_to_where_it_tips(source, incident_id):
+    bound = explain(source, incident_id).counterfactuals[0].bounds[0]
+    assert len(f"{bound.value:.10g}") <= 6
+    tipping = explain(source, incident_id).counterfactuals[0].severity
+    assert 0.5 < tipping < 1.5
+
+
+def test_metrics_that_only_together_prevent_it_are_named_together(package, whole):
+    moved = dict.fromkeys(METRICS, 40.0)
+    store = stored(package, whole, moved, batch=SERVERS)
+    [found] = explain(MemorySource(store), store.alerts[0].incident_id).counterfactuals
+    assert found.is_verified
+    assert len(found.bounds) >= 2
+    assert " and " in str(found)
+
+
+def test_it_is_reproduced_from_training_on_bit_for_bit(source, incident_id):
+    found = explain(source, incident_id, reproduce=True).reproduction
+    assert found.is_equal
+    assert [(p.what, p.count == p.equal) for p in found.parts] == [
+        ("feature rows", True), ("scores", True), ("feature rows", True), ("scores", True), ("severities", True),
+        ("the opening", True),
+    ]  # fmt: skip
+    assert found.parts[0].count == FAULT_AT + 2
+    assert "model package" in found.parts[0].source
+
+
+def test_after_older_observations_have_expired_it_is_rebuilt_from_the_state_kept_with_it(source, incident_id):
+    source.observed_from = START_MS + (TRAIN + FAULT_AT - 20) * STEP_MS
+    found = explain(source, incident_id, reproduce=True)
+    assert found.reproduction.is_equal
+    assert {p.what for p in found.reproduction.parts} == {"feature rows", "scores", "severities", "the opening"}
+    assert all("kept with the incident" in p.source for p in found.reproduction.parts)
+    assert "observations before it are still stored" in found.reproduction.notes[0]
+    assert found.counterfactuals
+
+
+def test_without_observations_the_stored_rows_are_scored_again_and_that_is_said(source, incident_id):
+    source.observed_from = START_MS + 10**12
+    found = explain(source, incident_id, reproduce=True)
+    assert [p.source for p in found.reproduction.parts] == ["the stored feature rows, through the forest"]
+    assert found.reproduction.is_equal
+    assert any("expired" in note for note in found.notes)
+    assert list(found.metrics) == found.opening.metrics
+
+
+@pytest.mark.parametrize("gone", ["without_origins", "without_scores", "without_forest"])
+def test_what_is_gone_is_said_and_the_rest_explained(source, incident_id, gone):
+    setattr(source, gone, True)
+    found = explain(source, incident_id, reproduce=True)
+    assert found.notes
+    assert found.counterfactuals == []
+    assert list(found.metrics) == found.opening.metrics
+    show(found, wide_console())
+
+
+def test_a_forest_that_is_not_the_one_that_decided_is_found_out(source, incident_id):
+    source.score = lambda rows: np.nextafter(distance_score(rows), np.inf)
+    found = explain(source, incident_id, reproduce=True).reproduction
+    assert not found.is_equal
+    assert {p.what for p in found.parts if not p.is_equal} >= {"scores"}
+
+
+def test_an_observation_that_was_changed_in_the_table_is_found_out(source, incident_id):
+    key = ("web-03", START_MS + (TRAIN + FAULT_AT) * STEP_MS)
+    kept = source.store.items[key]
+    source.store.items[key] = (kept[0], kept[1] + np.float32(0.5))
+    try:
+        assert not explain(source, incident_id, reproduce=True).reproduction.is_equal
+    finally:
+        source.store.items[key] = kept
+
+
+def test_an_explanation_is_json_and_text(source, incident_id, capsys):
+    found = explain(source, incident_id, reproduce=True)
+    body = json.loads(json.dumps(found.to_json()))
+    assert body["reproduction"]["equal"] is True
+    assert body["counterfactuals"][0]["verified"] is True
+    assert body["path"][-1]["severity"] is not None
+    show(found, wide_console())
+    text = capsys.readouterr().out
+    assert "would not have paged if memory_percent" in text
+    assert "equal, bit for bit" in text
+    assert "2 of the last 3" in text
+
+
+def test_a_fleet_incident_says_that_no_server_s_metrics_opened_it(package, whole):
+    store = Store(package)
+    values = whole.values[TRAIN:].copy()
+    values[FAULT_AT:] += 45.0
+    for t in range(TEST):
+        for i, server in enumerate(whole.servers):
+            store.add(server, START_MS + (TRAIN + t) * STEP_MS, values[t, i])
+    service(store).run(TICK)
+    [fleet_incident] = {a.incident_id for a in store.alerts if a.event is AlertEvent.OPENED}
+    found = explain(MemorySource(store), fleet_incident)
+    assert "share" in found.notes[0]
+    show(found, wide_console())
+
+
+def test_an_origin_survives_its_packing(store):
+    packed = next(block.origins["web-03"] for block in store.blocks.values() if "web-03" in block.origins)
+    origin = Origin.unpack(packed)
+    assert origin.pack() == packed
+    assert origin.server_id == "web-03"
+    with pytest.raises(ModelMismatchError):
+        Origin.unpack(packed[:-9])
+    with pytest.raises(ModelMismatchError):
+        Origin.unpack(b"no")
