@@ -16,6 +16,7 @@ from treeline.core.calibration import Calibration, calibrate
 from treeline.core.channels import DAY, MEAN10, TAIL_QUANTILE, measure
 from treeline.core.errors import UsageError
 from treeline.core.features import TRAILING_S
+from treeline.core.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.package import ModelPackage
 from treeline.core.state import CHANNEL_COUNT, NEVER, RECENT, VIEWS, FleetState, Phase
 from treeline.core.statistics import FloatArray
@@ -95,7 +96,8 @@ def seed_state(grid: Grid, baselines: tuple[FloatArray, FloatArray] | None = Non
         sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[1])), x]), axis=0)
         width = min(RECENT, len(x))
         views = (x, (sums[width:] - sums[:-width]) / width, np.diff(x, axis=0))
-        state.base_mean[row], state.base_spread[row] = mean, spread
+        unknown = _hardly_seen(data) if baselines is None else np.zeros(len(mean), dtype=bool)
+        state.base_mean[row], state.base_spread[row] = np.where(unknown, 0.0, mean), np.where(unknown, UNKNOWN, spread)
         for view in range(VIEWS):
             view_sd = views[view].std(axis=0)
             state.view_floor[row, view] = 0.1 * view_sd
@@ -104,7 +106,7 @@ def seed_state(grid: Grid, baselines: tuple[FloatArray, FloatArray] | None = Non
         state.change_var[row] = state.view_var[row, 2]
         state.tail_start[row], state.tail_scale[row] = _tail(np.abs(x))
         state.day_mean[row] = 0.0
-        state.day_var[row] = x.std(axis=0) ** 2
+        state.day_var[row] = np.where(unknown, 0.0, x.std(axis=0) ** 2)
         state.phase[row] = Phase.READY
     return state
 
@@ -115,6 +117,13 @@ def _tail(magnitude: FloatArray) -> tuple[FloatArray, FloatArray]:
     beyond = magnitude > start
     excess = np.where(beyond, magnitude - start, 0.0).sum(axis=0) / np.maximum(beyond.sum(axis=0), 1)
     return np.maximum(start, SMALLEST_TAIL_START), np.maximum(excess, SMALLEST_TAIL_SCALE)
+
+
+def _hardly_seen(data: FloatArray) -> npt.NDArray[np.bool_]:
+    """Columns with too few values for a baseline: such a metric warms up when it comes."""
+    values = (~np.isnan(data)).sum(axis=0)
+    hardly: npt.NDArray[np.bool_] = values < min(FEWEST_VALUES, len(data) / 2)
+    return hardly
 
 
 def _summaries(data: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -101,7 +101,8 @@ class AlertWriter:
         features = prepared.features
         measured = prepared.round.values[prepared.ready[at]].astype(np.float64)
         expected, spread = features.expected[at].astype(np.float64), features.spread[at].astype(np.float64)
-        deviation = np.where(np.isnan(measured), 0.0, (measured - expected) / spread)
+        known = ~np.isnan(measured) & (spread > 0)  # a metric without a baseline has no spread, and no say
+        deviation = np.divide(measured - expected, spread, out=np.zeros_like(measured), where=known)
         return [
             MetricEvidence(
                 name=model.metrics[i],
@@ -112,5 +113,5 @@ class AlertWriter:
                 high=float(expected[i] + BAND_SD * spread[i]),
                 deviation=round(float(deviation[i]), 3),
             )
-            for i in np.argsort(-np.abs(deviation), kind="stable")[:TOP_METRICS]
+            for i in [i for i in np.argsort(-np.abs(deviation), kind="stable") if spread[i] > 0][:TOP_METRICS]
         ]

@@ -5,7 +5,7 @@ call these two functions and nothing else; whatever the batching, the rounds and
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from treeline.core import features, policy
 from treeline.core.calibration import Calibrated, Calibration, calibrate
 from treeline.core.features import Features, Index
+from treeline.core.metric_warmup import warm_up_metrics, without_unknown
 from treeline.core.policy import Change, PolicySettings
 from treeline.core.state import NEVER, FleetCycle, FleetState, Phase
 from treeline.core.statistics import FloatArray
@@ -104,7 +105,14 @@ def prepare(state: FleetState, batch: Round, *, step_s: float) -> Prepared:
     warming = np.flatnonzero(~is_ready)
     if len(warming):
         warm_up(state, batch.rows[warming], batch.values[warming], step_s=step_s)
-    extracted = features.extract(state, batch.rows[ready], batch.observed_at[ready], batch.values[ready], step_s=step_s)
+    values = batch.values[ready]
+    counted = warm_up_metrics(state, batch.rows[ready], values, step_s=step_s)
+    extracted = features.extract(state, batch.rows[ready], batch.observed_at[ready], counted, step_s=step_s)
+    if counted is not values:  # what has no baseline yet is evidence of nothing
+        shown = batch.values.copy()
+        shown[ready] = counted
+        batch = replace(batch, values=shown)
+        extracted = replace(extracted, imputed=np.isnan(values) & extracted.imputed)
     state.observations[batch.rows] += 1
     state.last_at[batch.rows] = batch.observed_at
     seen = state.seen_at[batch.rows]
@@ -177,7 +185,8 @@ def compare_late(
         Positions of those whose server is ready, and their features.
     """
     ready = np.flatnonzero(state.phase[rows] == Phase.READY)
-    compared = features.extract(state, rows[ready], observed_at[ready], values[ready], step_s=step_s, learn=False)
+    counted = without_unknown(state, rows[ready], values[ready])
+    compared = features.extract(state, rows[ready], observed_at[ready], counted, step_s=step_s, learn=False)
     return ready, compared
 
 

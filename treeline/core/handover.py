@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from treeline.core.channels import DAY
+from treeline.core.metric_warmup import UNKNOWN
 from treeline.core.package import ModelPackage
 from treeline.core.state import CHANNEL_COUNT, FleetState, Phase
 from treeline.core.statistics import Z_LIMIT
@@ -82,8 +83,9 @@ def _converted(seed: Row, old: Row) -> Row:
     """The values the new model gives a server it was trained on."""
     if int(old["phase"]) != Phase.READY:  # it was still warming up; the new model has met it
         return {name: seed[name] for name in (*_OWN, "phase")}
-    ratio = (old["base_spread"] / seed["base_spread"]).astype(np.float64)
-    offset = (old["base_mean"].astype(np.float64) - seed["base_mean"]) / seed["base_spread"]
+    seed_spread = np.where(seed["base_spread"] == UNKNOWN, 1.0, seed["base_spread"])  # see _newly_known
+    ratio = (old["base_spread"] / seed_spread).astype(np.float64)
+    offset = (old["base_mean"].astype(np.float64) - seed["base_mean"]) / seed_spread
     moved = np.stack([offset, offset, np.zeros_like(offset)])  # a difference has no level
     values = {name: seed[name] for name in _MODEL}
     values |= {
@@ -97,7 +99,15 @@ def _converted(seed: Row, old: Row) -> Row:
         "channel_mean": np.where(np.arange(CHANNEL_COUNT) == DAY, old["channel_mean"], seed["channel_mean"]),
         "channel_var": np.where(np.arange(CHANNEL_COUNT) == DAY, old["channel_var"], seed["channel_var"]),
     }
-    return values | _rescored(seed, old)
+    return values | _newly_known(seed, old, values) | _rescored(seed, old)
+
+
+def _newly_known(seed: Row, old: Row, values: Row) -> Row:
+    """Metrics that one of the models has no baseline for: all of such a metric comes from the one that has."""
+    unknown = (seed["base_spread"] == UNKNOWN) | (old["base_spread"] == UNKNOWN)
+    is_old = seed["base_spread"] == UNKNOWN  # also where neither has
+    names = [n for n in (*_MODEL, *_WINDOWS) if not n.startswith("channel")]
+    return {n: np.where(unknown, np.where(is_old, old[n], seed[n]), values[n]) for n in names}
 
 
 def _rescored(seed: Row, old: Row) -> Row:

@@ -54,7 +54,8 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     ready = rows[done]
     sd = np.sqrt(variance[done])
     spread = spread_floor(sd, SD_PER_RANGE * sd, mean[done])
-    state.base_mean[ready], state.base_spread[ready] = mean[done], spread
+    never = seen[done] == 0  # base_spread 0: the metric warms up when it comes, see metric_warmup
+    state.base_mean[ready], state.base_spread[ready] = mean[done], np.where(never, 0.0, spread)
     state.day_mean[ready] = 0.0
     state.day_var[ready] = (sd / spread) ** 2
     x = np.clip((np.nan_to_num(values[done]) - mean[done]) / spread, -Z_LIMIT, Z_LIMIT)

@@ -34,7 +34,7 @@ def test_every_missing_variable_is_named():
 
 def test_a_value_of_the_wrong_kind_is_named_with_what_was_expected():
     env = {"STAGE": "dev", "SERVERS_TABLE": "s", "TICK_QUEUE_URL": "u", "GROUP_SIZE": "many"}
-    with pytest.raises(SettingsError, match="GROUP_SIZE must be int, got 'many'"):
+    with pytest.raises(SettingsError, match="GROUP_SIZE must be an integer, got 'many'"):
         DispatchSettings.from_env(env)
 
 

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, Run
+from treeline.core.metric_warmup import UNKNOWN
 from treeline.core.state import FleetState, Phase
 from treeline.core.warmup import observations_needed, spread_floor
 
@@ -79,7 +80,8 @@ def test_whatever_came_the_baseline_is_finite_and_its_spread_positive(values):
     assert state.phase[0] == Phase.READY
     for name in ("base_mean", "base_spread", "day_mean", "day_var", "recent", "view_mean", "view_var"):
         assert np.isfinite(getattr(state, name)).all(), name
-    assert (state.base_spread > 0).all()
+    came = ~np.isnan(values).all(axis=0)
+    assert ((state.base_spread[0] > 0) == came).all(), "one that never came has none and warms up when it comes"
     assert (np.abs(state.recent) <= 10.0).all()
     assert (state.view_mean == 0).all()
 
@@ -88,7 +90,7 @@ def test_a_metric_that_never_came_or_never_moved_has_a_finite_baseline():
     values = np.full((NEEDED, 3), math.nan)
     values[:, 1], values[:, 2] = 0.0, 250.0
     state = warmed(values)
-    assert state.base_spread[0].tolist() == pytest.approx([1e-3, 1e-3, 2.5])
+    assert state.base_spread[0].tolist() == pytest.approx([UNKNOWN, 1e-3, 2.5])
 
 
 @FEW

@@ -1,0 +1,96 @@
+"""A metric that comes after training counts once it has a baseline of its own, and says nothing before."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.unit.detection_fakes import START_MS, TICK, Store, fleet, service, trained
+from treeline.core.handover import hand_over
+from treeline.core.metric_warmup import UNKNOWN
+from treeline.core.warmup import observations_needed
+
+STEP_S = 600.0
+STEP_MS = 600_000  # a day in few observations
+TRAIN, NEEDED = 400, observations_needed(STEP_S)
+NEW = 2  # the metric that no server reports in training
+
+
+@pytest.fixture(scope="module")
+def whole():
+    grid = fleet(3, TRAIN + NEEDED + 60)
+    return replace(grid, times_ms=START_MS + STEP_MS * np.arange(len(grid.times_ms)), step_s=STEP_S)
+
+
+@pytest.fixture(scope="module")
+def package(whole):
+    past = whole.values[:TRAIN].copy()
+    past[:, :, NEW] = np.nan
+    return trained(replace(whole, times_ms=whole.times_ms[:TRAIN], values=past))
+
+
+def run(package, whole, values):
+    """A store after all of the present; its blocks and alerts tell."""
+    store = Store(package)
+    for t in range(TRAIN, len(whole.times_ms)):
+        for i, server in enumerate(whole.servers):
+            store.add(server, START_MS + t * STEP_MS, values[t, i])
+    service(store).run(TICK)
+    return store
+
+
+def test_its_first_value_is_no_deviation_and_nobody_is_paged(package, whole):
+    absent = whole.values.copy()
+    absent[:, :, NEW] = np.nan
+
+    with_it, without = run(package, whole, whole.values), run(package, whole, absent)
+
+    assert with_it.alerts == without.alerts == []
+    warming = START_MS + (TRAIN + NEEDED - 1) * STEP_MS
+    before = {key: row for key, row in with_it.scored().items() if key[1] < warming}
+    assert before == {key: row for key, row in without.scored().items() if key[1] < warming}
+
+
+def test_after_a_day_it_has_its_own_baseline_and_a_fault_in_it_is_found(package, whole):
+    values = whole.values.copy()
+    values[-20:, 1, NEW] += 40.0
+
+    store = run(package, whole, values)
+
+    state = store.load(0, package.model_version).state
+    learned = whole.values[TRAIN : TRAIN + NEEDED, :, NEW]
+    assert state.base_mean[:, NEW] == pytest.approx(learned.mean(axis=0), rel=1e-3)
+    assert state.base_spread[:, NEW] == pytest.approx(learned.std(axis=0), rel=0.02)
+    assert {a.server_id for a in store.alerts} == {whole.servers[1]}
+    assert store.alerts[0].metrics[0].name == package.metrics[NEW]
+
+
+def test_while_it_warms_up_it_is_in_no_evidence(package, whole):
+    values = whole.values.copy()
+    values[TRAIN + 100 : TRAIN + 130, 1, 0] += 60.0
+
+    opened = run(package, whole, values).alerts[0]
+
+    assert package.metrics[NEW] not in [m.name for m in opened.metrics]
+    assert all(np.isfinite([m.expected, m.low, m.high, m.deviation]).all() for m in opened.metrics)
+
+
+def test_a_new_model_that_knows_the_metric_brings_its_baseline_and_one_that_does_not_keeps_what_was_learned(
+    package, whole
+):
+    knows = trained(replace(whole, times_ms=whole.times_ms[:TRAIN], values=whole.values[:TRAIN]), version="m2")
+    store = Store(package)
+    for t in range(TRAIN, TRAIN + 100):
+        for i, server in enumerate(whole.servers):
+            store.add(server, START_MS + t * STEP_MS, whole.values[t, i])
+    service(store).run(TICK)
+    old = store.load(0, package.model_version).state
+    assert (old.base_spread[:, NEW] == UNKNOWN).all()
+
+    better, same = hand_over(knows, old), hand_over(package, old)
+
+    assert better.base_spread[:, NEW] == pytest.approx(knows.seeds.base_spread[:, NEW])
+    assert same.base_mean[:, NEW].tolist() == [100.0] * 3, "goes on counting"
+    for state in (better, same):
+        for name in ("recent", "view_mean", "view_var", "day_mean", "day_var"):
+            assert np.isfinite(getattr(state, name)).all(), name
