@@ -19,8 +19,9 @@ from training.disturbances import Disturbances, DisturbanceTables
 from training.fit import Grid, fingerprint, prepare
 from training.fleet_file import FleetFile
 from training.grid import grid_of
-from training.history import History, open_history
+from training.history import History
 from training.hygiene import apply, exclusions, to_manifest
+from training.resolution import open_finest
 from treeline.core.errors import UsageError
 from treeline.core.times import iso, parse_iso
 from treeline.forest import recordio
@@ -51,7 +52,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     """Do the step; raises UsageError when the history cannot be trained on."""
     asked = parser().parse_args(arguments)
     metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
-    history = open_history(asked.history)
+    history = open_finest(asked.history)
     fleet, holdout_from_ms = window(
         history,
         metrics,

@@ -46,6 +46,12 @@ def open_resolutions(root: Path | str) -> dict[int, History]:
     return dict(sorted(opened.items()))
 
 
+def open_finest(root: Path | str) -> History:
+    """The finest resolution alone, for what must not see averages beside values; of any other folder, all of it."""
+    opened = open_resolutions(root)
+    return opened[min(opened)]
+
+
 def variance_within(fine: Series, period_s: int) -> FloatArray:
     """The mean variance of the values inside one period, per metric; NaN where no period holds two."""
     period = fine.times_ms // (1000 * period_s)

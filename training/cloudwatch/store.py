@@ -1,6 +1,6 @@
 """Where fetched chunks go: parquet files by resolution and block of servers, whole or not at all.
 
-    <root>/plan.json
+    <root>/_plan.json
     <root>/period_s=60/block=00007/20261108T1200Z.parquet    history format, rows by server and time
     <root>/_journal/60/block=00007/20261108T1200Z.json       written after it: what the chunk held
 
@@ -25,7 +25,7 @@ from training.cloudwatch.plan import Chunk, Plan
 from training.cloudwatch.quotas import TIERS
 from treeline.core.errors import UsageError
 
-PLAN = "plan.json"
+PLAN = "_plan.json"  # readers of parquet folders pass over names with an underscore
 JOURNAL = "_journal"
 
 
