@@ -1,0 +1,1 @@
+"""`treeline tune`: search over forest and pipeline settings, every trial in MLflow."""
