@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from stacks.config_fields import bounded, one_of, read
-from stacks.learning_config import BUILT_IN_ACCOUNTS, LearningConfig
+from stacks.learning_config import ANALYZER_ACCOUNTS, BUILT_IN_ACCOUNTS, LearningConfig
 from stacks.promotion_config import DriftConfig, PromotionConfig
 from treeline.app.policy_text import policy_from_values
 from treeline.core.errors import SettingsError
@@ -245,6 +245,9 @@ def _check_together(config: StageConfig, source: str) -> None:
         refuse("learning.profile", f"must be 1-32 of a-z, 0-9 and inner -, got {learning.profile!r}")
     if learning.training.spot and learning.training.max_runtime_s > learning.training.spot_wait_s:
         refuse("learning.training.spot_wait_s", "counts the run too: must not be below max_runtime_s")
+    baseline = learning.model_monitor_baseline
+    if baseline and not (baseline.startswith("s3://") and config.region in ANALYZER_ACCOUNTS):
+        refuse("learning.model_monitor_baseline", "must be an s3:// address, in a region that has the analyzer")
     if learning.algorithm == "built-in" and config.region not in BUILT_IN_ACCOUNTS:
         refuse("learning.algorithm", f"no built-in Random Cut Forest is known for {config.region}; use container")
     if not config.pagerduty.events_url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):

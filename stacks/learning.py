@@ -16,6 +16,7 @@ from stacks.config import StageConfig
 from stacks.constructs.changes_topic import ChangesTopic
 from stacks.constructs.drift import DriftWatch
 from stacks.constructs.function_asset import AssetPlatform
+from stacks.constructs.model_monitor import ModelMonitor
 from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors
 from stacks.constructs.promotion import Promotion
 from stacks.constructs.python_function import PythonFunction
@@ -75,6 +76,7 @@ class LearningStack(TreelineStack):
         self.training_ended = self._training_ended()
         self.start_training = self._start_training()
         self._alarms()
+        self._model_monitor()
         self.promotion, self.drift = self._promotion_and_drift(routing_key)
 
         self.tell(outputs.PIPELINE_NAME, self.pipeline_name, "SageMaker Pipeline that trains")
@@ -152,6 +154,18 @@ class LearningStack(TreelineStack):
         )
         pipeline.node.add_dependency(self.group, self.role)
         return pipeline
+
+    def _model_monitor(self) -> None:
+        baseline = self.config.learning.model_monitor_baseline.rstrip("/")
+        if baseline:
+            ModelMonitor(
+                self,
+                "ModelMonitor",
+                config=self.config,
+                role=self.role,
+                baseline_url=baseline,
+                output_url=f"s3://{self.training_data.bucket_name}/runs/model-monitor",
+            )
 
     def _training_ended(self) -> PythonFunction:
         ended = PythonFunction(

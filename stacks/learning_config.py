@@ -17,6 +17,24 @@ BUILT_IN_ACCOUNTS = {
     "sa-east-1": "855470959533", "us-east-1": "382416733822", "us-east-2": "404615174143",
     "us-west-1": "632365934929", "us-west-2": "174872318107",
 }  # fmt: skip
+# Accounts that publish Model Monitor's analyzer, by region (AWS facts, section 1.5).
+ANALYZER_ACCOUNTS = {
+    "ap-northeast-1": "574779866223",
+    "ap-south-1": "126357580389",
+    "ap-southeast-1": "245545462676",
+    "ap-southeast-2": "563025443158",
+    "ca-central-1": "536280801234",
+    "eu-central-1": "048819808253",
+    "eu-north-1": "895015795356",
+    "eu-west-1": "468650794304",
+    "eu-west-2": "749857270468",
+    "eu-west-3": "680080141114",
+    "sa-east-1": "539772159869",
+    "us-east-1": "156813124566",
+    "us-east-2": "777275614652",
+    "us-west-1": "890145073186",
+    "us-west-2": "159807026194",
+}
 ALGORITHMS = ("container", "built-in")
 APPROVALS = ("automatic", "manual")
 
@@ -68,7 +86,9 @@ class LearningConfig:
     image: str = ""
     approval: str = one_of("automatic", APPROVALS)
     retraining_days: int | None = bounded(None, 1, 365)  # a schedule beside drift; null: drift alone decides
-    model_monitor: bool = False  # only for accounts that already had SageMaker Model Monitor: closed to new customers
+    # Only for accounts that already had SageMaker Model Monitor (closed to new customers): S3 address of the folder
+    # packages/<model>/quality/features, after the first promotion. Empty: off.
+    model_monitor_baseline: str = ""
     forest: ForestConfig = field(default_factory=ForestConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

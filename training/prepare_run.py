@@ -14,7 +14,8 @@ from typing import Any, cast
 import boto3
 import numpy as np
 
-from training import job
+from training import data_quality, job
+from training.cloudwatch.store import Folder
 from training.disturbances import Disturbances, DisturbanceTables
 from training.fit import Grid, fingerprint, prepare
 from training.fleet_file import FleetFile
@@ -23,6 +24,7 @@ from training.history import History
 from training.hygiene import apply, exclusions, to_manifest
 from training.resolution import open_finest
 from treeline.core.errors import UsageError
+from treeline.core.features import FEATURE_NAMES
 from treeline.core.times import iso, parse_iso
 from treeline.forest import recordio
 
@@ -77,7 +79,17 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     fleet = apply(fleet, left_out)
     training = replace(training, values=fleet.values[:cut])
     rows = prepare(training, seed=asked.seed).training_rows
+    statistics, constraints = data_quality.baseline(training, seed=asked.seed, features=rows)
+    data_quality.write(Folder(asked.out), statistics, constraints, "quality")
+    of_features = (
+        [s for s in statistics if s.name in FEATURE_NAMES],
+        [c for c in constraints if c.name in FEATURE_NAMES],
+    )
+    data_quality.write(Folder(asked.out), *of_features, "quality/features")  # what Model Monitor may be given
+    held_out = replace(fleet, times_ms=fleet.times_ms[cut:], values=fleet.values[cut:])
+    violations = data_quality.check_grid(held_out, statistics, constraints)
     manifest = {
+        "held_out_violations": [violation.to_json() for violation in violations],
         "left_out": to_manifest(left_out),
         "window": [iso(int(fleet.times_ms[0])), iso(int(fleet.times_ms[-1]))],
         "holdout_from": iso(holdout_from_ms),

@@ -25,7 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play it; 0 when it ended as it should."""
-    servers = args.servers or str(Plan.servers)
+    servers = args.servers or str(Plan().servers)
     if not servers.isdigit() or int(servers) < 10:
         raise UsageError(f"--learn needs a number of servers, 10 at least (they share a fleet cycle), got {servers!r}")
     if args.data is not None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, fleet
-from training import job, prepare_run
+from training import data_quality, job, prepare_run
 from training.fit import fingerprint, prepare
 from training.fleet_file import FleetFile
 from treeline.core.errors import ModelMismatchError, UsageError
@@ -96,3 +96,13 @@ def test_a_job_that_fails_leaves_its_reason_where_sagemaker_looks(history, tmp_p
 def test_evaluate_refuses_what_prepare_did_not_leave(tmp_path):
     with pytest.raises(ModelMismatchError, match="prepare left no fleet"):
         FleetFile.read(tmp_path)
+
+
+def test_the_data_quality_baseline_is_left_beside_and_the_held_out_days_are_held_against_it(history, tmp_path):
+    prepare_run.work(arguments(history, tmp_path))
+    statistics, constraints = data_quality.read(tmp_path / "quality")
+    assert {s.name for s in statistics} >= set(METRICS)
+    assert constraints
+    violations = FleetFile.read(tmp_path / "fleet").manifest["held_out_violations"]
+    # Half a day to learn from and the quarter after it: another part of the daily cycle, and nothing else.
+    assert {v["constraint_check_type"] for v in violations} == {"baseline_drift_check"}
