@@ -6,6 +6,7 @@ for what came late, the one before that.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import numpy as np
@@ -178,7 +179,7 @@ class RollupService:
                 inside = (block.observed_at >= hour) & (block.observed_at < hour + HOUR_MS)
                 inside &= (block.status == Status.SCORED) & np.isfinite(block.score)
                 if away:
-                    inside &= np.array([block.servers[int(s)] not in away for s in block.server], dtype=bool)
+                    inside &= np.array([not _is_away(block.servers[int(s)], away) for s in block.server], dtype=bool)
                 if not inside.any():
                     continue
                 version = block.model_version
@@ -215,12 +216,17 @@ class RollupService:
                 continue
             state = record.state
             fresh = (state.last_at >= hour) & (state.last_at < hour + 2 * HOUR_MS) & (state.phase == Phase.READY)
-            fresh &= np.array([server not in away for server in state.servers], dtype=bool)
+            fresh &= np.array([not _is_away(server, away) for server in state.servers], dtype=bool)
             levels.append(np.abs(state.day_mean[fresh]))
         known = np.concatenate(levels) if levels else np.empty((0, len(package.metrics)))
         if not len(known):
             return {}
         return {name: float(np.median(known[:, i])) for i, name in enumerate(package.metrics)}
+
+
+def _is_away(server_id: str, away: set[str]) -> bool:
+    """Whether a server is named by a window, or meant by one's pattern."""
+    return any(fnmatchcase(server_id, name) for name in away)
 
 
 def reference_of(package: ModelPackage) -> Reference:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from treeline.app.controls import ControlKind
 from treeline.app.detection_ports import Record, Records
 from treeline.app.drift import Retraining
 from treeline.app.rollup import FLEET_SCOPE, Maintenance, Rollup
 from treeline.app.scoreblock import ScoreBlock
 from treeline.app.training_runs import TrainingPipeline, start_training
+from treeline.aws.controls_table import ControlTable
 from treeline.aws.retries import error_code
 from treeline.aws.score_blocks import ScoreBlocks
 from treeline.core.times import iso, parse_iso
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 _CURSOR = {"kind": {"S": "rollup"}, "id": {"S": "cursor"}}
 _RETRAINING = {"kind": {"S": "retraining"}, "id": {"S": "last"}}
-_FLEET_NAMES = {FLEET_SCOPE, "*", "all"}
 
 
 class RollupTable:
@@ -131,13 +132,17 @@ class DetectionHistory:
         return count
 
     def maintenance(self) -> Sequence[Maintenance]:
-        """All maintenance windows known: items of the kind `maintenance` with `scope`, `start` and `end`."""
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._controls_table,
-            KeyConditionExpression="kind = :kind",
-            ExpressionAttributeValues={":kind": {"S": "maintenance"}},
-        )
-        return [_maintenance(item) for page in pages for item in page["Items"]]
+        """Maintenance windows of servers (by name or pattern) and of the fleet; those by labels are not known here."""
+        windows = ControlTable(self._dynamodb, self._controls_table).windows(ControlKind.MAINTENANCE)
+        return [
+            Maintenance(
+                server_id=FLEET_SCOPE if window.scope.fleet else window.scope.server,
+                start=window.starts_ms,
+                end=window.until_ms,
+            )
+            for window in windows
+            if not window.scope.labels
+        ]
 
 
 class RetrainingTable:
@@ -198,12 +203,3 @@ class PipelineTraining:
     def start(self, reason: str, at: int) -> str:
         """Start a run that may learn up to `at`; where one is under way, that is the one."""
         return start_training(self._pipeline, reason=reason, window_end_ms=at, request_id=f"drift-{iso(at)}").run_id
-
-
-def _maintenance(item: dict[str, Any]) -> Maintenance:
-    scope = str(item["scope"]["S"])
-    return Maintenance(
-        server_id=FLEET_SCOPE if scope in _FLEET_NAMES else scope.removeprefix("server:"),
-        start=parse_iso(item["start"]["S"]),
-        end=parse_iso(item["end"]["S"]),
-    )
