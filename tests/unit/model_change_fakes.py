@@ -72,6 +72,9 @@ class PointedModels:
     def active(self) -> ModelPackage | None:
         return None if self.pointer is None else self.packages[self.pointer.model_version]
 
+    def read(self) -> Pointer | None:
+        return self.pointer
+
     def load(self, key: str) -> ModelPackage:
         return self.packages[key]
 

@@ -69,6 +69,10 @@ class CanaryModels(Protocol):
         """A package by its key."""
         ...
 
+    def read(self) -> Pointer | None:
+        """Read the pointers."""
+        ...
+
 
 class ShadowDecisions(Protocol):
     """Where a candidate's incident changes and its calls are kept."""
@@ -149,6 +153,21 @@ class CanaryRun:
     on_error: Callable[[Exception], None]
     adapter_errors: tuple[type[Exception], ...] = ()
 
+    def prepare(self, group: int) -> None:
+        """Give a candidate that is new here its state, from where the champion stands before it goes on."""
+        self.models.read()
+        canary, pointer = self.models.canary, self.models.pointer
+        failures: tuple[type[Exception], ...] = (TreelineError, *self.adapter_errors)
+        if canary is None or pointer is None:
+            return
+        try:
+            records = _ShadowRecords(self.records, pointer, canary, self.models.load(canary.package_key))
+            records.load(group, canary.model_version)
+        except StateConflictError:
+            return  # the champion's tick comes first here
+        except failures as error:
+            self.on_error(error)
+
     def run(self, tick: Tick) -> int:
         """Let the candidate decide what the champion has decided; how many observations it scored.
 
@@ -198,6 +217,7 @@ class WatchedDetect:
 
     def run(self, tick: Tick) -> TickOutcome:
         """See `DetectService.run`."""
+        self.canary.prepare(tick.group)
         outcome = self.champion.run(tick)
         self.canary.run(tick)
         return outcome

@@ -11,6 +11,8 @@ from treeline.core.severity import P2_SEVERITY
 
 # Fewer of a server's scores say nothing about where its mean is.
 MIN_SCORES = 10
+# What counts as a day of scores: the mean of less depends on the time of day.
+FULL_DAY_MS = 20 * 3_600_000
 
 Scored = dict[tuple[str, int], tuple[float, float]]  # (server, observed_at) -> (score, severity)
 Sums = dict[str, tuple[int, float, float]]  # by server: observations, sum of candidate's and of champion's scores
@@ -59,16 +61,26 @@ def add(sums: Mapping[str, Sequence[float]], more: Sums) -> Sums:
     return total
 
 
-def reference(champion: Scored) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of each server's scores, where there are enough."""
-    by_server: dict[str, list[float]] = {}
-    for (server, _), (score, _) in champion.items():
-        by_server.setdefault(server, []).append(score)
-    return {
-        server: (float(np.mean(values)), float(np.std(values)))
-        for server, values in by_server.items()
-        if len(values) >= MIN_SCORES
+def reference(champion: Scored, package: ModelPackage) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of each server's scores under the champion, before the canary.
+
+    Where its scores do not cover most of a day, as after a first deployment, the champion's own training stands in:
+    an hour's mean held against another hour's would show the time of day, and nothing of the model.
+    """
+    rows = package.seeds.rows()
+    found = {
+        server: (float(package.seeds.score_mean[row]), float(np.sqrt(package.seeds.score_var[row])))
+        for server, row in rows.items()
     }
+    by_server: dict[str, list[tuple[int, float]]] = {}
+    for (server, at), (score, _) in champion.items():
+        by_server.setdefault(server, []).append((at, score))
+    for server, scores in by_server.items():
+        times = [at for at, _ in scores]
+        if len(scores) >= MIN_SCORES and max(times) - min(times) >= FULL_DAY_MS:
+            values = [score for _, score in scores]
+            found[server] = float(np.mean(values)), float(np.std(values))
+    return found
 
 
 def score_shift(sums: Sums, package: ModelPackage, before: Mapping[str, tuple[float, float]]) -> float:

@@ -160,8 +160,10 @@ class PromotionService:
             started - REFERENCE_MS, started, model_version=pointer.model_version, is_shadow=False
         )
         before = canary_evidence.reference(
-            canary_evidence.scored(blocks, started - REFERENCE_MS, started, servers=chosen)
+            canary_evidence.scored(blocks, started - REFERENCE_MS, started, servers=chosen),
+            self.models.load(pointer.package_key),
         )
+        before = {server: known for server, known in before.items() if server in chosen}
         self.models.start_canary(
             Canary(
                 model_version=progress.candidate.model_version,
