@@ -31,6 +31,7 @@ _TYPES = {
     "AWS::CloudWatch::Dashboard": "drawn by `treeline local dashboard`, where its metrics exist here",
     "AWS::Lambda::LayerVersion": "runs on this machine's Python, whatever the runtime says",
     "AWS::Lambda::Function": "runs on this machine's Python with no memory limit, network isolation or X-Ray",
+    "AWS::SageMaker::Pipeline": "no images: the jobs' commands run as processes here; no spot, no retries",
     "Custom::S3AutoDeleteObjects": "buckets vanish with the process instead",
 }
 # A property of a type that is dropped; a dotted path into Properties.
