@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from training.gate import is_periodic
 from treeline.core import detector
-from treeline.core.calibration import Calibration, calibrate
+from treeline.core.calibration import Calibration, ScoreChannel, calibrate
 from treeline.core.channels import DAY, MEAN10, TAIL_QUANTILE, measure
 from treeline.core.errors import UsageError
 from treeline.core.features import TRAILING_S
@@ -277,8 +277,9 @@ def _seed_rise(
 ) -> None:
     """Run the score channel over the history: how much does the score rise above its own past, normally?"""
     state, grid = prepared.state, prepared.grid
-    state.residual_sd[:] = 1.0
-    rises = np.full(scores.shape, np.nan)
+    is_onset = calibration.score_channel is ScoreChannel.ONSET
+    state.residual_sd[:] = 1.0 if is_onset else SMALLEST_RISE_SD  # onset's rises then are in units of the score
+    rises = np.full(scores.shape, np.nan)  # in units of the score, as residual_sd is
     elapsed = np.full(scores.shape[1], grid.step_s)
     times = grid.times_ms[prepared.first :]
     for server in range(scores.shape[1]):
@@ -289,8 +290,9 @@ def _seed_rise(
         rows = np.flatnonzero(present[t])
         if len(rows):
             at = np.full(len(rows), times[t])
+            mean = state.score_mean[rows].copy()
             out = calibrate(state, rows, at, scores[t, rows], measures[t, rows], calibration, elapsed_s=elapsed[rows])
-            rises[t, rows] = out.rise
+            rises[t, rows] = out.rise if is_onset else scores[t, rows] - mean
         if t % 500 == 0:
             progress("calibration", t / len(scores))
     progress("calibration", 1.0)

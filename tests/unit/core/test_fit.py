@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from training.fit import Grid, prepare
+from tests.unit.detection_fakes import distance_score, fleet
+from training.fit import Grid, calibrate_package, prepare
+from treeline.core.calibration import Calibration, ScoreChannel
 from treeline.core.errors import UsageError
 
 
@@ -25,3 +27,22 @@ def test_a_server_that_never_reported_stays_out_and_the_others_are_learned():
     assert prepared.state.phase.tolist() == [1, 0]
     assert np.isfinite(prepared.training_rows).all()
     assert len(prepared.training_rows) == 20
+
+
+@pytest.mark.parametrize("channel", ScoreChannel)
+def test_the_spread_of_the_rise_is_in_units_of_the_score_whatever_the_channel(channel):
+    """The EMA channel floors its own spread with a share of it: in other units the floor would hide everything."""
+    grid = fleet(1, 200)
+
+    def residual_sd(scale):
+        package = calibrate_package(
+            prepare(grid, seed=1),
+            lambda rows: scale * distance_score(rows),
+            model_version="m",
+            calibration=Calibration(score_channel=channel),
+        )
+        return package.seeds.residual_sd
+
+    one, ten = residual_sd(1.0), residual_sd(10.0)
+
+    assert ten == pytest.approx(10 * one, rel=0.05)
