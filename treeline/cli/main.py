@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fleet": ("local.fleet.command", "generate a labelled fleet of any size"),
     "model": ("treeline.cli.model", "what was registered, what is in use, how training runs went"),
     "history": ("treeline.cli.history", "a fleet's past out of CloudWatch: plan, fetch, audit"),
+    "cost": ("treeline.cli.cost", "what a stage costs a month, line by line, before it is deployed"),
+    "doctor": ("treeline.cli.doctor", "what a deployment lacks, before and after, and what to do"),
 }
 
 

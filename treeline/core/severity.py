@@ -36,6 +36,14 @@ class Channel:
         lower = np.maximum(measure, 0.0) * (P2_SEVERITY / self.p2)
         return np.where(measure < self.p2, lower, np.where(measure < self.p1, middle, beyond))
 
+    def measure(self, severity: float) -> float:
+        """The measure that gives a severity > 0: the inverse of `severity`."""
+        if severity < P2_SEVERITY:
+            return severity * self.p2 / P2_SEVERITY
+        if severity < P1_SEVERITY:
+            return self.p2 + (severity - P2_SEVERITY) * (self.p1 - self.p2) / (P1_SEVERITY - P2_SEVERITY)
+        return severity * self.p1 / P1_SEVERITY
+
 
 def priority(severity: float) -> Priority | None:
     """P1 above 3.0, P2 from 1.5 to 3.0, None below."""

@@ -1,0 +1,90 @@
+"""The channels beside the forest: what each measures, and what none of them may do."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.core.examples import FEW
+from tests.unit.core.fleets import START_MS, STEP_MS, Run, ready_state
+from treeline.core.channels import CHANNELS, DAY, DIFFERENCE, MEAN10, TAIL, TAIL_CAP, improbability, measure
+from treeline.core.state import CHANNEL_COUNT
+
+ONE = np.array([0])
+
+
+def measured(state, magnitudes, *, at=START_MS, learn=True):
+    return measure(state, ONE, np.array([at]), np.array([magnitudes], np.float32), np.array([60.0]), learn=learn)[0]
+
+
+def test_the_state_has_a_place_for_every_channel():
+    assert len(CHANNELS) == CHANNEL_COUNT
+
+
+def test_improbability_by_hand():
+    """At the 98 % quantile p is 1 in 50; each mean excess further makes it e times rarer."""
+    got = improbability(np.array([0.0, 1.0, 2.0, 3.0, 5.0]), np.float32(2.0), np.float32(1.0))
+    assert got == pytest.approx([0.0, np.log(50) / 2, np.log(50), np.log(50) + 1, np.log(50) + 3])
+
+
+@FEW
+@given(st.floats(0, 10), st.floats(0, 10), st.floats(0.5, 10), st.floats(0.25, 5))
+def test_what_is_farther_out_is_never_more_probable(near, beyond, start, scale):
+    got = improbability(np.array([near, near + beyond]), np.float32(start), np.float32(scale))
+    assert 0.0 <= got[0] <= got[1] + 1e-6
+    assert got[1] <= TAIL_CAP
+
+
+def test_the_exponential_tail_is_the_data_s_own_where_the_data_are_exponential():
+    rng = np.random.default_rng(5)
+    train, later = rng.exponential(2.0, 100_000), rng.exponential(2.0, 100_000)
+    start = np.quantile(train, 0.98)
+    scale = (train[train > start] - start).mean()
+    assert (improbability(later, start, scale) > np.log(1000)).mean() == pytest.approx(1e-3, rel=0.4)
+
+
+def test_a_measure_is_how_far_a_magnitude_is_from_the_server_s_own_usual():
+    state = ready_state(1)
+    state.channel_mean[0], state.channel_var[0] = [1.0, 2.0, 3.0, 4.0], [1.0, 4.0, 9.0, 16.0]
+    assert measured(state, [3.0, 6.0, 9.0, 12.0], learn=False).tolist() == pytest.approx([2.0] * 4)
+
+
+def test_trailing_channels_learn_and_static_ones_do_not():
+    state = ready_state(1)
+    before = state.channel_mean[0].copy()
+    for t in range(600):
+        measured(state, [3.0] * 4, at=START_MS + t * STEP_MS)
+    moved = state.channel_mean[0] - before
+    assert (moved[[DAY, TAIL]] > 0.3).all()
+    assert (moved[[MEAN10, DIFFERENCE]] == 0.0).all()
+
+
+def test_an_outage_does_not_teach_a_channel_that_outages_are_normal():
+    state = ready_state(1)
+    measured(state, [1e3] * 4)
+    assert state.channel_mean[0].max() < 1.3
+
+
+def test_measuring_without_learning_leaves_the_state_bit_for_bit():
+    state = ready_state(1)
+    before = state.pack()
+    measured(state, [9.0] * 4, learn=False)
+    assert state.pack() == before
+
+
+@FEW
+@given(st.lists(st.floats(0, 40, width=32), min_size=1, max_size=30), st.integers(1, 50))
+def test_no_magnitudes_make_a_measure_that_is_not_finite(magnitudes, minutes):
+    state = ready_state(1)
+    state.channel_floor[:], state.channel_var[:] = 0.1, 0.0
+    for t, value in enumerate(magnitudes):
+        assert np.isfinite(measured(state, [value] * 4, at=START_MS + t * minutes * STEP_MS)).all()
+    assert np.isfinite(state.habit).all()
+
+
+def test_a_jump_of_the_metrics_shows_in_the_channel_of_differences():
+    run = Run(ready_state(1))
+    values = np.random.default_rng(3).normal(50, 2, (120, 4))
+    values[100:] += 40.0
+    severities = run.series(values)
+    assert severities[:100].max() < 1.5 < severities[100]

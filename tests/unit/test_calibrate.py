@@ -1,0 +1,159 @@
+"""Page budgets: read, solved on a past, and carried by the package."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from training.calibrate import Budget, count_openings, pages, raised, solve
+from treeline.cli.main import run
+from treeline.core.alert import AlertEvent
+from treeline.core.calibration import Calibration
+from treeline.core.channels import CHANNELS
+from treeline.core.errors import UsageError
+from treeline.core.package import ModelPackage
+from treeline.core.policy import PolicySettings, decide
+from treeline.core.state import FleetState
+
+MINUTE = 60_000
+POLICY = PolicySettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "p1", "p2"),
+    [
+        ("1 P1 and 2 P2 per server-month", 1 / 30, 2 / 30),
+        ("3 p1, 14 P2 per fleet-week", 3 / 7 / 10, 14 / 7 / 10),
+        ("0 P1 and 0.5 P2 per server-day", 0.0, 0.5),
+        ("2 P2 and 1 P1 per server-week", 1 / 7, 2 / 7),
+    ],
+)
+def test_a_budget_is_pages_a_server_and_day(text, p1, p2):
+    budget = Budget.parse(text, servers=10)
+    assert (budget.p1, budget.p2) == pytest.approx((p1, p2))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1 P1 per server-month", "1 P1 and 2 P1 per server-week", "1 P1 and 2 P2 per year"]
+)
+def test_another_form_of_budget_is_refused_with_the_form_expected(text):
+    with pytest.raises(UsageError, match="1 P1 and 2 P2 per server-month"):
+        Budget.parse(text, servers=3)
+
+
+@examples(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.sampled_from([0.0, 2.0])), min_size=1, max_size=40),
+    st.sampled_from([(1, 1), (2, 3), (3, 5)]),
+)
+def test_openings_are_counted_as_the_policy_opens_them(observations, persistence):
+    needed, of_last = persistence
+    policy = PolicySettings(needed=needed, of_last=of_last)
+    times = np.cumsum([minutes * MINUTE for minutes, _ in observations])
+    severity = np.array([value for _, value in observations])
+    state, opened = FleetState(1, servers=["a"]), 0
+    for at, value in zip(times, severity, strict=True):
+        changes = decide(state, np.array([0]), np.array([at]), np.array([value]), policy)
+        opened += sum(change.event is AlertEvent.OPENED for change in changes)
+    known = np.ones(len(times), dtype=bool)
+    assert count_openings(times, severity >= 1.5, known, policy) == opened
+
+
+def noisy(servers=6, days=10, seed=1):
+    rng = np.random.default_rng(seed)
+    times = np.arange(days * 288) * 5 * MINUTE
+    severity = rng.exponential(0.3, (len(times), servers))
+    for _ in range(60):
+        at, server = rng.integers(10, len(times) - 10), rng.integers(servers)
+        severity[at : at + 5, server] = rng.uniform(1.0, 9.0)
+    return times, severity
+
+
+@pytest.mark.parametrize("text", ["1 P1 and 2 P2 per server-month", "0 P1 and 1 P2 per server-month"])
+def test_the_solved_thresholds_keep_the_budget_on_the_past_they_were_solved_on(text):
+    times, severity = noisy()
+    budget = Budget.parse(text, servers=6)
+    solution = solve(times, severity, Calibration(), budget, POLICY)
+    p1, p2 = solution.tiers
+    assert p1.expected <= budget.p1 < p1.shipped
+    assert p1.expected + p2.expected <= budget.p1 + budget.p2
+    assert all(tier.is_budget_binding for tier in solution.tiers)
+    assert p1.severity > p2.severity > 1.5
+
+
+def test_a_loose_budget_leaves_the_shipped_thresholds():
+    times, severity = noisy()
+    solution = solve(times, severity, Calibration(), Budget.parse("99 P1 and 99 P2 per server-day", servers=6), POLICY)
+    assert not any(tier.is_budget_binding for tier in solution.tiers)
+    for name in ("score", *CHANNELS):
+        now, shipped = getattr(solution.calibration, name), getattr(Calibration(), name)
+        assert (now.p2, now.p1) == pytest.approx((shipped.p2, shipped.p1), rel=2e-3)
+
+
+def test_a_tighter_budget_never_lowers_a_threshold():
+    times, severity = noisy()
+    before = Calibration()
+    for pages_allowed in (20, 5, 1, 0):
+        budget = Budget.parse(f"{pages_allowed} P1 and {pages_allowed} P2 per server-month", servers=6)
+        now = solve(times, severity, Calibration(), budget, POLICY).calibration
+        for name in ("score", *CHANNELS):
+            assert getattr(now, name).p2 >= getattr(before, name).p2 - 1e-9
+            assert getattr(now, name).p1 >= getattr(before, name).p1 - 1e-9
+        before = now
+
+
+@examples(max_examples=40, deadline=None)
+@given(st.floats(1.5, 20), st.floats(1.01, 3), st.sampled_from(["score", *CHANNELS]))
+def test_under_the_raised_thresholds_the_same_measures_cross_the_fixed_scale(p2, ratio, name):
+    shipped = Calibration()
+    now = raised(shipped, p2=p2, p1=p2 * ratio)
+    for wanted, severity in ((1.5, p2), (3.0, p2 * ratio)):
+        measure = np.array([getattr(shipped, name).measure(severity)])
+        assert getattr(shipped, name).severity(measure).item() == pytest.approx(severity, rel=1e-9)
+        assert getattr(now, name).severity(measure).item() == pytest.approx(wanted, rel=1e-9)
+
+
+def test_absent_servers_and_short_pasts():
+    times, severity = noisy(days=2)
+    severity[:, 0] = np.nan
+    assert pages(times, severity, 1.5, POLICY) == pages(times, severity[:, 1:], 1.5, POLICY)
+    with pytest.raises(UsageError, match="server-days"):
+        solve(times[:50], severity[:50], Calibration(), Budget.parse("1 P1 and 2 P2 per server-day", servers=6), POLICY)
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory):
+    rng = np.random.default_rng(2)
+    stamps = pd.date_range("2026-01-01", periods=3 * 288, freq="5min", tz="UTC")
+    frames = []
+    for server in ("a", "b", "c"):
+        values = rng.normal(50, 2, (len(stamps), 3))
+        for start in rng.integers(50, len(stamps) - 20, 6):
+            values[start : start + 6] += rng.uniform(10, 40)
+        frames.append(pd.DataFrame(values, columns=["m1", "m2", "m3"]).assign(timestamp=stamps, server_id=server))
+    path = tmp_path_factory.mktemp("past") / "past.parquet"
+    pd.concat(frames).assign(split="train").to_parquet(path)
+    return path
+
+
+def test_the_command_writes_a_package_that_carries_what_it_solved(past, tmp_path, capsys):
+    out, model = tmp_path / "package.zip", tmp_path / "model.tar.gz"
+    command = ["calibrate", "--data", str(past), "--budget", "0 P1 and 3 P2 per server-month"]
+    assert run([*command, "--out", str(out), "--model-out", str(model), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    package = ModelPackage.from_bytes(out.read_bytes())
+    assert package.calibration.to_json() == told["calibration"]
+    assert package.manifest["page_budget"]["budget"] == "0 P1 and 3 P2 per server-month"
+    again = tmp_path / "again.zip"
+    assert run([*command, "--package", str(out), "--model", str(model), "--out", str(again)]) == 0
+    assert ModelPackage.from_bytes(again.read_bytes()).calibration == package.calibration
+    assert "expected" in capsys.readouterr().out
+
+
+def test_a_wrong_budget_is_refused_before_the_work(past):
+    with pytest.raises(UsageError, match="'few'"):
+        run(["calibrate", "--data", str(past), "--budget", "few"])
