@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo permissions test check lint types unit bench requirements clean
+.PHONY: help demo permissions diagram destroy test check lint types unit bench requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
@@ -58,12 +58,20 @@ $(VENV)/.dev: $(VENV)/.uv requirements/dev.txt pyproject.toml
 
 COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 requirements: $(VENV)/.uv ## Pin anew from pyproject.toml: versions and hashes, no addresses
-	@$(COMPILE) --universal --python-version 3.11 --extra local --extra dev --extra bench pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --universal --python-version 3.11 --extra local --extra dev --extra bench --extra tune pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --universal --python-version 3.11 --extra local pyproject.toml -c requirements/dev.txt -o requirements/demo.txt
 	@printf 'numpy\naws-lambda-powertools\n' | $(COMPILE) --python-version 3.13 --python-platform aarch64-manylinux2014 \
 	  -c requirements/dev.txt - -o requirements/lambda.txt
 	@printf 'boto3\naws-lambda-powertools\nnumba\nnumpy\npandas\npyarrow\nrich\npyyaml\n' | $(COMPILE) --python-version 3.13 \
 	  --python-platform x86_64-manylinux_2_28 -c requirements/dev.txt - -o requirements/training.txt
+
+diagram: $(VENV)/.dev ## Draw docs/architecture.md anew from the templates
+	@$(BIN)/python -m tests.infra.diagram
+
+STAGE ?= dev
+destroy: $(VENV)/.dev ## Destroy a stage's stacks (STAGE=dev); says first what policy retains
+	@$(BIN)/python -m stacks.retained $(STAGE)
+	@npx aws-cdk@2.1148.1 destroy --all -c stage=$(STAGE)
 
 clean: ## Remove what was built, not the environment
 	@rm -rf cdk.out build runs .pytest_cache .mypy_cache .ruff_cache
