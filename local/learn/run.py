@@ -155,6 +155,8 @@ class Loop:
         start = int(fleet.live.times_ms[0])
         for day_end in clock.run(start, start + self._plan.live_days * DAY_MS):
             story.days = (day_end - start) // DAY_MS
+            if self._plan.bias_sd and story.outcome:
+                break  # drift goes on, and after its cool-down it would ask for the next model: another story
         story.records = clock.sent.records
         self._conclude()
         return story

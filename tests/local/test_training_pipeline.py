@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 import time
 from dataclasses import replace
 
@@ -13,11 +14,13 @@ from local.cloud.launcher import EmbeddedCloud
 from local.demo import cloud as stage
 from stacks import outputs
 from tests.unit.detection_fakes import METRICS, fleet
+from training.scorers import PREFIX, Scorers
 from treeline.app.training_runs import start_training
 from treeline.aws.model_artifacts import ModelArtifacts
 from treeline.aws.model_registry import ModelRegistry
 from treeline.aws.training_pipeline import SageMakerTrainingPipeline
 from treeline.core.package import ModelPackage
+from treeline.forest.storage import read_model_tar
 
 pytestmark = pytest.mark.cloud
 SERVERS, DAYS, STRIDE = 4, 5, 10
@@ -161,3 +164,23 @@ def test_a_good_candidate_is_registered_and_approved_with_all_that_promotion_nee
     evaluation = json.loads(artifacts.read(model.evaluation_url.split("/", 3)[3]) or b"{}")
     assert evaluation["passed"]
     assert evaluation["champion"] is None
+
+
+def test_an_artifact_that_only_its_container_can_read_is_hosted_while_it_is_asked(training: Training, tmp_path):
+    """As the built-in algorithm's: the archive holds no forest of ours, the endpoint scores nevertheless."""
+    (model,) = training.registry.models()
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("model_algo-1"))
+    bucket, _, key = model.model_data_url.removeprefix("s3://").partition("/")
+    body = training.deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    rows = np.random.default_rng(1).normal(size=(7000, 12)).astype(np.float32)
+    role = "arn:aws:iam::000000000000:role/treeline-training"
+    with Scorers(training.deployment.client, "m1", model.image, role, "ml.m5.large", poll_s=0.05) as scorers:
+        scores = scorers.of_artifact(tmp_path, model.model_data_url)(rows)
+        hosted = training.sagemaker.list_endpoints(NameContains=PREFIX)["Endpoints"]
+        assert [e["EndpointName"] for e in hosted] == [f"{PREFIX}m1-0"]
+    assert np.allclose(scores, read_model_tar(body).score(rows))
+    deadline = time.monotonic() + 10
+    while training.sagemaker.list_endpoints(NameContains=PREFIX)["Endpoints"]:
+        assert time.monotonic() < deadline, "the endpoint was left behind"
+        time.sleep(0.05)
