@@ -11,7 +11,6 @@ from typing import Any
 
 from treeline.app.controls import IncidentLabel
 from treeline.core.alert import Alert, AlertEvent, Priority
-from treeline.core.errors import UsageError
 from treeline.core.policy import FLEET
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.times import parse_iso
@@ -40,21 +39,6 @@ class Budget:
 
     p1: float | None = None
     p2: float | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Budget":
-        """Read `P1=0.1,P2=0.5`; raises UsageError for anything else."""
-        limits: dict[str, float] = {}
-        for part in text.split(","):
-            name, _, number = part.strip().partition("=")
-            try:
-                limits[name.strip().lower()] = float(number)
-            except ValueError:
-                limits = {}
-                break
-        if not limits or not set(limits) <= {"p1", "p2"} or any(not value >= 0 for value in limits.values()):
-            raise UsageError(f"a budget is pages per server-month such as P1=0.1,P2=0.5, got {text!r}")
-        return cls(**limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from stacks import outputs
-from treeline.app.shadow import DAY_MS, Budget, ShadowReport, shadow_report
+from training.calibrate import Budget as PageBudget
+from treeline.app.shadow import DAY_MS, MONTH_DAYS, Budget, ShadowReport, shadow_report
 from treeline.aws.servers import server_count
 from treeline.cli.deployment import WHERE, Deployment, add_stage, reaching
 from treeline.cli.incident_files import IncidentFolder
@@ -21,12 +22,12 @@ from treeline.core.errors import UsageError
 
 _EXAMPLES = f"""examples:
   treeline shadow report --stage prod
-  treeline shadow report --days 28 --budget P1=0.1,P2=0.5 --json
+  treeline shadow report --days 28 --budget "1 P1 and 2 P2 per server-month" --json
   treeline shadow report --days 2 --until 2026-10-31T00:00 --stage local
 
 A stage with `paging: shadow` (config/<stage>.yaml) detects, stores and measures like any other and tells nobody. The
-report counts its incidents; a budget is pages per server-month, and the report names the severity from which on pages
-would have kept to it.
+report counts its incidents; a budget is written as `treeline calibrate` reads it, and the report names the severity
+from which on pages would have kept to it.
 {WHERE}
 Exit codes: 0 done, 1 not reachable, 2 wrong use."""
 _ROWS = 10
@@ -40,7 +41,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     report = verbs.add_parser("report", help="what would have paged over the last days")
     report.add_argument("--days", type=float, default=7.0, help="how many (default: %(default)g)")
     report.add_argument("--until", type=moment_ms, metavar="TIME", help="up to this event time (default: now)")
-    report.add_argument("--budget", type=str, metavar="P1=N,P2=M", help="pages per server-month that shall be allowed")
+    report.add_argument(
+        "--budget",
+        type=str,
+        metavar="TEXT",
+        help="pages that shall be allowed, such as '1 P1 and 2 P2 per server-month'",
+    )
     report.add_argument("--run", type=Path, metavar="DIR", help="a run's folder instead of a deployed stage")
     add_stage(report)
 
@@ -49,30 +55,45 @@ def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.
     """Count and show."""
     if not args.days > 0:
         raise UsageError(f"--days must be above 0, got {args.days:g}")
-    budget = None if args.budget is None else Budget.parse(args.budget)
+    if args.budget is not None:
+        PageBudget.parse(args.budget, servers=1)  # refused before anything is asked
     if args.run is not None:
         folder = IncidentFolder(args.run)
         start_ms, end_ms = folder.watched()
         report = shadow_report(
-            folder.incidents(), {}, start_ms=start_ms, end_ms=end_ms, servers=folder.server_count(), budget=budget
+            folder.incidents(),
+            {},
+            start_ms=start_ms,
+            end_ms=end_ms,
+            servers=folder.server_count(),
+            budget=_budget(args.budget, folder.server_count()),
         )
     else:
         end_ms = args.until if args.until is not None else clock_ms()
         start_ms = round(end_ms - args.days * DAY_MS)
         with reaching(Deployment.of(args)) as deployment:
+            servers = server_count(deployment.client("dynamodb"), deployment.output(outputs.SERVERS_TABLE))
             report = shadow_report(
                 deployment.incidents.between(start_ms, end_ms),
                 deployment.controls.labels(),
                 start_ms=start_ms,
                 end_ms=end_ms,
-                servers=server_count(deployment.client("dynamodb"), deployment.output(outputs.SERVERS_TABLE)),
-                budget=budget,
+                servers=servers,
+                budget=_budget(args.budget, servers),
             )
     if args.json:
         print(json.dumps(report.to_json()))
     else:
         _show(report, wide_console())
     return 0
+
+
+def _budget(text: str | None, servers: int) -> Budget | None:
+    """A page budget as `treeline calibrate` reads it, per server-month."""
+    if text is None:
+        return None
+    asked = PageBudget.parse(text, servers=max(servers, 1))
+    return Budget(p1=asked.p1 * MONTH_DAYS, p2=asked.p2 * MONTH_DAYS)
 
 
 def _show(report: ShadowReport, console: Console) -> None:
