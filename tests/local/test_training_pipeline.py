@@ -1,5 +1,6 @@
 """The deployed training pipeline, executed from its own definition: what it registers, and what keeps it from it."""
 
+import argparse
 import io
 import json
 import tarfile
@@ -19,6 +20,7 @@ from treeline.app.training_runs import start_training
 from treeline.aws.model_artifacts import ModelArtifacts
 from treeline.aws.model_registry import ModelRegistry
 from treeline.aws.training_pipeline import SageMakerTrainingPipeline
+from treeline.cli import model as model_command
 from treeline.core.package import ModelPackage
 from treeline.forest.storage import read_model_tar
 
@@ -164,6 +166,22 @@ def test_a_good_candidate_is_registered_and_approved_with_all_that_promotion_nee
     evaluation = json.loads(artifacts.read(model.evaluation_url.split("/", 3)[3]) or b"{}")
     assert evaluation["passed"]
     assert evaluation["champion"] is None
+
+
+def test_the_command_says_what_is_registered_and_how_runs_ended(training: Training, capsys):
+    def say(*words: str) -> list[str]:
+        parser = argparse.ArgumentParser()
+        model_command.register(parser)
+        assert model_command.run(parser.parse_args([*words, "--stage", "local"]), training.deployment.client) == 0
+        return capsys.readouterr().out.splitlines()
+
+    (model,) = training.registry.models()
+    (line,) = say("list")
+    assert model.model_version in line
+    assert "Approved" in line
+    newest, refused, *_ = say("runs")
+    assert model.arn in newest
+    assert "needed are 101%" in refused
 
 
 def test_an_artifact_that_only_its_container_can_read_is_hosted_while_it_is_asked(training: Training, tmp_path):

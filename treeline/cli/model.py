@@ -5,7 +5,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -61,7 +61,7 @@ def pipeline_name(args: argparse.Namespace) -> str:
 
 def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) -> int:
     """Do what was asked; the SDK's errors become one line."""
-    make: Callable[[str], Any] = client or boto3.session.Session().client
+    make = client or cast("Callable[[str], Any]", boto3.session.Session().client)
     try:
         match args.verb:
             case "list":
