@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("local.demo.command", "watch the whole system find incidents in a replayed fleet"),
     "backtest": ("local.backtest.command", "judge the pages that a labelled history would have brought"),
     "tune": ("local.tune.command", "search forest and pipeline settings, every trial in MLflow"),
+    "calibrate": ("treeline.cli.calibrate", "thresholds from a page budget and the fleet's own unlabelled past"),
     "quality": ("local.quality.command", "the release gate: fixed backtests held against recorded figures"),
     "incident": ("treeline.cli.incident", "list incidents, and label what they were"),
     "explain": ("treeline.cli.explain", "why an incident opened, and what would have prevented it"),
