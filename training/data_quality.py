@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from training.cloudwatch.store import Files, Folder
 from training.fit import Grid
+from training.history import History
 from treeline.core.data_quality import (
     Constraint,
     FeatureStatistics,
@@ -81,6 +82,16 @@ def check_grid(
         statistics,
         [constraint for constraint in constraints if constraint.name not in FEATURE_NAMES],
     )
+
+
+def check_history(
+    history: History, statistics: Sequence[FeatureStatistics], constraints: Sequence[Constraint]
+) -> list[Violation]:
+    """Hold a history against a baseline, every n-th row of one with more than a million."""
+    every = -(-history.row_count // MOST_ROWS)
+    rows = [window.values[::every] for window in history.windows()]
+    raw = [constraint for constraint in constraints if constraint.name not in FEATURE_NAMES]
+    return check(history.metrics, np.concatenate(rows), statistics, raw)
 
 
 def _sample(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

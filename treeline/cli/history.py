@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from training import data_quality
 from training.cloudwatch import aws
 from training.cloudwatch.audit import ENOUGH, Audit, audit, audit_history
 from training.cloudwatch.discovery import discover
@@ -26,7 +27,7 @@ from training.cloudwatch.plan import Cost, Plan, cost, make_plan
 from training.cloudwatch.quotas import DAY_S, QUOTAS, Limits
 from training.cloudwatch.series import EC2_SOURCES, read_sources
 from training.cloudwatch.store import Bucket, Files, Folder, HistoryStore
-from training.history import open_history
+from training.history import History, open_history
 from treeline.core.errors import TreelineError, UsageError
 from treeline.core.times import iso, parse_iso
 
@@ -37,6 +38,7 @@ _EXAMPLES = """examples:
   treeline history fetch --out history                     (goes on with the plan kept there)
   treeline history audit --out history
   treeline history audit --data fleet.parquet
+  treeline history audit --data lake/2026/11 --baseline runs/42/quality
 """
 _MOST_DOLLARS = 25.0
 _SHOWN = 20
@@ -69,6 +71,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     where = check.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", metavar="DIR", help="what `fetch` wrote: a folder, or s3://bucket/prefix")
     where.add_argument("--data", type=Path, help="a history file, or a folder of the lake, instead")
+    check.add_argument(
+        "--baseline", type=Path, metavar="DIR", help="with --data: hold it against a training run's statistics.json too"
+    )
     check.add_argument("--enough", type=float, default=100 * ENOUGH, help="percent, default %(default)s")
     check.add_argument("--region", help="default: the AWS profile's")
     check.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -177,8 +182,12 @@ def _fetch(args: argparse.Namespace, plan: Plan, store: HistoryStore, session: b
 
 
 def _audit(args: argparse.Namespace) -> int:
+    if args.baseline is not None and args.data is None:
+        raise UsageError("--baseline needs --data, the history to hold against it")
     if args.data is not None:
-        return _report(args, audit_history(open_history(args.data)), args.enough / 100)
+        history = open_history(args.data)
+        code = _report(args, audit_history(history), args.enough / 100)
+        return code if args.baseline is None else max(code, _report_quality(args, history))
     with _aws_errors():
         store = HistoryStore(_files(args.out, boto3.Session(region_name=args.region)))
         plan = store.plan()
@@ -218,6 +227,19 @@ def _report(args: argparse.Namespace, found: Audit, enough: float, *, fetched: F
         f"completeness {found.completeness:.3%}, wanted {enough:.3%}: {'enough' if not code else 'NOT enough'}"
     )
     return code
+
+
+def _report_quality(args: argparse.Namespace, history: History) -> int:
+    violations = data_quality.check_history(history, *data_quality.read(args.baseline))
+    if args.json:
+        Console(stderr=True).print_json(json.dumps([violation.to_json() for violation in violations]))
+    else:
+        console = Console(highlight=False)
+        for violation in violations:
+            told = violation.to_json()
+            console.print(f"{violation.feature}: {told['constraint_check_type']}: {told['description']}")
+        console.print(f"{len(violations)} constraints of {args.baseline} violated")
+    return 1 if violations else 0
 
 
 def _limits(args: argparse.Namespace) -> Limits:

@@ -1,17 +1,25 @@
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from training.cloudwatch.store import Folder
 from training.data_quality import baseline, check_grid, read, write
 from training.fit import Grid
+from treeline.cli.main import run
 from treeline.core.data_quality import Check
 from treeline.core.errors import UsageError
 from treeline.core.features import FEATURE_NAMES
 
 
 def grid(seed, shift=0.0):
+    made = full(seed, shift)
+    made.values[:100, 0] = np.nan  # absent: no rows, so nothing is missing
+    return made
+
+
+def full(seed, shift=0.0):
     values = np.random.default_rng(seed).normal(50 + shift, 5, (300, 4, 2)).astype(np.float32)
-    values[:100, 0] = np.nan  # absent: no rows, so nothing is missing
     return Grid(np.arange(300) * 60_000, tuple("abcd"), ("x", "y"), values, 60.0)
 
 
@@ -29,3 +37,21 @@ def test_a_training_runs_baseline_is_written_read_and_checked(tmp_path):
 def test_a_folder_without_a_baseline_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"holds no statistics\.json"):
         read(tmp_path)
+
+
+def test_the_audit_of_a_history_file_holds_it_against_a_baseline(tmp_path, capsys):
+    def save(path, rows):
+        times = pa.array(np.arange(300).repeat(4) * 60_000).cast(pa.timestamp("ms", tz="UTC"))
+        servers = list("abcd") * 300
+        x, y = rows.values.reshape(-1, 2).T
+        columns = {"timestamp": times, "server_id": servers, "x": pa.array(x), "y": pa.array(y)}
+        pq.write_table(pa.table(columns), path)
+        return str(path)
+
+    write(Folder(tmp_path), *baseline(full(1), seed=1), "quality")
+    same, shifted = save(tmp_path / "same.parquet", full(3)), save(tmp_path / "shifted.parquet", full(3, shift=5.0))
+    options = ["--baseline", str(tmp_path / "quality")]
+    assert run(["history", "audit", "--data", same, *options]) == 0
+    assert run(["history", "audit", "--data", shifted, *options]) == 1
+    assert "x: baseline_drift_check" in capsys.readouterr().out
+    assert run(["history", "audit", "--data", shifted]) == 0
