@@ -524,6 +524,22 @@ def test_a_secret_that_is_made_but_not_filled_says_what_to_do():
         SecretsManagerRoutingKey(client, secret_arn=arn).fetch()
 
 
+def test_a_batch_is_written_in_event_time_order_whatever_order_it_came_in(dynamodb):
+    """Detect may read between two writes: a later observation must not be there before an earlier one."""
+    written: list[str] = []
+
+    class Watched:
+        def batch_write_item(self, **request):
+            written.extend(r["PutRequest"]["Item"]["observed_at"]["S"] for r in request["RequestItems"]["observations"])
+            return dynamodb.batch_write_item(**request)
+
+    late_first = [NumberedReceipt(receipt=receipt("a", OBSERVED + 1000 * (60 - i)), group=0) for i in range(60)]
+    result = store(Watched()).append(late_first)
+
+    assert (result.failed, len(written)) == ([], 60)
+    assert written == sorted(written)
+
+
 def test_a_value_beyond_float32_is_read_as_large_and_stays_a_number(dynamodb):
     """In a metric without a declared range it passes ingest (DynamoDB takes up to 1e125); alerts have to be JSON."""
     index = {"IndexName": "by-group", "Projection": {"ProjectionType": "ALL"}}

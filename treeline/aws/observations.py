@@ -81,6 +81,8 @@ class DynamoObservationStore:
         for i, row in enumerate(rows):
             lane = zlib.crc32(row.receipt.observation.server_id.encode()) % self._threads
             lanes.setdefault(lane, []).append(i)
+        for members in lanes.values():  # a batch may hold them in another order than they were observed in
+            members.sort(key=lambda i: rows[i].receipt.observation.observed_at_ms)
         failed: list[int] = []
         refused: dict[int, str] = {}
         for result in self._pool.map(lambda lane: self._append_lane(rows, lane), lanes.values()):
@@ -89,7 +91,7 @@ class DynamoObservationStore:
         return AppendResult(failed=failed, refused=refused)
 
     def _append_lane(self, rows: Sequence[NumberedReceipt], lane: Sequence[int]) -> AppendResult:
-        """Write the observations of some servers in order, and none past a failure.
+        """Write the observations of some servers in event-time order, and none past a failure.
 
         Detect may read while we write: a server's later observations must not be there before its earlier ones,
         or the earlier ones come late.
