@@ -31,15 +31,14 @@ IMMUTABLE: dict[str, tuple[str, ...]] = {
 
 def stateful(templates: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """`part/logical id` -> type and immutable properties of every resource that holds something."""
-    return {
-        f"{part}/{id_}": {
-            "type": resource["Type"],
-            **{n: resource["Properties"][n] for n in IMMUTABLE[resource["Type"]] if n in resource.get("Properties", {})},
-        }
-        for part, template in templates.items()
-        for id_, resource in sorted(template["Resources"].items())
-        if resource["Type"] in IMMUTABLE
-    }
+    found = {}
+    for part, template in templates.items():
+        for id_, resource in sorted(template["Resources"].items()):
+            kind, properties = resource["Type"], resource.get("Properties", {})
+            if kind in IMMUTABLE:
+                kept = {name: properties[name] for name in IMMUTABLE[kind] if name in properties}
+                found[f"{part}/{id_}"] = {"type": kind, **kept}
+    return found
 
 
 def replaced(guarded: dict[str, Any], now: dict[str, Any]) -> list[str]:
