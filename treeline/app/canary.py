@@ -196,9 +196,7 @@ class CanaryRun:
                 policy=_without_fleet_cycle(self.champion.policy),
             )
             scored = service.run(tick).scored
-        except StateConflictError:
-            return 0  # the next tick has it
-        except failures as error:
+        except failures as error:  # a lost race too: the next tick has it
             self.on_error(error)
         try:
             self.decisions.add_calls(canary.model_version, "champion", calls)
