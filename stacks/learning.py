@@ -16,6 +16,7 @@ from stacks.config import StageConfig
 from stacks.constructs.changes_topic import ChangesTopic
 from stacks.constructs.drift import DriftWatch
 from stacks.constructs.function_asset import AssetPlatform
+from stacks.constructs.history_job import HistoryJob
 from stacks.constructs.model_monitor import ModelMonitor
 from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors
 from stacks.constructs.promotion import Promotion
@@ -76,6 +77,7 @@ class LearningStack(TreelineStack):
         self.training_ended = self._training_ended()
         self.start_training = self._start_training()
         self._alarms()
+        self._history_job()
         self._model_monitor()
         self.promotion, self.drift = self._promotion_and_drift(routing_key)
 
@@ -154,6 +156,21 @@ class LearningStack(TreelineStack):
         )
         pipeline.node.add_dependency(self.group, self.role)
         return pipeline
+
+    def _history_job(self) -> None:
+        days = self.config.learning.history_days
+        if days is None:
+            return
+        job = HistoryJob(
+            self,
+            "History",
+            training_data=self.training_data,
+            image=self.image,
+            days=days,
+            removal_policy=self.removal_policy,
+        )
+        self.tell(outputs.HISTORY_QUEUE_ARN, job.queue.job_queue_arn, "Batch queue of the history fetch")
+        self.tell(outputs.HISTORY_JOB_ARN, job.definition.job_definition_arn, "Batch job that fetches history")
 
     def _model_monitor(self) -> None:
         baseline = self.config.learning.model_monitor_baseline.rstrip("/")

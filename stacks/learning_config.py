@@ -85,6 +85,7 @@ class LearningConfig:
     # Empty: the repository `treeline`, tag `latest`, of the deploying account and region.
     image: str = ""
     approval: str = one_of("automatic", APPROVALS)
+    history_days: int | None = bounded(None, 1, 455)  # a Batch job that fetches so much from CloudWatch; null: none
     retraining_days: int | None = bounded(None, 1, 365)  # a schedule beside drift; null: drift alone decides
     # Only for accounts that already had SageMaker Model Monitor (closed to new customers): S3 address of the folder
     # packages/<model>/quality/features, after the first promotion. Empty: off.
