@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo permissions diagram destroy test check lint types unit bench requirements clean
+.PHONY: help demo learn permissions diagram destroy test check lint types unit bench requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
@@ -29,6 +29,10 @@ permissions: $(VENV)/.dev ## Record anew which AWS calls the functions make (min
 
 unit: $(VENV)/.dev ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -n 2
+
+learn: $(VENV)/.demo ## The learning loop, both endings: the second model takes over, or has to go
+	@$(BIN)/treeline demo --learn --out runs/learn $(ARGS)
+	@$(BIN)/treeline demo --learn rolled-back --out runs/learn-rolled-back $(ARGS)
 
 bench: $(VENV)/.dev ## Benchmarks against peers, in one run
 	@$(BIN)/python -m benchmarks.forest
