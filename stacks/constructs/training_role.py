@@ -47,13 +47,15 @@ class TrainingRole(Construct):
                 [f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop")],
                 [self._arn(f"{kind.lower()}-job", JOBS)],
             )
-        self._allow(["sagemaker:AddTags"], [self._arn(f"{kind}-job", JOBS) for kind in ("processing", "training")])
         self._evaluation_endpoints()
         group, packages = (
             self._arn("model-package-group", pipeline_name),
             self._arn("model-package", f"{pipeline_name}/*"),
         )
         self._allow(["sagemaker:CreateModelPackage"], [group, packages])
+        # A pipeline tags what its steps make with the execution that made it.
+        jobs = [self._arn(f"{kind}-job", JOBS) for kind in ("processing", "training")]
+        self._allow(["sagemaker:AddTags"], [*jobs, packages])
         self._allow(["sagemaker:ListModelPackages"], ["*"])  # has no resource type
         self._allow(["sagemaker:DescribeModelPackage"], [packages])
         self._images_and_logs()
