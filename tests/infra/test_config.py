@@ -56,6 +56,7 @@ def test_local_takes_records_of_any_time():
         ({"stage": "x"}, "stage: the file's name says it"),
         ({"pagerduty": {"events_url": "http://example.com"}}, "pagerduty.events_url: must be https"),
         ({"notifications": {"alert_emails": "a@b.c"}}, "notifications.alert_emails: must be a list"),
+        ({"paging": "loud"}, "paging: must be one of"),
         ({"notifications": {"alert_emails": ["nobody"]}}, "notifications.alert_emails: not an address: 'nobody'"),
         ({"metrics": []}, "metrics: must be a list with distinct names"),
         ({"metrics": [{"name": "a"}, {"name": "a"}]}, "metrics: must be a list with distinct names"),

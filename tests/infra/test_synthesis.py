@@ -67,7 +67,8 @@ def test_overrides_reach_the_templates(tmp_path: Path):
         "pagerduty": {"enabled": True, "events_url": "http://127.0.0.1:9/enqueue"},
         "detection": {"policy": {"quiet_s": 60}},
         "stream": {"shards": 3},
-        "notifications": {"alert_emails": ["oncall@example.com"]},
+        "notifications": {"alert_emails": ["oncall@example.com"], "operations_emails": ["ops@example.com"]},
+        "paging": "shadow",
     }
 
     local = Stage("local", synthesize(tmp_path, "local", asset_platform="host", overrides=overrides))
@@ -78,8 +79,12 @@ def test_overrides_reach_the_templates(tmp_path: Path):
     environment = local.function("notify_pagerduty")["Environment"]["Variables"]
     assert environment["EVENTS_URL"] == "http://127.0.0.1:9/enqueue"
     assert json.loads(local.function("detect")["Environment"]["Variables"]["POLICY"]) == {"quiet_s": 60}
+    assert local.function("detect")["Environment"]["Variables"]["PAGING"] == "shadow"
     emails = [s for s in local.resources("AWS::SNS::Subscription").values() if s["Protocol"] == "email"]
-    assert [s["Endpoint"] for s in emails] == ["oncall@example.com"]
+    assert {s["Endpoint"]: s.get("FilterPolicy") for s in emails} == {
+        "oncall@example.com": {"event": [{"anything-but": ["suppressed"]}]},
+        "ops@example.com": None,
+    }
     assert not [k for k in local.resources("AWS::CloudWatch::Alarm") if "HeartbeatMissing" in k]
 
 
