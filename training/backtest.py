@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from training.fit import Grid, Progress, Score
+from training.processes import run_jobs, shares
 from treeline.core import detector
 from treeline.core.package import ModelPackage
 from treeline.core.policy import FLEET, FLEET_ROW, Change, PolicySettings
@@ -51,6 +53,7 @@ def backtest(
     groups: Mapping[str, int] | None = None,
     with_bands: bool = False,
     given_scores: FloatArray | None = None,
+    workers: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Backtest:
     """Detect over a history.
@@ -63,23 +66,76 @@ def backtest(
         groups: Group of each server; servers share a fleet cycle within their group. One group when None.
         with_bands: Also keep expected values and spreads (takes 2 x the grid's memory).
         given_scores: Another detector's scores, shape (times, servers), to stand in the place of the forest's.
+        workers: Processes to share the groups out to; they do not change the result.
         progress: Told how far it is.
     """
-    shape = grid.values.shape
-    trace = Trace(
-        *(np.full(shape[:2], np.nan, dtype=np.float32) for _ in range(3)),
-        *((np.full(shape, np.nan, dtype=np.float32) for _ in range(2)) if with_bands else (None, None)),
-    )
     by_group: dict[int, list[int]] = {}
     for column, server in enumerate(grid.servers):
         by_group.setdefault((groups or {}).get(server, 0), []).append(column)
+    members = list(by_group.values())
+    parts = [members[share] for share in shares(len(members), workers)]
+    if len(parts) == 1:
+        return _backtest(package, grid, members, score, policy, with_bands, given_scores, progress)
+    columns = [np.array([column for group in part for column in group]) for part in parts]
+    jobs = []
+    for part, own in zip(parts, columns, strict=True):
+        place = {column: position for position, column in enumerate(own.tolist())}
+        jobs.append(
+            partial(
+                _backtest,
+                package,
+                Grid(
+                    grid.times_ms, tuple(grid.servers[c] for c in own), grid.metrics, grid.values[:, own], grid.step_s
+                ),
+                [[place[column] for column in group] for group in part],
+                score,
+                policy,
+                with_bands,
+                None if given_scores is None else given_scores[:, own],
+            )
+        )
+    done = run_jobs(jobs, progress)
+    trace = _blank(grid.values.shape, with_bands)
+    for result, own in zip(done, columns, strict=True):
+        for name in Trace.__slots__:
+            whole, piece = getattr(trace, name), getattr(result.trace, name)
+            if whole is not None:
+                whole[:, own] = piece
+    return Backtest(_in_order([entry for result in done for entry in result.changes], grid), trace)
+
+
+def _blank(shape: tuple[int, ...], with_bands: bool) -> Trace:
+    return Trace(
+        *(np.full(shape[:2], np.nan, dtype=np.float32) for _ in range(3)),
+        *((np.full(shape, np.nan, dtype=np.float32) for _ in range(2)) if with_bands else (None, None)),
+    )
+
+
+def _in_order(changes: list[tuple[str, Change]], grid: Grid) -> list[tuple[str, Change]]:
+    """By event time, server and sequence; a change's row is the server's column in the grid."""
+    column = {server: position for position, server in enumerate(grid.servers)}
+    named = [(server, replace(change, row=column.get(server, FLEET_ROW))) for server, change in changes]
+    return sorted(named, key=lambda entry: (entry[1].at, entry[0], entry[1].sequence))
+
+
+def _backtest(
+    package: ModelPackage,
+    grid: Grid,
+    groups: list[list[int]],
+    score: Score,
+    policy: PolicySettings,
+    with_bands: bool,
+    given_scores: FloatArray | None,
+    progress: Progress,
+) -> Backtest:
+    """In this process; `groups` are the grid's columns by group."""
+    trace = _blank(grid.values.shape, with_bands)
     run = _Run(package, grid, score, policy, trace, given_scores)
     changes: list[tuple[str, Change]] = []
-    for share, told in run.detect([np.array(columns) for columns in by_group.values()]):
+    for share, told in run.detect([np.array(columns) for columns in groups]):
         changes += told
         progress("detection", share)
-    changes.sort(key=lambda entry: (entry[1].at, entry[0], entry[1].sequence))
-    return Backtest(changes, trace)
+    return Backtest(_in_order(changes, grid), trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from training.fit import Grid, Progress, calibrate_package, prepare
 from training.grid import both_grids
 from training.history import History
 from training.pointwise import Pointwise, judge_points
+from training.processes import workers_for
 from treeline.app.policy_text import policy_from_values
 from treeline.core.alert import AlertEvent
 from treeline.core.calibration import Calibration
@@ -151,10 +152,16 @@ def fit_model(
     Raises:
         UsageError: The history is too short for the forest asked for.
     """
-    prepared = prepare(past, seed=setup.seed, progress=progress)
+    workers = workers_for(past.values.size)
+    prepared = prepare(past, seed=setup.seed, workers=workers, progress=progress)
     forest = grow_forest(prepared.training_rows, setup)
     package = calibrate_package(
-        prepared, forest.score, model_version=model_version, calibration=setup.calibration, progress=progress
+        prepared,
+        forest.score,
+        model_version=model_version,
+        calibration=setup.calibration,
+        workers=workers,
+        progress=progress,
     )
     return with_factor(package, setup), forest
 
@@ -204,6 +211,7 @@ def run_experiment(
         setup.policy,
         groups=groups_of(present, setup.group_size),
         with_bands=with_bands,
+        workers=workers_for(present.values.size),
         progress=progress,
     )
     return judge("Treeline", history, present, done), past, package

@@ -6,11 +6,13 @@ Runs the detector's own functions over the history, so that training and serving
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from training.gate import is_periodic
+from training.processes import run_jobs, shares
 from treeline.core import detector
 from treeline.core.calibration import Calibration, ScoreChannel, calibrate
 from treeline.core.channels import DAY, MEAN10, TAIL_QUANTILE, measure
@@ -43,6 +45,10 @@ class Grid:
     values: npt.NDArray[np.float32]
     step_s: float
 
+    def of_servers(self, share: slice) -> "Grid":
+        """Some neighbouring servers' part, a view."""
+        return Grid(self.times_ms, self.servers[share], self.metrics, self.values[:, share], self.step_s)
+
     def present(self) -> npt.NDArray[np.bool_]:
         """Which server reported anything at which time, shape (times, servers)."""
         return np.logical_not(np.isnan(self.values).all(axis=2))
@@ -66,6 +72,17 @@ class Prepared:
     magnitudes: npt.NDArray[np.float32]  # (times kept, servers, channels), NaN where absent
     first: int  # position of the first time kept
     training_rows: npt.NDArray[np.float32] = field(repr=False)
+
+    def of_servers(self, share: slice) -> "Prepared":
+        """Some neighbouring servers' part, apart from the training rows, which are the fleet's."""
+        return Prepared(
+            self.grid.of_servers(share),
+            self.state.part(share),
+            self.rows[:, share],
+            self.magnitudes[:, share],
+            self.first,
+            self.training_rows,
+        )
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -133,17 +150,36 @@ def _summaries(data: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, Fl
     return np.nanmean(filled, axis=0), np.nanstd(filled, axis=0), low, high
 
 
-def prepare(grid: Grid, *, seed: int, progress: Progress = lambda *_: None) -> Prepared:
+def prepare(grid: Grid, *, seed: int, workers: int = 1, progress: Progress = lambda *_: None) -> Prepared:
     """First pass: run the detector's features over the history and choose the forest's training rows.
+
+    Args:
+        grid: The history.
+        seed: Of the choice of rows.
+        workers: Processes to share the servers out to; they do not change the result.
+        progress: Told how far it is.
 
     Raises:
         UsageError: No server has two observations.
     """
-    state = seed_state(grid)
-    if not (state.phase == Phase.READY).any():
-        raise UsageError("the training history holds no server with two observations or more")
     total, servers = len(grid.times_ms), len(grid.servers)
     keep = max(1, min(total, MAX_CALIBRATION_ROWS // max(servers, 1)))
+    parts = run_jobs([partial(_features, grid.of_servers(share), keep) for share in shares(servers, workers)], progress)
+    state = FleetState.joined([state for state, _, _ in parts])
+    if not (state.phase == Phase.READY).any():
+        raise UsageError("the training history holds no server with two observations or more")
+    rows, magnitudes = (np.concatenate([part[which] for part in parts], axis=1) for which in (1, 2))
+    settled = min(int(0.1 * TRAILING_S / grid.step_s), keep // 2)
+    return Prepared(grid, state, rows, magnitudes, total - keep, _training_rows(rows[settled:], seed))
+
+
+Array = npt.NDArray[np.float32]
+
+
+def _features(grid: Grid, keep: int, progress: Progress) -> tuple[FleetState, Array, Array]:
+    """The state after the history, and the feature rows and magnitudes of its last `keep` times."""
+    state = seed_state(grid)
+    total, servers = len(grid.times_ms), len(grid.servers)
     first = total - keep
     rows = np.full((keep, servers, 12), np.nan, dtype=np.float32)
     magnitudes = np.full((keep, servers, CHANNEL_COUNT), np.nan, dtype=np.float32)
@@ -159,8 +195,7 @@ def prepare(grid: Grid, *, seed: int, progress: Progress = lambda *_: None) -> P
         if t % 500 == 0:
             progress("features", t / total)
     progress("features", 1.0)
-    settled = min(int(0.1 * TRAILING_S / grid.step_s), keep // 2)
-    return Prepared(grid, state, rows, magnitudes, first, _training_rows(rows[settled:], seed))
+    return state, rows, magnitudes
 
 
 def _training_rows(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
@@ -188,6 +223,7 @@ def calibrate_package(
     model_version: str,
     calibration: Calibration | None = None,
     manifest: dict[str, object] | None = None,
+    workers: int = 1,
     progress: Progress = lambda *_: None,
 ) -> ModelPackage:
     """Second pass: score the history with the trained forest and seed every server's calibration.
@@ -198,24 +234,18 @@ def calibrate_package(
         model_version: Name of the model.
         calibration: Channel mapping, the defaults when None.
         manifest: Provenance to keep.
+        workers: Processes to share the servers out to; they do not change the result.
         progress: Told what is going on, and how far.
     """
     calibration = calibration or Calibration()
-    state, grid = prepared.state, prepared.grid
-    present = prepared.present
-    scores = np.full(present.shape, np.nan)
-    flat = prepared.rows[present]
-    parts = []
-    for start in range(0, len(flat), 50_000):
-        parts.append(score(flat[start : start + 50_000]))
-        progress("scores", start / max(len(flat), 1))
-    scores[present] = np.concatenate(parts) if parts else []
-    measures = _seed_channels(prepared)
-    _seed_rise(prepared, scores, measures, present, calibration, progress)
-    _gate(prepared, measures)
-    for name in ("observations", "severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
-        getattr(state, name)[:] = 0
-    state.severity_bucket[:] = NEVER
+    grid = prepared.grid
+    if workers > 1:
+        parts = [prepared.of_servers(share) for share in shares(len(grid.servers), workers)]
+        state = FleetState.joined(
+            run_jobs([partial(_seed_calibration, part, score, calibration) for part in parts], progress)
+        )
+    else:
+        state = _seed_calibration(prepared, score, calibration, progress)
     return ModelPackage(
         model_version=model_version,
         metrics=grid.metrics,
@@ -233,6 +263,25 @@ def calibrate_package(
             **(manifest or {}),
         },
     )
+
+
+def _seed_calibration(prepared: Prepared, score: Score, calibration: Calibration, progress: Progress) -> FleetState:
+    """Run score and channels over the history; returns the state, which is changed in place."""
+    state, present = prepared.state, prepared.present
+    scores = np.full(present.shape, np.nan)
+    flat = prepared.rows[present]
+    parts = []
+    for start in range(0, len(flat), 50_000):
+        parts.append(score(flat[start : start + 50_000]))
+        progress("scores", start / max(len(flat), 1))
+    scores[present] = np.concatenate(parts) if parts else []
+    measures = _seed_channels(prepared)
+    _seed_rise(prepared, scores, measures, present, calibration, progress)
+    _gate(prepared, measures)
+    for name in ("observations", "severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
+        getattr(state, name)[:] = 0
+    state.severity_bucket[:] = NEVER
+    return state
 
 
 def _typical(state: FleetState) -> dict[str, float | list[float]]:

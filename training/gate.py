@@ -36,8 +36,8 @@ def is_periodic(times_ms: npt.NDArray[np.int64], measure: FloatArray) -> bool:
     weeks = (times_ms[-1] - times_ms[0]) / (7 * DAY_MS)
     wanted = max(PAGES_PER_WEEK * weeks, MIN_PAGES)
     pages = times_ms[:0]
-    for quantile in 1.0 - np.geomspace(1e-5, 0.05, 40):
-        pages = pages_at(times_ms, measure, float(np.quantile(known, quantile)))
+    for threshold in np.quantile(known, 1.0 - np.geomspace(1e-5, 0.05, 40)):
+        pages = pages_at(times_ms, measure, float(threshold))
         if len(pages) >= wanted:
             break
     if len(pages) < MIN_PAGES:

@@ -7,7 +7,9 @@ import pytest
 
 from tests.unit.detection_fakes import distance_score, fleet, trained
 from training.backtest import backtest
-from training.fit import Grid
+from training.fit import Grid, calibrate_package, prepare
+from training.processes import run_jobs
+from treeline.core.errors import UsageError
 from treeline.core.policy import FLEET, PolicySettings
 
 TRAIN, TEST = 2000, 240
@@ -61,3 +63,28 @@ def test_without_groups_all_servers_share_one_cycle(fleet_run):
     assert one.changes != together.changes
     with_names = backtest(package, present, distance_score, SETTINGS, groups=dict.fromkeys(groups, 5))
     assert with_names.changes == one.changes
+
+
+def test_processes_change_no_result(fleet_run):
+    package, present, groups, together = fleet_run
+    shared = backtest(package, present, distance_score, SETTINGS, groups=groups, workers=2, with_bands=True)
+    assert shared.changes == together.changes
+    np.testing.assert_array_equal(shared.trace.severity, together.trace.severity)
+    assert shared.trace.expected.shape == present.values.shape
+
+
+def test_fitting_in_processes_gives_the_same_package():
+    past = fleet(5, 600)
+    alone, shared = (
+        calibrate_package(prepare(past, seed=1, workers=w), distance_score, model_version="m", workers=w)
+        for w in (1, 2)
+    )
+    assert shared.to_bytes() == alone.to_bytes()
+
+
+def test_what_a_process_raises_is_raised_here():
+    def fail(progress):
+        raise UsageError("too short")
+
+    with pytest.raises(UsageError, match="too short"):
+        run_jobs([fail, lambda progress: progress("x", 1.0)], lambda *_: None)

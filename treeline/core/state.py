@@ -7,7 +7,7 @@ speed changes no result.
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -131,6 +131,24 @@ class FleetState:
         self.servers.extend(servers)
         for name, array in self._arrays.items():
             self._arrays[name] = np.concatenate([array, self._blank(name, len(servers))])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FleetState.unpack, (self.pack(),)
+
+    def part(self, rows: slice) -> "FleetState":
+        """A copy of some neighbouring rows, with a cycle of its own."""
+        state = FleetState(self.metrics, servers=self.servers[rows])
+        for name, array in self._arrays.items():
+            state._arrays[name][:] = array[rows]
+        return state
+
+    @classmethod
+    def joined(cls, parts: "Sequence[FleetState]") -> "FleetState":
+        """The rows of several states in one, in order; raises ValueError for a server that is in two."""
+        state = cls(parts[0].metrics, servers=[server for part in parts for server in part.servers])
+        for name in state._arrays:
+            state._arrays[name][:] = np.concatenate([part._arrays[name] for part in parts])
+        return state
 
     def rows(self) -> dict[str, int]:
         """Server id -> row."""
