@@ -39,25 +39,51 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ServerTimes:
-    """One server's row times (sorted) and the first ms of its test part by the `split` column, if there is one."""
+    """One server's row times (sorted) and the first ms of its test part by the `split` column, if there is one.
 
-    times: NDArray[np.int64]
+    A fleet's months are 100 million times: whole seconds are kept in four bytes each, see `packed`.
+    """
+
+    packed_times: NDArray[np.int32] | NDArray[np.int64]
     test_start_ms: int | None
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.packed_times)
+
+    @property
+    def times(self) -> NDArray[np.int64]:
+        """The rows' ms, made anew at each call."""
+        return unpacked(self.packed_times)
 
     @property
     def first(self) -> int:
         """The first row's ms."""
-        return int(self.times[0])
+        return int(unpacked(self.packed_times[:1])[0])
 
     @property
     def last(self) -> int:
         """The last row's ms."""
-        return int(self.times[-1])
+        return int(unpacked(self.packed_times[-1:])[0])
 
     def between(self, start_ms: int, end_ms: int) -> "ServerTimes":
         """Only the rows of [start_ms, end_ms]."""
-        low, high = np.searchsorted(self.times, start_ms), np.searchsorted(self.times, end_ms, side="right")
-        return ServerTimes(self.times[low:high], self.test_start_ms)
+        times = self.times
+        low, high = np.searchsorted(times, start_ms), np.searchsorted(times, end_ms, side="right")
+        return ServerTimes(self.packed_times[low:high], self.test_start_ms)
+
+
+def packed(times_ms: NDArray[np.int64]) -> NDArray[np.int32] | NDArray[np.int64]:
+    """Times as int32 seconds where they are whole ones (to the year 2038), else unchanged."""
+    seconds = times_ms // 1000
+    if (seconds * 1000 == times_ms).all() and (np.abs(seconds) < 2**31).all():
+        return seconds.astype(np.int32)
+    return times_ms
+
+
+def unpacked(times: NDArray[np.int32] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Milliseconds of what `packed` gave."""
+    return times.astype(np.int64) * 1000 if times.dtype == np.int32 else times.astype(np.int64, copy=False)
 
 
 class HistoryFile:
@@ -96,7 +122,7 @@ class HistoryFile:
 
     def scan(self) -> dict[str, ServerTimes]:
         """Every server's row times, in one pass over the key columns."""
-        parts: dict[str, list[NDArray[np.int64]]] = {}
+        parts: dict[str, list[NDArray[np.int32] | NDArray[np.int64]]] = {}
         tests: dict[str, list[NDArray[np.bool_]]] = {}
         columns = [TIME, self._server, SPLIT] if self.has_split else [TIME, self._server]
         for batch in self._data.to_batches(columns=columns):
@@ -110,10 +136,10 @@ class HistoryFile:
             borders = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
             for i, name in enumerate(encoded.dictionary.to_pylist()):
                 mine = order[borders[i] : borders[i + 1]]
-                parts.setdefault(name, []).append(times[mine])
+                parts.setdefault(name, []).append(packed(times[mine]))
                 if test is not None:
                     tests.setdefault(name, []).append(test[mine])
-        return {name: self._server_times(name, parts[name], tests.get(name)) for name in parts}
+        return {name: self._server_times(name, parts.pop(name), tests.pop(name, None)) for name in list(parts)}
 
     def read(self, servers: Sequence[str], metrics: Sequence[str], start_ms: int, end_ms: int) -> Window:
         """The rows of these servers in [start_ms, end_ms], in file order."""
@@ -142,9 +168,12 @@ class HistoryFile:
         return _last_of_each_time(window) if self.is_series else window
 
     def _server_times(
-        self, name: str, parts: Iterable[NDArray[np.int64]], tests: Iterable[NDArray[np.bool_]] | None
+        self,
+        name: str,
+        parts: Iterable[NDArray[np.int32] | NDArray[np.int64]],
+        tests: Iterable[NDArray[np.bool_]] | None,
     ) -> ServerTimes:
-        times = np.concatenate(list(parts))
+        times = np.concatenate([unpacked(part) for part in parts])
         test_start = None
         if tests is not None:
             test = np.concatenate(list(tests))
@@ -156,7 +185,7 @@ class HistoryFile:
                 )
         if np.any(np.diff(times) < 0):
             times = np.sort(times)
-        return ServerTimes(np.unique(times) if self.is_series else times, test_start)
+        return ServerTimes(packed(np.unique(times) if self.is_series else times), test_start)
 
     def _times_ms(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         if column.null_count:

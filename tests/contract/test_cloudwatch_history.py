@@ -13,7 +13,7 @@ from moto import mock_aws
 from training.cloudwatch import aws
 from training.cloudwatch.fetch import HistoryError, ThrottledError, TransientError
 from training.cloudwatch.series import Part, Query
-from training.cloudwatch.store import Bucket, Folder
+from training.cloudwatch.store import Bucket, Files, Folder
 from training.history import open_history
 from treeline.cli.main import run
 from treeline.core.errors import UsageError
@@ -23,10 +23,15 @@ MINUTES = 90
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty account."""
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client wants to see before it is made."""
     for name, value in (("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x"), ("DEFAULT_REGION", REGION)):
         monkeypatch.setenv(f"AWS_{name}", value)
+
+
+@pytest.fixture
+def account(credentials: None) -> Iterator[None]:
+    """An empty account."""
     with mock_aws():
         yield
 
@@ -107,8 +112,10 @@ def test_history_can_be_kept_in_a_bucket(fleet: list[str], sources: Path, capsys
 def test_files_appear_whole_are_listed_below_a_folder_and_can_be_removed(
     account: None, tmp_path: Path, kind: str
 ) -> None:
-    boto3.client("s3").create_bucket(Bucket="history")
-    files = Folder(tmp_path) if kind == "folder" else Bucket(boto3.client("s3"), "history", "fleet")
+    files: Files = Folder(tmp_path)
+    if kind == "bucket":
+        boto3.client("s3").create_bucket(Bucket="history")
+        files = Bucket(boto3.client("s3"), "history", "fleet")
     files.write("a/1", b"one")
     files.write("a/b/2", b"two")
     files.write("c/3", b"three")
@@ -161,7 +168,7 @@ def test_a_result_that_failed_alone_fails_the_call(status: str, told: type[Excep
         (["fetch", "--out", "x", "--points-per-s", "500000"], "up to the quota"),
     ],
 )
-def test_wrong_use_is_one_line(account: None, arguments: list[str], reason: str, tmp_path: Path) -> None:
+def test_wrong_use_is_one_line(credentials: None, arguments: list[str], reason: str, tmp_path: Path) -> None:
     arguments = [str(tmp_path / a) if a in ("x", "nowhere") else a for a in arguments]
     with pytest.raises(UsageError, match=reason):
         run(["history", *arguments])

@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Run a verb; progress goes to stderr."""
     if args.verb == "audit":
         return _audit(args)
+    limits = _limits(args)
     session = boto3.Session(region_name=args.region)
     with _aws_errors():
         store = HistoryStore(_files(args.out, session))
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         if kept is None:
             store.save_plan(plan)
         waiting = [chunk for chunk in plan.chunks if chunk not in store.finished(plan)]
-        taking = cost(plan, waiting, limits=_limits(args))
+        taking = cost(plan, waiting, limits=limits)
         _announce(args, plan, taking, len(waiting), planned_now=kept is None)
         if args.verb == "plan":
             return 0
@@ -99,11 +100,13 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(
                 f"this would cost ${taking.dollars:.2f}, more than --most-dollars {args.most_dollars:g}: raise it"
             )
-        done = _fetch(args, plan, store, session, len(waiting))
+        done = _fetch(limits, plan, store, session, len(waiting))
         return _report(args, audit(plan, store.finished(plan)), ENOUGH, fetched=done)
 
 
 def _discover(args: argparse.Namespace, session: boto3.Session) -> Plan:
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    end_ms = _time(args.end) if args.end else now_ms
     sources = read_sources(args.sources) if args.sources else EC2_SOURCES
     client = aws.cloudwatch_client(session, parallel_calls=1)
     servers = discover(
@@ -112,8 +115,6 @@ def _discover(args: argparse.Namespace, session: boto3.Session) -> Plan:
         lambda namespace, name: aws.listed_metrics(client, namespace, name),
         name_tag=args.name_tag,
     )
-    now_ms = int(datetime.now(UTC).timestamp() * 1000)
-    end_ms = _time(args.end) if args.end else now_ms
     return make_plan(
         servers,
         [source.metric for source in sources],
@@ -159,8 +160,7 @@ def _announce(args: argparse.Namespace, plan: Plan, taking: Cost, waiting: int, 
         Console().print_json(json.dumps(body))
 
 
-def _fetch(args: argparse.Namespace, plan: Plan, store: HistoryStore, session: boto3.Session, waiting: int) -> Fetched:
-    limits = _limits(args)
+def _fetch(limits: Limits, plan: Plan, store: HistoryStore, session: boto3.Session, waiting: int) -> Fetched:
     client = aws.cloudwatch_client(session, parallel_calls=limits.parallel_calls)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
