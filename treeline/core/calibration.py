@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from treeline.core.channels import CHANNELS
 from treeline.core.features import Index
-from treeline.core.severity import Channel
+from treeline.core.severity import LARGEST_SEVERITY, Channel
 from treeline.core.state import SCORE_SLOTS, FleetState
 from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 
@@ -74,7 +74,7 @@ class Calibrated:
     """Severity and what it was made from, one entry a server.
 
     Attributes:
-        severity: On the fixed scale, shape (n,).
+        severity: On the fixed scale, shape (n,), at most `LARGEST_SEVERITY`.
         rise: The score channel's measure, in its standard deviations.
         threshold: The raw score that would have meant severity 1.5.
         channel: Which channel gave the severity: 0 the score, then 1 + the position in `CHANNELS`.
@@ -127,7 +127,7 @@ def calibrate(
     )
     severities[1:][state.channel_gated[rows].T > 0] = 0.0
     result = Calibrated(
-        severity=severities.max(axis=0),
+        severity=np.minimum(severities.max(axis=0), LARGEST_SEVERITY),
         rise=rise,
         threshold=level + calibration.score.p2 * scale,
         channel=severities.argmax(axis=0),

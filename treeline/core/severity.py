@@ -10,6 +10,7 @@ from treeline.core.statistics import FloatArray
 
 P2_SEVERITY = 1.5
 P1_SEVERITY = 3.0
+LARGEST_SEVERITY = 30.0  # a server that never moved has no spread to measure its first movement in
 
 
 @dataclass(frozen=True, slots=True)
