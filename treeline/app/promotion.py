@@ -127,7 +127,9 @@ class PromotionService:
         model_name = self.hosting.ensure_model(progress.candidate)
         config = self.hosting.host(model_name, progress.variant, beside=_champion_variant(pointer, view))
         candidate = replace(progress.candidate, model_name=model_name)
-        self.store.save(progress.at(Stage.HOSTED, candidate=candidate, config_name=config))
+        # A restarted execution comes through here again: the canary that is under way goes on, from when it began.
+        stage = Stage.CANARY if progress.stage is Stage.CANARY else Stage.HOSTED
+        self.store.save(progress.at(stage, candidate=candidate, config_name=config))
         return {"next": "check"}
 
     def check(self, execution: str) -> Answer:

@@ -14,15 +14,16 @@ from treeline.app.training_runs import TrainingRun, start_training
 from treeline.aws.model_registry import ModelRegistry, RegisteredModel
 from treeline.aws.models import ACTIVE_KEY
 from treeline.aws.training_pipeline import SageMakerTrainingPipeline
+from treeline.cli import promotion
 from treeline.core.errors import TreelineError, UsageError
 from treeline.core.times import to_ms
 
-_EXAMPLES = """examples:
+_EXAMPLES = f"""examples:
   treeline model list --stage prod             every registered version, the one in use marked
   treeline model runs --stage prod             how the last training runs ended, and why
   treeline model train --stage prod --reason "after the move to new hosts"
   treeline model train --stage prod --until 2026-11-20T00:00:00Z
-
+{promotion.EXAMPLES}
 Works on the account and region the AWS SDK is set up for (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL).
 Exit codes: 0 done, 1 failed or nothing started, 2 wrong use."""
 _RUNS_SHOWN = 10
@@ -45,6 +46,7 @@ def register(parser: argparse.ArgumentParser) -> None:
             verb.add_argument(
                 "--until", type=_time, metavar="TIME", help="newest event time to learn from (default: all there is)"
             )
+    promotion.register(verbs, add_deployment)
 
 
 def add_deployment(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +72,10 @@ def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) ->
                 return _runs(args, make)
             case "train":
                 return _train(args, make)
+            case "promote":
+                return promotion.promote_model(args, make, lambda part, key: stack_output(make, args.stage, part, key))
+            case "rollback":
+                return promotion.roll_back(args, make, lambda part, key: stack_output(make, args.stage, part, key))
     except (ClientError, BotoCoreError) as error:
         raise TreelineError(f"{pipeline_name(args)}: {error}") from error
     raise UsageError(f"no verb {args.verb!r}")

@@ -1,0 +1,205 @@
+"""The promotion's decisions, walked through the very state machine that is deployed."""
+
+import pytest
+
+from stacks.promotion_workflow import START_AT, definition
+from tests.unit.promotion_fakes import HOUR, SERVERS, Walker, World, package
+from treeline.app.approval import Pace, approved_arn, execution_name, promote_approved
+from treeline.app.handover import Pointer
+from treeline.app.promotion import variant_name
+from treeline.app.promotion_ports import EndpointView, Stage
+
+ARN = "arn:aws:sagemaker:r:1:model-package/g/m2"
+
+
+@pytest.fixture
+def world():
+    """m1 decides; m2 is registered."""
+    return World(
+        endpoint=EndpointView(status="InService", config_name="m1", variants=("m1",)),
+        pointer=Pointer(model_version="m1", package_key="m1", target_variant="m1"),
+        packages={"m1": package("m1"), "m2": package("m2", mean=2.0)},
+        at=30 * HOUR,
+    )
+
+
+def steps(world: World) -> list[str]:
+    return [step for step, _ in world.told if step != "slice"]
+
+
+def test_a_good_model_is_held_24_hours_and_takes_over(world):
+    assert Walker(world, package_arn=ARN).walk() == "Promoted"
+    assert world.pointer.model_version == "m2"
+    assert world.pointer.previous_version == "m1"
+    assert len(world.progress.verdicts) == 24
+    assert world.endpoint.variants == ("m2",)
+    assert world.canary is None
+    assert world.settled == ["m2"]
+    assert steps(world) == ["started", "canary", "cut_over", "done"]
+    assert f"on 2 of {len(SERVERS)} servers" in world.told[1][1]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        ({"bias": 0.2}, "score_shift"),
+        ({"errors": 50}, "errors"),
+        ({"pages": 5}, "page_rate"),
+        ({"bias": -0.2}, "score_shift"),
+    ],
+)
+def test_a_bad_model_is_rolled_back_before_its_day_is_over(world, trouble, reason):
+    Walker(world, package_arn=ARN).walk(stop_at="HoldSlice")
+    for name, value in trouble.items():
+        setattr(world, name, value)
+    assert Walker(world, package_arn=ARN).walk() == "RolledBack"
+    assert world.pointer.model_version == "m1"
+    assert world.endpoint.variants == ("m1",)
+    assert world.canary is None
+    assert world.progress.stage is Stage.ROLLED_BACK
+    assert reason in world.progress.reason
+    assert len(world.progress.verdicts) < 24
+
+
+def test_a_candidate_that_never_decides_is_not_promoted(world):
+    world.candidate_at = 0
+    assert Walker(world, package_arn=ARN).walk() == "RolledBack"
+    assert "too few observations" in world.progress.reason
+
+
+def test_a_fleet_that_falls_silent_promotes_nothing(world):
+    walker = Walker(world, package_arn=ARN)
+    walker.walk(stop_at="HoldSlice")
+    world.at -= 10**9
+    world.now_ms += 201 * HOUR
+    assert walker.service.judge("e1")["next"] == "roll_back"
+
+
+def test_the_first_model_is_hosted_alone_and_needs_no_canary(world):
+    world.endpoint = world.pointer = None
+    assert Walker(world, package_arn=ARN).walk() == "Promoted"
+    assert world.pointer.model_version == "m2"
+    assert steps(world) == ["started", "cut_over", "done"]
+
+
+def test_an_endpoint_that_does_not_take_the_update_leaves_the_champion(world):
+    world.update_fails = "image cannot be pulled"
+    assert Walker(world, package_arn=ARN).walk() == "RolledBack"
+    assert world.pointer.model_version == "m1"
+    assert world.endpoint.variants == ("m1",)
+    assert "image cannot be pulled" in world.progress.reason
+
+
+def test_a_first_endpoint_that_never_came_up_is_made_anew(world):
+    world.endpoint, world.pointer = EndpointView(status="Failed", config_name="x"), None
+    assert Walker(world, package_arn=ARN).walk() == "Promoted"
+    assert world.endpoint.variants == ("m2",)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda w: w.missing.add("m2"), "no model data"),
+        (lambda w: w.packages.pop("m2"), "no model package"),
+        (lambda w: w.packages.update(m2=package("m9")), "its package says m9"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_touched(world, break_it, said):
+    break_it(world)
+    assert Walker(world, package_arn=ARN).walk() == "RolledBack"
+    assert world.updates == 0
+    assert world.progress is None
+    assert [step for step, _ in world.told] == ["refused"]
+    assert said in world.told[0][1]
+
+
+@pytest.mark.parametrize(
+    "state", ["Host", "CheckEndpoint", "StartCanary", "HoldSlice", "JudgeSlices", "CutOver", "Trim", "Finish"]
+)
+def test_an_execution_stopped_anywhere_is_finished_by_the_next(world, state):
+    Walker(world, package_arn=ARN).walk(stop_at=state)
+    assert Walker(world, execution="e2", package_arn=ARN).walk() == "Promoted"
+    assert world.pointer.model_version == "m2"
+    assert world.endpoint.variants == ("m2",)
+    assert len(world.progress.verdicts) == 24
+    assert [step for step in steps(world) if step != "resumed"] == ["started", "canary", "cut_over", "done"]
+
+
+@pytest.mark.parametrize("state", ["StartCanary", "JudgeSlices", "CutOver", "Trim"])
+def test_every_step_may_be_repeated(world, state):
+    Walker(world, package_arn=ARN).walk(stop_at=state)
+    again = Walker(world, package_arn=ARN)
+    assert again.walk() == "Promoted"
+    assert len(world.progress.verdicts) == 24
+
+
+def test_a_second_promotion_waits_for_the_first(world):
+    world.packages["m3"] = package("m3", mean=2.0)
+    Walker(world, package_arn=ARN).walk(stop_at="HoldSlice")
+    world.running = {"e1"}
+    other = Walker(world, execution="e2", package_arn=ARN.replace("m2", "m3"))
+    assert other.walk(stop_at="WaitForTurn") == "WaitForTurn"
+    assert world.progress.candidate.model_version == "m2"
+    world.running = set()
+    assert other.walk() == "Promoted"
+    assert world.pointer.model_version == "m3"
+    assert world.endpoint.variants == ("m3",)
+
+
+def test_a_canary_ended_by_hand_is_rolled_back(world):
+    walker = Walker(world, package_arn=ARN)
+    walker.walk(stop_at="HoldSlice")
+    world.end_canary()
+    assert walker.service.judge("e1") == {"next": "roll_back", "reason": "the canary was ended by hand"}
+
+
+def test_back_by_hand_takes_no_canary(world):
+    Walker(world, package_arn=ARN).walk()
+    world.remembered["m1"] = world.candidate("g/m1")
+    assert Walker(world, execution="e2", model_version="m1", hold_s=0).walk() == "Promoted"
+    assert world.pointer.model_version == "m1"
+    assert world.endpoint.variants == ("m1",)
+
+
+def test_the_active_model_is_not_promoted_again(world):
+    assert Walker(world, package_arn=ARN.replace("m2", "m1")).walk() == "Promoted"
+    assert world.updates == 0
+
+
+def test_every_state_can_be_reached_and_leads_somewhere():
+    states = definition("arn", timeout_s=1)["States"]
+    targets = {START_AT}
+    for state in states.values():
+        targets |= {c["Next"] for c in state.get("Choices", [])} | {c["Next"] for c in state.get("Catch", [])}
+        targets |= {state[key] for key in ("Next", "Default") if key in state}
+    assert targets == set(states)
+
+
+class Workflow:
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def start(self, name, request):
+        if name in self.names:
+            return None
+        self.names.append(name)
+        return f"arn:{name}"
+
+
+def approval(status: str = "Approved") -> dict:
+    return {"detail": {"ModelApprovalStatus": status, "ModelPackageArn": ARN}}
+
+
+def test_an_approval_told_again_starts_nothing_again():
+    workflow = Workflow()
+    told = [promote_approved(approval(), workflow, Pace()) for _ in range(3)]
+    assert [t.execution is not None for t in told] == [True, False, False]
+    assert promote_approved(approval("Rejected"), workflow, Pace()) is None
+    assert approved_arn({}) is None
+
+
+def test_names_keep_to_the_services_limits():
+    assert len(execution_name("arn:aws:sagemaker:r:1:model-package/" + "x" * 200 + "/1")) <= 80
+    assert execution_name(ARN) != execution_name(ARN, 2)
+    assert variant_name("treeline_prod/2026-11-23T01:02:03Z") == "treeline-prod-2026-11-23T01-02-03Z"
+    assert len(variant_name("-" + "v" * 100)) == 63
