@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import aws_cdk as cdk
 from constructs import IConstruct
 
-from stacks import learning_findings, outputs
+from stacks import learning_findings, outputs, promotion_findings
 from stacks.config import StageConfig
 
 
@@ -96,7 +96,12 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         yield Acknowledged("AwsSolutions-L1", at(outputs.LEARNING, f"{function}/Function"), _LATEST_RUNTIME)
     models = objects_of("PublishOutputFnGetAttModelsC55D3500Arn5610F0FC", "")
     models_arn = models.removeprefix("AwsSolutions-IAM5[Resource::").removesuffix("/]")
-    for finding in learning_findings.findings(config, models_arn):
+    for function in promotion_findings.FUNCTIONS:
+        yield Acknowledged("AwsSolutions-L1", at(outputs.LEARNING, f"{function}/Function"), _LATEST_RUNTIME)
+    for finding in (
+        *learning_findings.findings(config, models_arn),
+        *promotion_findings.findings(config, models_arn),
+    ):
         yield Acknowledged(finding.rule, at(outputs.LEARNING, finding.path), finding.reason)
     if config.pagerduty.enabled:
         yield Acknowledged("AwsSolutions-L1", at(outputs.ALERTING, "NotifyPagerDuty/Function"), _LATEST_RUNTIME)
