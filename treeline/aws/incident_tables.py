@@ -8,7 +8,9 @@ import numpy as np
 from botocore.exceptions import ClientError
 
 from treeline.app.incident_source import Observed, Score, ScoredPath
+from treeline.app.promotion import variant_name
 from treeline.app.scoreblock import ScoreBlock
+from treeline.aws.model_artifacts import ModelArtifacts
 from treeline.aws.score_blocks import ScoreBlocks
 from treeline.core.alert import Alert
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
@@ -151,11 +153,12 @@ class IncidentTables:
 
     def package_bytes(self, model_version: str) -> bytes:
         """A model's package as it is stored."""
-        key = f"packages/{model_version}.zip"
-        try:
-            return self._s3.get_object(Bucket=self._models_bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            raise ModelMismatchError(f"the package of model {model_version} is not at {key}: {error}") from error
+        artifacts = ModelArtifacts(self._s3, self._models_bucket)
+        keys = [f"packages/{model_version}/package.zip", f"packages/{model_version}.zip"]  # the pipeline's, and by hand
+        for key in keys:
+            if (data := artifacts.read(key)) is not None:
+                return data
+        raise ModelMismatchError(f"there is no package of model {model_version} at {' or '.join(keys)}")
 
     def scorer(self, model_version: str) -> tuple[Score, str]:
         """A model's forest, and where it was found; raises ScorerUnavailableError where there is none."""
@@ -163,16 +166,26 @@ class IncidentTables:
 
 
 class ForestFiles:
-    """Model artifacts by SageMaker's model name, which is the model version."""
+    """Model artifacts of SageMaker's models, found by name: the model version's, or one that begins with it."""
 
     def __init__(self, sagemaker: "SageMakerClient", s3: "S3Client") -> None:
         self._sagemaker = sagemaker
         self._s3 = s3
 
-    def read(self, model_version: str) -> tuple[bytes, str]:
-        """model.tar.gz and where it lies; raises ScorerUnavailableError where it cannot be had."""
+    def read(self, model_version: str, name: str = "") -> tuple[bytes, str]:
+        """model.tar.gz and where it lies; raises ScorerUnavailableError where it cannot be had.
+
+        Args:
+            model_version: The model's.
+            name: SageMaker's name of it, where that is known.
+        """
+        prefix = variant_name(model_version)[:54]
         try:
-            url = self._sagemaker.describe_model(ModelName=model_version)["PrimaryContainer"]["ModelDataUrl"]
+            if not name:
+                found = self._sagemaker.list_models(NameContains=prefix, MaxResults=100)["Models"]
+                names = [model["ModelName"] for model in found if f"{model['ModelName']}-".startswith(f"{prefix}-")]
+                name = min(names, key=len, default=prefix)
+            url = self._sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataUrl"]
             bucket, _, key = url.removeprefix("s3://").partition("/")
             return self._s3.get_object(Bucket=bucket, Key=key)["Body"].read(), url
         except (ClientError, KeyError) as error:

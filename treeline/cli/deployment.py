@@ -119,9 +119,9 @@ class Deployment:
         )
         pointer = store.read()
         is_active = pointer is not None and pointer.model_version == model_version
-        name = pointer.model_name if pointer is not None and is_active and pointer.model_name else model_version
+        name = pointer.model_name if pointer is not None and is_active else ""
         try:
-            data, url = ForestFiles(self.client("sagemaker"), s3).read(name)
+            data, url = ForestFiles(self.client("sagemaker"), s3).read(model_version, name)
             return read_model_tar(data).score, url
         except (ScorerUnavailableError, ModelMismatchError):
             if not is_active or pointer is None:
