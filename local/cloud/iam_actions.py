@@ -210,11 +210,17 @@ def _ssm(operation: str, parameters: Parameters) -> Iterator[Permission]:
         yield Permission(f"ssm:{operation}", f"ssm:parameter/{str(name).lstrip('/')}")
 
 
+def _autoscaling(operation: str, parameters: Parameters) -> Iterator[Permission]:
+    # The service gives a target its id.
+    yield Permission(f"application-autoscaling:{operation}", "application-autoscaling:scalable-target/ID")
+
+
 def _last(text: str, separator: str) -> str:
     return text.rsplit(separator, 1)[-1]
 
 
 _SERVICES: dict[str, Callable[[str, Parameters], Iterator[Permission]]] = {
+    "application-autoscaling": _autoscaling,
     "cloudwatch": _cloudwatch,
     "dynamodb": _dynamodb,
     "events": _events,

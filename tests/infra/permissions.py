@@ -116,6 +116,20 @@ class Templates:
                         told = self.told(part, target["Arn"])
                         yield Use(self.told(part, target["RoleArn"]), _TARGET[self._type(told)], told)
 
+    def keys_of(self, calls: Iterable[Use]) -> set[Use]:
+        """The use of a key that publishing to a topic encrypted with it means for the publisher."""
+        keys = {
+            f"{part}/{plain(id_)}": self.told(part, resource["Properties"]["KmsMasterKeyId"])
+            for part, id_, resource in self._resources()
+            if resource["Type"] == "AWS::SNS::Topic" and isinstance(resource["Properties"].get("KmsMasterKeyId"), dict)
+        }
+        return {
+            Use(call.caller, action, keys[call.resource])
+            for call in calls
+            if call.action == "sns:Publish" and call.resource in keys
+            for action in ("kms:GenerateDataKey", "kms:Decrypt")
+        }
+
     def _type(self, told: str) -> str:
         for part, id_, resource in self._resources():
             if f"{part}/{plain(id_)}" == told:

@@ -18,7 +18,8 @@ def templates(stage: Stage) -> Templates:
 @pytest.fixture(scope="session")
 def calls(templates: Templates) -> set[Use]:
     """What handlers called, and what AWS calls in their name."""
-    return read_recording() | templates.implied()
+    recorded = read_recording()
+    return recorded | templates.implied() | templates.keys_of(recorded)
 
 
 def test_no_call_is_refused(templates: Templates, calls: set[Use]):

@@ -9,7 +9,29 @@ def test_no_policy_allows_a_wildcard_action_or_everything(stage: Stage):
         assert "NotAction" not in statement, key
         for action in listed(statement["Action"]):
             assert "*" not in action, (key, action)
-        assert "*" not in listed(statement["Resource"]), key
+        if "*" in listed(statement["Resource"]):
+            assert set(listed(statement["Action"])) <= WITHOUT_RESOURCE_TYPE, key
+
+
+# AWS knows no other resource for these (Service Authorization Reference).
+WITHOUT_RESOURCE_TYPE = {
+    "cloudwatch:PutMetricData",
+    "ecr:GetAuthorizationToken",
+    "sagemaker:ListEndpointConfigs",
+    "sagemaker:ListModelPackages",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
 
 
 def test_functions_write_only_their_own_log_and_carry_no_managed_policy(stage: Stage):
@@ -18,7 +40,7 @@ def test_functions_write_only_their_own_log_and_carry_no_managed_policy(stage: S
     assert len(roles) >= 5
     assert not [key for key, role in roles.items() if "ManagedPolicyArns" in role]
     for key, statement in stage.statements():
-        if "logs:PutLogEvents" in listed(statement["Action"]):
+        if "logs:PutLogEvents" in listed(statement["Action"]) and "/aws/sagemaker/" not in told(statement["Resource"]):
             function = key.split("/")[1].split("Role")[0]
             assert f'"{function}Logs' in told(statement["Resource"]), key
 
@@ -81,7 +103,7 @@ def test_alarms_can_publish_to_the_encrypted_operations_topic(stage: Stage):
 def test_buckets_are_private(stage: Stage):
     buckets = stage.resources("AWS::S3::Bucket")
 
-    assert len(buckets) == 2
+    assert len(buckets) >= 3
     for key, bucket in buckets.items():
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, key
 
