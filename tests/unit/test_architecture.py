@@ -22,6 +22,7 @@ LAYERS = {
     "stacks": {
         "stacks",
         "treeline.app.settings",
+        "treeline.app.policy_text",
         "treeline.app.learning_settings",
         "treeline.core.policy",
         "treeline.core.profile",
