@@ -160,12 +160,6 @@ def _sagemaker(operation: str, parameters: Parameters) -> Iterator[Permission]:
         yield Permission(f"sagemaker:{operation}", f"sagemaker:{word}/{name.lower()}")
 
 
-def _scaling(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    yield Permission(
-        f"application-autoscaling:{operation}", f"application-autoscaling:scalable-target/{parameters['ResourceId']}"
-    )
-
-
 def _lambda(operation: str, parameters: Parameters) -> Iterator[Permission]:
     action = "lambda:InvokeFunction" if operation == "Invoke" else f"lambda:{operation}"
     yield Permission(action, _function(str(parameters["FunctionName"])))
@@ -227,7 +221,6 @@ def _last(text: str, separator: str) -> str:
 
 _SERVICES: dict[str, Callable[[str, Parameters], Iterator[Permission]]] = {
     "application-autoscaling": _autoscaling,
-    "application-autoscaling": _scaling,
     "cloudwatch": _cloudwatch,
     "dynamodb": _dynamodb,
     "events": _events,
