@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, fleet, service, trained
+from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, service
+from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
 from treeline.app.explain import explain
 from treeline.app.incident_source import Observed, ScoredPath
 from treeline.app.origin import Origin
@@ -17,7 +18,7 @@ from treeline.core.alert import AlertEvent
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.policy import PolicySettings
 
-TRAIN, TEST, SERVERS, FAULT_AT = 720, 60, 10, 40
+TEST, FAULT_AT = 60, 40
 
 
 class MemorySource:
@@ -61,12 +62,12 @@ class MemorySource:
 
 @pytest.fixture(scope="module")
 def whole():
-    return fleet(SERVERS, TRAIN + TEST)
+    return whole_history()
 
 
 @pytest.fixture(scope="module")
-def package(whole):
-    return trained(replace(whole, times_ms=whole.times_ms[:TRAIN], values=whole.values[:TRAIN]))
+def package():
+    return trained_package()
 
 
 def stored(package, whole, moved, *, batch):

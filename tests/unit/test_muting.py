@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
+from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, service
+from tests.unit.short_history import SERVERS, TEST, TRAIN, trained_package, whole_history
 from treeline.app.controls import Control, ControlKind, Scope
 from treeline.app.muting import Muting, Paging, Untold
 from treeline.app.page_ledger import PageEntry, Turn, followed_by, position_of
@@ -12,19 +13,19 @@ from treeline.core.alert import AlertEvent
 from treeline.core.errors import UsageError
 from treeline.core.policy import PolicySettings
 
-TRAIN, TEST, SERVERS, FAULT_AT = 720, 90, 4, 20
+FAULT_AT = 20
 O, R, S = AlertEvent.OPENED, AlertEvent.RESOLVED, AlertEvent.SUPPRESSED  # noqa: E741
 POLICY = PolicySettings(quiet_s=1800)
 
 
 @pytest.fixture(scope="module")
 def whole():
-    return fleet(SERVERS, TRAIN + TEST)
+    return whole_history()
 
 
 @pytest.fixture(scope="module")
-def package(whole):
-    return trained(replace(whole, times_ms=whole.times_ms[:TRAIN], values=whole.values[:TRAIN]))
+def package():
+    return trained_package()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ class Given:
         return self.labels.get(server_id, {})
 
 
-def replay(package, records, given, *, paging=Paging.PEOPLE, batch=40, store=None):
+def replay(package, records, given, *, paging=Paging.PEOPLE, batch=10 * SERVERS, store=None):
     store = store or Rows(package)
     detect = replace(service(store, policy=POLICY), muting=Muting(paging=paging, controls=given, labels=given))
     for start in range(0, len(records), batch):
@@ -125,7 +126,9 @@ def test_what_is_open_when_the_mute_ends_is_told_then(package, records, unmuted)
 
 def test_a_mute_is_over_by_event_time_whatever_the_batches(package, records):
     given = Given(mute(0, FAULT_AT + 20))
-    assert told(replay(package, records, given, batch=4)) == told(replay(package, records, given, batch=120))
+    assert told(replay(package, records, given, batch=SERVERS)) == told(
+        replay(package, records, given, batch=12 * SERVERS)
+    )
 
 
 def test_a_mute_that_ended_before_or_starts_later_mutes_nothing(package, records, unmuted):
@@ -197,8 +200,8 @@ def test_when_paging_is_switched_on_what_is_open_is_told_and_later_incidents_pag
 def test_a_worker_killed_after_its_commit_neither_loses_nor_repeats_what_a_mute_held_back(package, records):
     reference = replay(package, records, Given(mute(0, FAULT_AT + 20)))
     store = Rows(package)
-    for start in range(0, len(records), 40):
-        for record in records[start : start + 40]:
+    for start in range(0, len(records), 10 * SERVERS):
+        for record in records[start : start + 10 * SERVERS]:
             store.add(*record)
         detect = replace(service(store, policy=POLICY), muting=Muting(controls=Given(mute(0, FAULT_AT + 20))))
         store.die_after_commit = True

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stacks import outputs
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from treeline.core.statistics import FloatArray
 
 LOCAL, LOCAL_PORT = "local", 4566
+# Somebody is waiting for the answer, so a cloud that is not there is given up soon.
+_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 2})
 WHERE = """
 A stage is looked up in the account and region the AWS SDK is set up for (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL);
 --stage local is the embedded cloud of this machine (`treeline local up`)."""
@@ -73,7 +76,7 @@ class Deployment:
 
     def client(self, service: str) -> Any:
         """A boto3 client."""
-        return self.session.client(service, **self.arguments)
+        return self.session.client(service, config=_CONFIG, **self.arguments)
 
     @cached_property
     def _outputs(self) -> dict[str, str]:
