@@ -39,13 +39,13 @@ def write(path, times, by_server, metrics=("x", "y")):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two servers: two days at five minutes, before them ten by the hour."""
+    """Two servers: a day at five minutes, before it eleven by the hour."""
     root = tmp_path_factory.mktemp("tiers")
     series = {name: minutes(12, seed=seed, start_ms=START_MS) for seed, name in enumerate(("a", "b"))}
     fine, coarse = {}, {}
     for name, (times, values) in series.items():
-        old_at, old = averaged(times[: 10 * 1440], values[: 10 * 1440], 3600)
-        new_at, fine[name] = averaged(times[10 * 1440 :], values[10 * 1440 :], 300)
+        old_at, old = averaged(times[: 11 * 1440], values[: 11 * 1440], 3600)
+        new_at, fine[name] = averaged(times[11 * 1440 :], values[11 * 1440 :], 300)
         coarse[name] = old
     fine["b"][100:110, 1] = np.nan
     write(root / "period_s=300" / "block=0" / "part.parquet", new_at, fine)
@@ -82,7 +82,7 @@ def test_coarser_months_widen_the_baselines_but_give_no_rows(folder):
 
 def test_what_hygiene_leaves_out_is_in_no_row_and_in_the_manifest(folder):
     history = open_history(folder / "period_s=300")
-    label = Label(server_id="a", start_ms=history.start_ms + 20 * HOUR_MS, end_ms=history.start_ms + 22 * HOUR_MS)
+    label = Label(server_id="a", start_ms=history.start_ms + 18 * HOUR_MS, end_ms=history.start_ms + 20 * HOUR_MS)
     given = []
     built = build({300: history}, seed=1, known=Known(labels=[label]), on_rows=given.append)
     reasons = {(x.server_id, x.reason) for x in built.left_out}
@@ -92,7 +92,7 @@ def test_what_hygiene_leaves_out_is_in_no_row_and_in_the_manifest(folder):
     assert not np.isnan(built.prepared.rows[out, 1]).any()
     assert built.observations == history.row_count - 36 - 1 - 10  # three hours with their margins, and b's gap
     assert from_manifest(built.manifest()["left_out"]) == list(built.left_out)
-    forest = RandomCutForest.fit(np.concatenate(given), num_trees=5, num_samples_per_tree=32, seed=1)
+    forest = RandomCutForest.fit(np.concatenate(given), num_trees=3, num_samples_per_tree=16, seed=1)
     package = calibrate_package(built.prepared, forest.score, model_version="v", manifest=built.manifest())
     assert package.manifest["observations"] == built.observations
     assert package.manifest["to_ms"] == history.end_ms
