@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, service
-from tests.unit.short_history import SERVERS, TEST, TRAIN, trained_package, whole_history
+from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
 from treeline.app.controls import Control, ControlKind, Scope
 from treeline.app.muting import Muting, Paging, Untold
 from treeline.app.page_ledger import PageEntry, Turn, followed_by, position_of
@@ -13,9 +13,9 @@ from treeline.core.alert import AlertEvent
 from treeline.core.errors import UsageError
 from treeline.core.policy import PolicySettings
 
-FAULT_AT = 20
+TEST, FAULT_AT = 56, 5
 O, R, S = AlertEvent.OPENED, AlertEvent.RESOLVED, AlertEvent.SUPPRESSED  # noqa: E741
-POLICY = PolicySettings(quiet_s=1800)
+POLICY = PolicySettings(quiet_s=1500)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def package():
 def records(whole):
     """web-03 goes wrong for a quarter of an hour; its incident stays open for half an hour more."""
     values = whole.values[TRAIN:].copy()
-    values[FAULT_AT : FAULT_AT + 15, 3, :2] += 45.0
+    values[FAULT_AT : FAULT_AT + 12, 3, :2] += 45.0
     return [(s, int(whole.times_ms[TRAIN + t]), values[t, i]) for t in range(TEST) for i, s in enumerate(whole.servers)]
 
 

@@ -67,6 +67,9 @@ def from_training(
     decided_before = int(origin.state.observations[0])
     if before < decided_before or any(t not in known for t in times):
         return f"{before} of the {decided_before} observations before it are still stored"
+    scored, stored = sum(t <= at for t in known), len(times)
+    if stored < scored:
+        return f"{stored} of the {scored} observations up to it are still stored"
     state = package.new_state()
     package.admit(state, [origin.server_id])
     start = Origin(
