@@ -50,6 +50,7 @@ class Rules:
         suspect_sd: How far an hour's mean must be from that hour of the day's usual one, in robust sds.
         suspect_hours: For how many hours.
         suspect_bridge_hours: Hours of a stretch no further apart than this belong together: what shows by day only.
+        suspect_margin_hours: Left out on either side of a stretch.
         suspect_beyond: By how many robust sds the stretch must lie beyond everything outside it: what comes back
             (weekends, month ends) is a habit, however strange.
         suspect_least_days: A shorter history cannot tell a habit from a fault.
@@ -62,6 +63,7 @@ class Rules:
     suspect_sd: float = 6.0
     suspect_hours: int = 6
     suspect_bridge_hours: int = 18
+    suspect_margin_hours: int = 3
     suspect_beyond: float = 3.0
     suspect_least_days: float = 13.0
     shared_servers: int = 3
@@ -232,11 +234,14 @@ def suspected(
             if shared[start:end].mean() > 0.5:
                 continue
             names = [name for m, name in enumerate(metrics) if suspect[start:end, column, m].any()]
+            # Quiet hours hide a fault's edges; one that may still be on at the history's end is not over.
+            open_end = hours[-1] - hours[end - 1] <= rules.suspect_bridge_hours
+            until = span[1] if open_end else (int(hours[end - 1]) + 1 + rules.suspect_margin_hours) * HOUR_MS - 1
             found.append(
                 Exclusion(
                     server_id=server,
-                    start_ms=max((int(hours[start]) - 1) * HOUR_MS, span[0]),
-                    end_ms=min((int(hours[end - 1]) + 2) * HOUR_MS - 1, span[1]),
+                    start_ms=max((int(hours[start]) - rules.suspect_margin_hours) * HOUR_MS, span[0]),
+                    end_ms=min(until, span[1]),
                     reason=Reason.SUSPECTED,
                     detail=",".join(names),
                 )
