@@ -56,11 +56,12 @@ class Books:
 
     def decided(self) -> int:
         """How many observations detect has committed, from its state items alone: cheap enough for a progress bar."""
-        total = 0
+        counts: dict[str, int] = {}  # of several models, each takes over the count of the one before
         for item in self._scan(outputs.DETECTOR_STATE_TABLE, "#s", {"#s": "state"}):
             state = FleetState.unpack(bytes(item["state"]["B"]))
-            total += int(state.observations.sum())
-        return total
+            for server, count in zip(state.servers, state.observations.tolist(), strict=True):
+                counts[server] = max(count, counts.get(server, 0))
+        return sum(counts.values())
 
     def stored(self) -> int:
         """How many observations are in the table."""
@@ -101,6 +102,8 @@ class Books:
         }
         ledger = Ledger(stored, {}, set(), set(), self.quarantined())
         for item in self._scan(outputs.SCORES_TABLE):
+            if int(item["group"]["N"]) < 0:  # a candidate's, beside the champion's
+                continue
             self._enter(ledger, ScoreBlock.unpack(bytes(item["block"]["B"])))
         return ledger
 

@@ -33,6 +33,7 @@ OVERRIDES = {
     "detection": {"endpoint_retry_s": 1, "redrive_max_delay_s": 0, "watermark_wait_s": 20.0},
     "functions": {"detect": {"timeout_s": 30, "memory_mb": 1024}},
     "pagerduty": {"retry_base_s": 1},
+    "promotion": {"poll_s": 1, "endpoint_poll_s": 1, "settle_s": 1, "hold_s": 7200},
 }
 
 Sample = tuple[int, str, np.ndarray]
