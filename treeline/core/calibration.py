@@ -28,11 +28,11 @@ ONSET_WINDOW_S = 6 * 3600.0
 EMA_HALF_LIFE_S = 86_400.0
 EMA_CLIP_SD = 6.0
 # Chosen over two labelled fleets, leaving one server out at a time: decision 20 has the table.
-_SCORE = Channel(p2=10.0, p1=10.5)
-_DAY = Channel(p2=12.0, p1=14.0)
-_TAIL = Channel(p2=7.5, p1=9.0)
-_MEAN10 = Channel(p2=7.3, p1=7.6)
-_DIFFERENCE = Channel(p2=7.0, p1=10.0)
+_SCORE = Channel(p2=10.5, p1=11.0)
+_DAY = Channel(p2=11.5, p1=12.1)
+_TAIL = Channel(p2=8.0, p1=8.5)
+_MEAN10 = Channel(p2=7.3, p1=9.0)
+_DIFFERENCE = Channel(p2=7.0, p1=8.5)
 
 
 class ScoreChannel(StrEnum):

@@ -83,12 +83,12 @@ class Sharing(Protocol):
 
 
 def shared_level(median: float) -> float:
-    """What is taken off each server's severity: nothing up to half of P2's, all of the median from P2's on.
+    """What is taken off each server's severity: nothing up to 1.2, all of the median from P2's 1.5 on.
 
     The median of servers that have nothing to do with each other is not 0; taking it off would only make every
     server's own incident smaller.
     """
-    return max(0.0, min(median, 2.0 * (median - P2_SEVERITY / 2.0)))
+    return max(0.0, min(median, 5.0 * (median - 0.8 * P2_SEVERITY)))
 
 
 def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:

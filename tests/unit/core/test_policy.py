@@ -216,12 +216,12 @@ def fleet_state(severities, bucket):
 
 
 def test_the_level_is_the_median_of_the_bucket_before():
-    level, changes = apply_fleet_cycle(fleet_state([1.25] * 6 + [0.25] * 5, 9), 10, 600_000, PolicySettings())
-    assert (level, changes) == (1.0, [])
+    level, changes = apply_fleet_cycle(fleet_state([1.375] * 6 + [0.25] * 5, 9), 10, 600_000, PolicySettings())
+    assert (level, changes) == (pytest.approx(0.875), [])
 
 
 @pytest.mark.parametrize(
-    ("median", "shared"), [(0.0, 0.0), (0.75, 0.0), (1.0, 0.5), (1.5, 1.5), (1.4999999, 1.4999998), (9.0, 9.0)]
+    ("median", "shared"), [(0.0, 0.0), (1.2, 0.0), (1.35, 0.75), (1.5, 1.5), (1.4999999, 1.4999995), (9.0, 9.0)]
 )
 def test_what_is_normal_everywhere_is_not_taken_off_and_what_is_severe_everywhere_is(median, shared):
     assert shared_level(median) == pytest.approx(shared, abs=1e-6)
