@@ -147,7 +147,7 @@ def _secret(operation: str, parameters: Parameters) -> Iterator[Permission]:
 
 
 def _sagemaker(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    if operation.startswith("List"):
+    if operation.startswith("List") and not operation.startswith("ListPipelineExecution"):
         yield Permission(f"sagemaker:{operation}", _EVERYTHING)
         return
     found = [(word, str(parameters[name])) for name, word in _SAGEMAKER.items() if parameters.get(name)]
@@ -177,8 +177,8 @@ def _states(operation: str, parameters: Parameters) -> Iterator[Permission]:
     if arn:
         yield Permission(f"states:{operation}", _last(str(arn), ":"))
         return
-    execution = str(parameters.get("executionArn") or parameters.get("ExecutionArn"))
-    yield Permission(f"states:{operation}", execution.split(":execution:", 1)[-1].split(":")[0], "/execution")
+    # An execution's name changes with every run, and its machine's with every deployment.
+    yield Permission(f"states:{operation}", "states:execution/MACHINE")
 
 
 def _cloudwatch(operation: str, parameters: Parameters) -> Iterator[Permission]:

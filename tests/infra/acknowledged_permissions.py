@@ -7,7 +7,17 @@ from tests.infra.permissions import Use
 _PIPELINE, _HOSTING = "learning/Pipeline", "learning/PromotionHostingRole"
 _STEP, _WORKFLOW = "learning/PromotionStepFunction", "learning/PromotionWorkflow"
 _SERVICE = "SageMaker does this itself with the role it was handed; the embedded one does the work without the call."
+_NOT_REACHED = "No test of tests/local reaches this branch of the code yet: needed by it, proven by reading only."
 _LOGGING = "Step Functions delivers an execution's log and trace with this; AWS documents the list as it stands."
+# Functions that no test of tests/local invokes yet: nothing is recorded of them, their permissions are not proven.
+NOT_RUN = {
+    "learning/DriftWatchDriftFunction": "Daily; its use case is tested, the deployed function is not run yet.",
+    "learning/DriftWatchRollupFunction": "Hourly; its use case is tested, the deployed function is not run yet.",
+    "learning/AdmitFunction": "Invoked by the pipeline; recorded once `make permissions` has run the training tests.",
+    "observability/WidgetFleetFunction": "Run by test_dashboard_page; recorded with the next `make permissions`.",
+    "observability/WidgetIncidentsFunction": "Run by test_dashboard_page; recorded with the next `make permissions`.",
+    "observability/WidgetModelFunction": "Run by test_dashboard_page; recorded with the next `make permissions`.",
+}
 
 
 def _all(caller: str, actions: str, resource: str, reason: str) -> Iterator[tuple[Use, str]]:
@@ -23,6 +33,12 @@ ACKNOWLEDGED: dict[Use, str] = dict(
             "detection/TicksDead",
             "Gives back dead ticks that could not be sent on; the embedded cloud's queue never refuses half a batch.",
         ),
+        *_all("detection/DetectFunction", "dynamodb:PutItem", "state/Rollups", _NOT_REACHED),
+        *_all(_STEP, "s3:ListBucket", "state/Models", _NOT_REACHED),
+        *_all(_STEP, "sagemaker:CreateEndpoint", "sagemaker:endpoint-config/treeline-STAGE-*", _NOT_REACHED),
+        *_all(_STEP, "sagemaker:CreateEndpoint", "sagemaker:endpoint/treeline-STAGE", _NOT_REACHED),
+        *_all(_STEP, "sagemaker:DeleteEndpoint", "sagemaker:endpoint/treeline-STAGE", _NOT_REACHED),
+        *_all(_STEP, "sagemaker:UpdateEndpointWeightsAndCapacities", "sagemaker:endpoint/treeline-STAGE", _NOT_REACHED),
         *_all(
             _WORKFLOW,
             "logs:CreateLogDelivery logs:DeleteLogDelivery logs:DescribeLogGroups logs:DescribeResourcePolicies "

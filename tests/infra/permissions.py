@@ -168,6 +168,7 @@ class Templates:
         arn = re.match(r"arn:(?:AWS::Partition|aws):([\w-]+):.*?(?:AWS::AccountId|:):(.*)$", text)
         if arn and "/" in arn[2] and arn[1] not in ("logs",):
             text = f"{arn[1]}:{arn[2]}"
+        text = re.sub(r"^arn:aws:states:.*:execution:\*(:\*)?$", "states:execution/*", text)
         text = re.sub(r":\*$", "", text)  # a log group's streams
         return text.replace(f"treeline-{self.stage}", "treeline-STAGE")
 
@@ -248,7 +249,7 @@ def recorded(folder: Path) -> set[Use]:
             continue  # a function of a test's own small stack
         resource = line["resource"]
         name = names.get(resource) or names.get(re.split(r"[:/]", resource)[-1])
-        if name is None or resource.startswith(("sagemaker:", "ssm:", "events:")):
+        if name is None or resource.startswith(("sagemaker:", "ssm:", "events:", "states:")):
             name = re.sub(r"treeline-local\b", "treeline-STAGE", resource)
         calls.add(Use(names[caller], line["action"], name + line["below"]))
     return calls
