@@ -13,7 +13,8 @@ help: ## Show what there is
 demo: $(VENV)/.demo ## Watch the whole system find incidents in a generated fleet (ARGS="--servers 20" and so on)
 	@$(BIN)/treeline demo $(ARGS)
 
-test: $(VENV)/.dev check ## Everything: lint, types, unit, contract, templates, embedded cloud
+test: $(VENV)/.dev check ## Everything: lint, types, unit, offline commands, contract, templates, embedded cloud
+	@$(BIN)/python -m pytest -n 2 tests/offline
 	@$(BIN)/python -m pytest tests/contract tests/infra tests/local
 
 check: lint types unit ## The inner loop, under a minute

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from local.fleet.plan import FleetPlan
-from tests.unit.test_peers import check_peer, faulty_server
+from tests.offline.test_peers import check_peer, faulty_server
 from treeline.cli.main import run
 from treeline.core.errors import UsageError
 

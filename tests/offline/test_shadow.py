@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.test_explain import MemorySource, package, stored, whole  # noqa: F401 - fixtures
+from tests.offline.test_explain import MemorySource, package, stored, whole  # noqa: F401 - fixtures
 from treeline.app.controls import IncidentLabel
 from treeline.app.explain import explain
 from treeline.app.shadow import DAY_MS, Budget, shadow_report
@@ -86,7 +86,7 @@ def test_what_people_say_of_incidents_is_counted():
 
 @pytest.fixture(scope="module")
 def folder(package, whole, tmp_path_factory):  # noqa: F811
-    store = stored(package, whole, {"memory_percent": 45.0}, batch=100)
+    store = stored(package, whole, {"memory_percent": 90.0}, batch=100)
     source = MemorySource(store)
     forest = RandomCutForest.fit(np.random.default_rng(1).normal(size=(600, 12)), num_trees=5, seed=1)
     path = tmp_path_factory.mktemp("run")

@@ -89,7 +89,7 @@ def stored(package, whole, moved, *, batch):
 
 @pytest.fixture(scope="module", params=[SERVERS, 30 * SERVERS], ids=["steady", "backlog"])
 def store(request, package, whole):
-    return stored(package, whole, {"memory_percent": 45.0}, batch=request.param)
+    return stored(package, whole, {"memory_percent": 90.0}, batch=request.param)
 
 
 @pytest.fixture
