@@ -14,8 +14,8 @@ demo: $(VENV)/.demo ## Watch the whole system find incidents in a generated flee
 	@$(BIN)/treeline demo $(ARGS)
 
 test: $(VENV)/.dev check ## Everything: lint, types, unit, offline commands, contract, templates, embedded cloud
-	@$(BIN)/python -m pytest -n 2 tests/offline
-	@$(BIN)/python -m pytest tests/contract tests/infra tests/local
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/offline tests/contract tests/infra
+	@$(BIN)/python -m pytest tests/local
 
 check: lint types unit ## The inner loop, under a minute
 

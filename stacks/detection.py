@@ -126,7 +126,7 @@ class DetectionStack(TreelineStack):
         detect.allow(["dynamodb:PutItem", "dynamodb:Query"], [state.scores.table_arn])
         detect.allow(["dynamodb:UpdateItem"], [state.incidents.table_arn])
         detect.allow(["dynamodb:GetItem"], [state.servers.table_arn])  # labels, for alerts and the mutes that name them
-        detect.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
+        detect.allow(["dynamodb:Query"], [state.controls.table_arn])
         detect.allow(["dynamodb:PutItem", "dynamodb:UpdateItem"], [state.rollups.table_arn])  # a candidate's decisions
         detect.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])
         detect.allow(["sagemaker:InvokeEndpoint"], [self._endpoint_arn()])

@@ -251,8 +251,16 @@ def recorded(folder: Path) -> set[Use]:
         name = names.get(resource) or names.get(re.split(r"[:/]", resource)[-1])
         if name is None or resource.startswith(("sagemaker:", "ssm:", "events:", "states:")):
             name = re.sub(r"treeline-local\b", "treeline-STAGE", resource)
+            name = _without_run(name)
         calls.add(Use(names[caller], line["action"], name + line["below"]))
     return calls
+
+
+def _without_run(resource: str) -> str:
+    """A resource without what is new in every run: what the promotion hosts, what SageMaker numbers."""
+    resource = re.sub(r"(endpoint-config/treeline-STAGE)-[0-9a-f]{8}$", r"\1-HASH", resource)
+    resource = re.sub(r"^sagemaker:model/.*-[0-9a-f]{8}$", "sagemaker:model/MODEL-HASH", resource)
+    return re.sub(r"(:pipeline/.*/execution)/[a-z0-9]{12}$", r"\1/ID", resource)
 
 
 def _lines(folder: Path, pattern: str) -> Iterator[dict[str, Any]]:
