@@ -23,7 +23,7 @@ from treeline.app.settings import DetectSettings
 from lambdas.detect.composition import compose
 import lambdas.detect.handler
 names = ("observations_table", "servers_table", "state_table", "scores_table", "incidents_table", "controls_table",
-    "models_bucket", "endpoint_name", "tick_queue_url")
+    "models_bucket", "rollups_table", "endpoint_name", "tick_queue_url")
 settings = DetectSettings(stage="bench", metrics=to_json(DEFAULT_METRICS), alerts_topic_arn="arn:aws:sns:us-east-1:0:a",
     **dict.fromkeys(names, "x"))
 composition = compose(settings)
