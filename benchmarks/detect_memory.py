@@ -31,6 +31,7 @@ wired = peak_mb()
 import numpy as np
 from dataclasses import replace
 from treeline.app.detection_ports import Pending, Tick
+from treeline.app.muting import Muting
 from treeline.core.calibration import Calibration
 from treeline.core.package import ModelPackage
 from treeline.core.state import FleetState
@@ -53,13 +54,13 @@ class Memory:
     def publish(self, alert): pass
     def score(self, body, rows): return np.full(rows, 0.8)
     def read(self, group, start_ms, metrics, *, skip, limit):
-        keys = [(s, t) for t in range(30_000, 330_000, 30_000) for s in servers if not skip(s, t)][:limit]
+        keys = [(s, t) for t in range(30_000, 330_000, 30_000) for s in servers if not skip(s, t, t)][:limit]
         values = np.random.default_rng(0).normal(0, 1, (len(keys), 4)).astype(np.float32)
         at = np.array([t for _, t in keys], dtype=np.int64)
         return Pending([s for s, _ in keys], at, at, values)
 memory = Memory()
 ports = dict.fromkeys(("observations", "records", "scores", "incidents", "publisher", "scorer", "models"), memory)
-outcome = replace(composition.service, **ports).run(Tick(0))
+outcome = replace(composition.service.champion, muting=Muting(), **ports).run(Tick(0))
 assert outcome.scored == 500, outcome
 import json
 print(json.dumps({"interpreter_mb": start, "wired_mb": wired, "peak_mb": peak_mb()}))
