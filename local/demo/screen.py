@@ -93,7 +93,7 @@ class Screen:
 
 def _table(title: str) -> Table:
     """Without vertical rules, so that eight columns fit into 80 characters."""
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
 
 
 def evidence(metric: MetricEvidence) -> str:
