@@ -67,6 +67,8 @@ def _item(body: bytes, at: int) -> tuple[Any, int]:
         found: dict[Any, Any] = {}
         for _ in range(number):
             key, at = _item(body, at)
+            if not isinstance(key, (str, int)):
+                raise CborError(f"a map's key is {type(key).__name__}, expected text")
             found[key], at = _item(body, at)
         return found, at
     if number != _EPOCH_TAG:
