@@ -61,7 +61,7 @@ $(VENV)/.dev: $(VENV)/.uv requirements/dev.txt pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.demo
 
-COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-annotate --no-header
 requirements: $(VENV)/.uv ## Pin anew from pyproject.toml: versions and hashes, no addresses
 	@$(COMPILE) --universal --python-version 3.11 --extra local --extra dev --extra bench --extra tune pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --universal --python-version 3.11 --extra local pyproject.toml -c requirements/dev.txt -o requirements/demo.txt

@@ -48,7 +48,8 @@ EVERYWHERE = {
         "A queue's failed messages go to the queue's own dead-letter queue; destinations are for streams."
     ),
     "Serverless-EventBusDLQ": (
-        "Targets are functions whose schedule comes again, or whose work a later run repeats; failures are an alarm."
+        "Schedules come again. What happens once, an approval or the end of a training run, is offered again before it "
+        "is dropped; no queue keeps it then, and people make it up: `treeline model promote`, `treeline model runs`."
     ),
     "Serverless-SQSRedrivePolicy": "These queues are the dead-letter queues; each has an alarm at its first message.",
 }

@@ -32,6 +32,7 @@ _TYPES = {
     "AWS::Lambda::LayerVersion": "runs on this machine's Python, whatever the runtime says",
     "AWS::Lambda::Function": "runs on this machine's Python with no memory limit, network isolation or X-Ray",
     "AWS::SageMaker::Pipeline": "no images: the jobs' commands run as processes here; no spot, no retries",
+    "AWS::StepFunctions::StateMachine": "no execution log and no X-Ray; the scaling it registers never scales",
     "Custom::S3AutoDeleteObjects": "buckets vanish with the process instead",
 }
 # A property of a type that is dropped; a dotted path into Properties.
@@ -47,6 +48,7 @@ _PROPERTIES = {
     "AWS::Kinesis::Stream": {"StreamEncryption": "data at rest is not encrypted"},
     "AWS::SQS::Queue": {"KmsMasterKeyId": "data at rest is not encrypted"},
     "AWS::SNS::Topic": {"KmsMasterKeyId": "data at rest is not encrypted"},
+    "AWS::SNS::Subscription": {"RedrivePolicy": "what cannot be delivered goes to no dead-letter queue"},
     "AWS::S3::Bucket": {
         "LifecycleConfiguration": "rules are kept, nothing expires",
         "BucketEncryption": "data at rest is not encrypted",

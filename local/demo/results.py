@@ -169,7 +169,7 @@ def summary(result: Result, facts: Mapping[str, str], no_ops: Iterable[Any]) -> 
         ],
         "faults": dict(result.faults),
         "facts": dict(facts),
-        "no_ops_locally": [str(no_op) for no_op in no_ops],
+        "no_ops_locally": [no_op._asdict() for no_op in no_ops],
     }
 
 
