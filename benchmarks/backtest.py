@@ -61,18 +61,22 @@ def write_fleet(folder: Path, *, servers: int, days: float, step_s: int, seed: i
 
 
 class Stages:
-    """Wall time of each stage, told on stderr as it ends."""
+    """Wall and processor time of each stage, told on stderr as it ends."""
 
-    def __init__(self, observations: int) -> None:
-        self.observations = observations
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        began = perf_counter()
+        began, used = perf_counter(), cpu_s()
         yield
-        self.seconds[name] = perf_counter() - began
-        print(f"  {name:<24} {self.seconds[name]:8.1f} s   peak {peak_gib():.2f} GiB", file=sys.stderr, flush=True)
+        self.seconds[name], self.cpu_seconds[name] = perf_counter() - began, cpu_s() - used
+        print(
+            f"  {name:<24} {self.seconds[name]:8.1f} s {self.cpu_seconds[name]:8.1f} cpu s   peak {peak_gib():.2f} GiB",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def progress(self, what: str, share: float) -> None:
         if sys.stderr.isatty():
@@ -85,15 +89,15 @@ def peak_gib() -> float:
     return (own + 2 * child) / 2**20
 
 
-def cpu_s(who: int) -> float:
-    """Processor time, user and system."""
-    used = resource.getrusage(who)
-    return used.ru_utime + used.ru_stime
+def cpu_s() -> float:
+    """Processor time so far, user and system, of this process and of those that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def run(data: Path, incidents: Path, observations: int) -> dict[str, object]:
     """Every stage of `treeline backtest`, timed."""
-    stages, setup = Stages(observations), Setup()
+    stages, setup = Stages(), Setup()
     with stages.stage("open, scan the keys"):
         history = open_history(data, incidents)
     with stages.stage("read both parts"):
@@ -131,8 +135,8 @@ def run(data: Path, incidents: Path, observations: int) -> dict[str, object]:
         "observations_per_s": round(observations / total),
         "peak_gib": round(peak_gib(), 2),
         "stages_s": {name: round(seconds, 1) for name, seconds in stages.seconds.items()},
+        "cpu_s": {name: round(seconds, 1) for name, seconds in stages.cpu_seconds.items()},
         "processes": workers,
-        "cpu_s": round(sum(cpu_s(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)), 1),
         "limit": f"{slowest}, {100 * stages.seconds[slowest] / total:.0f} % of the time",
         "within": {"seconds": total <= LIMIT_S, "memory": peak_gib() <= LIMIT_GIB},
         "recall": outcome.evaluations["P1+P2"].recall,

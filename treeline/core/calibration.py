@@ -110,16 +110,12 @@ def calibrate(
         learn: False leaves the state as it is.
     """
     score = scores.astype(np.float32)
-    residual_sd = state.residual_sd[rows]
-    slots = state.score_slots[rows]
-    empty = np.isnan(slots)
-    typical = np.where(empty.all(axis=1), score, _median_of_known(slots, empty))
-    filled = np.where(empty, typical[:, None], slots)  # slots not yet known count as typical, and stay unknown
-    score_mean, score_var = state.score_mean[rows], state.score_var[rows]
+    residual_sd, score_mean, score_var = state.residual_sd[rows], state.score_mean[rows], state.score_var[rows]
+    slow_sd = np.maximum(np.sqrt(score_var), 0.2 * residual_sd)
     if calibration.score_channel is ScoreChannel.ONSET:
-        level, scale = np.median(filled, axis=1), residual_sd
+        level, scale = _median_of_known(state.score_slots[rows], otherwise=score), residual_sd
     else:
-        level, scale = score_mean, np.maximum(np.sqrt(score_var), 0.2 * residual_sd)
+        level, scale = score_mean, slow_sd
     rise = (score - level) / scale
     score_severity = calibration.score.severity(rise)
     severities = np.stack(
@@ -134,22 +130,20 @@ def calibrate(
     )
     if learn:
         slot = observed_at // int(ONSET_WINDOW_S * 1000 / SCORE_SLOTS)
-        fresh = slot != state.score_slot[rows]
-        column = (slot % SCORE_SLOTS).astype(np.intp)
-        ranks = np.flatnonzero(fresh)
-        slots[ranks, column[ranks]] = score[ranks]
-        state.score_slots[rows] = slots
+        fresh = np.flatnonzero(slot != state.score_slot[rows])
+        state.score_slots[rows[fresh], slot[fresh] % SCORE_SLOTS] = score[fresh]
         state.score_slot[rows] = slot
-        clipped = np.minimum(score, score_mean + EMA_CLIP_SD * np.maximum(np.sqrt(score_var), 0.2 * residual_sd))
+        clipped = np.minimum(score, score_mean + EMA_CLIP_SD * slow_sd)
         ew_update(score_mean, score_var, clipped, half_life_alpha(elapsed_s.astype(np.float32), EMA_HALF_LIFE_S))
         state.score_mean[rows], state.score_var[rows] = score_mean, score_var
     return result
 
 
-def _median_of_known(slots: FloatArray, empty: npt.NDArray[np.bool_]) -> FloatArray:
-    if not empty.any():
-        return np.zeros(len(slots), dtype=np.float32)
-    counted = np.sort(np.where(empty, np.inf, slots), axis=1)
-    middle = np.maximum(((~empty).sum(axis=1) - 1) // 2, 0)
-    median: FloatArray = counted[np.arange(len(slots)), middle]
-    return median
+def _median_of_known(slots: FloatArray, *, otherwise: FloatArray) -> FloatArray:
+    """Each row's median; of the known (the lower middle) where some are NaN; `otherwise` where all are."""
+    known = SCORE_SLOTS - np.isnan(slots).sum(axis=1)
+    ordered = np.sort(slots, axis=1)  # NaN last
+    row = np.arange(len(slots))
+    lower = ordered[row, np.maximum(known - 1, 0) // 2]
+    median = np.where(known == SCORE_SLOTS, (lower + ordered[:, SCORE_SLOTS // 2]) / 2, lower)
+    return np.where(known == 0, otherwise, median)
