@@ -20,12 +20,12 @@ from local.dashboard import command as dashboard_command
 from treeline.core.errors import UsageError
 
 _EXAMPLES = """examples:
-  treeline local up                        the embedded cloud on port 4566, until Ctrl-C
-  treeline local up --deploy build/cdk.out with the stacks of a synthesized assembly in it
-  treeline local status --json             what runs, as JSON
-  treeline local dashboard                 where its dashboards are to be seen
-  treeline local dashboard --save pages    the same as files that need nothing running
-  treeline local down                      end it from another terminal
+  treeline local up                         the embedded cloud on port 4566, until Ctrl-C
+  treeline local up --deploy build/cdk.out  with the stacks of a synthesized assembly in it
+  treeline local status --json              what runs, as JSON
+  treeline local dashboard                  where its dashboards are to be seen
+  treeline local dashboard --save pages     the same as files that need nothing running
+  treeline local down                       end it from another terminal
 """
 _REFRESH_S = 0.5
 _DOWN_TIMEOUT_S = 10.0

@@ -28,10 +28,10 @@ examples:
   treeline demo --learn                           first model, drift, the next model: no hands
   treeline demo --learn rolled-back               the next model is off, and has to go
   treeline demo --data fleet.parquet --incidents incidents.csv
-  treeline demo --data fleet.parquet --incidents incidents.csv --only machine-1-2,machine-1-4 --to 2024-01-12
+  treeline demo --data fleet.parquet --incidents incidents.csv --servers machine-1-2,machine-1-4 --to 2024-01-12
 
 A history file is parquet with timestamp, server_id, metric columns and optionally split (train, test); incidents are
-a CSV with server_id, start, end. Results: summary.json and report.html in the --out folder.
+a CSV with server_id, start, end. Results: summary.json, report.html and dashboards/ in the --out folder.
 Exit codes: 0 done and every record accounted for, 1 not, 2 wrong use."""
 
 
@@ -124,7 +124,8 @@ def run(args: argparse.Namespace) -> int:
         result, body = replay_fleet(plan, screen)
     screen.scoreboard(result)
     screen.console.print(
-        f"  [bold]{args.out / 'report.html'}[/] shows each incident; {args.out / 'summary.json'} has the figures"
+        f"  [bold]{args.out / 'report.html'}[/] shows each incident, {args.out / 'dashboards'} what engineers watch; "
+        f"{args.out / 'summary.json'} has the figures"
     )
     if result.incidents:
         example = next((name for name in sorted(result.incidents) if not name.startswith("fleet/")), "fleet/...")

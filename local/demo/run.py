@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local.cloud.gateway import ADMIN
 from local.cloud.launcher import EmbeddedCloud
+from local.dashboard.command import save as save_dashboards
+from local.dashboard.service import PATH as DASHBOARD
 from local.demo import cloud as stage
 from local.demo import results
 from local.demo.alerts import AlertFeed
@@ -83,7 +87,7 @@ def split(plan: Plan) -> tuple[Grid, Grid]:
 
 
 def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, Any]]:
-    """Everything, from an empty machine to the scoreboard; writes summary.json and report.html.
+    """Everything, from an empty machine to the scoreboard; writes summary.json, report.html and dashboards/.
 
     Raises:
         UsageError: The history cannot be replayed.
@@ -107,6 +111,7 @@ def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, 
             f"deployed {len(deployment.report.outputs)} stacks with {resources} resources to "
             f"{cloud.endpoint_url} in {deployment.report.seconds:.1f} s"
         )
+        screen.step(f"dashboards, while this runs: {cloud.endpoint_url}{ADMIN}{DASHBOARD}")
         feed = AlertFeed(deployment)
         version = f"demo-{plan.seed}"
         with screen.progress() as progress:
@@ -120,10 +125,12 @@ def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, 
             f"trained a forest on {package.manifest['training_rows']:,} rows of {len(past.servers)} servers "
             f"({len(past.metrics)} metrics), hosted it on endpoint {deployment.output(outputs.ENDPOINT_NAME)}"
         )
-        began = time.monotonic()
+        began, began_at = time.monotonic(), datetime.now(UTC)
         sent, alerts = _replay(plan, deployment, present, feed, screen)
         seconds = time.monotonic() - began
         books = Books(deployment)
+        with screen.spinner("saving the dashboards as they are now"):
+            save_dashboards(cloud, plan.output / "dashboards", since=began_at)
         with screen.spinner("reading the books"):
             ledger = books.ledger()
             incidents = books.incidents()

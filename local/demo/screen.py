@@ -52,14 +52,15 @@ class Screen:
         """One alert, as it is delivered."""
         colour = "red" if alert.priority is Priority.P1 else "yellow"
         received, published = parse_iso(alert.clocks.received_at), parse_iso(alert.clocks.published_at)
-        self.console.print(
-            f"  [{colour}]{alert.priority.value}[/] [{_EVENT_STYLE[alert.event]}]{alert.event.value:<11}[/]"
-            f" [bold]{alert.server_id}[/]  {alert.clocks.observed_at[:16].replace('T', ' ')}"
-            f"  severity {alert.severity:.1f} [dim]{(published - received) / 1000:.1f} s after receipt[/]"
-            if _EVENT_STYLE[alert.event]
-            else f"  [{colour}]{alert.priority.value}[/] {alert.event.value:<11} {alert.server_id}"
-            f"  {alert.clocks.observed_at[:16].replace('T', ' ')}"
+        style = _EVENT_STYLE[alert.event]
+        event = f"[{style}]{alert.event.value:<11}[/]" if style else f"{alert.event.value:<11}"
+        line = (
+            f"  [{colour}]{alert.priority.value}[/] {event} [bold]{alert.server_id:<12}[/]"
+            f" {alert.clocks.observed_at[:16].replace('T', ' ')}"
         )
+        if alert.event is not AlertEvent.DEESCALATED:  # it says that a tier is quiet, not how much of it is left
+            line += f"  severity {alert.severity:4.1f}  [dim]after {(published - received) / 1000:.1f} s[/]"
+        self.console.print(line)
         if alert.event in (AlertEvent.OPENED, AlertEvent.ESCALATED):
             for metric in alert.metrics[:3]:
                 self.console.print(f"       {evidence(metric)}", style="dim")

@@ -14,7 +14,7 @@ from treeline.aws.workflow import PromotionWorkflow
 from treeline.core.errors import UsageError
 
 EXAMPLES = """  treeline model promote VERSION --stage prod          approve it, or promote it once more
-  treeline model promote VERSION --stage prod --hold 0 at once, without a canary
+  treeline model promote VERSION --stage prod --hold 0  at once, without a canary
   treeline model rollback --stage prod                 end the canary; without one, back to the model before
 """
 Client = Callable[[str], Any]
