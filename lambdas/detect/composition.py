@@ -47,7 +47,7 @@ _TABLE_CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "sta
 class TickService(Protocol):
     """The use case: one group's tick."""
 
-    def run(self, tick: Tick) -> TickOutcome:
+    def run(self, tick: Tick, outcome: TickOutcome | None = None) -> TickOutcome:
         """See `DetectService.run`."""
         ...
 
@@ -83,9 +83,10 @@ class Composition:
                 self._return_later(ticks)
                 failed.extend(ticks)
                 continue
-            started = time.perf_counter()
+            started, outcome, is_done = time.perf_counter(), TickOutcome(), False
             try:
-                outcome = self.service.run(_merge(group, ticks))
+                self.service.run(_merge(group, ticks), outcome)
+                is_done = True
             except ScorerUnavailableError as error:
                 self.telemetry.logger.warning("scorer unavailable, tick returns", group=group, error=str(error))
                 is_scorer_down = True
@@ -103,7 +104,7 @@ class Composition:
                 self.telemetry.count("TickFailures")
                 self._return_later(ticks)
                 failed.extend(ticks)
-            else:
+            if is_done or outcome.commits or outcome.published:  # what an error ended has still been done
                 self._note(group, outcome, 1000.0 * (time.perf_counter() - started))
         return failed
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -78,7 +78,10 @@ def _show(
     step_s: int,
 ) -> Shown:
     if widget.kind in ("metric", "number"):
-        wanted = [*widget.series, *(s for search in widget.searches for s in known.found(search))]
+        is_mixed = len({search.name for search in widget.searches}) > 1
+        found = [series for search in widget.searches for series in known.found(search)]
+        named = [replace(s, label=f"{s.label} {s.name}") for s in found] if is_mixed else found
+        wanted = [*widget.series, *named]
         lines = _lines(clients("cloudwatch"), wanted, start, end, step_s)
         note = "" if any(line.points for line in lines) else _why_empty(widget)
         return Shown(widget, lines, note=note, start=start.timestamp(), end=end.timestamp(), step_s=step_s)

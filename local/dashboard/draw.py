@@ -14,6 +14,7 @@ _COLOURS = (
 _WIDTH, _HEIGHT = 480, 150
 _LEFT, _BOTTOM, _TOP = 44, 18, 8
 _STATES = {"OK": "ok", "ALARM": "alarm", "INSUFFICIENT_DATA": "unknown"}
+_TOLD_STATES = {"OK": "no:", "ALARM": "YES:", "INSUFFICIENT_DATA": "not known yet:"}  # alarms are questions
 
 
 def widget_html(shown: Shown) -> str:
@@ -51,7 +52,8 @@ def _markdown(text: str) -> str:
 def _alarms(alarms: Sequence[tuple[str, str, str]]) -> str:
     order = {"ALARM": 0, "INSUFFICIENT_DATA": 1, "OK": 2}
     cells = "".join(
-        f'<div class="state {_STATES.get(state, "unknown")}" title="{escape(name)}">{escape(question or name)}</div>'
+        f'<div class="state {_STATES.get(state, "unknown")}" title="{escape(name)}">'
+        f"<small>{_TOLD_STATES.get(state, state)}</small> {escape(question or name)}</div>"
         for name, state, question in sorted(alarms, key=lambda a: (order.get(a[1], 1), a[0]))
     )
     return f'<div class="alarms">{cells}</div>'

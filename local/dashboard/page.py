@@ -23,6 +23,7 @@ section.metric svg{width:100%;flex:1;min-height:0}
 .alarms{display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:6px}
 .state{padding:4px 8px;border-left:5px solid #879596;background:#f8f8f8;font-size:12px}
 .state.ok{border-color:#1d8102}.state.alarm{border-color:#d13212;background:#fdf3f1;font-weight:700}
+.state small{color:#687078}
 .figures{display:flex;gap:24px;align-items:baseline}.figure b{font-size:26px}
 """
 # Draws itself anew from the server; a saved page has no server and stays as it is.

@@ -213,10 +213,10 @@ class WatchedDetect:
     champion: DetectService
     canary: CanaryRun
 
-    def run(self, tick: Tick) -> TickOutcome:
+    def run(self, tick: Tick, outcome: TickOutcome | None = None) -> TickOutcome:
         """See `DetectService.run`."""
         self.canary.prepare(tick.group)
-        outcome = self.champion.run(tick)
+        outcome = self.champion.run(tick, outcome)
         self.canary.run(tick)
         return outcome
 

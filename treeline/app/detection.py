@@ -96,15 +96,19 @@ class DetectService:
     def _decider(self) -> Decider:
         return Decider(scorer=self.scorer, alerts=self.alerts, policy=self.policy, clock_ms=self.clock_ms)
 
-    def run(self, tick: Tick) -> TickOutcome:
+    def run(self, tick: Tick, outcome: TickOutcome | None = None) -> TickOutcome:
         """Score and decide everything the group has waiting.
+
+        Args:
+            tick: Which group.
+            outcome: Filled as the work goes: where an error ends it, what was committed and told before still counts.
 
         Raises:
             ScorerUnavailableError: The endpoint cannot answer; nothing of the unfinished part was committed.
             ScorerContractError: The endpoint's answer is not usable.
             StateConflictError: Others kept winning the race for this group; the tick is worth repeating.
         """
-        outcome = TickOutcome()
+        outcome = outcome or TickOutcome()
         model = self.models.active()
         if model is None:
             outcome.has_model = False
@@ -116,9 +120,9 @@ class DetectService:
                 self._settle(record, outcome)
                 more = self._advance(record, model, since, outcome)
             except StateConflictError:
-                outcome.conflicts += 1
-                if outcome.conflicts > MAX_CONFLICTS:
+                if outcome.conflicts == MAX_CONFLICTS:
                     raise
+                outcome.conflicts += 1
                 continue
             if not more:
                 self._note_servers(record.state, outcome)

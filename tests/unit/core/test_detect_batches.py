@@ -7,7 +7,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdas.detect.composition import Composition
-from treeline.app.detection import TickOutcome
 from treeline.aws.observability import Telemetry
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, StateConflictError
 
@@ -19,11 +18,12 @@ class Service:
         self.faults = faults
         self.ran = []
 
-    def run(self, tick):
+    def run(self, tick, outcome):
         self.ran.append((tick.group, tick.since))
+        outcome.scored, outcome.commits = 7, 1
         if tick.group in self.faults:
             raise self.faults[tick.group]
-        return TickOutcome(scored=1)
+        return outcome
 
 
 class Queue:
@@ -74,6 +74,13 @@ def test_a_group_that_fails_does_not_keep_the_others_waiting(error):
     assert [group for group, _ in service.ran] == [0, 1, 2]
     assert failed == ["m2", "m3"]
     assert queue.returned == ["r2", "r3"], "they come back soon, not after the queue's visibility timeout"
+
+
+def test_what_was_committed_before_an_error_is_counted(capsys):
+    """Else the dashboards show fewer scored than stored, and the page that went out has no latency."""
+    handle([tick(1, 0)], {0: StateConflictError("contended")})
+    metrics = json.loads([line for line in capsys.readouterr().out.splitlines() if '"_aws"' in line][-1])
+    assert metrics["ObservationsScored"] == [7.0]
 
 
 def test_ticks_come_back_later_while_the_scorer_is_down():
