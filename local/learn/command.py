@@ -55,6 +55,7 @@ def scoreboard(story: Story) -> Table:
         ("pages by the new model", str(story.pages_by_second)),
         ("active model", f"{story.active_model} (first {story.first_model}, second {story.second_model})"),
         ("wall time", f"{story.wall_s:.0f} s"),
+        ("of it", ", ".join(f"{what} {spent:.0f}" for what, spent in story.wall_by_part.items())),
     )
     for name, value in rows:
         table.add_row(name, value)

@@ -15,6 +15,7 @@ from local.demo.ledger import Books
 from local.demo.producer import Sent, send
 from local.learn.archive import Archive
 from local.learn.fleet import DAY_MS, between
+from local.learn.stopwatch import Stopwatch
 from stacks import outputs
 from training.fit import Grid
 from treeline.core.errors import TreelineError
@@ -23,6 +24,7 @@ from treeline.core.times import iso
 HOUR_MS = 3_600_000
 CHUNK_MS = 2 * HOUR_MS  # the roll-up sees the level of an hour only while it is one of the last two
 PATIENCE_S = 90.0
+HEARTBEAT_S = 5.0  # dispatch's schedule is off here, or ticks of every half minute would run into the chunks
 _POLL_S = 0.02
 
 
@@ -40,6 +42,7 @@ class EventTime:
         archive: Gets each day when it is over.
         between_chunks: Called after each chunk with the time reached; returns when time may go on.
         on_drift: Told each daily drift report.
+        watch: Told where the time goes.
     """
 
     deployment: Deployment
@@ -47,7 +50,9 @@ class EventTime:
     archive: Archive
     between_chunks: Callable[[int], None]
     on_drift: Callable[[int, dict[str, Any]], None]
+    watch: Stopwatch
     sent: Sent = field(default_factory=Sent)
+    heartbeats: int = 0
 
     def run(self, start_ms: int, end_ms: int) -> Iterator[int]:
         """Let event time pass from one midnight to another; yields every day's end."""
@@ -55,12 +60,18 @@ class EventTime:
         before = books.decided()
         for day in range(start_ms, end_ms, DAY_MS):
             for chunk in range(day, day + DAY_MS, CHUNK_MS):
-                self._stream(between(self.live, chunk, chunk + CHUNK_MS))
-                self._wait_decided(books, before)
-                self._invoke(outputs.ROLLUP_FUNCTION, chunk + CHUNK_MS)
-                self.between_chunks(chunk + CHUNK_MS)
-            self.archive.add(between(self.live, day, day + DAY_MS))
-            self.on_drift(day + DAY_MS, self._invoke(outputs.DRIFT_FUNCTION, day + DAY_MS))
+                with self.watch.of("sending"):
+                    self._stream(between(self.live, chunk, chunk + CHUNK_MS))
+                with self.watch.of("deciding"):
+                    self._wait_decided(books, before)
+                with self.watch.of("roll-up"):
+                    self._invoke(outputs.ROLLUP_FUNCTION, chunk + CHUNK_MS)
+                with self.watch.of("judging"):
+                    self.between_chunks(chunk + CHUNK_MS)
+            with self.watch.of("archive and drift check"):
+                self.archive.add(between(self.live, day, day + DAY_MS))
+                report = self._invoke(outputs.DRIFT_FUNCTION, day + DAY_MS)
+            self.on_drift(day + DAY_MS, report)
             yield day + DAY_MS
 
     def _stream(self, grid: Grid) -> None:
@@ -73,22 +84,49 @@ class EventTime:
         send(self.deployment.client("kinesis"), stream, observations, grid.metrics, speed=None, sent=self.sent)
 
     def _wait_decided(self, books: Books, before: int) -> None:
-        wait_for(lambda: books.decided() - before >= self.sent.records, f"{self.sent.records} observations decided")
+        """Until detect has decided what was sent; a tick that lost a race comes again with the heartbeat."""
+        beat = time.monotonic() + HEARTBEAT_S
 
-    def _invoke(self, function: str, now_ms: int) -> dict[str, Any]:
+        def decided() -> bool:
+            nonlocal beat
+            if books.decided() - before >= self.sent.records:
+                return True
+            if time.monotonic() > beat:
+                self.heartbeats += 1
+                self._invoke(outputs.DISPATCH_FUNCTION, None)
+                beat = time.monotonic() + HEARTBEAT_S
+            return False
+
+        wait_for(decided, f"{self.sent.records} observations decided", trouble=lambda: self._trouble(books, before))
+
+    def _trouble(self, books: Books, before: int) -> str:
+        said = self.deployment.cloud.logs(self.deployment.output(outputs.DETECT_FUNCTION), limit=400)
+        wrong = [line for line in said if '"level":"INFO"' not in line][-3:]
+        return f"{books.decided() - before} are; detect says {' | '.join(wrong) or 'nothing is wrong'}"
+
+    def _invoke(self, function: str, now_ms: int | None) -> dict[str, Any]:
+        event = {} if now_ms is None else {"now": iso(now_ms)}
         answer = self.deployment.client("lambda").invoke(
-            FunctionName=self.deployment.output(function), Payload=json.dumps({"now": iso(now_ms)}).encode()
+            FunctionName=self.deployment.output(function), Payload=json.dumps(event).encode()
         )
-        body = json.loads(answer["Payload"].read())
+        body = json.loads(answer["Payload"].read() or b"null")
         if "FunctionError" in answer:
-            raise StuckError(f"{function} failed at {iso(now_ms)}: {body}")
-        return dict(body)
+            raise StuckError(f"{function} failed: {event} {body}")
+        return dict(body or {})
 
 
-def wait_for(done: Callable[[], bool], what: str, *, patience_s: float = PATIENCE_S, poll_s: float = _POLL_S) -> None:
-    """Return once `done()`; raises StuckError after `patience_s`."""
+def wait_for(
+    done: Callable[[], bool],
+    what: str,
+    *,
+    trouble: Callable[[], str] = lambda: "",
+    patience_s: float = PATIENCE_S,
+    poll_s: float = _POLL_S,
+) -> None:
+    """Return once `done()`; raises StuckError after `patience_s`, with what `trouble()` says of how things stand."""
     deadline = time.monotonic() + patience_s
     while not done():
         if time.monotonic() > deadline:
-            raise StuckError(f"after {patience_s:.0f} s still not: {what}")
+            stands = trouble()
+            raise StuckError(f"after {patience_s:.0f} s still not: {what}" + (f"; {stands}" if stands else ""))
         time.sleep(poll_s)

@@ -14,9 +14,10 @@ from local.demo.cloud import Deployment
 from local.demo.run import metric_set
 from local.demo.screen import Screen
 from local.learn.archive import Archive
-from local.learn.event_time import EventTime, StuckError, wait_for
+from local.learn.event_time import EventTime
 from local.learn.fleet import DAY_MS, DriftingFleet, drifting_fleet
-from local.learn.watch import TRAINING_PATIENCE_S, ModelWatch
+from local.learn.stopwatch import Stopwatch
+from local.learn.watch import ModelWatch
 from stacks import outputs
 from treeline.app.promotion_ports import Stage
 from treeline.core.times import iso
@@ -81,6 +82,7 @@ class Story:
     days: int = 0
     records: int = 0
     wall_s: float = 0.0
+    wall_by_part: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -93,26 +95,28 @@ def learn(plan: Plan, screen: Screen) -> Story:
     Raises:
         TreelineError: Something did not come up, or did not happen in time.
     """
-    began = time.monotonic()
-    fleet = drifting_fleet(
-        servers=plan.servers,
-        past_days=plan.past_days,
-        live_days=plan.live_days,
-        calm_days=plan.calm_days,
-        step_s=plan.step_s,
-        seed=plan.seed,
-    )
+    began, watch = time.monotonic(), Stopwatch()
+    with watch.of("generating the fleet"):
+        fleet = drifting_fleet(
+            servers=plan.servers,
+            past_days=plan.past_days,
+            live_days=plan.live_days,
+            calm_days=plan.calm_days,
+            step_s=plan.step_s,
+            seed=plan.seed,
+        )
     plan.output.mkdir(parents=True, exist_ok=True)
     with (
         EmbeddedCloud(directory=plan.output / "cloud") as cloud,
         tempfile.TemporaryDirectory(prefix="treeline-assembly-") as folder,
     ):
         screen.step("synthesizing and deploying the CloudFormation templates")
-        with screen.spinner("synthesizing"):
+        with screen.spinner("synthesizing"), watch.of("synthesis"):
             assembly = stage.build(Path(folder), metric_set(fleet.past.metrics), cloud.pagerduty.url, OVERRIDES)
-        deployment = stage.deploy(cloud, assembly)
-        story = Loop(plan, deployment, fleet, screen).play()
-    story.wall_s = round(time.monotonic() - began, 1)
+        with watch.of("deployment"):
+            deployment = stage.deploy(cloud, assembly)
+        story = Loop(plan, deployment, fleet, screen, watch).play()
+    story.wall_s, story.wall_by_part = round(time.monotonic() - began, 1), watch.rounded()
     (plan.output / "summary.json").write_text(json.dumps(story.to_json(), indent=1) + "\n", encoding="utf-8")
     return story
 
@@ -120,12 +124,15 @@ def learn(plan: Plan, screen: Screen) -> Story:
 class Loop:
     """One run of the loop. It sends observations and lets time pass; it starts, approves and promotes nothing."""
 
-    def __init__(self, plan: Plan, deployment: Deployment, fleet: DriftingFleet, screen: Screen) -> None:
+    def __init__(
+        self, plan: Plan, deployment: Deployment, fleet: DriftingFleet, screen: Screen, stopwatch: Stopwatch
+    ) -> None:
         self._plan = plan
         self._deployment = deployment
         self._fleet = fleet
         self._screen = screen
         self._watch = ModelWatch(deployment)
+        self._stopwatch = stopwatch
         self._story = Story()
         self._now_ms = int(fleet.live.times_ms[0])
         self._is_biased = False
@@ -139,11 +146,12 @@ class Loop:
             f"{self._plan.past_days} days of {self._plan.servers} servers are in the history bucket; "
             "the training pipeline is started, once"
         )
-        with self._screen.spinner("first training run and first promotion"):
-            self._watch.start_first_training()
-            self._wait_for_model(None)
-        pointer = self._watch.active()
-        story.first_model = story.active_model = "" if pointer is None else pointer.model_version
+        with (
+            self._screen.spinner("first training run and first promotion"),
+            self._stopwatch.of("first training and promotion"),
+        ):
+            self._watch.wait_trained(self._watch.start_first_training())
+            story.first_model = story.active_model = self._watch.wait_active().model_version
         self._event("first model is active", model=story.first_model)
         clock = EventTime(
             self._deployment,
@@ -151,6 +159,7 @@ class Loop:
             archive,
             between_chunks=self._between_chunks,
             on_drift=self._on_drift,
+            watch=self._stopwatch,
         )
         start = int(fleet.live.times_ms[0])
         for day_end in clock.run(start, start + self._plan.live_days * DAY_MS):
@@ -160,17 +169,6 @@ class Loop:
         story.records = clock.sent.records
         self._conclude()
         return story
-
-    def _wait_for_model(self, before: str | None) -> None:
-        def arrived() -> bool:
-            failed = self._watch.failed_training()
-            if failed:
-                raise StuckError(f"training failed: {failed}")
-            pointer, progress = self._watch.active(), self._watch.promotion()
-            settled = progress is not None and progress.is_over
-            return settled and pointer is not None and pointer.model_version != before
-
-        wait_for(arrived, "the first model is active", patience_s=TRAINING_PATIENCE_S)
 
     def _between_chunks(self, now_ms: int) -> None:
         """Event time waits for what takes no event time: a training run, a judgement that is due."""
@@ -194,7 +192,7 @@ class Loop:
             return
         story.trainings += 1
         story.breaches = max(story.breaches, int(report["breaches"]))
-        with self._screen.spinner("retraining"):
+        with self._screen.spinner("retraining"), self._stopwatch.of("retraining, canary hosted"):
             self._watch.wait_trained(report["run_id"])
             self._watch.wait_promotion_begun(story.first_model)
         progress = self._watch.promotion()

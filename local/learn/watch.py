@@ -44,23 +44,29 @@ class ModelWatch:
         )["Environment"]["Variables"]
         self.slice_s = int(environment["SLICE_S"])
         self.hold_s = int(environment["HOLD_S"])
-        self._first_run = ""
+        self._run_id = ""
 
-    def start_first_training(self) -> None:
-        """What an operator does once after the deployment: `treeline model train`."""
-        started = start_training(self._pipeline, reason="first", window_end_ms=None, request_id="first")
-        self._first_run = started.run_id
-
-    def failed_training(self) -> str:
-        """Why the first run failed; empty while it has not."""
-        run = self._pipeline.describe(self._first_run)
-        return run.failure if run.status == "Failed" else ""
+    def start_first_training(self) -> str:
+        """What an operator does once after the deployment: `treeline model train`; the run's id."""
+        return start_training(self._pipeline, reason="first", window_end_ms=None, request_id="first").run_id
 
     def trouble(self) -> str:
-        """Where things stand, for the message of a run that got stuck."""
-        run, progress = self._pipeline.describe(self._first_run), self.promotion()
-        stage = "no promotion yet" if progress is None else f"promotion {progress.stage.value} {progress.reason}"
-        return f"first training {run.status} {[step[:2] for step in run.steps]}; {stage}"
+        """Where things stand, for the message of a story that got stuck."""
+        run, progress = self._pipeline.describe(self._run_id), self.promotion()
+        steps = ", ".join(f"{name} {status}" for name, status, _ in run.steps) or "no step begun"
+        registered = run.registered or "nothing"
+        stage = "none begun" if progress is None else f"{progress.stage.value} {progress.reason}".rstrip()
+        said = self._deployment.cloud.logs(self._deployment.output(outputs.PROMOTION_FUNCTION), limit=3)
+        return (
+            f"training {run.status} {run.failure}({steps}; registered {registered}); promotion: {stage}; "
+            f"executions {self._executions() or 'none'}; promotion says {' | '.join(said) or 'nothing'}"
+        )
+
+    def _executions(self) -> list[str]:
+        answer = self._deployment.client("stepfunctions").list_executions(
+            stateMachineArn=self._deployment.output(outputs.PROMOTION_ARN)
+        )
+        return [f"{execution['name']} {execution['status']}" for execution in answer["executions"]]
 
     def active(self) -> Pointer | None:
         """The model that decides."""
@@ -78,16 +84,37 @@ class ModelWatch:
         return reference_of(ModelPackage.from_bytes(body.read()))
 
     def wait_trained(self, run_id: str) -> None:
-        """Until a training run has ended."""
+        """Until a training run has registered a model.
+
+        Raises:
+            StuckError: It ended otherwise, with its reason.
+        """
+        self._run_id = run_id
         wait_for(
             lambda: not self._pipeline.describe(run_id).is_active,
-            f"{run_id} has ended",
+            "the training run has ended",
+            trouble=self.trouble,
             patience_s=TRAINING_PATIENCE_S,
             poll_s=_POLL_S,
         )
         run = self._pipeline.describe(run_id)
-        if run.status != "Succeeded":
-            raise StuckError(f"the training run {run.status.lower()}: {run.failure}")
+        if run.status != "Succeeded" or not run.registered:
+            raise StuckError(f"the training run registered no model: {self.trouble()}")
+
+    def wait_active(self) -> Pointer:
+        """Until a first model decides; raises StuckError with the reason when its promotion ended otherwise."""
+
+        def settled() -> bool:
+            progress = self.promotion()
+            if progress is not None and progress.is_over and self.active() is None:
+                raise StuckError(f"the first model was not promoted: {self.trouble()}")
+            return progress is not None and progress.is_over
+
+        wait_for(settled, "the first model is active", trouble=self.trouble, poll_s=_POLL_S)
+        pointer = self.active()
+        if pointer is None:
+            raise StuckError(f"no model is active: {self.trouble()}")
+        return pointer
 
     def wait_promotion_begun(self, before: str) -> None:
         """Until the candidate decides beside the champion `before`, or its promotion is over."""
@@ -98,7 +125,7 @@ class ModelWatch:
                 return False
             return progress.is_over or progress.stage is Stage.CANARY
 
-        wait_for(begun, "the next model's canary has begun", poll_s=_POLL_S)
+        wait_for(begun, "the next model's canary has begun", trouble=self.trouble, poll_s=_POLL_S)
 
     def wait_judged(self, last_ms: int) -> None:
         """Until every slice of a canary that the observations up to `last_ms` complete is judged, with what follows."""
@@ -111,7 +138,7 @@ class ModelWatch:
             is_held = progress.stage is Stage.CANARY and not progress.reason and due < self.hold_s // self.slice_s
             return is_held and len(progress.verdicts) >= due
 
-        wait_for(judged, "the canary's slices are judged", poll_s=_POLL_S)
+        wait_for(judged, "the canary's slices are judged", trouble=self.trouble, poll_s=_POLL_S)
 
     def canary_servers(self, progress: Progress) -> int:
         """How many servers the canary covered."""

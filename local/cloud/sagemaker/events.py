@@ -5,6 +5,7 @@ use them, so this calls the emulator's own entry for built-in emitters.
 """
 
 import json
+import logging
 import queue
 import threading
 
@@ -13,6 +14,8 @@ from ministack.services import eventbridge
 
 from local.cloud.environment import ACCOUNT_ID, REGION
 from local.cloud.sagemaker.store import Resource
+
+_log = logging.getLogger("treeline.events")
 
 
 class EventBus:
@@ -30,5 +33,9 @@ class EventBus:
     def _deliver(self) -> None:
         while True:
             entry = self._waiting.get()
-            with request_scope(ACCOUNT_ID, REGION):
-                eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+            try:
+                with request_scope(ACCOUNT_ID, REGION):
+                    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+            except Exception:  # noqa: BLE001 -- logged; the thread has to live on
+                # One event's trouble must not silence the bus: every later approval would be lost with it.
+                _log.exception("event %s of %s was not delivered", entry["DetailType"], entry["Resources"])

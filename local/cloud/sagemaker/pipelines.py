@@ -1,6 +1,7 @@
 """SageMaker Pipelines: definitions are kept as deployed, and executed step by step."""
 
 import json
+import logging
 import secrets
 import string
 import threading
@@ -18,6 +19,7 @@ Action = Callable[[Resource], Resource]
 Announce = Callable[[str, str, Resource], None]
 EXECUTION_CHANGE = "SageMaker Model Building Pipeline Execution Status Change"
 STEP_CHANGE = "SageMaker Model Building Pipeline Execution Step Status Change"
+_log = logging.getLogger("treeline.pipelines")
 _ID_LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -228,7 +230,10 @@ class Pipelines:
                     entry["Metadata"] = {"Condition": {"Outcome": "True" if outcome else "False"}}
                 else:
                     properties[step["Name"]], entry["Metadata"] = runner.run(expressions.value(step))
-            except (StepFailedError, ExpressionError, ServiceError) as error:
+            except Exception as error:
+                # Whatever it was: an execution whose thread has died would say Executing for ever.
+                if not isinstance(error, (StepFailedError, ExpressionError, ServiceError)):
+                    _log.exception("step %s of %s broke off", step["Name"], execution_arn)
                 entry |= {"StepStatus": "Failed", "EndTime": time.time(), "FailureReason": str(error)[:1024]}
                 if isinstance(error, StepFailedError):
                     entry["Metadata"] = error.metadata

@@ -180,3 +180,14 @@ def test_a_call_that_is_refused_fails_its_step(service):
 def test_a_step_type_that_is_not_executed_here_fails_and_says_which_are(service):
     service.create({"Name": "Tune", "Type": "Tuning", "Arguments": {}})
     assert "step type Tuning is not executed" in service.ended(service.start())["FailureReason"]
+
+
+def test_a_step_that_breaks_off_ends_the_run_with_its_reason(service):
+    """Whatever it was: an execution whose thread had died said Executing for ever, and nobody learned of it."""
+    service.create({"Name": "Admit", "Type": "Lambda", "FunctionArn": "arn:aws:lambda:::function:gone"})
+    execution = service.start()
+    ended = service.ended(execution)
+    assert ended["PipelineExecutionStatus"] == "Failed"
+    assert "Admit" in ended["FailureReason"]
+    (step,) = service.pipelines.list_steps({"PipelineExecutionArn": execution})["PipelineExecutionSteps"]
+    assert step["StepStatus"] == "Failed"
