@@ -33,18 +33,18 @@ MOST_ROWS = 1_000_000  # of a sample; quantiles of more are the same
 
 
 def baseline(
-    grid: Grid, *, seed: int, features: NDArray[np.float32] | None = None
+    metrics: Sequence[str], rows: NDArray[np.float32], *, seed: int, features: NDArray[np.float32] | None = None
 ) -> tuple[tuple[FeatureStatistics, ...], tuple[Constraint, ...]]:
-    """Statistics of the rows a grid holds (servers absent at a time are no rows), and the constraints they suggest.
+    """Statistics of observations, and the constraints they suggest.
 
     Args:
-        grid: What was trained on, hygiene applied.
+        metrics: Names of the columns.
+        rows: What was trained on, hygiene applied; a server absent at a time is no row.
         seed: Of the sample, where there are more than a million rows.
         features: The forest's training rows (n, 12), to be described too.
     """
-    rows = grid.values[grid.present()]
     rng = np.random.default_rng(seed)
-    statistics = summarize(grid.metrics, _sample(rows, rng))
+    statistics = summarize(metrics, _sample(rows, rng))
     if features is not None:
         statistics += summarize(FEATURE_NAMES, _sample(features, rng))
     return statistics, suggest(statistics)

@@ -1,12 +1,12 @@
-"""Training data of any length in constant memory: parquet -> features -> RecordIO shards.
+"""Training data of any length in constant memory: parquet -> features -> what is learned from, RecordIO shards.
 
 The first pass over the files goes server by server: what each usually reports, and hourly means for hygiene; the
 second too: baselines over all resolutions. The third goes through time: the detector's own features, a window at a
 time; what hygiene leaves out is never learned from. What comes out is what `training.fit.prepare` gives for a short
-history.
+history, of which that one holds the whole in memory.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from training import hygiene
 from training.cloudwatch.store import Files
+from training.data_quality import MOST_ROWS
 from training.evaluate import FLEET, Label
 from training.fit import MAX_CALIBRATION_ROWS, ROWS_PER_SERVER, Grid, Prepared, Progress, seed_state
 from training.history import History
@@ -47,9 +48,18 @@ NOTHING_KNOWN = Known()
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A prepared training set, and everything that was left out of it."""
+    """A prepared training set, and everything that was left out of it.
+
+    Attributes:
+        prepared: What calibration needs, and an equal share of every server's rows for the forest.
+        values: A sample of the observations learned from, (n, metrics), all of them where there are few.
+        left_out: By server and time.
+        observations: How many were learned from.
+        from_ms, to_ms: The range of the finest history.
+    """
 
     prepared: Prepared
+    values: Rows
     left_out: tuple[Exclusion, ...]
     observations: int
     from_ms: int
@@ -81,7 +91,6 @@ def build(
     seed: int,
     known: Known = NOTHING_KNOWN,
     window_rows: int = WINDOW_ROWS,
-    on_rows: Callable[[Rows], None] = lambda _: None,
     progress: Progress = lambda *_: None,
 ) -> Dataset:
     """Prepare a training set from histories of one fleet.
@@ -92,7 +101,6 @@ def build(
         seed: Of the choice of rows.
         known: Labels, open incidents, maintenance windows.
         window_rows: Rows of the last pass held at once.
-        on_rows: Given every feature row the forest may learn from, in batches, e.g. `Shards.write`.
         progress: Told what is going on, and how far.
 
     Raises:
@@ -109,7 +117,7 @@ def build(
     survey = _survey(histories, finest, known, progress)
     if not (survey.state.phase == Phase.READY).any():
         raise UsageError("the training history holds no server with two observations or more")
-    return _features(history, float(finest), survey, seed, window_rows, on_rows, progress)
+    return _features(history, float(finest), survey, seed, window_rows, progress)
 
 
 def _survey(histories: Mapping[int, History], finest: int, known: Known, progress: Progress) -> _Survey:
@@ -171,11 +179,11 @@ def _features(
     survey: _Survey,
     seed: int,
     window_rows: int,
-    on_rows: Callable[[Rows], None],
     progress: Progress,
 ) -> Dataset:
     state, servers = survey.state, history.servers
-    sample = ServerSamples(len(servers), ROWS_PER_SERVER, np.random.default_rng(seed))
+    sample = ServerSamples(len(servers), ROWS_PER_SERVER, len(FEATURE_NAMES), np.random.default_rng(seed))
+    seen = ServerSamples(1, MOST_ROWS, len(history.metrics), np.random.default_rng([seed, 1]))
     tail = _Tail(len(servers), len(FEATURE_NAMES), max(1, MAX_CALIBRATION_ROWS // len(servers)))
     left_out = [*survey.told, *survey.suspected]
     observations, step_ms = 0, round(step_s * 1000)
@@ -186,6 +194,8 @@ def _features(
         gaps = hygiene.imputed(cleaned, survey.usually)
         left_out += gaps
         cleaned = hygiene.apply(cleaned, gaps)
+        learned = cleaned.values[cleaned.present()]
+        seen.add(np.zeros(len(learned), dtype=np.intp), learned)
         kept_rows, kept_servers = [], []
         for t, present, values in cleaned.rounds():
             at_ms = int(grid.times_ms[t])
@@ -199,21 +209,19 @@ def _features(
                 kept_rows.append(done.features.rows)
                 kept_servers.append(ready)
         if kept_rows:
-            rows = np.concatenate(kept_rows)
-            sample.add(np.concatenate(kept_servers), rows)
-            on_rows(rows)
+            sample.add(np.concatenate(kept_servers), np.concatenate(kept_rows))
         progress("features", (int(grid.times_ms[-1]) - history.start_ms) / max(history.end_ms - history.start_ms, 1))
     times, rows, magnitudes = tail.arrays()
     empty = np.empty((len(times), len(servers), 0), dtype=np.float32)
     axis = Grid(times, servers, history.metrics, empty, step_s)
     prepared = Prepared(axis, state, rows, magnitudes, 0, sample.rows())
-    return Dataset(prepared, tuple(sorted(left_out)), observations, history.start_ms, history.end_ms)
+    return Dataset(prepared, seen.rows(), tuple(sorted(left_out)), observations, history.start_ms, history.end_ms)
 
 
 def _windows(history: History, step_s: float, rows: int) -> Iterator[Grid]:
     """The history as dense grids on the step's raster, in time order; of two values in a step the later one counts."""
     step_ms = round(step_s * 1000)
-    for window in history.windows(rows=rows):
+    for window in history.windows(rows=rows, align_ms=step_ms):
         at = window.times_ms // step_ms * step_ms
         times, position = np.unique(at, return_inverse=True)
         values = np.full((len(times), len(history.servers), len(history.metrics)), np.nan, dtype=np.float32)
@@ -224,8 +232,8 @@ def _windows(history: History, step_s: float, rows: int) -> Iterator[Grid]:
 class ServerSamples:
     """A uniform sample without replacement of each server's rows, of one size, however the stream is cut."""
 
-    def __init__(self, servers: int, size: int, rng: np.random.Generator) -> None:
-        self._size, self._rng = size, rng
+    def __init__(self, servers: int, size: int, width: int, rng: np.random.Generator) -> None:
+        self._size, self._width, self._rng = size, width, rng
         self._keys: list[NDArray[np.float64]] = [np.empty(0)] * servers
         self._rows: list[Rows | None] = [None] * servers
 
@@ -251,7 +259,7 @@ class ServerSamples:
     def rows(self) -> Rows:
         """All samples, server by server."""
         kept = [rows for rows in self._rows if rows is not None]
-        return np.concatenate(kept) if kept else np.empty((0, len(FEATURE_NAMES)), dtype=np.float32)
+        return np.concatenate(kept) if kept else np.empty((0, self._width), dtype=np.float32)
 
 
 class _Tail:

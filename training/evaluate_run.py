@@ -16,16 +16,14 @@ import boto3
 from training import job
 from training.champion import Champions
 from training.evaluate_candidate import Contender, Judgement, Limits, compare, judge, place_faults
-from training.fit import Grid, Score, calibrate_package, fingerprint, prepare
-from training.fleet_file import FleetFile
+from training.fit import Grid, Score, calibrate_package
+from training.fleet_file import LEAD_IN_MS, FleetFile
 from training.scorers import Scorers
 from treeline.app.policy_text import policy_from_values
 from treeline.core.drift import reference
-from treeline.core.errors import ModelMismatchError
 from treeline.core.package import ModelPackage
 from treeline.core.times import iso
 
-LEAD_IN_MS = 4 * 86_400_000  # the champion's running averages get used to the present before it is judged
 SCHEMA_VERSION = 1
 _AWS = cast("Callable[[str], Any]", boto3.client)
 
@@ -51,13 +49,11 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     """Do the step; raises ModelMismatchError when what it was given does not belong together."""
     asked = parser().parse_args(arguments)
     fleet = FleetFile.read(asked.fleet)
-    prepared = prepare(fleet.training(), seed=asked.seed)
-    if fingerprint(prepared.training_rows) != fleet.fingerprint:
-        raise ModelMismatchError("the training rows of this fleet are not those that the forest was given")
+    prepared = fleet.prepared
     policy = policy_from_values(asked.policy)
     faults = place_faults(fleet.holdout(), seed=asked.seed)
     champions = Champions(client, asked.controls_table, asked.models_bucket, asked.group)
-    champion, note = champions.current(fleet.grid.metrics)
+    champion, note = champions.current(fleet.recent.metrics)
     manifest = {**fleet.manifest, "reason": asked.reason, "model_data": asked.model_data, "image": asked.image}
 
     def judged(package: ModelPackage, score: Score, grid: Grid) -> Judgement:
@@ -85,7 +81,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         "model_version": asked.model_version,
         "fingerprint": package.fingerprint,
         "reason": asked.reason,
-        "holdout": [iso(fleet.holdout_from_ms), iso(int(fleet.grid.times_ms[-1]))],
+        "holdout": [iso(fleet.holdout_from_ms), iso(int(fleet.recent.times_ms[-1]))],
         "faults_put_in": len(faults),
         **verdict.to_json(),
     }

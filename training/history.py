@@ -6,7 +6,7 @@ without a zone are UTC. Files in NAB's series form are read too (see `training.h
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -68,6 +68,20 @@ class History:
         """Rows of the chosen servers and range."""
         return sum(r.rows for r in self.rows.values())
 
+    def of_metrics(self, metrics: Sequence[str]) -> "History":
+        """The same history with these metrics only, in this order.
+
+        Raises:
+            UsageError: It lacks one.
+        """
+        missing = [name for name in metrics if name not in self.metrics]
+        if missing:
+            raise UsageError(
+                f"the history lacks {', '.join(missing)}, which this deployment watches; it has "
+                f"{', '.join(self.metrics)}"
+            )
+        return replace(self, metrics=tuple(metrics), _block={})
+
     def observed(self, *, part: Part = "test") -> dict[str, tuple[int, int]]:
         """First and last ms of each server's part, as `training.evaluate` wants it; servers without are absent."""
         spans = {}
@@ -96,11 +110,18 @@ class History:
         return times[chosen], values[chosen]
 
     def windows(
-        self, start_ms: int | None = None, end_ms: int | None = None, *, part: Part = "all", rows: int | None = None
+        self,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        *,
+        part: Part = "all",
+        rows: int | None = None,
+        align_ms: int = 1,
     ) -> Iterator[Window]:
         """The rows of [start_ms, end_ms] in event-time order, ties by server_id, about `rows` rows at a time.
 
-        The windows' borders depend on `rows` (default: what fits in memory); their concatenation does not.
+        The windows' borders depend on `rows` (default: what fits in memory); their concatenation does not. They lie
+        on multiples of `align_ms`.
         """
         first = self.start_ms if start_ms is None else max(start_ms, self.start_ms)
         last = self.end_ms if end_ms is None else min(end_ms, self.end_ms)
@@ -108,10 +129,10 @@ class History:
             return
         at_once = rows or max(1, _VALUES_AT_ONCE // len(self.metrics))
         share = min(1.0, at_once / self.row_count)
-        step = max(1, int((self.end_ms - self.start_ms + 1) * share))
+        step = max(1, int((self.end_ms - self.start_ms + 1) * share) // align_ms) * align_ms
         test_starts = np.array([self.rows[s].test_start_ms for s in self.servers], dtype=np.int64)
-        for begin in range(first, last + 1, step):
-            window = self._file.read(self.servers, self.metrics, begin, min(begin + step - 1, last))
+        for begin in range(first - first % align_ms, last + 1, step):
+            window = self._file.read(self.servers, self.metrics, max(begin, first), min(begin + step - 1, last))
             if part != "all":
                 in_test = window.times_ms >= test_starts[window.servers]
                 keep = in_test if part == "test" else ~in_test

@@ -6,6 +6,7 @@ fleet of servers with one metric each; of rows with one time the last counts, as
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ TIME, SERVER, SPLIT, LABEL = "timestamp", "server_id", "split", "label"
 SERIES = "series"  # stands in the place of server_id in a file in series form
 SERIES_MARKS = ("point", "window")  # labels on the rows; the incidents file says the same
 SHAPE = "timestamp, server_id, one column a metric[, split][, label]"
+_LEAST_EVEN = 32  # rows a range must stand for on average; below, an array takes less room
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
@@ -37,53 +39,83 @@ class Window:
         return Window(self.times_ms[rows], self.servers[rows], self.values[rows])
 
 
+Times = NDArray[np.int64]
+Packed = range | NDArray[np.int32] | NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class ServerTimes:
     """One server's row times (sorted) and the first ms of its test part by the `split` column, if there is one.
 
-    A fleet's months are 100 million times: whole seconds are kept in four bytes each, see `packed`.
+    A fleet's months are 100 million times: an even stretch is kept as a range, see `packed`.
     """
 
-    packed_times: NDArray[np.int32] | NDArray[np.int64]
+    parts: tuple[Packed, ...]
     test_start_ms: int | None
 
     def __len__(self) -> int:
         """Rows."""
-        return len(self.packed_times)
+        return sum(len(part) for part in self.parts)
 
     @property
-    def times(self) -> NDArray[np.int64]:
+    def times(self) -> Times:
         """The rows' ms, made anew at each call."""
-        return unpacked(self.packed_times)
+        return unpacked(self.parts)
 
     @property
     def first(self) -> int:
         """The first row's ms."""
-        return int(unpacked(self.packed_times[:1])[0])
+        return int(unpacked([self.parts[0][:1]])[0])
 
     @property
     def last(self) -> int:
         """The last row's ms."""
-        return int(unpacked(self.packed_times[-1:])[0])
+        return int(unpacked([self.parts[-1][-1:]])[0])
 
     def between(self, start_ms: int, end_ms: int) -> "ServerTimes":
         """Only the rows of [start_ms, end_ms]."""
         times = self.times
         low, high = np.searchsorted(times, start_ms), np.searchsorted(times, end_ms, side="right")
-        return ServerTimes(self.packed_times[low:high], self.test_start_ms)
+        if high - low == len(times):
+            return self
+        return ServerTimes(packed(times[low:high]), self.test_start_ms)
 
 
-def packed(times_ms: NDArray[np.int64]) -> NDArray[np.int32] | NDArray[np.int64]:
-    """Times as int32 seconds where they are whole ones (to the year 2038), else unchanged."""
+def packed(times_ms: Times) -> tuple[Packed, ...]:
+    """Times in little room: even stretches as ranges of milliseconds, else whole seconds (to 2038) as int32.
+
+    What one batch of a file holds may be packed by itself, and the packed parts of all batches once more: an even
+    stretch is one range again, however many batches it came in.
+    """
+    if not len(times_ms):
+        return ()
+    steps = np.diff(times_ms)
+    borders = np.flatnonzero(np.diff(steps) != 0) + 1  # of stretches of one step, as positions in `steps`
+    # Around a gap there are two borders: what stands between them is a range of one.
+    if len(times_ms) > 1 and steps.min() > 0 and len(borders) * _LEAST_EVEN <= len(times_ms):
+        edges = [0, *(borders + 1).tolist(), len(times_ms)]
+        return tuple(_even(times_ms[low:high]) for low, high in pairwise(edges))
     seconds = times_ms // 1000
     if (seconds * 1000 == times_ms).all() and (np.abs(seconds) < 2**31).all():
-        return seconds.astype(np.int32)
-    return times_ms
+        return (seconds.astype(np.int32),)
+    return (times_ms,)
 
 
-def unpacked(times: NDArray[np.int32] | NDArray[np.int64]) -> NDArray[np.int64]:
+def _even(times_ms: Times) -> range:
+    first, step = int(times_ms[0]), int(times_ms[1] - times_ms[0]) if len(times_ms) > 1 else 1
+    return range(first, first + step * len(times_ms), step)
+
+
+def unpacked(parts: Iterable[Packed]) -> Times:
     """Milliseconds of what `packed` gave."""
-    return times.astype(np.int64) * 1000 if times.dtype == np.int32 else times.astype(np.int64, copy=False)
+    arrays = [_unpacked(part) for part in parts]
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)
+
+
+def _unpacked(part: Packed) -> Times:
+    if isinstance(part, range):
+        return np.arange(part.start, part.stop, part.step, dtype=np.int64)
+    return part.astype(np.int64) * 1000 if part.dtype == np.int32 else part.astype(np.int64, copy=False)
 
 
 class HistoryFile:
@@ -122,7 +154,7 @@ class HistoryFile:
 
     def scan(self) -> dict[str, ServerTimes]:
         """Every server's row times, in one pass over the key columns."""
-        parts: dict[str, list[NDArray[np.int32] | NDArray[np.int64]]] = {}
+        parts: dict[str, list[Packed]] = {}
         tests: dict[str, list[NDArray[np.bool_]]] = {}
         columns = [TIME, self._server, SPLIT] if self.has_split else [TIME, self._server]
         for batch in self._data.to_batches(columns=columns):
@@ -136,7 +168,7 @@ class HistoryFile:
             borders = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
             for i, name in enumerate(encoded.dictionary.to_pylist()):
                 mine = order[borders[i] : borders[i + 1]]
-                parts.setdefault(name, []).append(packed(times[mine]))
+                parts.setdefault(name, []).extend(packed(times[mine]))
                 if test is not None:
                     tests.setdefault(name, []).append(test[mine])
         return {name: self._server_times(name, parts.pop(name), tests.pop(name, None)) for name in list(parts)}
@@ -170,10 +202,10 @@ class HistoryFile:
     def _server_times(
         self,
         name: str,
-        parts: Iterable[NDArray[np.int32] | NDArray[np.int64]],
+        parts: Iterable[Packed],
         tests: Iterable[NDArray[np.bool_]] | None,
     ) -> ServerTimes:
-        times = np.concatenate([unpacked(part) for part in parts])
+        times = unpacked(parts)
         test_start = None
         if tests is not None:
             test = np.concatenate(list(tests))

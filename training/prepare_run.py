@@ -7,7 +7,7 @@ baseline: statistics.json and constraints.json).
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,21 +16,20 @@ import numpy as np
 
 from training import data_quality, job
 from training.cloudwatch.store import Folder
-from training.disturbances import Disturbances, DisturbanceTables
-from training.fit import Grid, fingerprint, prepare
-from training.fleet_file import FleetFile
+from training.dataset import Known, Shards, build
+from training.disturbances import DisturbanceTables
+from training.fit import Grid
+from training.fleet_file import LEAD_IN_MS, FleetFile
 from training.grid import grid_of
-from training.history import History
-from training.hygiene import apply, exclusions, to_manifest
-from training.resolution import open_finest
+from training.history import History, open_history
+from training.hygiene import apply
+from training.resolution import narrowed, open_resolutions
 from treeline.core.errors import UsageError
 from treeline.core.features import FEATURE_NAMES
-from treeline.core.times import iso, parse_iso
-from treeline.forest import recordio
+from treeline.core.times import from_ms, iso, parse_iso
 
 LATEST = "latest"
 DAY_MS = 86_400_000
-ROWS_PER_SHARD = 500_000  # one file an instance at least; a built-in algorithm reads them one after the other
 _AWS = cast("Callable[[str], Any]", boto3.client)
 MIN_TRAINING_TIMES, MIN_HOLDOUT_TIMES = 200, 20
 
@@ -54,17 +53,17 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     """Do the step; raises UsageError when the history cannot be trained on."""
     asked = parser().parse_args(arguments)
     metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
-    history = open_finest(asked.history)
-    fleet, holdout_from_ms = window(
-        history,
-        metrics,
+    histories = {period: history.of_metrics(metrics) for period, history in open_resolutions(asked.history).items()}
+    cut = window(
+        histories[min(histories)],
         end_ms=None if asked.window_end == LATEST else parse_iso(asked.window_end),
         window_ms=round(asked.window_days * DAY_MS),
         holdout_ms=round(asked.holdout_days * DAY_MS),
     )
-    cut = int(np.searchsorted(fleet.times_ms, holdout_from_ms))
-    training = replace(fleet, times_ms=fleet.times_ms[:cut], values=fleet.values[:cut])
-    known = Disturbances()
+    recent = cut.recent(histories[min(histories)])
+    training = narrowed(histories, cut.start_ms, cut.holdout_from_ms - 1)
+    require_enough(training.get(min(histories)), recent, cut)
+    known = Known()
     if asked.controls_table:
         tables = DisturbanceTables(
             client=client,
@@ -72,71 +71,70 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
             incidents_table=asked.incidents_table,
             servers_table=asked.servers_table,
         )
-        known = tables.read(fleet.servers)
-    left_out = exclusions(
-        training, labels=known.labels, open_incidents=known.open_incidents, maintenance=known.maintenance
-    )
-    fleet = apply(fleet, left_out)
-    training = replace(training, values=fleet.values[:cut])
-    rows = prepare(training, seed=asked.seed).training_rows
-    statistics, constraints = data_quality.baseline(training, seed=asked.seed, features=rows)
+        told = tables.read(training[min(training)].servers)
+        known = Known(labels=told.labels, open_incidents=told.open_incidents, maintenance=told.maintenance)
+    built = build(training, seed=asked.seed, known=known)
+    recent = apply(recent, built.left_out)
+    rows = built.prepared.training_rows
+    statistics, constraints = data_quality.baseline(metrics, built.values, seed=asked.seed, features=rows)
     data_quality.write(Folder(asked.out), statistics, constraints, "quality")
     of_features = (
         [s for s in statistics if s.name in FEATURE_NAMES],
         [c for c in constraints if c.name in FEATURE_NAMES],
     )
     data_quality.write(Folder(asked.out), *of_features, "quality/features")  # what Model Monitor may be given
-    held_out = replace(fleet, times_ms=fleet.times_ms[cut:], values=fleet.values[cut:])
-    violations = data_quality.check_grid(held_out, statistics, constraints)
+    shards = Shards(Folder(asked.out))
+    shards.write(rows)
+    shards.close()
+    fleet = FleetFile(prepared=built.prepared, recent=recent, holdout_from_ms=cut.holdout_from_ms)
+    violations = data_quality.check_grid(fleet.holdout(), statistics, constraints)
     manifest = {
+        **built.manifest(),
         "held_out_violations": [violation.to_json() for violation in violations],
-        "left_out": to_manifest(left_out),
-        "window": [iso(int(fleet.times_ms[0])), iso(int(fleet.times_ms[-1]))],
-        "holdout_from": iso(holdout_from_ms),
+        "window": [iso(built.from_ms), iso(cut.last_ms)],
+        "holdout_from": iso(cut.holdout_from_ms),
         "seed": asked.seed,
     }
-    train = asked.out / "train"
-    train.mkdir(parents=True, exist_ok=True)
-    for number, start in enumerate(range(0, len(rows), ROWS_PER_SHARD)):
-        (train / f"rows-{number:05d}.pbr").write_bytes(recordio.encode(rows[start : start + ROWS_PER_SHARD]))
-    FleetFile(grid=fleet, holdout_from_ms=holdout_from_ms, fingerprint=fingerprint(rows), manifest=manifest).write(
-        asked.out / "fleet"
+    replace(fleet, manifest=manifest).write(asked.out / "fleet")
+    print(
+        f"{len(rows)} training rows of {built.observations} observations and {len(built.prepared.state.servers)} "
+        f"servers, held out from {iso(cut.holdout_from_ms)}"
     )
-    print(f"{len(rows)} training rows of {len(fleet.servers)} servers, held out from {iso(holdout_from_ms)}")
 
 
-def window(
-    history: History, metrics: tuple[str, ...], *, end_ms: int | None, window_ms: int, holdout_ms: int
-) -> tuple[Grid, int]:
-    """The part of a history to train and evaluate on, its metrics in the deployment's order.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A window of a history: training in [start, holdout_from), evaluation in [holdout_from, last]; milliseconds."""
 
-    Returns:
-        The grid, and the first held-out time (ms).
+    start_ms: int
+    holdout_from_ms: int
+    last_ms: int
 
-    Raises:
-        UsageError: A metric is missing, or the window holds too little.
-    """
-    missing = [name for name in metrics if name not in history.metrics]
-    if missing:
-        raise UsageError(
-            f"the history lacks {', '.join(missing)}, which this deployment watches; "
-            f"it has {', '.join(history.metrics)}"
-        )
+    def recent(self, history: History) -> Grid:
+        """The held-out part, and what the champion gets used to the present on."""
+        start_ms = max(self.start_ms, self.holdout_from_ms - LEAD_IN_MS)
+        part = open_history(history.path, start=from_ms(start_ms), end=from_ms(self.last_ms))
+        return grid_of(part.of_metrics(history.metrics))
+
+
+def window(history: History, *, end_ms: int | None, window_ms: int, holdout_ms: int) -> Cut:
+    """What part of a history to train and evaluate on; raises UsageError where it begins after its end."""
     last = history.end_ms if end_ms is None else min(end_ms, history.end_ms)
-    holdout_from_ms = last - holdout_ms + 1
     if last < history.start_ms:
         raise UsageError(f"the history begins at {iso(history.start_ms)}, after the window's end {iso(last)}")
-    grid = grid_of(history, start_ms=holdout_from_ms - window_ms, end_ms=last)
-    order = [history.metrics.index(name) for name in metrics]
-    grid = replace(grid, metrics=metrics, values=np.ascontiguousarray(grid.values[:, :, order]))
-    training_times = int(np.searchsorted(grid.times_ms, holdout_from_ms))
-    held_out_times = len(grid.times_ms) - training_times
-    if training_times < MIN_TRAINING_TIMES or held_out_times < MIN_HOLDOUT_TIMES:
+    holdout_from_ms = last - holdout_ms + 1
+    return Cut(max(holdout_from_ms - window_ms, history.start_ms), holdout_from_ms, last)
+
+
+def require_enough(training: History | None, recent: Grid, cut: Cut) -> None:
+    """Raises UsageError where either part holds too few times."""
+    times = 0 if training is None else max(rows.rows for rows in training.rows.values())
+    held_out = len(recent.times_ms) - int(np.searchsorted(recent.times_ms, cut.holdout_from_ms))
+    if times < MIN_TRAINING_TIMES or held_out < MIN_HOLDOUT_TIMES:
         raise UsageError(
-            f"the window up to {iso(last)} holds {training_times} times to train on and {held_out_times} held out; "
+            f"the window up to {iso(cut.last_ms)} holds {times} times to train on and {held_out} held out; "
             f"at least {MIN_TRAINING_TIMES} and {MIN_HOLDOUT_TIMES} are needed"
         )
-    return grid, holdout_from_ms
 
 
 if __name__ == "__main__":

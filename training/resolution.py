@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from training.history import History, open_history
 from treeline.core.statistics import FloatArray
+from treeline.core.times import from_ms
 
 _FOLDER = "period_s="
 
@@ -46,10 +47,14 @@ def open_resolutions(root: Path | str) -> dict[int, History]:
     return dict(sorted(opened.items()))
 
 
-def open_finest(root: Path | str) -> History:
-    """The finest resolution alone, for what must not see averages beside values; of any other folder, all of it."""
-    opened = open_resolutions(root)
-    return opened[min(opened)]
+def narrowed(by_period: Mapping[int, History], start_ms: int, end_ms: int) -> dict[int, History]:
+    """The histories' parts in [start_ms, end_ms], metrics as they are; those without one are left out."""
+    start, end = from_ms(start_ms), from_ms(end_ms)
+    return {
+        period_s: open_history(history.path, start=start, end=end).of_metrics(history.metrics)
+        for period_s, history in by_period.items()
+        if any(rows.first_ms <= end_ms and rows.last_ms >= start_ms for rows in history.rows.values())
+    }
 
 
 def variance_within(fine: Series, period_s: int) -> FloatArray:

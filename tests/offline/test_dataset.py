@@ -5,6 +5,7 @@ import pytest
 
 from tests.unit.history.series import averaged, minutes
 from training.cloudwatch.store import Folder
+from training.data_quality import baseline
 from training.dataset import Known, ServerSamples, Shards, build
 from training.evaluate import Label
 from training.fit import calibrate_package, prepare
@@ -12,6 +13,7 @@ from training.grid import grid_of
 from training.history import open_history
 from training.hygiene import Reason, from_manifest
 from training.resolution import open_resolutions
+from treeline.core.data_quality import statistics_to_json
 from treeline.core.errors import UsageError
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
@@ -64,6 +66,31 @@ def test_streaming_gives_what_the_short_way_gives(folder):
     assert len(streamed.training_rows) == pytest.approx(len(short.training_rows), abs=1)
 
 
+def test_streaming_describes_the_data_as_the_short_way_does(folder):
+    """Where nothing is thinned the data-quality baselines are equal to the last digit."""
+    history = open_history(folder / "period_s=300", servers=["a"])
+    grid = grid_of(history)
+    values = build({300: history}, seed=1, window_rows=97).values
+    streamed, short = (baseline(history.metrics, rows, seed=1)[0] for rows in (values, grid.values[grid.present()]))
+    assert statistics_to_json(streamed) == statistics_to_json(short)
+
+
+def test_servers_that_report_at_seconds_of_their_own_share_a_step_however_the_windows_are_cut(tmp_path):
+    rng = np.random.default_rng(4)
+    times = np.concatenate([np.arange(400) * 300_000 + 1000 * offset for offset in (17, 203)])
+    table = {
+        "timestamp": pa.array(times).cast(pa.timestamp("ms", tz="UTC")),
+        "server_id": ["a"] * 400 + ["b"] * 400,
+        "x": rng.normal(50, 2, 800),
+    }
+    pq.write_table(pa.table(table), tmp_path / "fleet.parquet")
+    histories = {300: open_history(tmp_path / "fleet.parquet")}
+    one, other = (build(histories, seed=1, window_rows=rows).prepared for rows in (33, 100_000))
+    assert list(one.grid.times_ms) == [step * 300_000 for step in range(400)]
+    np.testing.assert_array_equal(one.rows, other.rows)
+    assert not np.isnan(one.rows[5:]).any()
+
+
 def test_windows_of_any_size_give_the_same_set(folder):
     histories = {300: open_history(folder / "period_s=300")}
     one, other = (build(histories, seed=1, window_rows=rows) for rows in (50, 100_000))
@@ -83,8 +110,7 @@ def test_coarser_months_widen_the_baselines_but_give_no_rows(folder):
 def test_what_hygiene_leaves_out_is_in_no_row_and_in_the_manifest(folder):
     history = open_history(folder / "period_s=300")
     label = Label(server_id="a", start_ms=history.start_ms + 18 * HOUR_MS, end_ms=history.start_ms + 20 * HOUR_MS)
-    given = []
-    built = build({300: history}, seed=1, known=Known(labels=[label]), on_rows=given.append)
+    built = build({300: history}, seed=1, known=Known(labels=[label]))
     reasons = {(x.server_id, x.reason) for x in built.left_out}
     assert reasons == {("a", Reason.LABELLED), ("b", Reason.IMPUTED)}
     out = (built.prepared.grid.times_ms >= label.start_ms) & (built.prepared.grid.times_ms <= label.end_ms)
@@ -92,7 +118,8 @@ def test_what_hygiene_leaves_out_is_in_no_row_and_in_the_manifest(folder):
     assert not np.isnan(built.prepared.rows[out, 1]).any()
     assert built.observations == history.row_count - 36 - 1 - 10  # three hours with their margins, and b's gap
     assert from_manifest(built.manifest()["left_out"]) == list(built.left_out)
-    forest = RandomCutForest.fit(np.concatenate(given), num_trees=3, num_samples_per_tree=16, seed=1)
+    assert len(built.values) == built.observations
+    forest = RandomCutForest.fit(built.prepared.training_rows, num_trees=3, num_samples_per_tree=16, seed=1)
     package = calibrate_package(built.prepared, forest.score, model_version="v", manifest=built.manifest())
     assert package.manifest["observations"] == built.observations
     assert package.manifest["to_ms"] == history.end_ms
@@ -115,7 +142,7 @@ def test_shards_hold_every_row_once_and_no_more_than_their_share(tmp_path):
 
 
 def test_the_sample_is_of_equal_size_for_each_server_and_uniform_over_time():
-    sample = ServerSamples(2, 200, np.random.default_rng(3))
+    sample = ServerSamples(2, 200, 12, np.random.default_rng(3))
     for t in range(0, 4_000, 50):
         servers = np.array([0] * 50 + [1])
         rows = np.zeros((51, 12), dtype=np.float32)

@@ -1,18 +1,24 @@
 """From history to training rows: the window, what cannot be trained on, and what is handed to the next step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, fleet
 from training import data_quality, job, prepare_run
-from training.fit import fingerprint, prepare
-from training.fleet_file import FleetFile
+from training.disturbances import Disturbances, DisturbanceTables
+from training.evaluate import Label
+from training.fit import calibrate_package, prepare
+from training.fleet_file import FACTS, FleetFile
 from treeline.core.errors import ModelMismatchError, UsageError
 from treeline.core.times import iso
 from treeline.forest import recordio
+from treeline.forest.forest import RandomCutForest
 
 STEPS = 1440
+DAY_MS = 86_400_000
 
 
 def write(folder, grid):
@@ -43,27 +49,55 @@ def test_the_window_ends_where_it_is_told_and_the_newest_part_is_held_out(histor
     end = START_MS + 1200 * STEP_MS
     prepare_run.work(arguments(history, tmp_path, window_end=iso(end)))
     handed = FleetFile.read(tmp_path / "fleet")
-    assert int(handed.grid.times_ms[-1]) == end
+    assert int(handed.recent.times_ms[-1]) == end
     assert int(handed.holdout().times_ms[0]) == end - 359 * STEP_MS
-    assert len(handed.training().times_ms) == 720
-    assert handed.grid.metrics == METRICS
+    assert int(handed.holdout(lead_in_ms=DAY_MS).times_ms[0]) == end - 1079 * STEP_MS, "no further than the window"
+    assert len(handed.prepared.grid.times_ms) == 720
+    assert handed.recent.metrics == handed.prepared.grid.metrics == METRICS
 
 
-def test_the_rows_in_s3_are_those_that_evaluate_will_make_again(history, tmp_path):
+def test_the_rows_in_s3_are_those_that_evaluate_is_handed(history, tmp_path):
     prepare_run.work(arguments(history, tmp_path))
     handed = FleetFile.read(tmp_path / "fleet")
-    again = prepare(handed.training(), seed=1).training_rows
-    assert fingerprint(again) == handed.fingerprint
     (shard,) = (tmp_path / "train").iterdir()
-    assert np.array_equal(recordio.decode(shard.read_bytes())[0], again)
+    assert np.array_equal(recordio.decode(shard.read_bytes())[0], handed.prepared.training_rows)
 
 
-def test_metrics_come_in_the_deployments_order_not_in_the_files(history, tmp_path):
-    prepare_run.work(arguments(history, tmp_path, metrics=",".join(reversed(METRICS))))
+def test_rows_that_are_not_those_of_the_forest_are_refused(history, tmp_path):
+    prepare_run.work(arguments(history, tmp_path))
+    facts = tmp_path / "fleet" / FACTS
+    facts.write_text(facts.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    with pytest.raises(ModelMismatchError, match="not those that the forest was given"):
+        FleetFile.read(tmp_path / "fleet")
+
+
+def test_what_is_handed_over_calibrates_as_what_stayed_in_memory(history, tmp_path):
+    """The short way over the same window: the same seeds and features, so the same package from the same forest."""
+    prepare_run.work(arguments(history, tmp_path))
     handed = FleetFile.read(tmp_path / "fleet")
-    assert handed.grid.metrics == METRICS[::-1]
-    first = fleet(4, STEPS).values[:, :, 0][-len(handed.grid.times_ms) :]
-    assert np.array_equal(handed.grid.values[:, :, -1], first)
+    whole = fleet(4, STEPS)
+    start = STEPS - 360 - 720
+    training = replace(whole, times_ms=whole.times_ms[start : start + 720], values=whole.values[start : start + 720])
+    short = prepare(training, seed=1)
+    np.testing.assert_allclose(handed.prepared.rows, short.rows, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(handed.prepared.state.base_mean, short.state.base_mean, rtol=1e-6)
+    np.testing.assert_allclose(handed.prepared.state.base_spread, short.state.base_spread, rtol=1e-6)
+    score = RandomCutForest.fit(short.training_rows, num_trees=10, num_samples_per_tree=64, seed=1).score
+    one, other = (calibrate_package(p, score, model_version="v") for p in (handed.prepared, short))
+    np.testing.assert_allclose(one.seeds.residual_sd, other.seeds.residual_sd, rtol=0.02)
+    np.testing.assert_array_equal(one.seeds.channel_gated, other.seeds.channel_gated)
+
+
+def test_what_hygiene_took_out_is_missing_in_the_lead_in_too(history, tmp_path, monkeypatch):
+    label = Label(server_id=fleet(4, 1).servers[0], start_ms=START_MS + 900 * STEP_MS, end_ms=START_MS + 960 * STEP_MS)
+    monkeypatch.setattr(DisturbanceTables, "read", lambda tables, servers: Disturbances(labels=(label,)))
+    prepare_run.work(arguments(history, tmp_path, controls_table="c", incidents_table="i", servers_table="s"))
+    handed = FleetFile.read(tmp_path / "fleet")
+    lead_in = handed.holdout(lead_in_ms=DAY_MS)
+    inside = (lead_in.times_ms >= label.start_ms) & (lead_in.times_ms <= label.end_ms)
+    assert np.isnan(lead_in.values[inside, 0]).all()
+    assert not np.isnan(lead_in.values[inside, 1:]).any()
+    assert list(handed.manifest["left_out"]["labelled_incident"]) == [label.server_id]
 
 
 def test_a_metric_that_the_history_lacks_fails_by_name(history, tmp_path):

@@ -18,6 +18,10 @@ def grid(seed, shift=0.0):
     return made
 
 
+def observed(made):
+    return made.values[made.present()]
+
+
 def full(seed, shift=0.0):
     values = np.random.default_rng(seed).normal(50 + shift, 5, (300, 4, 2)).astype(np.float32)
     return Grid(np.arange(300) * 60_000, tuple("abcd"), ("x", "y"), values, 60.0)
@@ -25,7 +29,7 @@ def full(seed, shift=0.0):
 
 def test_a_training_runs_baseline_is_written_read_and_checked(tmp_path):
     rows = np.random.default_rng(2).normal(size=(1_000, len(FEATURE_NAMES))).astype(np.float32)
-    statistics, constraints = baseline(grid(1), seed=1, features=rows)
+    statistics, constraints = baseline(("x", "y"), observed(grid(1)), seed=1, features=rows)
     assert [column.name for column in statistics] == ["x", "y", *FEATURE_NAMES]
     assert statistics[0].completeness == 1.0
     write(Folder(tmp_path), statistics, constraints, "quality")
@@ -48,7 +52,7 @@ def test_the_audit_of_a_history_file_holds_it_against_a_baseline(tmp_path, capsy
         pq.write_table(pa.table(columns), path)
         return str(path)
 
-    write(Folder(tmp_path), *baseline(full(1), seed=1), "quality")
+    write(Folder(tmp_path), *baseline(("x", "y"), observed(full(1)), seed=1), "quality")
     same, shifted = save(tmp_path / "same.parquet", full(3)), save(tmp_path / "shifted.parquet", full(3, shift=5.0))
     options = ["--baseline", str(tmp_path / "quality")]
     assert run(["history", "audit", "--data", same, *options]) == 0

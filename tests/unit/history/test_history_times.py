@@ -10,16 +10,32 @@ from training.history_file import ServerTimes, packed, unpacked
 
 
 @pytest.mark.parametrize(
-    ("times", "bytes_each"), [([0, 60_000, 120_000], 4), ([-1000, 0], 4), ([1, 60_000], 8), ([0, 2**31 * 1000], 8)]
+    ("times", "kinds"),
+    [
+        ([0, 60_000, 120_000], [range]),
+        ([-1000, 0], [range]),
+        ([1], [np.int64]),
+        ([5_000], [np.int32]),
+        ([0, 7_000, 9_000], [np.int32]),
+        ([1, 60_000, 60_001], [np.int64]),
+        ([0, 1000, 2**31 * 1000], [np.int64]),
+        ([*range(0, 6_000_000, 60_000), *range(9_000_000, 15_000_000, 60_000)], [range] * 3),
+        ([7_000, 7_000], [np.int32]),
+        ([], []),
+    ],
 )
-def test_whole_seconds_take_half_the_room_and_nothing_is_lost(times, bytes_each):
+def test_even_times_take_no_room_whole_seconds_half_of_it_and_nothing_is_lost(times, kinds):
     given = np.array(times, dtype=np.int64)
     kept = packed(given)
-    assert kept.itemsize == bytes_each
+    assert [range if isinstance(part, range) else part.dtype.type for part in kept] == kinds
     np.testing.assert_array_equal(unpacked(kept), given)
+    np.testing.assert_array_equal(unpacked(packed(unpacked(kept))), given)
     server = ServerTimes(kept, None)
-    assert (server.first, server.last, len(server)) == (times[0], times[-1], len(times))
-    assert list(server.between(times[0], times[-1] - 1).times) == times[:-1]
+    assert list(server.times) == times
+    assert len(server) == len(times)
+    if times:
+        assert (server.first, server.last) == (times[0], times[-1])
+        assert list(server.between(times[0], times[-1] - 1).times) == [t for t in times if t < times[-1]]
 
 
 @pytest.mark.parametrize("gaps", [[60] * 5, [60] * 3 + [300] * 2, [60, 300], [60, 60, 300, 300], [1, 2, 3, 4]])
