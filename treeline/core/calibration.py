@@ -21,7 +21,7 @@ import numpy.typing as npt
 from treeline.core.channels import CHANNELS
 from treeline.core.features import Index
 from treeline.core.severity import LARGEST_SEVERITY, Channel
-from treeline.core.state import SCORE_SLOTS, FleetState
+from treeline.core.state import SCORE_SLOTS, FleetState, together
 from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 
 ONSET_WINDOW_S = 6 * 3600.0
@@ -109,11 +109,12 @@ def calibrate(
         elapsed_s: Seconds since each server's previous observation.
         learn: False leaves the state as it is.
     """
+    at = together(rows)
     score = scores.astype(np.float32)
-    residual_sd, score_mean, score_var = state.residual_sd[rows], state.score_mean[rows], state.score_var[rows]
+    residual_sd, score_mean, score_var = state.residual_sd[at], state.score_mean[at], state.score_var[at]
     slow_sd = np.maximum(np.sqrt(score_var), 0.2 * residual_sd)
     if calibration.score_channel is ScoreChannel.ONSET:
-        level, scale = _median_of_known(state.score_slots[rows], otherwise=score), residual_sd
+        level, scale = _median_of_known(state.score_slots[at], otherwise=score), residual_sd
     else:
         level, scale = score_mean, slow_sd
     rise = (score - level) / scale
@@ -121,7 +122,7 @@ def calibrate(
     severities = np.stack(
         [score_severity, *(getattr(calibration, name).severity(measures[:, i]) for i, name in enumerate(CHANNELS))]
     )
-    severities[1:][state.channel_gated[rows].T > 0] = 0.0
+    severities[1:][state.channel_gated[at].T > 0] = 0.0
     result = Calibrated(
         severity=np.minimum(severities.max(axis=0), LARGEST_SEVERITY),
         rise=rise,
@@ -130,12 +131,12 @@ def calibrate(
     )
     if learn:
         slot = observed_at // int(ONSET_WINDOW_S * 1000 / SCORE_SLOTS)
-        fresh = np.flatnonzero(slot != state.score_slot[rows])
+        fresh = np.flatnonzero(slot != state.score_slot[at])
         state.score_slots[rows[fresh], slot[fresh] % SCORE_SLOTS] = score[fresh]
-        state.score_slot[rows] = slot
+        state.score_slot[at] = slot
         clipped = np.minimum(score, score_mean + EMA_CLIP_SD * slow_sd)
         ew_update(score_mean, score_var, clipped, half_life_alpha(elapsed_s.astype(np.float32), EMA_HALF_LIFE_S))
-        state.score_mean[rows], state.score_var[rows] = score_mean, score_var
+        state.score_mean[at], state.score_var[at] = score_mean, score_var
     return result
 
 

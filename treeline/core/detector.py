@@ -15,7 +15,7 @@ from treeline.core.calibration import Calibrated, Calibration, calibrate
 from treeline.core.features import Features, Index
 from treeline.core.metric_warmup import warm_up_metrics, without_unknown
 from treeline.core.policy import Change, PolicySettings
-from treeline.core.state import NEVER, FleetCycle, FleetState, Phase
+from treeline.core.state import NEVER, FleetCycle, FleetState, Phase, together
 from treeline.core.statistics import FloatArray
 from treeline.core.warmup import warm_up
 
@@ -98,27 +98,25 @@ def rounds(rows: Index, observed_at: npt.NDArray[np.int64], values: FloatArray, 
 
 def prepare(state: FleetState, batch: Round, *, step_s: float) -> Prepared:
     """Feature rows of the round's ready servers; the others warm up. Changes the state."""
-    before = state.last_at[batch.rows]
+    every = together(batch.rows)
+    before = state.last_at[every]
     elapsed_s = np.where(before == NEVER, step_s, (batch.observed_at - before) / 1000.0)
-    is_ready = state.phase[batch.rows] == Phase.READY
+    is_ready = state.phase[every] == Phase.READY
     ready = np.flatnonzero(is_ready)
     warming = np.flatnonzero(~is_ready)
     if len(warming):
         warm_up(state, batch.rows[warming], batch.values[warming], step_s=step_s)
-    values = batch.values[ready]
-    counted = warm_up_metrics(state, batch.rows[ready], values, step_s=step_s)
-    extracted = features.extract(state, batch.rows[ready], batch.observed_at[ready], counted, step_s=step_s)
+    values, rows = batch.values[ready], batch.rows[ready]
+    counted = warm_up_metrics(state, rows, values, step_s=step_s)
+    extracted = features.extract(state, rows, batch.observed_at[ready], counted, step_s=step_s)
     if counted is not values:  # what has no baseline yet is evidence of nothing
         shown = batch.values.copy()
         shown[ready] = counted
         batch = replace(batch, values=shown)
         extracted = replace(extracted, imputed=np.isnan(values) & extracted.imputed)
-    state.observations[batch.rows] += 1
-    state.last_at[batch.rows] = batch.observed_at
-    seen = state.seen_at[batch.rows]
-    seen[:, :-1] = seen[:, 1:]
-    seen[:, -1] = batch.observed_at
-    state.seen_at[batch.rows] = seen
+    state.observations[every] += 1
+    state.last_at[every] = batch.observed_at
+    state.seen_at[every] = np.concatenate([state.seen_at[every, 1:], batch.observed_at[:, None]], axis=1)
     return Prepared(batch, ready, extracted, elapsed_s[ready])
 
 

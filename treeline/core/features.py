@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core import channels
-from treeline.core.channels import improbability, top_mean
-from treeline.core.state import FleetState
+from treeline.core.channels import CHANNELS, DAY, DIFFERENCE, MEAN10, TAIL, improbability, mean_of_last, top_mean
+from treeline.core.state import FleetState, together
 from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_alpha, ew_update
 
 TRAILING_S = 3 * 86_400.0
@@ -27,6 +27,8 @@ GAP_STEPS = 3  # beyond it a difference to the value before the gap says nothing
 VIEW_NAMES = ("value", "mean10", "difference")
 SUMMARY_NAMES = ("max", "top3", "mean", "share_above_3")
 FEATURE_NAMES: tuple[str, ...] = tuple(f"{view}.{summary}" for view in VIEW_NAMES for summary in SUMMARY_NAMES)
+
+_MEAN10_TOP3 = FEATURE_NAMES.index("mean10.top3")
 
 Index = npt.NDArray[np.intp]
 
@@ -64,16 +66,12 @@ def summarize(views: FloatArray) -> npt.NDArray[np.float32]:
     """
     magnitude = np.abs(views)
     ordered = np.sort(magnitude, axis=-1)
-    summary = np.stack(
-        [
-            ordered[..., -1],
-            ordered[..., -3:].mean(axis=-1),
-            3.0 * magnitude.mean(axis=-1),
-            20.0 * (magnitude > 3.0).mean(axis=-1),
-        ],
-        axis=-1,
-    )
-    return np.ascontiguousarray(summary.reshape(len(views), summary.shape[1] * summary.shape[2]), dtype=np.float32)
+    summary = np.empty((*views.shape[:2], len(SUMMARY_NAMES)), dtype=np.float32)
+    summary[..., 0] = ordered[..., -1]
+    summary[..., 1] = mean_of_last(ordered)
+    summary[..., 2] = 3.0 * magnitude.mean(axis=-1)
+    summary[..., 3] = 20.0 * (magnitude > 3.0).mean(axis=-1)
+    return summary.reshape(len(views), views.shape[1] * len(SUMMARY_NAMES))
 
 
 def extract(
@@ -98,46 +96,43 @@ def extract(
     Returns:
         The features, in the order of `rows`.
     """
-    recent = state.recent[rows]
+    at = together(rows)
+    base_mean, base_spread = state.base_mean[at], state.base_spread[at]
+    recent = state.recent[at]
     with np.errstate(over="ignore"):  # a value near the float limit is clipped two lines on
-        raw = (values - state.base_mean[rows]) / state.base_spread[rows]
+        raw = (values - base_mean) / base_spread
     raw = np.clip(raw, -1e6, 1e6).astype(np.float32)
     imputed = np.isnan(raw)
     x = np.clip(raw, -Z_LIMIT, Z_LIMIT)
     x = np.where(imputed, recent[:, -1], x)
-    before = state.last_at[rows]
+    before = state.last_at[at]
     elapsed_s = np.where(before < 0, step_s, (observed_at - before) / 1000.0)
     difference = x - recent[:, -1]
     difference[elapsed_s > GAP_STEPS * step_s] = 0.0
     window = np.concatenate([recent[:, 1:], x[:, None]], axis=1)
     views = np.stack([x, window.mean(axis=1, dtype=np.float32), difference], axis=1)
 
-    view_mean, view_var = state.view_mean[rows], state.view_var[rows]
-    spread = np.maximum(np.sqrt(view_var), np.maximum(state.view_floor[rows], VIEW_FLOOR))
+    view_mean, view_var = state.view_mean[at], state.view_var[at]
+    spread = np.maximum(np.sqrt(view_var), np.maximum(state.view_floor[at], VIEW_FLOOR))
     standardized = np.clip((views - view_mean) / spread, -Z_LIMIT, Z_LIMIT)
 
-    day_mean, day_var = state.day_mean[rows], state.day_var[rows]
+    day_mean, day_var = state.day_mean[at], state.day_var[at]
     day_spread = np.maximum(np.sqrt(day_var), DAY_FLOOR)
     deviation = np.clip(np.where(imputed, 0.0, raw - day_mean) / day_spread, -Z_LIMIT, Z_LIMIT)
-    change_var = state.change_var[rows]  # around 0: what rises comes down
-    change_sd = np.maximum(np.sqrt(change_var), np.maximum(state.view_floor[rows, 2], VIEW_FLOOR))
+    change_var = state.change_var[at]  # around 0: what rises comes down
+    change_sd = np.maximum(np.sqrt(change_var), np.maximum(state.view_floor[at, 2], VIEW_FLOOR))
     change = np.clip(difference / change_sd, -Z_LIMIT, Z_LIMIT)
-    unlikely = improbability(np.abs(x), state.tail_start[rows], state.tail_scale[rows])
-    magnitudes = np.stack(
-        [
-            top_mean(np.abs(deviation)),
-            top_mean(np.where(imputed, 0.0, unlikely)),
-            top_mean(np.abs(standardized[:, 1])),
-            top_mean(np.abs(change)),
-        ],
-        axis=1,
-    ).astype(np.float32)
+    unlikely = improbability(np.abs(x), state.tail_start[at], state.tail_scale[at])
+    summaries = summarize(standardized)
+    largest = top_mean(np.stack([np.abs(deviation), np.where(imputed, 0.0, unlikely), np.abs(change)], axis=1))
+    magnitudes = np.empty((len(rows), len(CHANNELS)), dtype=np.float32)
+    magnitudes[:, DAY], magnitudes[:, TAIL], magnitudes[:, DIFFERENCE] = largest.T
+    magnitudes[:, MEAN10] = summaries[:, _MEAN10_TOP3]
     aged = np.minimum(elapsed_s, MAX_ELAPSED_STEPS * step_s).astype(np.float32)
     measures = channels.measure(state, rows, observed_at, magnitudes, aged, learn=learn)
 
-    base_mean, base_spread = state.base_mean[rows], state.base_spread[rows]
     features = Features(
-        rows=summarize(standardized),
+        rows=summaries,
         measures=measures,
         magnitudes=magnitudes,
         expected=base_mean + base_spread * day_mean,
@@ -152,8 +147,8 @@ def extract(
     day_alpha = ew_alpha(aged, DAY_S)[:, None]
     ew_update(day_mean, day_var, bounded_step(raw, day_mean, day_var, DAY_FLOOR, day_alpha), day_alpha)
     learned = np.minimum(np.abs(difference), CHANGE_CLIP_SD * change_sd) ** 2 - change_var
-    state.change_var[rows] = change_var + ew_alpha(aged, DAY_S)[:, None] * np.where(imputed, 0.0, learned)
-    state.view_mean[rows], state.view_var[rows] = view_mean, view_var
-    state.day_mean[rows], state.day_var[rows] = day_mean, day_var
-    state.recent[rows] = window
+    state.change_var[at] = change_var + ew_alpha(aged, DAY_S)[:, None] * np.where(imputed, 0.0, learned)
+    state.view_mean[at], state.view_var[at] = view_mean, view_var
+    state.day_mean[at], state.day_var[at] = day_mean, day_var
+    state.recent[at] = window
     return features

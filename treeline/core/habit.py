@@ -20,10 +20,8 @@ SMALLEST = 3.0  # standard deviations; smaller peaks are no habit, and forbid no
 def allowed(state: FleetState, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64]) -> FloatArray:
     """The largest measure that is usual for each server at this time of day, 0.0 where nothing is."""
     slot = (observed_at // SLOT_MS % HABIT_SLOTS).astype(np.intp)
-    table = state.habit[rows]
-    n = np.arange(len(rows))
-    near = np.stack([table[n, (slot + shift) % HABIT_SLOTS] for shift in (-1, 0, 1)])
-    largest = near.max(axis=0, initial=0.0)
+    before, now, after = (state.habit[rows, (slot + shift) % HABIT_SLOTS] for shift in (-1, 0, 1))
+    largest = np.maximum(np.maximum(before, now), after)
     usual: FloatArray = np.where(largest >= SMALLEST, largest, 0.0)
     return usual
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.features import Index
-from treeline.core.state import FleetState
+from treeline.core.state import FleetState, together
 from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_update
 from treeline.core.warmup import (
     LARGEST,
@@ -29,7 +29,7 @@ _TAIL_START, _TAIL_SCALE = 2.0, 1.0
 
 def unknown_metrics(state: FleetState, rows: Index) -> npt.NDArray[np.bool_]:
     """Which metrics of some servers have no baseline yet, shape (n, metrics)."""
-    unknown: npt.NDArray[np.bool_] = state.base_spread[rows] == UNKNOWN
+    unknown: npt.NDArray[np.bool_] = state.base_spread[together(rows)] == UNKNOWN
     return unknown
 
 

@@ -14,7 +14,7 @@ from treeline.core.alert import AlertEvent, Priority
 from treeline.core.errors import SettingsError
 from treeline.core.features import Index
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
-from treeline.core.state import NEVER, FleetCycle, FleetState
+from treeline.core.state import NEVER, FleetCycle, FleetState, together
 from treeline.core.statistics import FloatArray
 
 NONE, OPEN_P2, OPEN_P1 = 0, 1, 2
@@ -173,24 +173,25 @@ def decide(
     Returns:
         The changes, in order of the rows.
     """
+    here = together(rows)
     mask = np.uint32((1 << settings.of_last) - 1)
     at_p2 = severity >= P2_SEVERITY
     at_p1 = severity > P1_SEVERITY
-    before = (state.above_p2[rows] << np.uint32(1)) & mask  # what is still among the last N
+    before = (state.above_p2[here] << np.uint32(1)) & mask  # what is still among the last N
     above_p2 = before | at_p2
-    above_p1 = ((state.above_p1[rows] << np.uint32(1)) | at_p1) & mask
-    state.above_p2[rows], state.above_p1[rows] = above_p2, above_p1
-    incident = state.incident[rows]
-    first = np.where((incident == NONE) & at_p2 & (before == 0), observed_at, state.first_above_at[rows])
-    last_p2 = np.where(at_p2, observed_at, state.last_p2_at[rows])
-    last_p1 = np.where(at_p1, observed_at, state.last_p1_at[rows])
-    quiet = np.where(at_p2, 0, state.quiet[rows] + 1)
-    state.first_above_at[rows], state.last_p2_at[rows] = first, last_p2
-    state.last_p1_at[rows], state.quiet[rows] = last_p1, quiet
+    above_p1 = ((state.above_p1[here] << np.uint32(1)) | at_p1) & mask
+    state.above_p2[here], state.above_p1[here] = above_p2, above_p1
+    incident = state.incident[here]
+    first = np.where((incident == NONE) & at_p2 & (before == 0), observed_at, state.first_above_at[here])
+    last_p2 = np.where(at_p2, observed_at, state.last_p2_at[here])
+    last_p1 = np.where(at_p1, observed_at, state.last_p1_at[here])
+    quiet = np.where(at_p2, 0, state.quiet[here] + 1)
+    state.first_above_at[here], state.last_p2_at[here] = first, last_p2
+    state.last_p1_at[here], state.quiet[here] = last_p1, quiet
 
     enough_p2 = at_p2 & (np.bitwise_count(above_p2) >= settings.needed)
     enough_p1 = at_p1 & (np.bitwise_count(above_p1) >= settings.needed)
-    resolved_at = state.resolved_at[rows]
+    resolved_at = state.resolved_at[here]
     cooling = (resolved_at != NEVER) & (observed_at - resolved_at < settings.cooldown_s * 1000)
     opening = (incident == NONE) & enough_p2 & ~cooling
     escalating = (incident == OPEN_P2) & enough_p1

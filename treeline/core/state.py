@@ -27,6 +27,7 @@ LATE_SLOTS = 32  # observation times remembered to tell a late observation from 
 NEVER = -1
 
 Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.intp] | slice
 
 # name -> (dtype, shape beyond the server axis; M stands for the number of metrics, initial value)
 _LAYOUT: dict[str, tuple[str, tuple[int | str, ...], float]] = {
@@ -71,6 +72,14 @@ _LAYOUT: dict[str, tuple[str, tuple[int | str, ...], float]] = {
     "resolved_at": ("i8", (), NEVER),
     "sequence": ("i4", (), 0),
 }
+
+
+def together(rows: npt.NDArray[np.intp]) -> Rows:
+    """Neighbouring rows in order as a slice: what a slice takes from an array is a view, not a copy."""
+    last = len(rows) - 1
+    if last >= 0 and rows[last] - rows[0] == last and (rows[1:] > rows[:-1]).all():
+        return slice(int(rows[0]), int(rows[last]) + 1)
+    return rows
 
 
 class Phase:
