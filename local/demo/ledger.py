@@ -11,6 +11,7 @@ import numpy as np
 from local.demo.cloud import Deployment
 from stacks import outputs
 from treeline.app.scoreblock import ScoreBlock, Status
+from treeline.aws.group_observations import INDEX
 from treeline.core.alert import Alert
 from treeline.core.state import FleetState
 from treeline.core.times import parse_iso
@@ -64,8 +65,9 @@ class Books:
         return sum(counts.values())
 
     def stored(self) -> int:
-        """How many observations are in the table."""
-        return sum(1 for _ in self._scan(outputs.OBSERVATIONS_TABLE, "server_id"))
+        """How many observations are in the table: its own count, which the embedded cloud keeps current."""
+        name = self._deployment.output(outputs.OBSERVATIONS_TABLE)
+        return int(self._dynamodb.describe_table(TableName=name)["Table"]["ItemCount"])
 
     def quarantined(self) -> Counter[str]:
         """Reason -> how many records were set aside."""
@@ -95,16 +97,13 @@ class Books:
         }
 
     def ledger(self) -> Ledger:
-        """Everything, from the tables."""
-        stored = {
-            (item["server_id"]["S"], parse_iso(item["observed_at"]["S"]))
-            for item in self._scan(outputs.OBSERVATIONS_TABLE, "server_id, observed_at")
-        }
-        ledger = Ledger(stored, {}, set(), set(), self.quarantined())
-        for item in self._scan(outputs.SCORES_TABLE):
-            if int(item["group"]["N"]) < 0:  # a candidate's, beside the champion's
-                continue
-            self._enter(ledger, ScoreBlock.unpack(bytes(item["block"]["B"])))
+        """Everything, from the tables, group by group: a candidate's score blocks have groups of their own."""
+        ledger = Ledger(set(), {}, set(), set(), self.quarantined())
+        for group in sorted(set(self.groups().values())):
+            for item in self._query(outputs.OBSERVATIONS_TABLE, group, INDEX, "server_id, observed_at"):
+                ledger.stored.add((item["server_id"]["S"], parse_iso(item["observed_at"]["S"])))
+            for item in self._query(outputs.SCORES_TABLE, group):
+                self._enter(ledger, ScoreBlock.unpack(bytes(item["block"]["B"])))
         return ledger
 
     def _enter(self, ledger: Ledger, block: ScoreBlock) -> None:
@@ -129,6 +128,23 @@ class Books:
                 ledger.scored[key] = (score, severity)
                 if status == Status.LATE:
                     ledger.late.add(key)
+
+    def _query(
+        self, table: str, group: int, index: str | None = None, projection: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """A group's items. Not by Scan: the emulator reads the whole table anew for each page of one."""
+        request: dict[str, Any] = {
+            "TableName": self._deployment.output(table),
+            "KeyConditionExpression": "#group = :group",
+            "ExpressionAttributeNames": {"#group": "group"},
+            "ExpressionAttributeValues": {":group": {"N": str(group)}},
+        }
+        if index:
+            request["IndexName"] = index
+        if projection:
+            request["ProjectionExpression"] = projection
+        for page in self._dynamodb.get_paginator("query").paginate(**request):
+            yield from page["Items"]
 
     def _scan(
         self, table: str, projection: str | None = None, names: dict[str, str] | None = None

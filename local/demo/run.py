@@ -39,9 +39,13 @@ from treeline.core.times import iso
 
 PATIENCE_S = 90.0  # without any progress; then what is missing is reported as lost
 PAGE_PATIENCE_S = 30.0
+STANDSTILL_S = 5.0
 # Records in the stream that ingest has not taken yet. A shard refuses more than 1,000 records a second on AWS; here
 # the limit keeps what is received fresh, as the clocks and the wait for silent servers count from receipt.
 MAX_UNREAD = 2_000
+# Observations in the table that detect has not decided yet. It reads from the oldest on; a backlog beyond what one
+# read takes would only make it read the same again and again.
+MAX_UNDECIDED = 6_000
 _POLL_S = 0.5
 
 
@@ -208,13 +212,14 @@ def _replay(
                 speed=plan.speed,
                 sent=sent,
                 mangle=plan.mangle,
-                before=lambda: _await_readers(deployment, sent),
+                before=lambda: _await_readers(deployment, sent, behind),
                 seed=plan.seed,
             )
         except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
             failure.append(error)
 
     total = int(present.present().sum())
+    behind = _Behind()
     screen.step(f"replaying {total:,} records, {iso(first)[:16]} to {iso(last)[:16]}")
     producer = threading.Thread(target=produce, name="producer", daemon=True)
     producer.start()
@@ -229,6 +234,7 @@ def _replay(
                 alerts.append(alert)
                 screen.alert(alert)
             decided = books.decided()
+            behind.undecided = books.stored() - decided
             progress.update(
                 sending, completed=min(sent.records, total), note=iso(sent.event_ms)[:16] if sent.event_ms else ""
             )
@@ -250,17 +256,29 @@ def _replay(
     return sent, alerts
 
 
-def _await_readers(deployment: Deployment, sent: Sent) -> None:
-    """Return when ingest has taken all but MAX_UNREAD of what was sent."""
-    seen, since = -1, time.monotonic()
+@dataclass(slots=True)
+class _Behind:
+    """What the watching thread last saw of detect's backlog; the producer waits for it."""
+
+    undecided: int = 0
+
+
+def _await_readers(deployment: Deployment, sent: Sent, behind: _Behind) -> None:
+    """Return when ingest has taken all but MAX_UNREAD of what was sent, and detect is not far behind.
+
+    What waits for a silent server is undecided too, so a backlog that does not move is not waited for.
+    """
+    seen, since = (-1, -1), time.monotonic()
     while True:
         counters = deployment.cloud.status()["counters"]
         taken = counters.get("kinesis_delivered", 0) + counters.get("kinesis_discarded", 0)
-        if sent.records - taken <= MAX_UNREAD:
+        is_read, is_decided = sent.records - taken <= MAX_UNREAD, behind.undecided <= MAX_UNDECIDED
+        idle_s = time.monotonic() - since
+        if is_read and (is_decided or idle_s > STANDSTILL_S):
             return
-        if taken != seen:
-            seen, since = taken, time.monotonic()
-        if time.monotonic() - since > PATIENCE_S:
+        if (taken, behind.undecided) != seen:
+            seen, since = (taken, behind.undecided), time.monotonic()
+        elif idle_s > PATIENCE_S:
             raise ReplayError(f"ingest has taken nothing for {PATIENCE_S:.0f} s; see {deployment.cloud.log_path}")
         time.sleep(_POLL_S / 10)
 
