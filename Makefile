@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Where this is set (containers set it), every process compiles the CDK, pandas and the emulator anew: minutes in sum.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo learn permissions diagram destroy test check lint types unit bench requirements clean
 .DEFAULT_GOAL := help
@@ -13,11 +15,12 @@ help: ## Show what there is
 demo: $(VENV)/.demo ## Watch the whole system find incidents in a generated fleet (ARGS="--servers 20" and so on)
 	@$(BIN)/treeline demo $(ARGS)
 
-test: $(VENV)/.dev check ## Everything: lint, types, unit, offline commands, contract, templates, embedded cloud
+test: check ## Everything: lint, types, unit, offline commands, contract, templates, embedded cloud
 	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/offline tests/contract tests/infra
-	@$(BIN)/python -m pytest tests/local
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/local
 
-check: lint types unit ## The inner loop, under a minute
+check: $(VENV)/.dev ## The inner loop, under a minute: lint, types, unit
+	@$(MAKE) --no-print-directory -j 2 lint types unit
 
 lint: $(VENV)/.dev ## Style, unused code, import direction
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -26,7 +29,7 @@ types: $(VENV)/.dev ## mypy --strict
 	@$(BIN)/mypy
 
 permissions: $(VENV)/.dev ## Record anew which AWS calls the functions make (minutes), for the proof of their permissions
-	@TREELINE_WRITE_RECORDING=1 $(BIN)/python -m pytest tests/local
+	@TREELINE_WRITE_RECORDING=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/local
 
 unit: $(VENV)/.dev ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -n 2

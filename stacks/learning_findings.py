@@ -45,7 +45,7 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
         f"{models_bucket_arn}/*",
         "Evaluate reads the candidate's and the champion's artifacts; no more is there.",
     )
-    below = "Keys below it are made of the run's id."
+    below = "The keys below it are made of the run's id, not known here."
     for prefix in ("forests", "packages"):
         yield wildcard(_ROLE, f"{models_bucket_arn}/{prefix}/*", below)
     for prefix in ("history", "runs"):
@@ -53,7 +53,11 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
     for kind in ("processing-job", "training-job"):
         yield wildcard(_ROLE, arn(kind, "pipelines-*"), "SageMaker names the jobs of a pipeline itself.")
     for kind in ("model", "endpoint-config", "endpoint"):
-        yield wildcard(_ROLE, arn(kind, "treeline-evaluate-*"), "Named by the run, and gone with it.")
+        yield wildcard(
+            _ROLE,
+            arn(kind, "treeline-evaluate-*"),
+            "Evaluation hosts under a name made of the run's id, and is gone with it.",
+        )
     yield wildcard(
         _ROLE, arn("model-package", f"{config.pipeline_name}/*"), "The registry numbers the versions of this group."
     )
@@ -72,7 +76,7 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
         yield wildcard(
             f"{function}/Role/DefaultPolicy",
             arn("pipeline", f"{config.pipeline_name}/execution/*"),
-            "Executions are numbered by SageMaker.",
+            "Executions are numbered by SageMaker, not by a template.",
         )
 
 

@@ -27,7 +27,7 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
     for path in (_HOSTING, _STEP, "Promotion/WorkflowRole/DefaultPolicy"):
         yield wildcard(path, "*", "Actions without a resource type: AWS knows no other resource for them.")
     for path in (_HOSTING, _STEP):
-        yield wildcard(path, f"{models_bucket_arn}/*", "Models lie below keys made of their run.")
+        yield wildcard(path, f"{models_bucket_arn}/*", "Models lie below keys that are made of their run's id.")
     yield wildcard(_HOSTING, f"{models_bucket_arn}/capture/*", "SageMaker names what it captures by time and variant.")
     for path in (_STEP, "DriftWatch/Drift/Role/DefaultPolicy", "DriftWatch/Rollup/Role/DefaultPolicy"):
         yield wildcard(path, f"{models_bucket_arn}/packages/*", "Packages are named by their model's version.")

@@ -31,7 +31,14 @@ def train(
     prepared = prepare(grid, seed=seed, progress=progress)
     forest = _training_job(deployment, model_version, prepared.training_rows)
     package = calibrate_package(prepared, forest.score, model_version=model_version, progress=progress)
-    _host(deployment, model_version)
+    job = deployment.client("sagemaker").describe_training_job(TrainingJobName=model_version)
+    host(deployment, package, job["ModelArtifacts"]["S3ModelArtifacts"])
+    return package, forest
+
+
+def host(deployment: Deployment, package: ModelPackage, model_data_url: str) -> None:
+    """Host a trained model and point detection at it; returns when its endpoint is in service."""
+    _host(deployment, package.model_version, model_data_url)
     store = ModelStore(
         deployment.client("dynamodb"),
         deployment.client("s3"),
@@ -39,7 +46,6 @@ def train(
         bucket=deployment.output(outputs.MODELS_BUCKET),
     )
     store.activate(package)
-    return package, forest
 
 
 def _training_job(deployment: Deployment, model_version: str, rows: Any) -> RandomCutForest:
@@ -81,14 +87,13 @@ def _training_job(deployment: Deployment, model_version: str, rows: Any) -> Rand
     return read_model_tar(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
-def _host(deployment: Deployment, model_version: str) -> None:
+def _host(deployment: Deployment, model_version: str, model_data_url: str) -> None:
     sagemaker = deployment.client("sagemaker")
     endpoint = deployment.output(outputs.ENDPOINT_NAME)
-    job = sagemaker.describe_training_job(TrainingJobName=model_version)
     sagemaker.create_model(
         ModelName=model_version,
         ExecutionRoleArn=ROLE_ARN,
-        PrimaryContainer={"Image": IMAGE, "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]},
+        PrimaryContainer={"Image": IMAGE, "ModelDataUrl": model_data_url},
     )
     sagemaker.create_endpoint_config(
         EndpointConfigName=model_version,

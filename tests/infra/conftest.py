@@ -10,6 +10,7 @@ from stacks.synthesize import synthesize
 from tests.infra.templates import Stage
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep these tests on one worker of xdist (`--dist loadgroup`): each worker would synthesize for itself."""
     for item in items:

@@ -63,4 +63,4 @@ def test_every_explanation_explains_something(tmp_path: Path):
     singly = {(rule, construct) for rule, construct in findings if rule not in everywhere}
     assert singly == {(finding.rule, finding.construct) for finding in explained}
     assert result.returncode != 0
-    assert all(len(reason) > 30 for reason in (*EVERYWHERE.values(), *(finding.reason for finding in explained)))
+    assert all(len(reason) > 40 for reason in (*EVERYWHERE.values(), *(finding.reason for finding in explained)))

@@ -1,24 +1,50 @@
-"""One synthesis a session; a fresh cloud for every test that asks for a pipeline; every AWS call is recorded."""
+"""One synthesis a worker; a fresh cloud for every test that asks for a pipeline; every AWS call is recorded.
+
+Under `-n 2 --dist loadgroup` tests of one cloud stay together, and those that start their own go where there is room.
+"""
 
 import os
+import random
 import socket
+from pathlib import Path
 
 import pytest
 
 from local.cloud.calls import FOLDER_VARIABLE
 from local.cloud.launcher import EmbeddedCloud
-from tests.local.pipeline import Pipeline, build
+from tests.local.pipeline import Model, Pipeline, build
+from tests.local.session import Ended
+
+JUDGE = "test_recorded_calls.py"
+HERE = Path(__file__).parent
+# Below the range from which the kernel takes the ports of outgoing connections: nobody takes ours between two clouds.
+PORTS = range(21_000, 32_000)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What judges the recording runs after all that is recorded."""
-    items.sort(key=lambda item: item.path.name == "test_recorded_calls.py")
+    items.sort(key=lambda item: item.path.name == JUDGE)
+    for item in items:
+        if HERE in item.path.parents and (group := _group(item)):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Whom a test shares a cloud with."""
+    fixtures = getattr(item, "fixturenames", ())
+    if "pipeline" in fixtures:
+        return None
+    return "small" if "small" in fixtures else item.path.name
 
 
 @pytest.fixture(scope="session", autouse=True)
-def recording(tmp_path_factory):
-    """The folder in which local.cloud.calls notes what functions and state machines call in this session."""
-    folder = tmp_path_factory.mktemp("calls")
+def recording(request, tmp_path_factory):
+    """The folder, one for all workers, in which local.cloud.calls notes what functions and state machines call."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "calls"
+    folder.mkdir(exist_ok=True)
+    request.config.pluginmanager.register(Ended(folder))
     os.environ[FOLDER_VARIABLE] = str(folder)
     yield folder
     del os.environ[FOLDER_VARIABLE]
@@ -26,9 +52,15 @@ def recording(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cloud_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A free port of this worker's, the same for each of its clouds: templates name it."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +68,13 @@ def assembly(tmp_path_factory, cloud_port):
     return build(tmp_path_factory.mktemp("synthesis"), cloud_port)
 
 
+@pytest.fixture(scope="session")
+def model():
+    """What the first pipeline of this worker trains and the later ones host."""
+    return Model()
+
+
 @pytest.fixture
-def pipeline(assembly, cloud_port, tmp_path):
+def pipeline(assembly, cloud_port, model, tmp_path):
     with EmbeddedCloud(port=cloud_port, directory=tmp_path) as cloud:
-        yield Pipeline.start(cloud, assembly)
+        yield Pipeline.start(cloud, assembly, model)

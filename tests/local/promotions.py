@@ -15,7 +15,7 @@ from treeline.aws.models import ModelStore
 from treeline.aws.promotions import PromotionTable
 from treeline.core.package import ModelPackage
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0  # a deadline for what never happens, not a measure of speed
 
 
 class Promotions:

@@ -14,7 +14,7 @@ from local.dashboard import data
 from local.dashboard.command import save
 from local.dashboard.service import render
 from stacks import outputs
-from tests.local.pipeline import SERVERS, Pipeline, samples
+from tests.local.pipeline import SERVERS, Model, Pipeline, samples
 
 pytestmark = pytest.mark.cloud
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -35,11 +35,11 @@ MAY_BE_EMPTY = {
 
 
 @pytest.fixture(scope="module")
-def watched(assembly: Path, cloud_port: int, tmp_path_factory: pytest.TempPathFactory):
+def watched(assembly: Path, cloud_port: int, model: Model, tmp_path_factory: pytest.TempPathFactory):
     """A pipeline with an incident open and some bad records, seen once."""
     folder = tmp_path_factory.mktemp("dashboard")
     with EmbeddedCloud(port=cloud_port, directory=folder) as cloud:
-        pipeline = Pipeline.start(cloud, assembly)
+        pipeline = Pipeline.start(cloud, assembly, model)
         pipeline.invoke(outputs.DISPATCH_FUNCTION)
         pipeline.send_raw([("x", b"{bad"), ("y", b"[]")])
         pipeline.send(samples(pipeline.present, 0, STEPS))

@@ -8,7 +8,7 @@ import pytest
 from local.cloud.launcher import EmbeddedCloud
 from local.demo import cloud as demo_cloud
 from stacks import config, outputs
-from tests.local.pipeline import Pipeline, samples
+from tests.local.pipeline import Model, Pipeline, samples
 from treeline.cli.doctor import diagnose
 from treeline.cli.doctor_checks import State
 from treeline.cli.main import run
@@ -27,7 +27,7 @@ def test_an_empty_account_lacks_bootstrap_and_stacks(tmp_path: Path):
 
 
 def test_a_fresh_deployment_is_told_what_is_missing_and_a_complete_one_nothing(
-    assembly: Path, cloud_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    assembly: Path, cloud_port: int, model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     with EmbeddedCloud(port=cloud_port, directory=tmp_path) as cloud:
         report = cloud.deploy(assembly)
@@ -39,7 +39,7 @@ def test_a_fresh_deployment_is_told_what_is_missing_and_a_complete_one_nothing(
         assert all(found[what].do for what in missing), "each says what to do"
         assert report.output(outputs.ROUTING_KEY_SECRET_ARN) in found["PagerDuty's key"].do
 
-        pipeline = Pipeline.start(cloud, assembly)
+        pipeline = Pipeline.start(cloud, assembly, model)
         pipeline.send(samples(pipeline.present, 0, 3))
         pipeline.wait_decided(36)
         topic = pipeline.deployment.output(outputs.OPERATIONS_TOPIC_ARN)

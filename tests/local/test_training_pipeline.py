@@ -26,7 +26,7 @@ from treeline.forest.storage import read_model_tar
 
 pytestmark = pytest.mark.cloud
 SERVERS, DAYS, STRIDE = 4, 5, 10
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
 
 
 class Training:
@@ -84,7 +84,7 @@ class Training:
     def told(self, run_id: str) -> dict:
         """What the operations topic was told about a run."""
         sqs = self.deployment.client("sqs")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             for message in sqs.receive_message(QueueUrl=self.inbox, WaitTimeSeconds=1).get("Messages", []):
                 sqs.delete_message(QueueUrl=self.inbox, ReceiptHandle=message["ReceiptHandle"])
@@ -198,7 +198,7 @@ def test_an_artifact_that_only_its_container_can_read_is_hosted_while_it_is_aske
         hosted = training.sagemaker.list_endpoints(NameContains=PREFIX)["Endpoints"]
         assert [e["EndpointName"] for e in hosted] == [f"{PREFIX}m1-0"]
     assert np.allclose(scores, read_model_tar(body).score(rows))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while training.sagemaker.list_endpoints(NameContains=PREFIX)["Endpoints"]:
         assert time.monotonic() < deadline, "the endpoint was left behind"
         time.sleep(0.05)

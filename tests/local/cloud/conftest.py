@@ -42,8 +42,8 @@ class SmallSystem:
         return taken
 
 
-def wait_for(probe: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    """The first true answer of `probe`; fails after `timeout_s`."""
+def wait_for(probe: Callable[[], Any], timeout_s: float = 120.0) -> Any:
+    """The first true answer of `probe`; `timeout_s` is for what never happens, not for how fast a machine is."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if found := probe():

@@ -71,7 +71,7 @@ def test_an_embedded_metric_raises_an_alarm_that_clears_again(small: SmallSystem
         MetricName="Seen",
         Dimensions=[{"Name": "stage", "Value": "test"}],
         Statistic="Maximum",
-        Period=10,
+        Period=5,
         EvaluationPeriods=1,
         ComparisonOperator="GreaterThanThreshold",
         Threshold=5,
@@ -83,10 +83,10 @@ def test_an_embedded_metric_raises_an_alarm_that_clears_again(small: SmallSystem
     def state() -> str:
         return cloudwatch.describe_alarms(AlarmNames=["seen"])["MetricAlarms"][0]["StateValue"]
 
-    wait_for(lambda: state() == "OK", 25)
+    wait_for(lambda: state() == "OK")
     small.put({"n": "metric", "do": "metric", "value": 7})
-    wait_for(lambda: state() == "ALARM", 25)
-    wait_for(lambda: state() == "OK", 25)
+    wait_for(lambda: state() == "ALARM")
+    wait_for(lambda: state() == "OK")
     told = []
     while received := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         for message in received:

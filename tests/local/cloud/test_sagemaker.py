@@ -4,8 +4,10 @@ import json
 import time
 from collections import Counter
 
+import boto3
 import numpy as np
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.cloud.launcher import EmbeddedCloud
@@ -23,7 +25,16 @@ class Host:
     def __init__(self, cloud: EmbeddedCloud) -> None:
         self.cloud = cloud
         self.sagemaker = cloud.client("sagemaker")
-        self.runtime = cloud.client("sagemaker-runtime")
+        # Each answer is looked at, so none is asked for again: the SDK would back off for ten seconds from a fault.
+        once = Config(proxies={}, retries={"total_max_attempts": 1})
+        self.runtime = boto3.client(
+            "sagemaker-runtime",
+            endpoint_url=cloud.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=once,
+        )
         self.s3 = cloud.client("s3")
         self.s3.create_bucket(Bucket="training")
         rows = np.random.default_rng(1).normal(size=(2000, DIM))
@@ -44,7 +55,7 @@ class Host:
             ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
             StoppingCondition={"MaxRuntimeInSeconds": 600},
         )
-        return wait_for(lambda: self._ended(name), 60)
+        return wait_for(lambda: self._ended(name))
 
     def _ended(self, name: str) -> dict | None:
         job = self.sagemaker.describe_training_job(TrainingJobName=name)
