@@ -209,7 +209,9 @@ def compose(settings: DetectSettings) -> Composition:
         records=HandoverRecords(records=records, scores=scores, models=models, clock_ms=now),
         scores=scores,
         incidents=IncidentTable(dynamodb, settings.incidents_table),
-        publisher=AlertTopic(boto3.client("sns", config=_TOPIC_CONFIG), settings.alerts_topic_arn),
+        publisher=AlertTopic(
+            boto3.client("sns", config=_TOPIC_CONFIG), settings.alerts_topic_arn, stage=settings.stage
+        ),
         scorer=scorer,
         models=models,
         alerts=AlertWriter(

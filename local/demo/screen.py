@@ -10,7 +10,8 @@ from rich.table import Table
 
 from local.demo.results import LATENCY_BUDGET_S, Result
 from training.evaluate import Evaluation, Tier
-from treeline.core.alert import Alert, AlertEvent, MetricEvidence, Priority
+from treeline.app.alert_text import moved
+from treeline.core.alert import Alert, AlertEvent, Priority
 from treeline.core.times import parse_iso
 
 _EVENT_STYLE = {
@@ -63,7 +64,7 @@ class Screen:
         self.console.print(line)
         if alert.event in (AlertEvent.OPENED, AlertEvent.ESCALATED):
             for metric in alert.metrics[:3]:
-                self.console.print(f"       {evidence(metric)}", style="dim")
+                self.console.print(f"       {moved(metric)}", style="dim")
 
     def scoreboard(self, result: Result) -> None:
         """The end of the run."""
@@ -95,16 +96,6 @@ class Screen:
 def _table(title: str) -> Table:
     """Without vertical rules, so that eight columns fit into 80 characters."""
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-
-
-def evidence(metric: MetricEvidence) -> str:
-    """One metric in words: measured, expected, and how far that is."""
-    measured = "missing" if metric.measured is None else f"{metric.measured:,.4g}"
-    unit = f" {metric.unit}" if metric.unit else ""
-    return (
-        f"{metric.name} {measured}{unit}, expected {metric.expected:,.4g} "
-        f"({metric.low:,.4g} to {metric.high:,.4g}), {metric.deviation:+.1f} sd"
-    )
 
 
 def _quality(evaluations: Any) -> Table:

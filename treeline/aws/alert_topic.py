@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from treeline.app import alert_text
 from treeline.core.alert import Alert
 from treeline.core.errors import PublishError
 
@@ -13,19 +14,33 @@ if TYPE_CHECKING:
 
 
 class AlertTopic:
-    """Publishes alerts with the attributes that filter policies use."""
+    """Publishes alerts with the attributes that filter policies use: as JSON to programs, in words to mail.
 
-    def __init__(self, sns: "SNSClient", topic_arn: str) -> None:
+    Args:
+        sns: The client.
+        topic_arn: The topic.
+        stage: The deployment's, which the words name.
+    """
+
+    def __init__(self, sns: "SNSClient", topic_arn: str, *, stage: str) -> None:
         self._sns = sns
         self._topic_arn = topic_arn
+        self._stage = stage
 
     def publish(self, alert: Alert) -> None:
         """Tell people; raises PublishError, after which the alert stays in the outbox."""
         try:
             self._sns.publish(
                 TopicArn=self._topic_arn,
-                Subject=f"{alert.priority.value} {alert.event.value}: {alert.server_id}"[:100],
-                Message=json.dumps(alert.to_json()),
+                Subject=alert_text.subject(alert),
+                # One message a protocol: every protocol that is not named gets the default.
+                MessageStructure="json",
+                Message=json.dumps(
+                    {
+                        "default": json.dumps(alert.to_json()),
+                        "email": alert_text.mail(alert, stage=self._stage),
+                    }
+                ),
                 MessageAttributes={
                     name: {"DataType": kind, "StringValue": value} for name, (kind, value) in alert.attributes().items()
                 },

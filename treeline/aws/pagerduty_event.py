@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from treeline.app.alert_text import number
 from treeline.core.alert import Alert, AlertEvent, MetricEvidence, Priority
 
 # Limits of the Events API v2: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and, for the
@@ -107,9 +108,8 @@ def _summary(alert: Alert) -> str:
 
 
 def _moved(metric: MetricEvidence) -> str:
-    unit = f" {metric.unit}" if metric.unit else ""
-    measured = "missing" if metric.measured is None else f"{metric.measured:.4g}{unit}"
-    return f"{metric.name} {measured}, expected {metric.expected:.4g}{unit}"
+    measured = "missing" if metric.measured is None else number(metric.measured, metric.unit)
+    return f"{metric.name} {measured}, expected {number(metric.expected, metric.unit)}"
 
 
 def _finite(value: float | None) -> float | None:
