@@ -10,7 +10,8 @@ from treeline.forest.growth import LEAF
 def _score_rows(
     rows: NDArray[np.float32],
     roots: NDArray[np.int32],
-    boxes: NDArray[np.float32],
+    lows: NDArray[np.float32],
+    highs: NDArray[np.float32],
     spans: NDArray[np.float32],
     cut_dims: NDArray[np.int32],
     cut_values: NDArray[np.float32],
@@ -34,13 +35,13 @@ def _score_rows(
                     outside = np.float32(0)
                     for f in range(features):
                         value = rows[r, f]
-                        low = boxes[node, 2 * f]
-                        high = boxes[node, 2 * f + 1]
-                        outside += max(low - value, np.float32(0)) + max(value - high, np.float32(0))
-                    if outside > 0.0:
-                        separation = np.float64(outside) / (np.float64(outside) + spans[node])
-                        score += unseparated * separation * unseen[depth]
-                        unseparated *= 1.0 - separation
+                        outside += max(lows[node, f] - value, np.float32(0)) + max(
+                            value - highs[node, f], np.float32(0)
+                        )
+                    # Inside the box this adds 0 / (span + 1): dividing is cheaper than a branch no processor can guess.
+                    separation = np.float64(outside) / (np.float64(outside) + spans[node] + (outside == 0.0))
+                    score += unseparated * separation * unseen[depth]
+                    unseparated *= 1.0 - separation
                     if cut_dims[node] == LEAF:
                         score += unseparated * seen[node]
                         break

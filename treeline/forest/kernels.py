@@ -16,8 +16,9 @@ from treeline.forest.growth import LEAF, Trees
 
 KernelName = Literal["auto", "numba", "numpy"]
 
-# A block of rows and one tree (numba), or a block's boxes over all trees (numpy), stay in the processor's cache.
-_NUMBA_BLOCK = 2048
+# Long enough that what the processor learns about a tree pays (numba); a block's boxes over all trees stay in its
+# cache (numpy).
+_NUMBA_BLOCK = 16_384
 _NUMPY_BLOCK_PAIRS = 25_600
 
 
@@ -26,12 +27,15 @@ class Walkable:
     """What a walk reads: the trees, and what follows from them, computed once.
 
     Attributes:
+        lows, highs: (nodes, features) float32, the boxes' corners apart, as a compiled walk reads them fastest.
         spans: (nodes,) float32, sum of the sides of the node's box.
         unseen: (longest depth + 1,) what separating a row at a depth adds to the forest's score.
         seen: (nodes,) what reaching a leaf that equals the row adds; 0 for inner nodes.
     """
 
     trees: Trees
+    lows: NDArray[np.float32]
+    highs: NDArray[np.float32]
     spans: NDArray[np.float32]
     unseen: NDArray[np.float64]
     seen: NDArray[np.float64]
@@ -58,6 +62,8 @@ def prepare(trees: Trees) -> Walkable:
     sides = trees.boxes[:, 1::2].astype(np.float64) - trees.boxes[:, 0::2]
     return Walkable(
         trees=trees,
+        lows=np.ascontiguousarray(trees.boxes[:, 0::2]),
+        highs=np.ascontiguousarray(trees.boxes[:, 1::2]),
         spans=sides.sum(axis=1).astype(np.float32),
         unseen=scale / (np.arange(depths.max() + 1) + 1.0),
         seen=seen,
@@ -99,7 +105,7 @@ def kernel_named(name: KernelName) -> Kernel:
         trees = forest.trees
         scores = np.zeros(len(rows))
         score_rows(
-            rows, trees.roots, trees.boxes, forest.spans, trees.cut_dims, trees.cut_values, trees.lefts,
+            rows, trees.roots, forest.lows, forest.highs, forest.spans, trees.cut_dims, trees.cut_values, trees.lefts,
             forest.unseen, forest.seen, _NUMBA_BLOCK, scores,
         )  # fmt: skip
         return scores
