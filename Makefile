@@ -16,8 +16,7 @@ demo: $(VENV)/.demo ## Watch the whole system find incidents in a generated flee
 	@$(BIN)/treeline demo $(ARGS)
 
 test: check ## Everything: lint, types, unit, offline commands, contract, templates, embedded cloud
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/offline tests/contract tests/infra
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/local
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/offline tests/contract tests/infra tests/local
 
 check: $(VENV)/.dev ## The inner loop, under a minute: lint, types, unit
 	@$(MAKE) --no-print-directory -j 2 lint types unit

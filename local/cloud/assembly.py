@@ -1,5 +1,6 @@
 """Read a synthesized CDK cloud assembly: its stacks in order of deployment, and the files they need."""
 
+import functools
 import io
 import json
 import zipfile
@@ -24,7 +25,7 @@ class FileAsset:
 
     def content(self) -> bytes:
         """The bytes to upload; a folder becomes a zip that depends on nothing but its files."""
-        return zip_folder(self.path) if self.is_folder else self.path.read_bytes()
+        return _zipped(self.path, self.key) if self.is_folder else self.path.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,12 @@ def _in_order(stacks: dict[str, StackTemplate]) -> list[StackTemplate]:
     for artifact_id in stacks:
         visit(artifact_id)
     return ordered
+
+
+@functools.lru_cache(maxsize=64)
+def _zipped(folder: Path, key: str) -> bytes:
+    """Zipped once: the key is the hash of what is in the folder, and most deploys of a process are of one assembly."""
+    return zip_folder(folder)
 
 
 def zip_folder(folder: Path) -> bytes:

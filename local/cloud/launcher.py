@@ -1,11 +1,13 @@
 """Start, use and end the embedded cloud from a Python process."""
 
+import functools
 import json
 import os
 import select
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -26,7 +28,14 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_PORT = 4566
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 5.0
+_MAKING = threading.Lock()  # a session makes one client at a time
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    """One for every cloud of this process: it keeps the services' models, which take longer to parse than to use."""
+    return boto3.session.Session()
 
 
 class CloudError(TreelineError):
@@ -51,14 +60,15 @@ class CloudConnection:
     def client(self, service: str) -> Any:
         """A boto3 client of `service` with dummy credentials; made once, then reused."""
         if service not in self._clients:
-            self._clients[service] = boto3.session.Session().client(
-                service,
-                endpoint_url=self.endpoint_url,
-                region_name=REGION,
-                aws_access_key_id="test",
-                aws_secret_access_key="test",  # noqa: S106 -- the embedded cloud checks none
-                config=Config(proxies={}, s3={"addressing_style": "path"}, max_pool_connections=32),
-            )
+            with _MAKING:
+                self._clients[service] = _session().client(
+                    service,
+                    endpoint_url=self.endpoint_url,
+                    region_name=REGION,
+                    aws_access_key_id="test",
+                    aws_secret_access_key="test",  # noqa: S106 -- the embedded cloud checks none
+                    config=Config(proxies={}, s3={"addressing_style": "path"}, max_pool_connections=32),
+                )
         return self._clients[service]
 
     def environment(self) -> dict[str, str]:

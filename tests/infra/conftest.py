@@ -10,14 +10,6 @@ from stacks.synthesize import synthesize
 from tests.infra.templates import Stage
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests on one worker of xdist (`--dist loadgroup`): each worker would synthesize for itself."""
-    for item in items:
-        if "tests/infra" in item.path.as_posix():
-            item.add_marker(pytest.mark.xdist_group("infra"))
-
-
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources as they are now: who edits while the tests run does not change them halfway."""

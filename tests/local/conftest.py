@@ -1,12 +1,8 @@
-"""One synthesis a worker; a fresh cloud for every test that asks for a pipeline; every AWS call is recorded.
-
-Under `-n 2 --dist loadgroup` tests of one cloud stay together, and those that start their own go where there is room.
-"""
+"""One synthesis a worker; a fresh cloud for every test that asks for a pipeline; every AWS call is recorded."""
 
 import os
 import random
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -16,26 +12,13 @@ from tests.local.pipeline import Model, Pipeline, build
 from tests.local.session import Ended
 
 JUDGE = "test_recorded_calls.py"
-HERE = Path(__file__).parent
 # Below the range from which the kernel takes the ports of outgoing connections: nobody takes ours between two clouds.
 PORTS = range(21_000, 32_000)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What judges the recording runs after all that is recorded."""
     items.sort(key=lambda item: item.path.name == JUDGE)
-    for item in items:
-        if HERE in item.path.parents and (group := _group(item)):
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
-def _group(item: pytest.Item) -> str | None:
-    """Whom a test shares a cloud with."""
-    fixtures = getattr(item, "fixturenames", ())
-    if "pipeline" in fixtures:
-        return None
-    return "small" if "small" in fixtures else item.path.name
 
 
 @pytest.fixture(scope="session", autouse=True)

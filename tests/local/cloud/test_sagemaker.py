@@ -145,7 +145,7 @@ def test_traffic_follows_the_weights_and_a_target_variant_overrides_them(host: H
 
 def test_an_endpoint_serves_while_it_is_updating_and_refuses_a_second_update(host: Host):
     host.config("other", {"other": 1.0})
-    host.cloud.sagemaker.delays(updating_s=1.0)
+    host.cloud.sagemaker.delays(updating_s=3.0)
     host.sagemaker.create_endpoint(EndpointName="updated", EndpointConfigName="nine-to-one")
     assert host.status("updated") == "Creating"
     assert _error(lambda: host.invoke("updated"))["Error"]["Code"] == "ValidationError"
