@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from treeline.core import habit
 from treeline.core.state import FleetState, together
-from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
+from treeline.core.statistics import FloatArray, ew_update, half_life_alpha, row_sums
 
 CHANNELS = ("day", "tail", "mean10", "difference")
 DAY, TAIL, MEAN10, DIFFERENCE = range(4)
@@ -33,9 +33,9 @@ def top_mean(magnitude: FloatArray) -> FloatArray:
 
 
 def mean_of_last(ordered: FloatArray) -> FloatArray:
-    """Mean over the last axis of its last three, added column by column: numpy is slow at adding up many short rows."""
-    largest = [ordered[..., -place] for place in range(min(3, ordered.shape[-1]), 0, -1)]
-    mean: FloatArray = sum(largest[1:], start=largest[0]) / len(largest)
+    """Mean over the last axis of its last three (of all, where there are fewer)."""
+    largest = ordered[..., -3:]
+    mean: FloatArray = row_sums(largest) / largest.shape[-1]
     return mean
 
 

@@ -91,6 +91,12 @@ def shared_level(median: float) -> float:
     return max(0.0, min(median, 5.0 * (median - 0.8 * P2_SEVERITY)))
 
 
+def _median(values: FloatArray) -> float:
+    """Bit for bit numpy's, whose care for NaN and axes takes ten times as long on a group of 50."""
+    ordered, middle = np.sort(values), len(values) // 2
+    return float((ordered[-1 - middle] + ordered[middle]) / 2)
+
+
 def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
     """The severity that the servers of a group share, and the fleet incident that follows from it.
 
@@ -114,9 +120,9 @@ def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySett
         return cycle.level, []
     cycle.bucket = bucket
     current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)
-    count = int(current.sum())
+    count = int(np.count_nonzero(current))
     enough = settings.fleet_min_servers > 0 and count >= settings.fleet_min_servers
-    median = float(np.median(state.severity[current])) if enough else 0.0
+    median = _median(state.severity[current]) if enough else 0.0
     cycle.level = shared_level(median)
     above = median >= P2_SEVERITY
     before = (cycle.above << 1) & ((1 << settings.of_last) - 1)

@@ -11,6 +11,18 @@ Z_LIMIT = 10.0
 FLOOR_SHARE_OF_RANGE = 0.01  # a metric's noise below 1 % of its observed range is not worth noticing
 
 
+_NUMPY_ADDS_IN_TURN = 8  # shorter rows than this; longer ones it adds up in eight strands
+
+
+def row_sums(values: FloatArray) -> FloatArray:
+    """Sums over the last axis, bit for bit numpy's; short rows are added column by column, several times faster."""
+    width = values.shape[-1]
+    if not 0 < width < _NUMPY_ADDS_IN_TURN:
+        sums: FloatArray = values.sum(axis=-1)
+        return sums
+    return sum((values[..., column] for column in range(1, width)), start=values[..., 0])
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """Mean, standard deviation and smallest spread worth noticing, each of one shape and unit."""

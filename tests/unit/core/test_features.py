@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
 from treeline.core.channels import DAY, top_mean
-from treeline.core.features import FEATURE_NAMES, extract, summarize
+from treeline.core.features import FEATURE_NAMES, extract, summarize, window_mean
+from treeline.core.state import RECENT
 
 ZS = st.floats(-10, 10, width=32, allow_subnormal=False)
 
@@ -41,6 +42,12 @@ def test_one_metric_is_its_own_top_three():
     assert summarize(np.array([[[-2.0]]]))[0].tolist() == [2.0, 2.0, 6.0, 0.0]
     assert top_mean(np.array([[2.0]])).tolist() == [2.0]
     assert top_mean(np.array([[1.0, 3.0]])).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("metrics", [1, 2, 4, 38])
+def test_the_mean_of_the_last_ten_is_numpys_bit_for_bit(metrics):
+    window = np.random.default_rng(metrics).normal(size=(30, RECENT, metrics)).astype(np.float32)
+    np.testing.assert_array_equal(window_mean(window), window.mean(axis=1), strict=True)
 
 
 @FEW

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from treeline.core.errors import ModelMismatchError
-from treeline.core.state import _LAYOUT, NEVER, FleetCycle, FleetState, Phase
+from treeline.core.state import _LAYOUT, NEVER, FleetCycle, FleetState, Phase, together
 
 ITEM_LIMIT = 400 * 1024
 
@@ -151,3 +151,13 @@ def test_fifty_servers_of_38_metrics_and_a_full_block_leave_room_in_one_item():
     n = MAX_OBSERVATIONS_PER_COMMIT
     block = ScoreBlock.empty(state.servers, "m1", np.arange(n) % 50, np.arange(n))
     assert len(state.pack()) + len(block.pack()) < ITEM_LIMIT - 120 * 1024
+
+
+@pytest.mark.parametrize("rows", [[0], [0, 1, 2], [2, 3], [], [2, 1], [0, 2, 1, 3], [0, 2, 3], [1, 1, 2], [0, 0, 2]])
+def test_only_neighbours_in_order_are_taken_together(rows):
+    state = FleetState(2, servers=list("abcd"))
+    state.observations[:] = range(4)
+    index = np.array(rows, np.intp)
+    taken = state.observations[together(index)]
+    assert taken.tolist() == rows
+    assert np.shares_memory(taken, state.observations) == (len(rows) > 0 and rows == [*range(rows[0], rows[-1] + 1)])

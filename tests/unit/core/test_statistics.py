@@ -17,6 +17,7 @@ from treeline.core.statistics import (
     ew_update,
     half_life_alpha,
     rolling_zscore,
+    row_sums,
     zscore,
 )
 
@@ -226,3 +227,11 @@ def test_no_value_adds_more_than_its_share_to_the_variance():
         mean, variance = np.zeros(1), np.full(1, 4.0)
         ew_update(mean, variance, bounded_step(np.array([1e300]), mean, variance, 0.1, alpha, growth=growth), alpha)
         assert variance[0] == pytest.approx(4.0 * (1 + growth) * 0.99)
+
+
+@FEW
+@given(
+    st.integers(1, 40).flatmap(lambda width: hnp.arrays(np.float32, (5, 3, width), elements=st.floats(0, 9, width=32)))
+)
+def test_row_sums_are_numpys_bit_for_bit_at_every_width(values):
+    np.testing.assert_array_equal(row_sums(values), values.sum(axis=-1), strict=True)
