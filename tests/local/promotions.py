@@ -69,6 +69,10 @@ class Promotions:
         key = f"packages/{package.model_version}.zip"
         self.deployment.client("s3").put_object(Bucket=self.bucket, Key=key, Body=package.to_bytes())
 
+    def package(self, version: str) -> bytes:
+        answer = self.deployment.client("s3").get_object(Bucket=self.bucket, Key=f"packages/{version}.zip")
+        return bytes(answer["Body"].read())
+
     def model_data(self, version: str) -> str:
         job = self.sagemaker.describe_training_job(TrainingJobName=version)
         return str(job["ModelArtifacts"]["S3ModelArtifacts"])

@@ -1,5 +1,7 @@
 """The promotion workflow on the deployed templates: approval, canary, cut-over, roll-back, and what goes wrong."""
 
+import argparse
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,9 @@ from tests.local.pipeline import SERVERS, TRAIN, Pipeline, part, samples, whole_
 from tests.local.promotions import Promotions
 from treeline.app.canary_evidence import scored
 from treeline.aws.score_blocks import ScoreBlocks
+from treeline.cli import model as model_command
 from treeline.core.alert import AlertEvent
+from treeline.core.package import ModelPackage
 
 pytestmark = pytest.mark.cloud
 START, WATCHED, ALL = 30, 165, 180
@@ -19,7 +23,7 @@ def opened(alerts) -> set[str]:
     return {a.server_id for a in alerts if a.event is AlertEvent.OPENED}
 
 
-def test_an_approved_model_is_watched_and_takes_over(pipeline: Pipeline, assembly):
+def test_an_approved_model_is_watched_and_takes_over(pipeline: Pipeline, assembly, capsys):
     """Approved twice, deployed over, restarted in the middle: one promotion, no page from it, no incident lost."""
     promotions = Promotions(pipeline.deployment)
     promotions.train(part(whole_fleet(), TRAIN // 3, TRAIN), "test-2")
@@ -83,6 +87,29 @@ def test_an_approved_model_is_watched_and_takes_over(pipeline: Pipeline, assembl
     back = promotions.start("back", model_version="test-1", hold_s=0)
     assert promotions.ended(back) == "FAILED", "a model that was never promoted is not known"
     assert promotions.models.read().model_version == "test-2"
+    by_hand(promotions, capsys)
+
+
+def by_hand(promotions: Promotions, capsys) -> None:
+    """A third model at once, without a canary, and back to the second: the two commands, at the stage's own pace."""
+
+    def say(*words: str) -> dict:
+        parser = argparse.ArgumentParser()
+        model_command.register(parser)
+        arguments = parser.parse_args([*words, "--stage", "local", "--json"])
+        assert model_command.run(arguments, promotions.deployment.client) == 0
+        return json.loads(capsys.readouterr().out)
+
+    package = ModelPackage.from_bytes(promotions.package("test-2"))
+    promotions.store(replace(package, model_version="test-3"))
+    promotions.register("test-3", promotions.model_data("test-2"), approval="PendingManualApproval")
+    assert promotions.ended(say("promote", "test-3", "--hold", "0")["execution"]) == "SUCCEEDED", promotions.trouble()
+    assert promotions.models.read().model_version == "test-3"
+    assert promotions.ended(say("rollback")["execution"]) == "SUCCEEDED", promotions.trouble()
+    pointer = promotions.models.read()
+    assert (pointer.model_version, pointer.previous_version) == ("test-2", "test-3")
+    assert promotions.variants() == ["test-2"]
+    assert {m["model_version"]: m["is_active"] for m in say("list")} == {"test-2": True, "test-3": False}
 
 
 def test_a_biased_model_is_rolled_back_and_pages_nobody(pipeline: Pipeline):

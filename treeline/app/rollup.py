@@ -160,21 +160,22 @@ class RollupService:
         start = end - HOUR_MS if done is None else min(done, end) - HOUR_MS
         start = max(start, end - MAX_HOURS_BACK * HOUR_MS)
         package, maintenance = self.package(), self.history.maintenance()
+        fleet = _Fleet(self.history, package)
         items = scores = 0
         for hour in range(start, end, HOUR_MS):
-            for rollup in self._hour(hour, package, maintenance):
+            for rollup in self._hour(hour, fleet, maintenance):
                 self.rollups.put(rollup)
                 items, scores = items + 1, scores + rollup.count
         if done is None or end > done:
             self.rollups.set_rolled_up_to(end)
         return RollupOutcome(hours=(end - start) // HOUR_MS, items=items, scores=scores)
 
-    def _hour(self, hour: int, package: ModelPackage | None, maintenance: Sequence[Maintenance]) -> list[Rollup]:
+    def _hour(self, hour: int, fleet: "_Fleet", maintenance: Sequence[Maintenance]) -> list[Rollup]:
         away = {w.server_id for w in maintenance if w.start < hour + HOUR_MS and hour < w.end} - {FLEET_SCOPE}
         scores: dict[str, list[FloatArray]] = {}
         rows: dict[str, list[FloatArray]] = {}
         servers: dict[str, set[str]] = {}
-        for group in range(self.history.groups()):
+        for group in range(fleet.groups):
             for block in self.history.blocks(group, hour, hour + HOUR_MS):
                 inside = (block.observed_at >= hour) & (block.observed_at < hour + HOUR_MS)
                 inside &= (block.status == Status.SCORED) & np.isfinite(block.score)
@@ -190,7 +191,6 @@ class RollupService:
         made = []
         for version, parts in scores.items():
             values = np.concatenate(parts).astype(np.float64)
-            is_active = package is not None and package.model_version == version
             made.append(
                 Rollup(
                     model_version=version,
@@ -201,19 +201,33 @@ class RollupService:
                     sketch=Sketch.of(np.maximum(values, 0.0)),
                     servers=len(servers[version]),
                     features=count_features(np.concatenate(rows[version])),
-                    levels=self._levels(hour, package, away) if is_active and package is not None else {},
+                    levels=fleet.levels(hour, away) if fleet.active_version == version else {},
                     opened=opened,
                 )
             )
         return made
 
-    def _levels(self, hour: int, package: ModelPackage, away: set[str]) -> dict[str, float]:
+
+class _Fleet:
+    """Where the groups stand now, each read once a run however many hours are summed up."""
+
+    def __init__(self, history: History, package: ModelPackage | None) -> None:
+        self._history = history
+        self._package = package
+        self._records: list[Record] | None = None
+        self.groups = history.groups()
+
+    @property
+    def active_version(self) -> str | None:
+        """The model that decides."""
+        return None if self._package is None else self._package.model_version
+
+    def levels(self, hour: int, away: set[str]) -> dict[str, float]:
         """Where the metrics stand; the state is of now, so only of an hour that it has just left or is still in."""
-        levels = []
-        for group in range(self.history.groups()):
-            record = self.history.record(group, package.model_version)
-            if record is None or not len(record.state.servers):
-                continue
+        package, levels = self._package, []
+        if package is None:
+            return {}
+        for record in self._read(package.model_version):
             state = record.state
             fresh = (state.last_at >= hour) & (state.last_at < hour + 2 * HOUR_MS) & (state.phase == Phase.READY)
             fresh &= np.array([not _is_away(server, away) for server in state.servers], dtype=bool)
@@ -222,6 +236,12 @@ class RollupService:
         if not len(known):
             return {}
         return {name: float(np.median(known[:, i])) for i, name in enumerate(package.metrics)}
+
+    def _read(self, model_version: str) -> list[Record]:
+        if self._records is None:
+            found = (self._history.record(group, model_version) for group in range(self.groups))
+            self._records = [record for record in found if record is not None and len(record.state.servers)]
+        return self._records
 
 
 def _is_away(server_id: str, away: set[str]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from treeline.app.approval import Pace, execution_name, request_for
+from treeline.app.promotion_settings import ApprovalSettings
 from treeline.aws.model_registry import ModelRegistry
 from treeline.aws.models import ModelStore
 from treeline.aws.promotions import CandidateModels
@@ -50,7 +51,7 @@ def promote_model(
         registry.approve(model.arn, "treeline model promote")
         return _say(args, f"approved {args.version}; its promotion starts", approved=model.arn)
     name = execution_name(model.arn, int(now_s()))
-    request = request_for(Pace(), package_arn=model.arn, hold_s=args.hold)
+    request = request_for(_pace(client, output), package_arn=model.arn, hold_s=args.hold)
     execution = PromotionWorkflow(client("stepfunctions"), output("learning", "PromotionArn")).start(name, request)
     return _say(args, f"promotion of {args.version} started: {name}", execution=execution)
 
@@ -81,9 +82,16 @@ def roll_back(
     registry = ModelRegistry(client("sagemaker"), output("learning", "ModelGroup"))
     CandidateModels(dynamodb, registry, table=table).known(wanted)
     name = execution_name(f"rollback:{wanted}", int(now_s()))
-    request = request_for(Pace(), model_version=wanted, hold_s=0)
+    request = request_for(_pace(client, output), model_version=wanted, hold_s=0)
     execution = PromotionWorkflow(client("stepfunctions"), output("learning", "PromotionArn")).start(name, request)
     return _say(args, f"going back to {wanted}: {name}", execution=execution)
+
+
+def _pace(client: Client, output: Callable[[str, str], str]) -> Pace:
+    """How often the stage's own promotions look: as its approval function is set up."""
+    answer = client("lambda").get_function_configuration(FunctionName=output("learning", "ApprovalFunction"))
+    settings = ApprovalSettings.from_env(answer["Environment"]["Variables"])
+    return Pace(poll_s=settings.poll_s, endpoint_poll_s=settings.endpoint_poll_s, settle_s=settings.settle_s)
 
 
 def _say(args: argparse.Namespace, text: str, **facts: Any) -> int:
