@@ -25,7 +25,7 @@ HOUR_MS = 3_600_000
 CHUNK_MS = 2 * HOUR_MS  # the roll-up sees the level of an hour only while it is one of the last two
 PATIENCE_S = 90.0
 HEARTBEAT_S = 5.0  # dispatch's schedule is off here, or ticks of every half minute would run into the chunks
-_POLL_S = 0.02
+_POLL_S = 0.04
 
 
 class StuckError(TreelineError):

@@ -81,6 +81,7 @@ class Story:
     why: str = ""
     days: int = 0
     records: int = 0
+    heartbeats: int = 0  # dispatch's, while a chunk waited for a tick that had lost a race
     wall_s: float = 0.0
     wall_by_part: dict[str, float] = field(default_factory=dict)
 
@@ -166,7 +167,7 @@ class Loop:
             story.days = (day_end - start) // DAY_MS
             if self._plan.bias_sd and story.outcome:
                 break  # drift goes on, and after its cool-down it would ask for the next model: another story
-        story.records = clock.sent.records
+        story.records, story.heartbeats = clock.sent.records, clock.heartbeats
         self._conclude()
         return story
 

@@ -5,15 +5,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from local.demo.cloud import Deployment
 from local.demo.model import IMAGE, _training_job
 from stacks import outputs
 from training.fit import Grid, calibrate_package, prepare
 from treeline.app.promotion_ports import Progress
+from treeline.app.rollup import Rollup, reference_of
 from treeline.aws.detector_tables import DetectorRecords
 from treeline.aws.models import ModelStore
 from treeline.aws.promotions import PromotionTable
+from treeline.aws.rollup_tables import RollupTable
+from treeline.core.drift import HOUR_MS, count_features
 from treeline.core.package import ModelPackage
+from treeline.core.sketch import Sketch
+from treeline.core.times import iso
 
 PATIENCE_S = 300.0  # a deadline for what never happens, not a measure of speed
 
@@ -135,6 +142,40 @@ class Promotions:
 
         found: Progress = self.wait(there, f"{version} at {wanted}")
         return found
+
+    def fill_hours(self, version: str, end_ms: int, *, days: int, shift_sd: float) -> None:
+        """Rolled-up hours up to `end_ms` whose scores are `shift_sd` off the model's training."""
+        table = RollupTable(
+            self.deployment.client("dynamodb"),
+            table=self.deployment.output(outputs.ROLLUPS_TABLE),
+            controls_table=self.deployment.output(outputs.CONTROLS_TABLE),
+        )
+        known = reference_of(ModelPackage.from_bytes(self.package(version)))
+        mean = known.score_mean + shift_sd * known.score_sd
+        for hour in range(end_ms - 24 * days * HOUR_MS, end_ms, HOUR_MS):
+            features = count_features(np.ones((100, 12)))
+            sketch = Sketch({1: 100})
+            table.put(
+                Rollup(
+                    model_version=version,
+                    hour=hour,
+                    count=100,
+                    mean=mean,
+                    variance=1.0,
+                    sketch=sketch,
+                    servers=12,
+                    features=features,
+                )
+            )
+
+    def invoke(self, output: str, now_ms: int) -> dict[str, Any]:
+        """Run a scheduled function as of an event time; its answer."""
+        answer = self.deployment.client("lambda").invoke(
+            FunctionName=self.deployment.output(output), Payload=json.dumps({"now": iso(now_ms)}).encode()
+        )
+        body = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, body
+        return dict(body)
 
     def variants(self) -> list[str]:
         view = self.sagemaker.describe_endpoint(EndpointName=self.endpoint)

@@ -13,6 +13,7 @@ from treeline.app.canary_evidence import scored
 from treeline.aws.score_blocks import ScoreBlocks
 from treeline.cli import model as model_command
 from treeline.core.alert import AlertEvent
+from treeline.core.drift import HOUR_MS
 from treeline.core.package import ModelPackage
 
 pytestmark = pytest.mark.cloud
@@ -159,3 +160,36 @@ def test_a_biased_model_is_rolled_back_and_pages_nobody(pipeline: Pipeline):
     blocks = ScoreBlocks(pipeline.deployment.client("dynamodb"), pipeline.deployment.output(outputs.SCORES_TABLE))
     start, end = int(pipeline.present.times_ms[0]), int(pipeline.present.times_ms[-1])
     assert len(scored(blocks.read(0, start, end), start, end)) == WATCHED * SERVERS, "detection went on all the while"
+    drifts_once(promotions, end)
+
+
+def drifts_once(promotions: Promotions, decided_ms: int) -> None:
+    """The two scheduled functions as deployed: hours summed up, drift found and told, one training run started."""
+    pipeline = promotions.deployment.output(outputs.PIPELINE_NAME)
+
+    def runs() -> list[dict]:
+        answer = promotions.sagemaker.list_pipeline_executions(PipelineName=pipeline)
+        return list(answer["PipelineExecutionSummaries"])
+
+    promotions.changes()
+    summed = promotions.invoke(outputs.ROLLUP_FUNCTION, decided_ms)
+    assert summed["scores"] > 0
+    assert promotions.invoke(outputs.DRIFT_FUNCTION, decided_ms)["outcome"] == "stable", "three hours are no drift"
+    assert runs() == []
+
+    later_ms = decided_ms + 30 * 24 * HOUR_MS
+    promotions.fill_hours("test-1", later_ms, days=14, shift_sd=2.0)
+    report = promotions.invoke(outputs.DRIFT_FUNCTION, later_ms)
+    assert (report["outcome"], report["measure"]) == ("retrain", "scores")
+    assert report["breaches"] >= 3
+    assert len(report["features"]) == 12, "how far each feature moved, beside it"
+    (run,) = runs()
+    assert run["PipelineExecutionArn"] == report["run_id"]
+    (told,) = promotions.changes()
+    assert (told["event"], told["outcome"], told["run_id"]) == ("model_retraining", "retrain", report["run_id"])
+    assert told["runbook_url"].endswith("model-drift.md")
+    again = promotions.invoke(outputs.DRIFT_FUNCTION, later_ms + 24 * HOUR_MS)
+    assert (again["outcome"] in ("retraining_runs", "cooling_down"), again["run_id"]) == (True, "")
+    assert len(runs()) == 1
+    found = promotions.deployment.client("cloudwatch").list_metrics(Namespace="Treeline", MetricName="ScoreDrift")
+    assert found["Metrics"], "a metric an alarm can see"
