@@ -67,6 +67,23 @@ def test_a_candidate_that_never_decides_is_not_promoted(world):
     assert "too few observations" in world.progress.reason
 
 
+def test_a_candidate_behind_in_a_backlog_is_waited_for(world):
+    """The champion catches up hours in one tick; judged before the candidate's turn, a slice would pass unseen."""
+    walker = Walker(world, package_arn=ARN)
+    walker.walk(stop_at="HoldSlice")
+    begun = world.candidate_at = world.at
+    world.at += 3 * HOUR
+    assert walker.service.judge("e1") == {"next": "hold", "slices": 0}
+    world.now_ms += 100_000
+    assert walker.service.judge("e1") == {"next": "hold", "slices": 0}
+    world.candidate_at = begun + HOUR // 2
+    world.now_ms += 100_000
+    assert walker.service.judge("e1") == {"next": "hold", "slices": 0}, "it gets on"
+    world.candidate_at = None
+    assert walker.service.judge("e1") == {"next": "hold", "slices": 3}
+    assert all(verdict["has_evidence"] for verdict in world.progress.verdicts)
+
+
 def test_a_fleet_that_falls_silent_promotes_nothing(world):
     walker = Walker(world, package_arn=ARN)
     walker.walk(stop_at="HoldSlice")

@@ -43,6 +43,7 @@ from treeline.core.errors import ModelMismatchError
 from treeline.core.times import iso
 
 REFERENCE_MS = 86_400_000  # of the champion's scores before the canary
+STUCK_MS = 120_000  # wall clock; a candidate gets its turn after every tick of the champion's, so with each heartbeat
 _IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 Answer = dict[str, Any]
 
@@ -197,7 +198,8 @@ class PromotionService:
         while len(progress.verdicts) < plan.slices:
             start = progress.canary_from + len(progress.verdicts) * plan.slice_ms
             end = start + plan.slice_ms
-            if not self._is_complete(end, pointer, progress, plan):
+            is_complete, progress = self._is_complete(end, pointer, progress, plan)
+            if not is_complete:
                 break
             progress = self._judge_slice(progress, pointer, canary, start, end)
             self.store.save(progress)
@@ -333,13 +335,28 @@ class PromotionService:
     def _totals(self, progress: Progress, role: str) -> CallTotals:
         return self.evidence.totals(progress.candidate.model_version, role)
 
-    def _is_complete(self, end: int, pointer: Pointer, progress: Progress, plan: HoldPlan) -> bool:
-        """The champion is past the slice's end, and so is the candidate, unless it does not get on at all."""
+    def _is_complete(self, end: int, pointer: Pointer, progress: Progress, plan: HoldPlan) -> tuple[bool, Progress]:
+        """The champion is past the slice's end, and so is the candidate, unless it does not get on at all.
+
+        In a backlog the champion runs hours ahead in one tick, before the candidate's turn: far behind alone is not
+        stuck, no step while the clock goes on is.
+        """
         champion = self.evidence.watermark(pointer.model_version)
         if champion is None or champion < end:
-            return False
+            return False, progress
         candidate = self.evidence.watermark(progress.candidate.model_version)
-        return champion >= end + plan.slice_ms or (candidate is not None and candidate >= end)
+        if candidate is not None and candidate >= end:
+            return True, progress
+        if champion < end + plan.slice_ms:
+            return False, progress
+        now_ms, behind = self.clock_ms(), progress.snapshot.get("behind", {})
+        if behind.get("candidate", -1) == candidate:
+            return now_ms - int(behind["since_ms"]) >= STUCK_MS, progress
+        progress = replace(
+            progress, snapshot={**progress.snapshot, "behind": {"candidate": candidate, "since_ms": now_ms}}
+        )
+        self.store.save(progress)
+        return False, progress
 
     def _judge_slice(self, progress: Progress, pointer: Pointer, canary: Canary, start: int, end: int) -> Progress:
         version = progress.candidate.model_version
@@ -381,7 +398,7 @@ class PromotionService:
             "breaches": {name: _rounded(value) for name, value in verdict.breaches.items()},
             "measures": {name: _rounded(value) for name, value in verdict.measures.items()},
         }
-        snapshot = {role: total.to_json() for role, total in totals.items()} | {"sums": sums}
+        snapshot = {**progress.snapshot, **{role: total.to_json() for role, total in totals.items()}, "sums": sums}
         progress = replace(progress, verdicts=(*progress.verdicts, entry), snapshot=snapshot)
         self._tell(progress, "slice", f"slice {number} {'passed' if verdict.passed else 'failed'}", verdict=entry)
         return progress

@@ -56,7 +56,7 @@ class Progress:
         canary_from: Event time the canary started at, milliseconds.
         reference: The champion's score mean and sd before the canary, by canary server.
         verdicts: One JSON object a judged slice.
-        snapshot: Call totals at the end of the last judged slice.
+        snapshot: Call totals and sums of scores at the end of the last judged slice; since when it is behind.
         reason: Why it was rolled back.
     """
 

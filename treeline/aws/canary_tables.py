@@ -63,14 +63,19 @@ class CanaryTables:
         return min((at for at in newest if at >= max(newest) - _ALIVE_MS), default=None)
 
     def blocks(self, start_ms: int, end_ms: int, *, model_version: str, is_shadow: bool) -> Sequence[ScoreBlock]:
-        """Score blocks with observations in [start, end)."""
-        return [
-            block
-            for group in range(self._groups())
-            for block in self._blocks.read(
-                shadow_group(group) if is_shadow else group, start_ms, end_ms, model_version=model_version
-            )
-        ]
+        """Score blocks with observations in [start, end).
+
+        A group's last block stands in its state before it is in the scores table: who sees the state past an hour
+        shall not miss what it decided of it.
+        """
+        found: list[ScoreBlock] = []
+        for group in range(self._groups()):
+            record = self._records.load(group, model_version)
+            own = shadow_group(group) if is_shadow else group
+            found += self._blocks.read(own, start_ms, end_ms, model_version=model_version)
+            if record is not None and record.block is not None:
+                found.append(record.block)
+        return found
 
     def candidate_pages(self, model_version: str, start_ms: int, end_ms: int) -> int:
         """Incidents the candidate opened."""
