@@ -182,7 +182,6 @@ def drifts_once(promotions: Promotions, decided_ms: int) -> None:
     report = promotions.invoke(outputs.DRIFT_FUNCTION, later_ms)
     assert (report["outcome"], report["measure"]) == ("retrain", "scores")
     assert report["breaches"] >= 3
-    assert len(report["features"]) == 12, "how far each feature moved, beside it"
     (run,) = runs()
     assert run["PipelineExecutionArn"] == report["run_id"]
     (told,) = promotions.changes()
