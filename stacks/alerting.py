@@ -16,6 +16,8 @@ from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors,
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
+from stacks.constructs.topic_encryption import encrypt
+from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
 from treeline.app.settings import NotifyPagerDutySettings
 
@@ -27,13 +29,17 @@ PAGES_CONCURRENCY = 2  # PagerDuty limits the events of one routing key
 class AlertingStack(TreelineStack):
     """`alerts` speaks of servers, `operations` of Treeline itself; the two have different readers."""
 
-    def __init__(
-        self, scope: Construct, *, config: StageConfig, platform: AssetPlatform, pages: dynamodb.ITableV2
-    ) -> None:
-        super().__init__(scope, outputs.ALERTING, config=config, holds="topics and PagerDuty")
+    def __init__(self, scope: Construct, *, config: StageConfig, platform: AssetPlatform, state: StateStack) -> None:
+        super().__init__(
+            scope,
+            outputs.ALERTING,
+            config=config,
+            holds="topics and PagerDuty",
+            key_arn=state.key_arn,
+            security_group_id=state.security_group_id,
+        )
         self.alerts = sns.Topic(self, "Alerts", display_name=f"Treeline alerts ({config.stage})", enforce_ssl=True)
-        # AWS's own key for SNS: publishers in this account need no grant for it, and it costs nothing.
-        _topic(self.alerts).kms_master_key_id = "alias/aws/sns"
+        encrypt(self.alerts)
         self.operations = self._operations_topic()
         self.routing_key: secretsmanager.Secret | None = None
 
@@ -57,11 +63,11 @@ class AlertingStack(TreelineStack):
             topic=self.operations,
         )
         if config.pagerduty.enabled:
-            self._pagerduty(platform, pages)
+            self._pagerduty(platform, state.pages)
 
     def _operations_topic(self) -> sns.Topic:
         """CloudWatch may not use AWS's own key for SNS, so this topic has one that lets it."""
-        key = kms.Key(
+        key = self.protection.key or kms.Key(
             self,
             "OperationsKey",
             description=f"Treeline {self.config.stage}: topic of alarms",
@@ -196,15 +202,10 @@ class AlertingStack(TreelineStack):
             self,
             "RoutingKey",
             description=f"Treeline {self.config.stage}: PagerDuty Events API v2 routing key, put in by hand",
+            encryption_key=self.protection.key,
             removal_policy=cdk.RemovalPolicy.DESTROY,  # PagerDuty shows the key again, or gives another
         )
         resource = secret.node.default_child
         assert isinstance(resource, secretsmanager.CfnSecret)  # noqa: S101 -- narrows what CDK types too widely
         resource.add_property_deletion_override("GenerateSecretString")
         return secret
-
-
-def _topic(topic: sns.Topic) -> sns.CfnTopic:
-    resource = topic.node.default_child
-    assert isinstance(resource, sns.CfnTopic)  # noqa: S101 -- narrows what CDK types too widely
-    return resource

@@ -57,7 +57,7 @@ def create_app(context: Mapping[str, Any] | None = None, *, outdir: Path | None 
 def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
     """Add the stacks of one stage; each refers only to those before it."""
     state = StateStack(app, config=config)
-    alerting = AlertingStack(app, config=config, platform=platform, pages=state.pages)
+    alerting = AlertingStack(app, config=config, platform=platform, state=state)
     detection = DetectionStack(
         app,
         config=config,

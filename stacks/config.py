@@ -11,6 +11,8 @@ import yaml
 from stacks.config_fields import bounded, one_of, read
 from stacks.learning_config import ANALYZER_ACCOUNTS, BUILT_IN_ACCOUNTS, LearningConfig
 from stacks.promotion_config import DriftConfig, PromotionConfig
+from stacks.security_config import EncryptionConfig, NetworkConfig
+from stacks.security_config import check as check_security
 from treeline.app.policy_text import policy_from_values
 from treeline.core.errors import SettingsError
 from treeline.core.profile import DEFAULT_METRICS, Metric
@@ -158,6 +160,8 @@ class StageConfig:
     learning: LearningConfig = field(default_factory=LearningConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
+    encryption: EncryptionConfig = field(default_factory=EncryptionConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
 
     @property
     def endpoint_name(self) -> str:
@@ -240,6 +244,7 @@ def _check_together(config: StageConfig, source: str) -> None:
             refuse(f"functions.{name}.timeout_s", f"its queue would need {visibility_s} s of visibility")
     if config.functions.reprocess.timeout_s >= 60:
         refuse("functions.reprocess.timeout_s", "must be below 60: the next run starts a minute later")
+    check_security(config.encryption, config.network, config.region, refuse)
     learning = config.learning
     if not re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,31}", learning.profile):
         refuse("learning.profile", f"must be 1-32 of a-z, 0-9 and inner -, got {learning.profile!r}")

@@ -35,7 +35,14 @@ class DetectionStack(TreelineStack):
         alerts: sns.ITopic,
         operations: sns.ITopic,
     ) -> None:
-        super().__init__(scope, outputs.DETECTION, config=config, holds="ticks and the functions that score them")
+        super().__init__(
+            scope,
+            outputs.DETECTION,
+            config=config,
+            holds="ticks and the functions that score them",
+            key_arn=state.key_arn,
+            security_group_id=state.security_group_id,
+        )
         self._platform = platform
         self._state = state
         self._operations = operations

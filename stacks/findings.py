@@ -47,10 +47,6 @@ EVERYWHERE = {
     "Serverless-LambdaEventSourceMappingDestination": (
         "A queue's failed messages go to the queue's own dead-letter queue; destinations are for streams."
     ),
-    "Serverless-EventBusDLQ": (
-        "Schedules come again. What happens once, an approval or the end of a training run, is offered again before it "
-        "is dropped; no queue keeps it then, and people make it up: `treeline model promote`, `treeline model runs`."
-    ),
     "Serverless-SQSRedrivePolicy": "These queues are the dead-letter queues; each has an alarm at its first message.",
 }
 
@@ -76,6 +72,12 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         (outputs.OBSERVABILITY, "WidgetModel"),
     ):
         yield Acknowledged("AwsSolutions-L1", at(part, f"{function}/Function"), _LATEST_RUNTIME)
+    for rule in ("Heartbeat", "Redrive"):
+        yield Acknowledged(
+            "Serverless-EventBusDLQ",
+            at(outputs.DETECTION, rule),
+            "Runs every minute: the next run does the same work, and a missed heartbeat has an alarm of its own.",
+        )
     for bucket in ("Quarantine", "Models"):
         yield Acknowledged("AwsSolutions-S1", at(outputs.STATE, bucket), _ACCESS_LOGS)
     yield Acknowledged(
@@ -104,6 +106,23 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         *promotion_findings.findings(config, models_arn),
     ):
         yield Acknowledged(finding.rule, at(outputs.LEARNING, finding.path), finding.reason)
+    yield Acknowledged(
+        "AwsSolutions-SQS3",
+        at(outputs.LEARNING, "EventsDead"),
+        "It is a dead-letter queue: that of the rules and of the functions they invoke, which nag does not see.",
+    )
+    if config.encryption.key:
+        yield Acknowledged(
+            "AwsSolutions-KDS3",
+            at(outputs.INGESTION, "Observations"),
+            "The stage asks for a key of its own (encryption.key); it rotates, and its policy names who may use it.",
+        )
+    for part, function in _in_vpc(config):
+        yield Acknowledged(
+            "AwsSolutions-IAM5[Resource::*]",
+            at(part, f"{function}/Role/DefaultPolicy"),
+            "Lambda makes the function's network interfaces with these actions; most of them have no resource type.",
+        )
     if config.pagerduty.enabled:
         yield Acknowledged("AwsSolutions-L1", at(outputs.ALERTING, "NotifyPagerDuty/Function"), _LATEST_RUNTIME)
         yield Acknowledged(
@@ -116,6 +135,20 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
             at(outputs.ALERTING, "RoutingKey"),
             "PagerDuty issues the routing key and has no call to rotate it; a person replaces it there and here.",
         )
+
+
+def _in_vpc(config: StageConfig) -> Iterator[tuple[str, str]]:
+    """Part and path of the functions that get leave to make network interfaces, where a stage runs in a VPC."""
+    if not config.network.is_on:
+        return
+    yield from ((outputs.DETECTION, name) for name in ("Dispatch", "Detect", "Reprocess"))
+    yield outputs.INGESTION, "Ingest"
+    yield from ((outputs.OBSERVABILITY, name) for name in ("WidgetFleet", "WidgetIncidents", "WidgetModel"))
+    if config.pagerduty.enabled:
+        yield outputs.ALERTING, "NotifyPagerDuty"
+    learning = (*learning_findings.functions(config), *promotion_findings.FUNCTIONS)
+    # Promotion/Step has an explanation for its `*` with and without a VPC.
+    yield from ((outputs.LEARNING, name) for name in learning if name != "Promotion/Step")
 
 
 def acknowledge(app: cdk.App, config: StageConfig) -> None:

@@ -35,13 +35,21 @@ class IngestionStack(TreelineStack):
         ticks: sqs.IQueue,
         operations: sns.ITopic,
     ) -> None:
-        super().__init__(scope, outputs.INGESTION, config=config, holds="stream of observations")
+        super().__init__(
+            scope,
+            outputs.INGESTION,
+            config=config,
+            holds="stream of observations",
+            key_arn=state.key_arn,
+            security_group_id=state.security_group_id,
+        )
         self.stream = kinesis.Stream(
             self,
             "Observations",
             shard_count=config.stream.shards,
             retention_period=cdk.Duration.hours(config.stream.retention_h),
-            encryption=kinesis.StreamEncryption.MANAGED,
+            encryption=kinesis.StreamEncryption.KMS if self.protection.key else kinesis.StreamEncryption.MANAGED,
+            encryption_key=self.protection.key,
             removal_policy=self.removal_policy,
         )
         self.unread_batches = DeadLetterQueue(self, "UnreadBatches")

@@ -4,7 +4,6 @@ import json
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -13,14 +12,17 @@ from constructs import Construct
 
 from stacks import outputs
 from stacks.config import StageConfig
+from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.changes_topic import ChangesTopic
 from stacks.constructs.drift import DriftWatch
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.history_job import HistoryJob
 from stacks.constructs.model_monitor import ModelMonitor
-from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors
+from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors, queue_depth
 from stacks.constructs.promotion import Promotion
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.queues import DeadLetterQueue
+from stacks.constructs.rule_target import invoke
 from stacks.constructs.training_role import TrainingRole
 from stacks.learning_config import BUILT_IN_ACCOUNTS
 from stacks.state import StateStack
@@ -45,7 +47,14 @@ class LearningStack(TreelineStack):
         operations: sns.ITopic,
         routing_key: secretsmanager.ISecret | None = None,
     ) -> None:
-        super().__init__(scope, outputs.LEARNING, config=config, holds="training pipeline and model registry")
+        super().__init__(
+            scope,
+            outputs.LEARNING,
+            config=config,
+            holds="training pipeline and model registry",
+            key_arn=state.key_arn,
+            security_group_id=state.security_group_id,
+        )
         self._platform = platform
         self._state = state
         self._operations = operations
@@ -54,6 +63,7 @@ class LearningStack(TreelineStack):
             service="sagemaker", resource="pipeline", resource_name=self.pipeline_name.lower()
         )
         self.training_data = self._training_data()
+        self.events_dead = DeadLetterQueue(self, "EventsDead")
         self.group = sagemaker.CfnModelPackageGroup(
             self,
             "Models",
@@ -83,13 +93,14 @@ class LearningStack(TreelineStack):
 
         self.tell(outputs.PIPELINE_NAME, self.pipeline_name, "SageMaker Pipeline that trains")
         self.tell(outputs.MODEL_GROUP, self.pipeline_name, "Model package group the pipeline registers in")
+        self.tell(outputs.EVENTS_DEAD_QUEUE_URL, self.events_dead.queue_url, "Events that no function took")
         self.tell(outputs.TRAINING_BUCKET, self.training_data.bucket_name, "History to train on, below history/")
 
     def _training_data(self) -> s3.Bucket:
         return s3.Bucket(
             self,
             "TrainingData",
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            **bucket_encryption(self),
             enforce_ssl=True,
             minimum_tls_version=1.2,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
@@ -217,7 +228,7 @@ class LearningStack(TreelineStack):
                 },
             ),
         )
-        rule.add_target(targets.LambdaFunction(ended.function, retry_attempts=2))
+        invoke(rule, ended, dead_letters=self.events_dead)
         return ended
 
     def _start_training(self) -> PythonFunction | None:
@@ -241,7 +252,7 @@ class LearningStack(TreelineStack):
             description="Retraining on a schedule, beside what drift asks for",
             schedule=events.Schedule.rate(cdk.Duration.days(days)),
         )
-        rule.add_target(targets.LambdaFunction(start.function, retry_attempts=2))
+        invoke(rule, start, dead_letters=self.events_dead)
         return start
 
     def _promotion_and_drift(self, routing_key: secretsmanager.ISecret | None) -> tuple[Promotion, DriftWatch]:
@@ -257,6 +268,7 @@ class LearningStack(TreelineStack):
             changes=changes,
             operations=self._operations,
             model_group=self.pipeline_name,
+            events_dead=self.events_dead,
             routing_key=routing_key,
         )
         drift = DriftWatch(
@@ -269,6 +281,7 @@ class LearningStack(TreelineStack):
             operations=self._operations,
             pipeline_name=self.pipeline_name,
             pipeline_arn=self.pipeline_arn,
+            events_dead=self.events_dead,
             routing_key=routing_key,
         )
         self.tell(outputs.CHANGES_TOPIC_ARN, changes.topic_arn, "SNS topic of what happens to the models")
@@ -280,6 +293,14 @@ class LearningStack(TreelineStack):
         return promotion, drift
 
     def _alarms(self) -> None:
+        OperationsAlarm(
+            self,
+            "EventsDeadNotEmpty",
+            question="Was an approval, the end of a training run or a scheduled check offered in vain?",
+            runbook="events-dead-not-empty",
+            metric=queue_depth(self.events_dead),
+            topic=self._operations,
+        )
         OperationsAlarm(
             self,
             "TrainingFailed",

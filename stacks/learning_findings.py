@@ -45,18 +45,20 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
         f"{models_bucket_arn}/*",
         "Evaluate reads the candidate's and the champion's artifacts; no more is there.",
     )
-    below = "The keys below it are made of the run's id, not known here."
+    below = "The key of what a run writes is made of its id, which SageMaker gives it."
     for prefix in ("forests", "packages"):
         yield wildcard(_ROLE, f"{models_bucket_arn}/{prefix}/*", below)
-    for prefix in ("history", "runs"):
-        yield wildcard(_ROLE, f"<TrainingData3FDB6D34.Arn>/{prefix}/*", below)
+    yield wildcard(
+        _ROLE, "<TrainingData3FDB6D34.Arn>/history/*", "Its owner names the files of the history; a run reads them all."
+    )
+    yield wildcard(_ROLE, "<TrainingData3FDB6D34.Arn>/runs/*", below)
     for kind in ("processing-job", "training-job"):
         yield wildcard(_ROLE, arn(kind, "pipelines-*"), "SageMaker names the jobs of a pipeline itself.")
     for kind in ("model", "endpoint-config", "endpoint"):
         yield wildcard(
             _ROLE,
             arn(kind, "treeline-evaluate-*"),
-            "Evaluation hosts under a name made of the run's id, and is gone with it.",
+            "Evaluate makes it, named by the run's id, and deletes it before it ends.",
         )
     yield wildcard(
         _ROLE, arn("model-package", f"{config.pipeline_name}/*"), "The registry numbers the versions of this group."
@@ -76,7 +78,7 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
         yield wildcard(
             f"{function}/Role/DefaultPolicy",
             arn("pipeline", f"{config.pipeline_name}/execution/*"),
-            "Executions are numbered by SageMaker, not by a template.",
+            "SageMaker names the executions of this one pipeline, at their start.",
         )
 
 

@@ -47,7 +47,14 @@ class ObservabilityStack(TreelineStack):
         ingestion: IngestionStack,
         others: Sequence[TreelineStack] = (),
     ) -> None:
-        super().__init__(scope, outputs.OBSERVABILITY, config=config, holds="dashboards and alarms on the whole")
+        super().__init__(
+            scope,
+            outputs.OBSERVABILITY,
+            config=config,
+            holds="dashboards and alarms on the whole",
+            key_arn=state.key_arn,
+            security_group_id=state.security_group_id,
+        )
         self._platform = platform
         watched: list[TreelineStack] = [alerting, detection, ingestion, *others]
         functions = list(_found(watched, PythonFunction))

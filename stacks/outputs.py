@@ -50,6 +50,7 @@ UNREAD_BATCHES_QUEUE_URL = "UnreadBatchesQueueUrl"  # shard and sequence numbers
 PIPELINE_NAME = "PipelineName"
 MODEL_GROUP = "ModelGroup"
 TRAINING_BUCKET = "TrainingBucket"
+EVENTS_DEAD_QUEUE_URL = "EventsDeadQueueUrl"  # approvals, ended runs and schedules that no function took
 HISTORY_QUEUE_ARN = "HistoryQueueArn"  # the two only with learning.history_days
 HISTORY_JOB_ARN = "HistoryJobArn"
 CHANGES_TOPIC_ARN = "ChangesTopicArn"

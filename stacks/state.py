@@ -2,11 +2,17 @@
 
 from aws_cdk import Duration
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from stacks import outputs
 from stacks.config import StageConfig
+from stacks.constructs.bucket_encryption import bucket_encryption
+from stacks.constructs.network import Network
+from stacks.constructs.protection import Protection
+from stacks.constructs.stage_key import StageKey
+from stacks.security_config import OWN_KEY
 from stacks.treeline_stack import TreelineStack
 
 TTL_ATTRIBUTE = "expires_at"
@@ -23,6 +29,7 @@ class StateStack(TreelineStack):
 
     def __init__(self, scope: Construct, *, config: StageConfig) -> None:
         super().__init__(scope, outputs.STATE, config=config, holds="tables and buckets", keeps_data=True)
+        self.key_arn, self.security_group_id = self._protection()
         self.observations = self._table(
             "Observations", ("server_id", _TEXT), ("observed_at", _TEXT), ttl=True,
             indexes=[(GROUP_INDEX, ("group", _NUMBER), ("group_sort", _TEXT))],
@@ -58,6 +65,20 @@ class StateStack(TreelineStack):
         self.tell(outputs.QUARANTINE_BUCKET, self.quarantine.bucket_name, "Rejected records with their reasons")
         self.tell(outputs.MODELS_BUCKET, self.models.bucket_name, "Model packages and forests")
 
+    def _protection(self) -> tuple[str, str]:
+        """The key's ARN and the functions' security group, as the other stacks refer to them."""
+        config = self.config
+        key_arn, security_group_id = config.encryption.key, ""
+        if config.encryption.key == OWN_KEY:
+            own = StageKey(self, "Stage", stage=config.stage, removal_policy=self.removal_policy)
+            key_arn = own.key.key_arn
+        if key_arn:
+            self.protection = Protection(key=kms.Key.from_key_arn(self, "StageKey", key_arn))
+        if config.network.is_on:
+            network = Network(self, "Network", config=config.network, region=config.region, stage=config.stage)
+            security_group_id = network.security_group_id
+        return key_arn, security_group_id
+
     def _table(
         self,
         id_: str,
@@ -76,8 +97,7 @@ class StateStack(TreelineStack):
             partition_key=attribute(partition),
             sort_key=attribute(sort) if sort else None,
             billing=dynamodb.Billing.on_demand(),
-            # AWS's own key for DynamoDB in this account: its use shows in CloudTrail, it has no monthly fee.
-            encryption=dynamodb.TableEncryptionV2.aws_managed_key(),
+            encryption=self._table_encryption(),
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
@@ -92,6 +112,12 @@ class StateStack(TreelineStack):
             ]
             or None,
         )
+
+    def _table_encryption(self) -> dynamodb.TableEncryptionV2:
+        if self.protection.key is not None:
+            return dynamodb.TableEncryptionV2.customer_managed_key(self.protection.key)
+        # AWS's own key for DynamoDB in this account: its use shows in CloudTrail, it has no monthly fee.
+        return dynamodb.TableEncryptionV2.aws_managed_key()
 
     def _bucket(
         self,
@@ -111,7 +137,7 @@ class StateStack(TreelineStack):
         return s3.Bucket(
             self,
             id_,
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            **bucket_encryption(self),
             enforce_ssl=True,
             minimum_tls_version=1.2,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,

@@ -1,9 +1,11 @@
-"""What all stacks have in common: name, region, tags, termination protection, removal policy."""
+"""What all stacks have in common: name, region, tags, termination protection, removal policy, key and network."""
 
 import aws_cdk as cdk
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from stacks.config import StageConfig
+from stacks.constructs.protection import Protection
 from stacks.outputs import stack_name
 
 
@@ -11,7 +13,15 @@ class TreelineStack(cdk.Stack):
     """One part of one stage."""
 
     def __init__(
-        self, scope: Construct, part: str, *, config: StageConfig, holds: str, keeps_data: bool = False
+        self,
+        scope: Construct,
+        part: str,
+        *,
+        config: StageConfig,
+        holds: str,
+        keeps_data: bool = False,
+        key_arn: str = "",
+        security_group_id: str = "",
     ) -> None:
         super().__init__(
             scope,
@@ -24,6 +34,10 @@ class TreelineStack(cdk.Stack):
         )
         self.config = config
         self.removal_policy = cdk.RemovalPolicy.RETAIN if config.data.retain else cdk.RemovalPolicy.DESTROY
+        # By ARN: a key of this app would have its policy changed by every stack that uses it, in a circle.
+        key = kms.Key.from_key_arn(self, "StageKey", key_arn) if key_arn else None
+        subnets = config.network.subnet_ids if security_group_id else ()
+        self.protection = Protection(key=key, subnet_ids=subnets, security_group_id=security_group_id)
 
     def tell(self, key: str, value: str, what: str) -> None:
         """Declare an output of stacks/outputs.py."""

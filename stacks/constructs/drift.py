@@ -5,7 +5,6 @@ import json
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -15,6 +14,8 @@ from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.model_function import ModelFunction, State, allow_telling, change_settings
 from stacks.constructs.operations_alarm import METRICS_NAMESPACE, OperationsAlarm, errors
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.queues import DeadLetterQueue
+from stacks.constructs.rule_target import invoke
 from treeline.app.promotion_settings import DriftSettings
 from treeline.core.drift import DriftRules
 
@@ -39,10 +40,12 @@ class DriftWatch(Construct):
         operations: sns.ITopic,
         pipeline_name: str,
         pipeline_arn: str,
+        events_dead: DeadLetterQueue,
         routing_key: secretsmanager.ISecret | None = None,
     ) -> None:
         super().__init__(scope, id_)
         self._config = config
+        self._events_dead = events_dead
         self.rollup = ModelFunction(
             self,
             "Rollup",
@@ -90,7 +93,7 @@ class DriftWatch(Construct):
             schedule=schedule,
             enabled=self._config.drift.scheduled,
         )
-        rule.add_target(targets.LambdaFunction(target.function, retry_attempts=2))
+        invoke(rule, target, dead_letters=self._events_dead)
 
     def _alarms(self, operations: sns.ITopic) -> None:
         stage = self._config.stage

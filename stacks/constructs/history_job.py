@@ -10,6 +10,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.constructs.protection import protection_of
+
 REPOSITORY = "treeline"
 ATTEMPTS = 5  # Spot may take the machine away; the next attempt goes on where the last one was
 TIMEOUT_H = 12
@@ -51,7 +53,13 @@ class HistoryJob(Construct):
         super().__init__(scope, id_)
         network = vpc or self._network()
         self.role = self._role(training_data)
-        log = logs.LogGroup(self, "Log", retention=log_retention, removal_policy=removal_policy)
+        log = logs.LogGroup(
+            self,
+            "Log",
+            retention=log_retention,
+            encryption_key=protection_of(self).key,
+            removal_policy=removal_policy,
+        )
         command = ["python", "-m", "treeline", "history", "fetch"]
         command += ["--out", f"s3://{training_data.bucket_name}/history", "--days", str(days)]
         for name, value in tags:

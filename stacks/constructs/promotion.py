@@ -4,7 +4,6 @@ import json
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -16,7 +15,10 @@ from stacks.config import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.model_function import ModelFunction, State, allow_telling, change_settings
 from stacks.constructs.operations_alarm import OperationsAlarm, errors
+from stacks.constructs.protection import protection_of
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.queues import DeadLetterQueue
+from stacks.constructs.rule_target import invoke
 from stacks.promotion_workflow import definition
 from treeline.app.promotion_settings import ApprovalSettings, PromotionSettings
 
@@ -45,6 +47,7 @@ class Promotion(Construct):
         changes: sns.ITopic,
         operations: sns.ITopic,
         model_group: str,
+        events_dead: DeadLetterQueue,
         routing_key: secretsmanager.ISecret | None = None,
         image_repository_arns: tuple[str, ...] = (),
     ) -> None:
@@ -56,7 +59,7 @@ class Promotion(Construct):
         self.state_machine = self._state_machine()
         # A step asks whether the execution that began a promotion still runs.
         self.step.allow(["states:DescribeExecution"], [self._execution_arn()])
-        self.approval = self._approval(platform, model_group)
+        self.approval = self._approval(platform, model_group, events_dead)
         self._alarms(operations)
 
     def _hosting_role(self, state: State, image_repository_arns: tuple[str, ...]) -> iam.Role:
@@ -235,6 +238,7 @@ class Promotion(Construct):
                     # Step Functions asks for the prefix: without it the account's log policy grows to its limit.
                     log_group_name=f"/aws/vendedlogs/states/treeline-{self._config.stage}-promotion",
                     retention=logs.RetentionDays.THREE_MONTHS,
+                    encryption_key=protection_of(self).key,
                     removal_policy=cdk.RemovalPolicy.DESTROY,
                 ),
                 level=sfn.LogLevel.ALL,
@@ -242,7 +246,7 @@ class Promotion(Construct):
             ),
         )
 
-    def _approval(self, platform: AssetPlatform, model_group: str) -> PythonFunction:
+    def _approval(self, platform: AssetPlatform, model_group: str, events_dead: DeadLetterQueue) -> PythonFunction:
         config = self._config
         approval = PythonFunction(
             self,
@@ -271,7 +275,7 @@ class Promotion(Construct):
                 detail={"ModelPackageGroupName": [model_group], "ModelApprovalStatus": ["Approved"]},
             ),
         )
-        rule.add_target(targets.LambdaFunction(approval.function, retry_attempts=8))
+        invoke(rule, approval, dead_letters=events_dead, retry_attempts=8)
         return approval
 
     def _alarms(self, operations: sns.ITopic) -> None:

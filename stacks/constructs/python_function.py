@@ -10,7 +10,9 @@ from constructs import Construct
 
 from stacks.config import FunctionConfig, LogsConfig
 from stacks.constructs.function_asset import POWERTOOLS, AssetPlatform, assemble
+from stacks.constructs.network import INTERFACE_ACTIONS, vpc_settings
 from stacks.constructs.operations_alarm import METRICS_NAMESPACE
+from stacks.constructs.protection import Protection, protection_of
 
 
 class PythonFunction(Construct):
@@ -30,12 +32,14 @@ class PythonFunction(Construct):
         packages: Sequence[str] = (),
     ) -> None:
         super().__init__(scope, id_)
+        protection = protection_of(self)
         folder, digest = assemble(name, (*POWERTOOLS, *packages), platform)
         # The logs can be read again from the records they tell of, so they go with the stack in every stage.
         self.log_group = logs.LogGroup(
             self,
             "Logs",
             retention=_retention(logs_config.retention_days),
+            encryption_key=protection.key,
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         self.role = iam.Role(
@@ -66,6 +70,15 @@ class PythonFunction(Construct):
         )
         # The group exists: no logs:CreateLogGroup. Its ARN ends in `:*`, which means its streams.
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn])
+        if protection.security_group_id:
+            self._run_in(protection)
+
+    def _run_in(self, protection: Protection) -> None:
+        """Put the function into the stage's VPC; the L2 would look the VPC up, or bring AWS's wide managed policy."""
+        resource = self.function.node.default_child
+        assert isinstance(resource, lambda_.CfnFunction)  # noqa: S101 -- narrows what CDK types too widely
+        resource.vpc_config = vpc_settings(protection.subnet_ids, protection.security_group_id)
+        self.allow(INTERFACE_ACTIONS, ["*"])  # most have no resource type
 
     @property
     def arn(self) -> str:

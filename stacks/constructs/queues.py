@@ -1,8 +1,12 @@
 """SQS queues as used here: encrypted, TLS only, and every working queue with a dead-letter queue."""
 
+from typing import Any
+
 import aws_cdk as cdk
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
+
+from stacks.constructs.protection import protection_of
 
 # The longest SQS keeps a message: a dead letter waits for a person.
 DEAD_LETTER_RETENTION = cdk.Duration.days(14)
@@ -16,7 +20,7 @@ class DeadLetterQueue(sqs.Queue):
         super().__init__(
             scope,
             id_,
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            **_encryption(scope),
             enforce_ssl=True,
             retention_period=DEAD_LETTER_RETENTION,
             visibility_timeout=cdk.Duration.seconds(visibility_s),
@@ -38,9 +42,21 @@ class WorkQueue(sqs.Queue):
         super().__init__(
             scope,
             id_,
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            **_encryption(scope),
             enforce_ssl=True,
             retention_period=WORK_RETENTION,
             visibility_timeout=cdk.Duration.seconds(visibility_s),
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=max_receive_count),
         )
+
+
+def _encryption(scope: Construct) -> dict[str, Any]:
+    """By SQS's keys, or by the stage's; a data key of that is used for an hour, as each use is paid."""
+    key = protection_of(scope).key
+    if key is None:
+        return {"encryption": sqs.QueueEncryption.SQS_MANAGED}
+    return {
+        "encryption": sqs.QueueEncryption.KMS,
+        "encryption_master_key": key,
+        "data_key_reuse": cdk.Duration.hours(1),
+    }

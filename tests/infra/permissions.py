@@ -110,6 +110,10 @@ class Templates:
                 yield Use(caller, _TARGET[self._type(told)], told)
                 if "DeadLetterConfig" in target:
                     yield Use(caller, "sqs:SendMessage", self.told(part, target["DeadLetterConfig"]["Arn"]))
+            elif resource["Type"] == "AWS::Lambda::EventInvokeConfig":
+                for destination in (properties.get("DestinationConfig") or {}).values():
+                    function = self.told(part, properties["FunctionName"])
+                    yield Use(function, "sqs:SendMessage", self.told(part, destination["Destination"]))
             elif resource["Type"] == "AWS::Events::Rule":
                 for target in properties.get("Targets", ()):
                     if "RoleArn" in target:

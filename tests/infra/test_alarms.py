@@ -39,6 +39,12 @@ def test_every_alarm_has_a_runbook_page_and_every_page_an_alarm_or_a_priority(st
     assert pages == set(_pages(stage).values()) | {"p1", "p2"}
 
 
+def test_the_index_lists_every_page():
+    index = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
+
+    assert [p.name for p in RUNBOOKS.glob("*.md") if p.stem != "README" and f"({p.name})" not in index] == []
+
+
 def test_every_page_answers_the_same_questions():
     for path in RUNBOOKS.glob("*.md"):
         if path.stem == "README":

@@ -38,6 +38,7 @@ def test_every_queue_has_a_dead_letter_queue_or_is_one(stage: Stage):
             (q["RedrivePolicy"]["deadLetterTargetArn"] for q in queues.values() if "RedrivePolicy" in q),
             (s.get("RedrivePolicy", {}) for s in stage.resources("AWS::SNS::Subscription").values()),
             (m.get("DestinationConfig", {}) for m in stage.resources("AWS::Lambda::EventSourceMapping").values()),
+            (r["Targets"][0].get("DeadLetterConfig", {}) for r in stage.resources("AWS::Events::Rule").values()),
         )
     ]
     without = {
@@ -48,6 +49,18 @@ def test_every_queue_has_a_dead_letter_queue_or_is_one(stage: Stage):
 
     assert len(queues) >= 6
     assert without == set()
+
+
+def test_an_event_that_happens_once_is_kept_whoever_drops_it(stage: Stage):
+    """EventBridge, because the function cannot be reached, or Lambda, because it raised in every try."""
+    rules = {k: r for k, r in stage.resources("AWS::Events::Rule").items() if k.startswith("learning/")}
+    invoked = {k: i for k, i in stage.resources("AWS::Lambda::EventInvokeConfig").items() if k.startswith("learning/")}
+
+    assert len(rules) == len(invoked) >= 4
+    for key, rule in rules.items():
+        assert "EventsDead" in told(rule["Targets"][0]["DeadLetterConfig"]), key
+    for key, invoke in invoked.items():
+        assert "EventsDead" in told(invoke["DestinationConfig"]["OnFailure"]), key
 
 
 def test_dead_letters_wait_for_a_person_as_long_as_sqs_allows(stage: Stage):

@@ -8,7 +8,7 @@ import pytest
 from stacks import config
 from treeline.app.scoreblock import ScoreBlock
 from treeline.cli.cost import bill
-from treeline.cli.cost_lines import HOURS, Prices, UnpricedError, check_types
+from treeline.cli.cost_lines import HOURS, Prices, UnpricedError, check_types, resource_types
 from treeline.cli.cost_load import ROW_BYTES, Shape, month, units
 from treeline.core.errors import UsageError
 
@@ -61,6 +61,17 @@ def test_shards_grow_with_the_fleet():
 def test_a_type_without_a_price_or_an_explicit_free_is_refused():
     with pytest.raises(UnpricedError, match="AWS::EC2::NatGateway"):
         check_types({"AWS::EC2::NatGateway": 1}, Prices.read())
+
+
+def test_an_interface_endpoint_is_paid_once_a_subnet_and_a_gateway_not_at_all():
+    made = {
+        "A": {"Type": "AWS::EC2::VPCEndpoint", "Properties": {"VpcEndpointType": "Interface", "SubnetIds": ["a", "b"]}},
+        "B": {"Type": "AWS::EC2::VPCEndpoint", "Properties": {"VpcEndpointType": "Gateway"}},
+    }
+    stage = config.load("local")
+    found = bill(stage, resource_types([{"Resources": made}]), Prices.read(), servers=500, interval_s=30)
+
+    assert {line.item: line.dollars for line in found}["Interface endpoints"] == pytest.approx(2 * 730 * 0.01)
 
 
 def test_an_instance_without_a_price_is_refused():

@@ -20,6 +20,7 @@ LOG_BYTES = {"ingest": 1500.0, "detect": 2600.0, "other": 900.0}  # of one invoc
 # Seconds of one invocation: a constant part, and one per record or group.
 INGEST_S = (0.040, 0.0012)
 DETECT_S = (0.030, 0.060)
+_ENDPOINT_SUBNETS = "interface endpoints x subnets"
 MINUTE_RUNS = MONTH_S / 60
 TRAININGS = 1.0  # a month, by drift
 TRAINING_HOURS = 0.5  # of the training job; as long again on the processing instance, twice
@@ -80,14 +81,20 @@ class Stage:
 
 def check_types(kinds: Mapping[str, int], prices: Prices) -> None:
     """Every resource type is on a line or explicitly free; raises UnpricedError naming those that are not."""
-    unknown = sorted(set(kinds) - set(prices.types))
+    unknown = sorted(set(kinds) - set(prices.types) - {_ENDPOINT_SUBNETS})
     if unknown:
         raise UnpricedError(f"config/prices.json says nothing of {', '.join(unknown)}: give a line, or free with a why")
 
 
 def resource_types(templates: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """How many resources of each type."""
-    return Counter(resource["Type"] for template in templates for resource in template["Resources"].values())
+    """How many resources of each type; an interface endpoint also counts once a subnet, as it is paid."""
+    found: Counter[str] = Counter()
+    for template in templates:
+        for resource in template["Resources"].values():
+            found[resource["Type"]] += 1
+            if resource.get("Properties", {}).get("VpcEndpointType") == "Interface":
+                found[_ENDPOINT_SUBNETS] += len(resource["Properties"]["SubnetIds"])
+    return found
 
 
 def lines(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices) -> list[Line]:
@@ -258,6 +265,13 @@ def _rest(kinds: Mapping[str, int], stage: Stage, prices: Prices) -> Iterator[Li
     )  # fmt: skip
     secrets, keys = kinds.get("AWS::SecretsManager::Secret", 0), kinds.get("AWS::KMS::Key", 0)
     yield Line(item="Secrets", part="secrets", amount=f"{secrets}", dollars=secrets * prices["secret_month"])
+    ends = kinds.get(_ENDPOINT_SUBNETS, 0)
+    if ends:
+        yield Line(
+            item="Interface endpoints", part="endpoints", amount=f"{ends} x {HOURS:.0f} h, traffic not counted",
+            dollars=ends * HOURS * prices["interface_endpoint_hour"],
+            halve="fewer subnets, or network.endpoints: false where the VPC has endpoints or a NAT gateway",
+        )  # fmt: skip
     yield Line(item="Keys", part="keys", amount=f"{keys}", dollars=keys * prices["kms_key_month"])
 
 
