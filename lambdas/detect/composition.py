@@ -42,13 +42,20 @@ _RUNTIME_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "st
 # boto3's own ten attempts can outlast the function; the tick comes back anyway.
 _TOPIC_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
 _TABLE_CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+# A third of the function's timeout: a group with hours of backlog is left to its next ticks, and its messages do not
+# come back for work that is done.
+BUDGET_MS = 20_000
 
 
 class TickService(Protocol):
     """The use case: one group's tick."""
 
-    def run(self, tick: Tick, outcome: TickOutcome | None = None) -> TickOutcome:
+    def run(self, tick: Tick, outcome: TickOutcome | None = None, *, until_ms: int | None = None) -> TickOutcome:
         """See `DetectService.run`."""
+        ...
+
+    def has_read(self, group: int, *, asked_ms: int, since_ms: int) -> bool:
+        """See `DetectService.has_read`."""
         ...
 
 
@@ -77,7 +84,7 @@ class Composition:
             except (ValueError, KeyError, TypeError) as error:
                 self.telemetry.logger.error("tick is not readable", error=repr(error), body=record["body"][:200])
                 failed.append(record)
-        is_scorer_down = False
+        is_scorer_down, until_ms = False, _now_ms() + BUDGET_MS
         for group, ticks in sorted(messages.items()):
             if is_scorer_down:  # it serves all groups: asking for each would only use up our time
                 self._return_later(ticks)
@@ -85,7 +92,7 @@ class Composition:
                 continue
             started, outcome, is_done = time.perf_counter(), TickOutcome(), False
             try:
-                self.service.run(_merge(group, ticks), outcome)
+                self.service.run(self._merged(group, ticks), outcome, until_ms=until_ms)
                 is_done = True
             except ScorerUnavailableError as error:
                 self.telemetry.logger.warning("scorer unavailable, tick returns", group=group, error=str(error))
@@ -107,6 +114,21 @@ class Composition:
             if is_done or outcome.commits or outcome.published:  # what an error ended has still been done
                 self._note(group, outcome, 1000.0 * (time.perf_counter() - started))
         return failed
+
+    def _merged(self, group: int, ticks: list[Mapping[str, Any]]) -> Tick:
+        """One tick for all of a group's: the oldest start that is still to be read serves them all."""
+        bodies = [json.loads(record["body"]) for record in ticks]
+        starts = [
+            body["since"]
+            for record, body in zip(ticks, bodies, strict=True)
+            if body.get("since")
+            and not self.service.has_read(
+                group,
+                asked_ms=int(record["attributes"]["SentTimestamp"]),
+                since_ms=parse_iso(body["since"]),
+            )
+        ]
+        return Tick(group, min(starts, default=None), bodies[0].get("cause", "heartbeat"))
 
     def _return_later(self, ticks: list[Mapping[str, Any]]) -> None:
         """Come back in about `endpoint_retry_s`, spread so that groups do not return together."""
@@ -171,11 +193,9 @@ class Composition:
         self.telemetry.logger.debug("tick done", group=group, scored=outcome.scored, duration_ms=duration_ms)
 
 
-def _merge(group: int, ticks: list[Mapping[str, Any]]) -> Tick:
-    """One tick for all of a group's: ticks are idempotent, so the oldest start serves them all."""
-    bodies = [json.loads(record["body"]) for record in ticks]
-    since = min((body["since"] for body in bodies if body.get("since")), default=None)
-    return Tick(group, since, bodies[0].get("cause", "heartbeat"))
+def _now_ms() -> int:
+    """The one clock."""
+    return time.time_ns() // 1_000_000
 
 
 def compose(settings: DetectSettings) -> Composition:
@@ -185,7 +205,6 @@ def compose(settings: DetectSettings) -> Composition:
     if settings.alerts_topic_arn.count(":") < 5:
         raise SettingsError(f"ALERTS_TOPIC_ARN must be an SNS topic's ARN, got {settings.alerts_topic_arn!r}")
     _, _, _, region, account, _ = settings.alerts_topic_arn.split(":", 5)
-    now = lambda: time.time_ns() // 1_000_000  # noqa: E731 - the one clock, passed on
     telemetry = Telemetry("detect", settings.stage)
     runtime = boto3.client("sagemaker-runtime", config=_RUNTIME_CONFIG)
     models = ModelStore(
@@ -206,7 +225,7 @@ def compose(settings: DetectSettings) -> Composition:
     )
     service = DetectService(
         observations=GroupObservations(boto3.client("dynamodb", config=_TABLE_CONFIG), settings.observations_table),
-        records=HandoverRecords(records=records, scores=scores, models=models, clock_ms=now),
+        records=HandoverRecords(records=records, scores=scores, models=models, clock_ms=_now_ms),
         scores=scores,
         incidents=IncidentTable(dynamodb, settings.incidents_table),
         publisher=AlertTopic(
@@ -221,7 +240,7 @@ def compose(settings: DetectSettings) -> Composition:
             dashboard_url=settings.dashboard_url,
         ),
         policy=policy_from_text(settings.policy),
-        clock_ms=now,
+        clock_ms=_now_ms,
         late_window_ms=settings.late_window_s * 1000,
         wait_ms=round(settings.watermark_wait_s * 1000),
         silent_after_ms=settings.silent_after_s * 1000,

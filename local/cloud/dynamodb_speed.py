@@ -299,6 +299,11 @@ class _KeyRange:
         return start, stop
 
 
+def _bounded(start: int, stop: int, most: int, *, is_forward: bool) -> tuple[int, int]:
+    """At most that many entries from the end that is read first: a long partition is not copied for each page."""
+    return (start, min(stop, start + most)) if is_forward else (max(start, stop - most), stop)
+
+
 class _RequestState(threading.local):
     """What the request running in this thread has planned or already checked."""
 
@@ -472,6 +477,9 @@ class _Speedup:
                     start = max(start, bisect_right(entries, cursor, key=lambda entry: entry[:width]))
                 else:
                     stop = min(stop, bisect_left(entries, cursor, key=lambda entry: entry[:width]))
+            limit = data.get("Limit")
+            if isinstance(limit, int) and limit > 0:  # one more, so that there is seen to be more
+                start, stop = _bounded(start, stop, limit + 1, is_forward=data.get("ScanIndexForward", True))
             page = [entry[-2:] for entry in entries[start:stop]]
             if entries and not self._condition_is_valid(table, entries[0][-2:], condition, names, values):
                 return None

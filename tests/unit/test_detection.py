@@ -71,6 +71,41 @@ def test_any_batching_gives_the_same_alerts_and_the_same_bits(package, records):
     assert one.scored() == many.scored() == odd.scored()
 
 
+def test_a_backlog_beyond_a_ticks_time_is_left_to_the_next_ticks(package, records):
+    """Else the function is killed over and over, and its messages die although their own part was long done."""
+    store = Store(package)
+    for server, at, values in records:
+        store.add(server, at, values)
+    ticks = 0
+    while len(store.scored()) < len(records):
+        detect, ticks = service(store), ticks + 1
+        outcome = detect.run(TICK, until_ms=START_MS)
+        assert outcome.commits == 1
+        assert ticks < 10
+    assert ticks == 3
+    assert told(store) == told(replay(package, records, len(records)))
+
+
+def test_a_tick_ends_early_only_where_the_next_one_would_read_on_from_there(package, records):
+    """What came late is read for the sake of the tick that named it."""
+    store = replay(package, records[:-1000], 1160)
+    for server, at, values in records[-1000:]:
+        store.add(server, at, values)
+    assert service(store).run(Tick(0, iso(records[0][1])), until_ms=START_MS).commits == 2
+    assert len(store.scored()) == len(records)
+
+
+def test_what_a_worker_has_read_it_knows(package, records):
+    store, now_ms = Store(package), START_MS + 60_000
+    for server, at, values in records[:600]:
+        store.add(server, at, values)
+    detect = service(store, now_ms=now_ms)
+    detect.run(TICK)
+    assert detect.has_read(0, asked_ms=START_MS, since_ms=records[0][1])
+    assert not detect.has_read(0, asked_ms=now_ms, since_ms=records[0][1])
+    assert not service(store).has_read(0, asked_ms=START_MS, since_ms=records[0][1]), "another worker does not"
+
+
 def test_every_observation_is_in_exactly_one_score_block(package, records):
     store = replay(package, records, 100)
     rows = sum(len(block.observed_at) for block in store.blocks.values())

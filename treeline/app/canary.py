@@ -213,10 +213,14 @@ class WatchedDetect:
     champion: DetectService
     canary: CanaryRun
 
-    def run(self, tick: Tick, outcome: TickOutcome | None = None) -> TickOutcome:
+    def has_read(self, group: int, *, asked_ms: int, since_ms: int) -> bool:
+        """See `DetectService.has_read`."""
+        return self.champion.has_read(group, asked_ms=asked_ms, since_ms=since_ms)
+
+    def run(self, tick: Tick, outcome: TickOutcome | None = None, *, until_ms: int | None = None) -> TickOutcome:
         """See `DetectService.run`."""
         self.canary.prepare(tick.group)
-        outcome = self.champion.run(tick, outcome)
+        outcome = self.champion.run(tick, outcome, until_ms=until_ms)
         self.canary.run(tick)
         return outcome
 

@@ -28,6 +28,7 @@ from treeline.app.detection_ports import (
 )
 from treeline.app.known_observations import JudgedObservations, KnownObservations
 from treeline.app.muting import Muting
+from treeline.app.read_spans import ReadSpans
 from treeline.app.scoreblock import ScoreBlock, Status
 from treeline.core import detector
 from treeline.core.alert import Alert
@@ -91,17 +92,23 @@ class DetectService:
     # Versions whose block this worker has seen written: saves repeating the write at every tick.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
     _judged: JudgedObservations = field(default_factory=JudgedObservations)
+    _read: ReadSpans = field(default_factory=ReadSpans)
 
     @property
     def _decider(self) -> Decider:
         return Decider(scorer=self.scorer, alerts=self.alerts, policy=self.policy, clock_ms=self.clock_ms)
 
-    def run(self, tick: Tick, outcome: TickOutcome | None = None) -> TickOutcome:
+    def has_read(self, group: int, *, asked_ms: int, since_ms: int) -> bool:
+        """Whether this worker has already decided what was asked for at that time, from `since_ms` on."""
+        return self._read.cover(group, asked_ms=asked_ms, since_ms=since_ms)
+
+    def run(self, tick: Tick, outcome: TickOutcome | None = None, *, until_ms: int | None = None) -> TickOutcome:
         """Score and decide everything the group has waiting.
 
         Args:
             tick: Which group.
             outcome: Filled as the work goes: where an error ends it, what was committed and told before still counts.
+            until_ms: When to leave what is still waiting to the next tick, the heartbeat's at the latest.
 
         Raises:
             ScorerUnavailableError: The endpoint cannot answer; nothing of the unfinished part was committed.
@@ -114,8 +121,11 @@ class DetectService:
             outcome.has_model = False
             return outcome
         since = parse_iso(tick.since) if tick.since else None
+        began_ms, began_from = self.clock_ms(), None
         while True:
             record = self._load(tick.group, model)
+            if began_from is None:
+                began_from = self._start(record.state, since)
             try:
                 self._settle(record, outcome)
                 more = self._advance(record, model, since, outcome)
@@ -125,8 +135,15 @@ class DetectService:
                 outcome.conflicts += 1
                 continue
             if not more:
-                self._note_servers(record.state, outcome)
-                return outcome
+                self._read.add(tick.group, read_ms=began_ms, start_ms=began_from)
+            elif until_ms is None or self.clock_ms() < until_ms or not self._goes_on_by_itself(record.state, since):
+                continue
+            self._note_servers(record.state, outcome)
+            return outcome
+
+    def _goes_on_by_itself(self, state: FleetState, since: int | None) -> bool:
+        """Whether any tick would read on from here: what is waiting does not depend on where this one starts."""
+        return since is None or since >= self._start(state, None)
 
     def _load(self, group: int, model: ModelPackage) -> Record:
         """The group's record; one whose worker is just telling its alerts is waited for, not told again."""

@@ -14,11 +14,15 @@ from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, Sta
 class Service:
     """Runs what it is told, per group."""
 
-    def __init__(self, faults):
+    def __init__(self, faults, read=()):
         self.faults = faults
+        self.read = read
         self.ran = []
 
-    def run(self, tick, outcome):
+    def has_read(self, group, *, asked_ms, since_ms):
+        return (group, asked_ms) in self.read
+
+    def run(self, tick, outcome, *, until_ms):
         self.ran.append((tick.group, tick.since))
         outcome.scored, outcome.commits = 7, 1
         if tick.group in self.faults:
@@ -36,15 +40,16 @@ class Queue:
 
 
 def message(number, body):
-    return {"messageId": f"m{number}", "receiptHandle": f"r{number}", "body": body}
+    attributes = {"SentTimestamp": str(1000 * number)}
+    return {"messageId": f"m{number}", "receiptHandle": f"r{number}", "body": body, "attributes": attributes}
 
 
 def tick(number, group, since=None):
     return message(number, json.dumps({"group": group, "since": since, "cause": "observations"}))
 
 
-def handle(records, faults=None):
-    service, queue = Service(faults or {}), Queue()
+def handle(records, faults=None, read=()):
+    service, queue = Service(faults or {}, read), Queue()
     composition = Composition(
         service=service,
         settings=SimpleNamespace(endpoint_retry_s=20, tick_queue_url="q"),
@@ -56,8 +61,19 @@ def handle(records, faults=None):
 
 
 def test_ticks_of_one_group_are_one_run_from_the_oldest_on():
-    service, _, failed = handle([tick(1, 3, "2026-01-02"), tick(2, 3, "2026-01-01"), tick(3, 3), tick(4, 1)])
-    assert service.ran == [(1, None), (3, "2026-01-01")]
+    service, _, failed = handle(
+        [tick(1, 3, "2026-01-02T00:00:00Z"), tick(2, 3, "2026-01-01T00:00:00Z"), tick(3, 3), tick(4, 1)]
+    )
+    assert service.ran == [(1, None), (3, "2026-01-01T00:00:00Z")]
+    assert failed == []
+
+
+def test_a_tick_that_asks_for_what_this_worker_has_read_starts_nowhere():
+    """Else each of a backlog's ticks reads the whole backlog again."""
+    service, _, failed = handle(
+        [tick(1, 3, "2026-01-01T00:00:00Z"), tick(2, 3, "2026-01-02T00:00:00Z")], read={(3, 1000)}
+    )
+    assert service.ran == [(3, "2026-01-02T00:00:00Z")]
     assert failed == []
 
 
