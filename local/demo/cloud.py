@@ -9,6 +9,7 @@ from typing import Any
 from local.cloud.deploy import DeployReport
 from local.cloud.launcher import EmbeddedCloud
 from stacks import outputs
+from stacks.config import merged
 from stacks.synthesize import synthesize
 from treeline.core.profile import Metric, to_json
 
@@ -34,12 +35,12 @@ class Deployment:
 
 def settings(metrics: tuple[Metric, ...], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What a run needs differently from config/local.yaml."""
-    return {
+    needed = {
         "metrics": json.loads(to_json(metrics)),
         # One shard keeps records in the order they were sent, so that servers get the same numbers every time.
         "stream": {"shards": 1},
-        **overrides,
     }
+    return merged(needed, overrides)
 
 
 def deploy(cloud: EmbeddedCloud, assembly: Path) -> Deployment:
@@ -53,6 +54,5 @@ def deploy(cloud: EmbeddedCloud, assembly: Path) -> Deployment:
 
 def build(directory: Path, metrics: tuple[Metric, ...], events_url: str, overrides: Mapping[str, Any]) -> Path:
     """Synthesize the local stage for a metric set; the functions' packages come from this environment."""
-    merged = settings(metrics, overrides)
-    merged["pagerduty"] = {"enabled": True, "events_url": events_url}
-    return synthesize(directory, STAGE, asset_platform="host", overrides=merged)
+    paged = merged(settings(metrics, overrides), {"pagerduty": {"enabled": True, "events_url": events_url}})
+    return synthesize(directory, STAGE, asset_platform="host", overrides=paged)

@@ -8,6 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from local.demo.overrides import overrides
 from local.demo.run import Plan, replay_fleet
 from local.demo.screen import Screen
 from local.fleet.generate import generate
@@ -25,6 +26,7 @@ EXAMPLES = """
 examples:
   treeline demo                                   a generated fleet, as fast as it goes
   treeline demo --servers 500 --step 30 --days 2 --speed 1
+  treeline demo --set stream.batching_window_s=5  with a setting of production's
   treeline demo --learn                           first model, drift, the next model: no hands
   treeline demo --learn rolled-back               the next model is off, and has to go
   treeline demo --data fleet.parquet --incidents incidents.csv
@@ -56,6 +58,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--speed", type=float, metavar="X", help="event seconds a second (default: as fast as it goes)")
     pace.add_argument("--real-time", action="store_true", help="the same as --speed 1")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a stage setting to change for this run (stacks/config.py has them); may be repeated",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="results folder (default runs/demo)")
     learning.register(parser)
     parser.add_argument("--json", action="store_true", help="summary as JSON on stdout, the rest on stderr")
@@ -119,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
             speed=1.0 if args.real_time else args.speed,
             seed=args.seed,
             output=args.out,
+            overrides=overrides(args.settings),
             command=shlex.join(["treeline", *sys.argv[1:]]),
         )
         result, body = replay_fleet(plan, screen)

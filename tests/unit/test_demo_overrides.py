@@ -1,0 +1,31 @@
+"""Stage settings on the demo's command line."""
+
+import pytest
+
+from local.demo.cloud import settings
+from local.demo.overrides import overrides
+from treeline.core.errors import UsageError
+from treeline.core.profile import DEFAULT_METRICS
+
+
+def test_settings_are_nested_by_their_dots_and_merged():
+    given = ["stream.batching_window_s=5", "detection.policy.needed=3", "stream.shards=2", "paging=shadow"]
+    assert overrides(given) == {
+        "stream": {"batching_window_s": 5, "shards": 2},
+        "detection": {"policy": {"needed": 3}},
+        "paging": "shadow",
+    }
+
+
+def test_what_a_run_needs_stays_where_it_is_not_changed():
+    """One shard keeps the servers' numbers the same; changing its neighbour must not bring the second one back."""
+    assert settings(DEFAULT_METRICS, overrides(["stream.batching_window_s=5"]))["stream"] == {
+        "shards": 1,
+        "batching_window_s": 5,
+    }
+
+
+@pytest.mark.parametrize("setting", ["stream", "=5", "stream..shards=1", "stream.shards=[1"])
+def test_anything_else_is_refused_in_one_line(setting: str):
+    with pytest.raises(UsageError, match="--set"):
+        overrides([setting])
