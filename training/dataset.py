@@ -29,7 +29,7 @@ from treeline.core.warmup import spread_floor
 from treeline.forest import recordio
 
 ROWS_PER_SHARD = 500_000
-WINDOW_ROWS = 1_000_000
+WINDOW_VALUES = 4_000_000  # of the last pass, held at once a few times over
 Rows = NDArray[np.float32]
 
 
@@ -90,7 +90,7 @@ def build(
     *,
     seed: int,
     known: Known = NOTHING_KNOWN,
-    window_rows: int = WINDOW_ROWS,
+    window_rows: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> Dataset:
     """Prepare a training set from histories of one fleet.
@@ -100,7 +100,7 @@ def build(
             the finest; the coarser ones widen the baselines only.
         seed: Of the choice of rows.
         known: Labels, open incidents, maintenance windows.
-        window_rows: Rows of the last pass held at once.
+        window_rows: Rows of the last pass held at once; None for as many as fit, by the number of metrics.
         progress: Told what is going on, and how far.
 
     Raises:
@@ -117,7 +117,8 @@ def build(
     survey = _survey(histories, finest, known, progress)
     if not (survey.state.phase == Phase.READY).any():
         raise UsageError("the training history holds no server with two observations or more")
-    return _features(history, float(finest), survey, seed, window_rows, progress)
+    rows = window_rows or max(1, WINDOW_VALUES // len(history.metrics))
+    return _features(history, float(finest), survey, seed, rows, progress)
 
 
 def _survey(histories: Mapping[int, History], finest: int, known: Known, progress: Progress) -> _Survey:
