@@ -50,6 +50,24 @@ class RecordsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityConfig:
+    """How a table's reads and writes are paid."""
+
+    capacity: str = one_of("on-demand", ("on-demand", "provisioned"))  # steady loads cost less than half provisioned
+    # Provisioned, of the table and of each index, for reads and for writes; it grows with the load, within minutes.
+    min_units: int = bounded(10, 1, 40_000)
+    max_units: int = bounded(4000, 1, 40_000)
+    utilization_percent: int = bounded(70, 20, 90)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablesConfig:
+    """The tables whose load is steady enough to choose; all others are on demand."""
+
+    observations: CapacityConfig = field(default_factory=CapacityConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TicksConfig:
     """The queue of work for detect: one message is one group to look at."""
 
@@ -150,6 +168,7 @@ class StageConfig:
     paging: str = one_of("people", ("people", "shadow"))  # shadow: incidents are stored, nobody is told
     stream: StreamConfig = field(default_factory=StreamConfig)
     records: RecordsConfig = field(default_factory=RecordsConfig)
+    tables: TablesConfig = field(default_factory=TablesConfig)
     ticks: TicksConfig = field(default_factory=TicksConfig)
     detection: DetectionConfig = field(default_factory=DetectionConfig)
     functions: FunctionsConfig = field(default_factory=FunctionsConfig)
@@ -237,6 +256,8 @@ def _check_together(config: StageConfig, source: str) -> None:
             "stream.max_record_age_s",
             "must not be longer than stream.retention_h: set aside means still readable",
         )
+    if config.tables.observations.min_units > config.tables.observations.max_units:
+        refuse("tables.observations.min_units", "must not be above max_units")
     policy_from_values(config.detection.policy, source=f"{source}: detection.policy")
     for name, window_s in (("detect", config.ticks.batching_window_s), ("notify_pagerduty", 0)):
         visibility_s = config.visibility_s(getattr(config.functions, name), window_s)

@@ -128,7 +128,10 @@ class DetectionStack(TreelineStack):
             ).to_env(),
         )
         detect.allow(["dynamodb:Query"], [f"{state.observations.table_arn}/index/{GROUP_INDEX}"])
-        detect.allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [state.detector_state.table_arn])
+        detect.allow(
+            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+            [state.detector_state.table_arn],
+        )
         # Query: were observations that came out of turn scored before, or did they come too late?
         detect.allow(["dynamodb:PutItem", "dynamodb:Query"], [state.scores.table_arn])
         detect.allow(["dynamodb:UpdateItem"], [state.incidents.table_arn])

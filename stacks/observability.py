@@ -117,7 +117,7 @@ class ObservabilityStack(TreelineStack):
             packages=["numpy"],
         )
         widget.allow(["dynamodb:GetItem"], [state.servers.table_arn, state.detector_state.table_arn])
-        widget.allow(["dynamodb:Query"], [state.controls.table_arn])
+        widget.allow(["dynamodb:Query"], [state.controls.table_arn, state.detector_state.table_arn])
         return widget
 
     def _incidents_widget(self, state: StateStack) -> PythonFunction:

@@ -1,5 +1,7 @@
 """State: the tables and the buckets, everything that must outlive a deployment."""
 
+from typing import Any, TypeGuard
+
 from aws_cdk import Duration
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
@@ -7,7 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from stacks import outputs
-from stacks.config import StageConfig
+from stacks.config import CapacityConfig, StageConfig
 from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.network import Network
 from stacks.constructs.protection import Protection
@@ -33,9 +35,10 @@ class StateStack(TreelineStack):
         self.observations = self._table(
             "Observations", ("server_id", _TEXT), ("observed_at", _TEXT), ttl=True,
             indexes=[(GROUP_INDEX, ("group", _NUMBER), ("group_sort", _TEXT))],
+            capacity=config.tables.observations,
         )  # fmt: skip
         self.servers = self._table("Servers", ("server_id", _TEXT))
-        self.detector_state = self._table("DetectorState", ("group", _NUMBER), ("model_version", _TEXT))
+        self.detector_state = self._table("DetectorState", ("group", _NUMBER), ("model_version", _TEXT), ttl=True)
         self.scores = self._table("Scores", ("group", _NUMBER), ("tick", _TEXT), ttl=True)
         self.incidents = self._table(
             "Incidents", ("incident_id", _TEXT),
@@ -87,6 +90,7 @@ class StateStack(TreelineStack):
         *,
         ttl: bool = False,
         indexes: list[tuple[str, tuple[str, dynamodb.AttributeType], tuple[str, dynamodb.AttributeType]]] | None = None,
+        capacity: CapacityConfig | None = None,
     ) -> dynamodb.TableV2:
         def attribute(key: tuple[str, dynamodb.AttributeType]) -> dynamodb.Attribute:
             return dynamodb.Attribute(name=key[0], type=key[1])
@@ -96,7 +100,7 @@ class StateStack(TreelineStack):
             id_,
             partition_key=attribute(partition),
             sort_key=attribute(sort) if sort else None,
-            billing=dynamodb.Billing.on_demand(),
+            billing=_billing(capacity),
             encryption=self._table_encryption(),
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
@@ -106,7 +110,10 @@ class StateStack(TreelineStack):
             removal_policy=self.removal_policy,
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(
-                    index_name=name, partition_key=attribute(hash_key), sort_key=attribute(range_key)
+                    index_name=name,
+                    partition_key=attribute(hash_key),
+                    sort_key=attribute(range_key),
+                    **_index_capacity(capacity),
                 )
                 for name, hash_key, range_key in indexes or []
             ]
@@ -146,3 +153,28 @@ class StateStack(TreelineStack):
             lifecycle_rules=rules,
             removal_policy=self.removal_policy,
         )
+
+
+def _is_provisioned(capacity: CapacityConfig | None) -> TypeGuard[CapacityConfig]:
+    return capacity is not None and capacity.capacity == "provisioned"
+
+
+def _autoscaled(capacity: CapacityConfig) -> dynamodb.Capacity:
+    return dynamodb.Capacity.autoscaled(
+        min_capacity=capacity.min_units,
+        max_capacity=capacity.max_units,
+        target_utilization_percent=capacity.utilization_percent,
+    )
+
+
+def _billing(capacity: CapacityConfig | None) -> dynamodb.Billing:
+    if not _is_provisioned(capacity):
+        return dynamodb.Billing.on_demand()
+    return dynamodb.Billing.provisioned(read_capacity=_autoscaled(capacity), write_capacity=_autoscaled(capacity))
+
+
+def _index_capacity(capacity: CapacityConfig | None) -> dict[str, Any]:
+    """An index scales by itself: one that lags behind its table would hold up the table's writes."""
+    if not _is_provisioned(capacity):
+        return {}
+    return {"read_capacity": _autoscaled(capacity), "write_capacity": _autoscaled(capacity)}

@@ -21,14 +21,16 @@ from treeline.app.handover import HandoverRecords
 from treeline.app.muting import Muting, Paging
 from treeline.app.policy_text import policy_from_text
 from treeline.app.settings import DetectSettings
+from treeline.app.ticks import TickCause
 from treeline.aws.alert_topic import AlertTopic
 from treeline.aws.controls_table import ControlTable, ServerLabelTable
-from treeline.aws.detector_tables import DetectorRecords, ScoreTable
+from treeline.aws.detector_records import DetectorRecords
 from treeline.aws.endpoint import Endpoint, PointedEndpoint
 from treeline.aws.group_observations import GroupObservations
 from treeline.aws.incidents import IncidentTable
 from treeline.aws.models import ModelStore
 from treeline.aws.observability import Telemetry
+from treeline.aws.score_table import ScoreTable
 from treeline.aws.shadow_table import ShadowTable
 from treeline.core import profile
 from treeline.core.errors import ScorerUnavailableError, SettingsError, StateConflictError, TreelineError
@@ -128,7 +130,8 @@ class Composition:
                 since_ms=parse_iso(body["since"]),
             )
         ]
-        return Tick(group, min(starts, default=None), bodies[0].get("cause", "heartbeat"))
+        is_sweep = any(body.get("cause") != TickCause.OBSERVATIONS for body in bodies)
+        return Tick(group, min(starts, default=None), is_sweep=is_sweep)
 
     def _return_later(self, ticks: list[Mapping[str, Any]]) -> None:
         """Come back in about `endpoint_retry_s`, spread so that groups do not return together."""
@@ -214,7 +217,7 @@ def compose(settings: DetectSettings) -> Composition:
         bucket=settings.models_bucket,
         metrics=tuple(metric.name for metric in metrics),
     )
-    records = DetectorRecords(dynamodb, settings.state_table)
+    records = DetectorRecords(dynamodb, settings.state_table, clock_ms=_now_ms, writes=True)
     scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)
     scorer = MeasuredScorer(
         PointedEndpoint(

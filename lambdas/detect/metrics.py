@@ -14,7 +14,7 @@ SHOWN_SEVERITIES = 90  # CloudWatch takes 100 values of one metric in a log line
 def report(telemetry: Telemetry, outcome: TickOutcome) -> None:
     """Write the distribution of severities, the fleet's own level, and what became of incidents."""
     for severity in _evenly(sorted(outcome.severities), SHOWN_SEVERITIES):
-        telemetry.gauge("Severity", severity)
+        telemetry.gauge("Severity", round(severity, 3))  # a log line is paid by the byte
     if outcome.scored:
         telemetry.gauge("FleetCycleLevel", outcome.cycle_level)
     telemetry.count("AlertsQuiet", len(outcome.quiet))

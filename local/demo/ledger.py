@@ -1,6 +1,8 @@
 """The books of a replay, kept from the deployed tables and buckets: where did every record go?"""
 
+import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,9 +13,9 @@ import numpy as np
 from local.demo.cloud import Deployment
 from stacks import outputs
 from treeline.app.scoreblock import ScoreBlock, Status
+from treeline.aws.detector_records import DetectorRecords
 from treeline.aws.group_observations import INDEX
 from treeline.core.alert import Alert
-from treeline.core.state import FleetState
 from treeline.core.times import parse_iso
 
 Key = tuple[str, int]  # server_id, observed_at ms
@@ -54,13 +56,23 @@ class Books:
         self._deployment = deployment
         self._dynamodb = deployment.client("dynamodb")
         self._s3 = deployment.client("s3")
+        self._records = DetectorRecords(
+            self._dynamodb,
+            deployment.output(outputs.DETECTOR_STATE_TABLE),
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+        )
+        self._models: set[str] = set()
 
     def decided(self) -> int:
         """How many observations detect has committed, from its state items alone: cheap enough for a progress bar."""
         counts: dict[str, int] = {}  # of several models, each takes over the count of the one before
-        for item in self._scan(outputs.DETECTOR_STATE_TABLE, "#s", {"#s": "state"}):
-            state = FleetState.unpack(bytes(item["state"]["B"]))
-            for server, count in zip(state.servers, state.observations.tolist(), strict=True):
+        pointers = [item for item in self._scan(outputs.CONTROLS_TABLE) if item["kind"]["S"] == "model"]
+        self._models |= {item["model_version"]["S"] for item in pointers}
+        for group, version in itertools.product(set(self.groups().values()), self._models):
+            record = self._records.load(group, version)
+            if record is None:
+                continue
+            for server, count in zip(record.state.servers, record.state.observations.tolist(), strict=True):
                 counts[server] = max(count, counts.get(server, 0))
         return sum(counts.values())
 

@@ -70,6 +70,8 @@ class ModelFunction(PythonFunction):
             environment={**tables.to_env(), **environment},
         )
         self.allow(["dynamodb:GetItem"], [state.servers.table_arn, state.detector_state.table_arn])
+        # A group's state is a head and a log.
+        self.allow(["dynamodb:Query"], [state.detector_state.table_arn])
         self.allow(["dynamodb:Query"], [state.scores.table_arn, f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
         self.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn, state.rollups.table_arn])
         self.allow(["s3:GetObject"], [state.models.arn_for_objects("packages/*")])

@@ -303,15 +303,15 @@ def test_a_known_server_costs_no_call_until_five_minutes_have_passed(dynamodb):
     assert numbers == {"a": 0}
 
 
-def test_last_seen_moves_every_five_minutes_and_never_back(dynamodb):
+def test_last_seen_moves_every_quarter_of_an_hour_and_never_back(dynamodb):
     servers = registry(dynamodb)
     servers.register([receipt("a")])
 
-    servers.register([receipt("a", OBSERVED + 300_000, RECEIVED + 300_000)])
-    servers.register([receipt("a", OBSERVED - 1_000_000, RECEIVED + 600_000)])
+    servers.register([receipt("a", OBSERVED + 300_000, RECEIVED + 900_000)])
+    servers.register([receipt("a", OBSERVED - 1_000_000, RECEIVED + 1_800_000)])
 
     assert server(dynamodb, "a")["last_seen"] == {"S": "2026-11-22T16:03:30.000Z"}
-    assert server(dynamodb, "a")["last_received_at"] == {"S": "2026-11-22T16:08:31.087Z"}
+    assert server(dynamodb, "a")["last_received_at"] == {"S": "2026-11-22T16:28:31.087Z"}
     assert server(dynamodb, "a")["first_seen"] == {"S": "2026-11-22T15:58:30.000Z"}
 
 
@@ -320,13 +320,13 @@ def test_labels_of_observations_reach_alerts_and_what_sns_filters_by(dynamodb):
     servers, labelled = registry(dynamodb), {"environment": "prod", "tier": "web"}
     first = Observation(server_id="a", observed_at_ms=OBSERVED, metrics={"cpu_percent": 1.0}, labels=labelled)
     servers.register([Receipt(observation=first, received_at_ms=RECEIVED)])
-    bare = Observation(server_id="a", observed_at_ms=OBSERVED + 600_000, metrics={"cpu_percent": 1.0}, labels={})
-    servers.register([Receipt(observation=bare, received_at_ms=RECEIVED + 600_000)])
+    bare = Observation(server_id="a", observed_at_ms=OBSERVED + 900_000, metrics={"cpu_percent": 1.0}, labels={})
+    servers.register([Receipt(observation=bare, received_at_ms=RECEIVED + 900_000)])
 
     muting = Muting(labels=ServerLabelTable(dynamodb, "servers"))
     [told] = muting.apply([alert(server_id="a", labels={})], {}, event_ms=OBSERVED, next_step=lambda _: 2)
 
-    assert server(dynamodb, "a")["last_seen"] == {"S": iso(OBSERVED + 600_000)}
+    assert server(dynamodb, "a")["last_seen"] == {"S": iso(OBSERVED + 900_000)}
     assert told.labels == labelled
     assert told.attributes()["environment"] == ("String", "prod")
     assert told.attributes()["tier"] == ("String", "web")
@@ -337,7 +337,7 @@ def test_a_last_seen_that_cannot_be_written_fails_nothing(dynamodb):
     servers = registry(Faulty(dynamodb, "update_item", refusal("ThrottlingException")), errors)
     servers.register([receipt("a")])
 
-    registration = servers.register([receipt("a", OBSERVED, RECEIVED + 300_000)])
+    registration = servers.register([receipt("a", OBSERVED, RECEIVED + 900_000)])
 
     assert (registration.numbers, len(errors)) == ({"a": 0}, 1)
 

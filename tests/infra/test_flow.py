@@ -120,14 +120,33 @@ def test_pages_get_the_alert_itself_and_what_sns_cannot_queue_is_kept(stage: Sta
 def test_expired_rows_leave_only_where_the_design_says(stage: Stage):
     tables = stage.resources("AWS::DynamoDB::GlobalTable")
 
+    # DetectorState: the log entries; the heads carry no time (tests/contract/test_detector_records.py).
     with_ttl = {key[:-8] for key, table in tables.items() if "TimeToLiveSpecification" in table}
-    assert {"state/Observations", "state/Scores"} <= with_ttl
-    assert not with_ttl & {"state/Servers", "state/Incidents", "state/DetectorState", "state/Controls"}
+    assert with_ttl == {"state/Observations", "state/Scores", "state/Pages", "state/DetectorState"}
     assert all(
         t["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
         for t in tables.values()
         if "TimeToLiveSpecification" in t
     )
+
+
+def test_observations_are_paid_by_capacity_that_grows_and_all_other_tables_by_request(stage: Stage):
+    settings = load("prod").tables.observations
+    for key, table in stage.resources("AWS::DynamoDB::GlobalTable").items():
+        if not key.startswith("state/Observations"):
+            assert table["BillingMode"] == "PAY_PER_REQUEST", key
+            continue
+        (index,) = table["GlobalSecondaryIndexes"]
+        (replica,) = table["Replicas"]
+        (index_replica,) = replica["GlobalSecondaryIndexes"]
+        for scaling in (
+            table["WriteProvisionedThroughputSettings"]["WriteCapacityAutoScalingSettings"],
+            index["WriteProvisionedThroughputSettings"]["WriteCapacityAutoScalingSettings"],
+            replica["ReadProvisionedThroughputSettings"]["ReadCapacityAutoScalingSettings"],
+            index_replica["ReadProvisionedThroughputSettings"]["ReadCapacityAutoScalingSettings"],
+        ):
+            assert (scaling["MinCapacity"], scaling["MaxCapacity"]) == (settings.min_units, settings.max_units)
+            assert scaling["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == settings.utilization_percent
 
 
 def test_a_deploy_cannot_touch_the_endpoint(stage: Stage):

@@ -13,7 +13,7 @@ from stacks import outputs
 from training.fit import Grid, calibrate_package, prepare
 from treeline.app.promotion_ports import Progress
 from treeline.app.rollup import Rollup, reference_of
-from treeline.aws.detector_tables import DetectorRecords
+from treeline.aws.detector_records import DetectorRecords
 from treeline.aws.models import ModelStore
 from treeline.aws.promotions import PromotionTable
 from treeline.aws.rollup_tables import RollupTable
@@ -183,7 +183,9 @@ class Promotions:
 
     def _watermark(self, version: str) -> list[int]:
         table = self.deployment.output(outputs.DETECTOR_STATE_TABLE)
-        record = DetectorRecords(self.deployment.client("dynamodb"), table).load(0, version)
+        record = DetectorRecords(
+            self.deployment.client("dynamodb"), table, clock_ms=lambda: time.time_ns() // 1_000_000
+        ).load(0, version)
         return [] if record is None else sorted(set(record.state.last_at.tolist()))
 
     def trouble(self) -> str:

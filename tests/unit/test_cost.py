@@ -1,16 +1,25 @@
 """The bill: arithmetic by hand, and nothing that is not priced passes."""
 
 import dataclasses
+from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
 from stacks import config
+from treeline.app.ingest_ports import NumberedReceipt, Receipt
 from treeline.app.scoreblock import ScoreBlock
-from treeline.cli.cost import bill
+from treeline.aws import detector_records, observations, servers
+from treeline.aws.score_table import ScoreTable
+from treeline.cli import cost_lines, cost_load
+from treeline.cli.cost import TARGET, TARGET_SERVERS, bill
 from treeline.cli.cost_lines import HOURS, Prices, UnpricedError, check_types, resource_types
-from treeline.cli.cost_load import ROW_BYTES, Shape, month, units
+from treeline.cli.cost_load import Shape, expected_units, month, units
+from treeline.core import state_delta
 from treeline.core.errors import UsageError
+from treeline.core.observation import Observation
+from treeline.core.state import FleetState
 
 KINDS = {"AWS::Kinesis::Stream": 1, "AWS::CloudWatch::Alarm": 35, "AWS::CloudWatch::Dashboard": 4}
 
@@ -26,7 +35,7 @@ def test_five_hundred_servers_every_thirty_seconds_make_43_8_million_records():
 
     assert load.records == 500 * 2 * 60 * 730
     assert load.groups == 10
-    assert load.seen_writes == 500 * 730 * 12
+    assert load.seen_writes == 500 * 730 * 4
 
 
 def test_a_batch_that_fills_touches_every_group_once():
@@ -35,6 +44,14 @@ def test_a_batch_that_fills_touches_every_group_once():
     assert load.ingest_batches == 730 * 120
     assert load.commits == pytest.approx(10 * 730 * 120)
     assert load.rows_per_commit == pytest.approx(50)
+
+
+def test_a_batch_that_is_full_does_not_wait_for_its_window():
+    shape = Shape(servers=50_000, interval_s=30, shards=3, batching_window_s=30)
+    full = month(dataclasses.replace(shape, batch_size=500), state_bytes=1000)
+
+    assert full.ingest_batches == pytest.approx(full.records / 500)
+    assert full.commits > 3 * month(shape, state_bytes=1000).commits
 
 
 def test_every_started_unit_counts():
@@ -86,10 +103,111 @@ def test_every_free_type_says_why_and_every_price_has_a_known_source():
     assert {source for _, source in prices.values.values()} <= set(prices.sources)
 
 
-def test_the_size_of_a_row_is_the_codes():
-    few, many = (len(ScoreBlock.empty(["a"] * 1, "m", np.zeros(n, int), np.arange(n)).pack()) for n in (1, 101))
+def test_the_size_of_a_block_is_the_codes():
+    names = [f"web-server-{i:04d}" for i in range(50)]
+    constant, row = cost_load.BLOCK_BYTES
+    for n in (1, 8, 50):
+        block = ScoreBlock.empty(names, "default-0a1b2c3d4e5f", np.arange(n), np.arange(n))
+        block.version = 1_000_000
+        assert len(block.pack()) == pytest.approx(constant + n * row, rel=0.05), n
 
-    assert (many - few) / 100 == pytest.approx(ROW_BYTES, abs=0.1)
+
+def test_the_size_of_a_block_s_item_is_the_codes():
+    block = ScoreBlock.empty(["web-server-0042"], "default-0a1b2c3d4e5f", np.zeros(1, int), np.zeros(1, int))
+    client = MagicMock()
+    ScoreTable(client, "scores", ttl_s=60).put(3, block, 1_700_006_400_000)
+    item = client.put_item.call_args.kwargs["Item"]
+
+    assert _dynamodb_size(item) - len(block.pack()) == pytest.approx(cost_load.OWN_BYTES, abs=10)
+
+
+def test_the_size_of_an_observation_is_the_codes():
+    observation = Observation(
+        server_id="web-server-0042",
+        observed_at_ms=1_700_006_400_123,
+        metrics={
+            "cpu_percent": 41.53217000000001,
+            "memory_percent": 63.1,
+            "network_mbps": 123.456789012345,
+            "disk_iops": 9.0,
+        },
+        labels={"tier": "web", "environment": "production"},
+    )
+    receipt = Receipt(observation=observation, received_at_ms=1_700_006_400_999)
+    item = observations.to_item(NumberedReceipt(receipt=receipt, group=3), ttl_s=172_800)
+
+    assert _dynamodb_size(item) == pytest.approx(cost_load.ITEM_BYTES, rel=0.1)
+
+
+def _dynamodb_size(item: dict[str, Any]) -> int:
+    """AWS's rules: names and texts in UTF-8, a number half a byte a digit and one more, 3 for a map and 1 an entry."""
+
+    def size(value: dict[str, Any]) -> int:
+        ((kind, content),) = value.items()
+        if kind == "M":
+            return 3 + sum(len(name) + size(inner) + 1 for name, inner in content.items())
+        return (len(content.strip("-").replace(".", "")) + 1) // 2 + 1 if kind == "N" else len(content)
+
+    return sum(len(name) + size(value) for name, value in item.items())
+
+
+def test_the_size_of_a_delta_is_the_codes():
+    """Every element of the rows moved by noise, as after one observation: no real commit has more to say."""
+    rng = np.random.default_rng(1)
+    before = FleetState(4, servers=[f"web-server-{i:04d}" for i in range(50)], version=1)
+    noisy = ("view_mean", "view_var", "day_mean", "day_var", "change_var", "channel_mean", "channel_var", "score_mean")
+    for name in noisy:
+        before.arrays()[name][...] = rng.normal(1.0, 0.3, before.arrays()[name].shape)
+    constant, row = cost_load.DELTA_BYTES
+    for rows in (4, 8, 13, 50):
+        after = before.copy()
+        after.version = 2
+        chosen = np.arange(rows)
+        for name in noisy:
+            array = after.arrays()[name]
+            array[chosen] *= 1 + 0.01 * rng.normal(size=array[chosen].shape)
+        for name in ("seen_at", "recent"):
+            array = after.arrays()[name]
+            array[chosen] = np.roll(array[chosen], -1, axis=1)
+            array[chosen, -1] = rng.normal(size=array[chosen, -1].shape) if name == "recent" else 1_700_006_400_000
+        for name in ("last_at", "last_received_at"):
+            after.arrays()[name][chosen] = 1_700_006_400_000 + rng.integers(0, 5000, rows)
+        after.observations[chosen] += 1
+        after.severity[chosen] = rng.normal(size=rows)
+
+        delta = state_delta.pack(before, after)
+
+        assert delta is not None
+        assert len(delta) < 1.15 * (constant + row * rows), rows
+
+
+def test_what_is_known_of_the_code_is_the_codes():
+    assert cost_load.SNAPSHOT_EVERY == detector_records.SNAPSHOT_EVERY
+    assert cost_load.KEPT_GROUPS == detector_records.KEPT_GROUPS
+    assert cost_lines.ENTRY_TTL_S == detector_records.ENTRY_TTL_S
+    assert 1000 * cost_load.SEEN_EVERY_S == servers._SEEN_EVERY_MS
+
+
+def test_started_units_are_counted_row_by_row():
+    assert expected_units(lambda rows: 1024.0, 5.0, 1024) == pytest.approx(1.0)
+    assert expected_units(lambda rows: 1024.0 * rows, 5.0, 1024) == pytest.approx(5 / (1 - np.exp(-5)))
+
+
+def test_production_as_shipped_meets_the_aim_with_an_endpoint():
+    """The same lines `treeline cost --stage prod` prints; resource types by hand, as the test makes no templates."""
+    kinds = {
+        "AWS::CloudWatch::Alarm": 37,
+        "AWS::CloudWatch::CompositeAlarm": 1,
+        "AWS::CloudWatch::Dashboard": 4,
+        "AWS::SQS::Queue": 7,
+        "AWS::KMS::Key": 1,
+        "AWS::SecretsManager::Secret": 1,
+        "AWS::Logs::MetricFilter": 30,
+    }
+    found = bill(config.load("prod"), kinds, Prices.read(), servers=TARGET_SERVERS, interval_s=30)
+
+    assert any(line.item == "Model endpoint" and line.dollars > 80 for line in found)
+    assert sum(line.dollars for line in found) / TARGET_SERVERS <= TARGET
 
 
 def test_a_wider_window_is_cheaper():

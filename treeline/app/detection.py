@@ -120,15 +120,14 @@ class DetectService:
         if model is None:
             outcome.has_model = False
             return outcome
-        since = parse_iso(tick.since) if tick.since else None
         began_ms, began_from = self.clock_ms(), None
         while True:
             record = self._load(tick.group, model)
             if began_from is None:
-                began_from = self._start(record.state, since)
+                began_from = self._start(record.state, tick, model.step_ms)
             try:
                 self._settle(record, outcome)
-                more = self._advance(record, model, since, outcome)
+                more = self._advance(record, model, tick, outcome)
             except StateConflictError:
                 if outcome.conflicts == MAX_CONFLICTS:
                     raise
@@ -136,14 +135,14 @@ class DetectService:
                 continue
             if not more:
                 self._read.add(tick.group, read_ms=began_ms, start_ms=began_from)
-            elif until_ms is None or self.clock_ms() < until_ms or not self._goes_on_by_itself(record.state, since):
+            elif until_ms is None or self.clock_ms() < until_ms or not self._goes_on_by_itself(record.state, tick):
                 continue
             self._note_servers(record.state, outcome)
             return outcome
 
-    def _goes_on_by_itself(self, state: FleetState, since: int | None) -> bool:
+    def _goes_on_by_itself(self, state: FleetState, tick: Tick) -> bool:
         """Whether any tick would read on from here: what is waiting does not depend on where this one starts."""
-        return since is None or since >= self._start(state, None)
+        return not tick.since or parse_iso(tick.since) >= self._start(state, Tick(tick.group), 0)
 
     def _load(self, group: int, model: ModelPackage) -> Record:
         """The group's record; one whose worker is just telling its alerts is waited for, not told again."""
@@ -174,11 +173,11 @@ class DetectService:
             record.outbox = remaining
             self.records.clear_outbox(record)
 
-    def _advance(self, record: Record, model: ModelPackage, since: int | None, outcome: TickOutcome) -> bool:
+    def _advance(self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome) -> bool:
         """One commit's worth of work; whether there may be more."""
         state = record.state
         previous = state.version
-        pending, known, rows, new, late = self._due(record, model, since, outcome)
+        pending, known, rows, new, late = self._due(record, model, tick, outcome)
         if self._account_too_late(record, known, outcome):
             return True
         if not len(new) and not len(late):
@@ -212,7 +211,7 @@ class DetectService:
         return len(pending.servers) >= MAX_OBSERVATIONS_PER_COMMIT
 
     def _due(
-        self, record: Record, model: ModelPackage, since: int | None, outcome: TickOutcome
+        self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome
     ) -> tuple[Pending, KnownObservations, Index, Index, Index]:
         """What one commit may decide: the observations read, what of them was known, their server rows, positions of
         the new and the late.
@@ -225,7 +224,7 @@ class DetectService:
         while True:
             known = KnownObservations(state, model.seeds)
             pending = self.observations.read(
-                record.group, self._start(state, since), model.metrics, skip=known.has, limit=limit
+                record.group, self._start(state, tick, model.step_ms), model.metrics, skip=known.has, limit=limit
             )
             rows = self._admit(state, model, pending.servers)
             new, late = detector.split_late(state, rows, pending.observed_at)
@@ -270,14 +269,19 @@ class DetectService:
         self._settle(committed, outcome)
         return True
 
-    def _start(self, state: FleetState, since: int | None) -> int:
-        """Where reading starts: the late window before the slowest active server, or earlier where the tick says so."""
+    def _start(self, state: FleetState, tick: Tick, step_ms: int) -> int:
+        """Where reading starts: before the slowest active server, or earlier where the tick says so.
+
+        A sweep starts the late window before it. A tick that observations asked for starts a step before it: what is
+        new to an active server lies behind that, and what is late behind the time that the tick names. Reading is
+        paid by the byte, and there are several such ticks to a sweep.
+        """
         last = state.last_at[state.last_at != NEVER]
         if not len(last):
             return 0  # not `since`: of several ticks for a group that was never decided any may come first
         active = last[last > last.max() - max(self.late_window_ms, 3_600_000)]
-        start = int(active.min()) - self.late_window_ms
-        return start if since is None else min(start, since)
+        start = int(active.min()) - (self.late_window_ms if tick.is_sweep else step_ms)
+        return min(start, parse_iso(tick.since)) if tick.since else start
 
     def _admit(self, state: FleetState, model: ModelPackage, servers: list[str]) -> Index:
         index = state.rows()

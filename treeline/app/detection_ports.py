@@ -21,7 +21,7 @@ class Tick:
 
     group: int
     since: str | None = None  # ISO time of the oldest observation that asked for it
-    cause: str = "heartbeat"
+    is_sweep: bool = True  # also looks for what no tick asked for: every heartbeat does
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import urllib3
 
 from treeline.app.promotion_settings import ChangeSettings, ModelTablesSettings
 from treeline.aws.canary_tables import CanaryTables
-from treeline.aws.detector_tables import DetectorRecords
+from treeline.aws.detector_records import DetectorRecords
 from treeline.aws.model_changes import ModelChanges, PagerDutyChanges
 from treeline.aws.models import ModelStore
 from treeline.aws.observability import Telemetry
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 def now_of(event: Mapping[str, object]) -> int:
     """The moment an invocation is about, milliseconds: `now` or EventBridge's `time`, else this moment."""
     moment = event.get("now") or event.get("time")
-    return parse_iso(str(moment)) if moment else time.time_ns() // 1_000_000
+    return parse_iso(str(moment)) if moment else _wall_clock_ms()
 
 
 def metric_names(metrics: str) -> tuple[str, ...]:
     """The metric set of a deployment, in order."""
     return tuple(str(metric["name"]) for metric in json.loads(metrics))
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class ModelTables:
@@ -51,7 +55,7 @@ class ModelTables:
             bucket=settings.models_bucket,
             metrics=metric_names(settings.metrics),
         )
-        self.records = DetectorRecords(dynamodb, settings.state_table)
+        self.records = DetectorRecords(dynamodb, settings.state_table, clock_ms=_wall_clock_ms)
         self.blocks = ScoreBlocks(dynamodb, settings.scores_table)
         self.rollups = RollupTable(dynamodb, table=settings.rollups_table, controls_table=settings.controls_table)
         self._servers = DynamoServerCount(dynamodb, table=settings.servers_table)

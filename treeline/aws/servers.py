@@ -20,7 +20,7 @@ _TRANSACTION_SERVERS = 99  # TransactWriteItems takes 100 items, one of which is
 _ATTEMPTS = 12
 _BACKOFF_BASE_S = 0.05
 _BACKOFF_CAP_S = 1.0
-_SEEN_EVERY_MS = 300_000
+_SEEN_EVERY_MS = 900_000
 
 
 @dataclass(slots=True)
@@ -33,8 +33,9 @@ class _Known:
 class DynamoServerRegistry:
     """Looks up and numbers servers, and remembers them for as long as the worker lives: a number never changes.
 
-    `last_seen` (event time) and `last_received_at` are written at most every five minutes of receipt per server, so
-    they may be that much behind; `labels` are the latest that any observation carried at such a write.
+    `last_seen` (event time) and `last_received_at` are written at most once per server and quarter of
+    an hour of receipt, and may be that much behind; `labels` are the latest that any observation carried at such a
+    write.
 
     Args:
         client: Safe to share between threads, as boto3's clients are.

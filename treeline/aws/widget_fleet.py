@@ -1,10 +1,12 @@
 """What the map of the fleet reads: the detector's state of every group."""
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from treeline.app.fleet_map import FleetView, GroupView, ServerView
+from treeline.aws.detector_records import DetectorRecords
 from treeline.aws.servers import DynamoServerCount
 from treeline.aws.widget_pointers import model_pointers
 from treeline.core.state import NEVER, FleetState, Phase
@@ -19,7 +21,7 @@ class FleetReader:
     Args:
         dynamodb: The client.
         servers_table: Numbers of servers.
-        state_table: One item a group and model.
+        state_table: The detector's records.
         controls_table: Which model is active.
         group_size: Servers per group.
         silent_after_ms: Without a record for so long a server is silent.
@@ -37,26 +39,21 @@ class FleetReader:
     ) -> None:
         self._dynamodb = dynamodb
         self._servers_table = servers_table
-        self._state_table = state_table
+        self._records = DetectorRecords(dynamodb, state_table, clock_ms=lambda: time.time_ns() // 1_000_000)
         self._controls_table = controls_table
         self._group_size = group_size
         self._silent_after_ms = silent_after_ms
 
     def read(self, now_ms: int) -> FleetView:
-        """One read a group, eventually consistent: this is for looking at."""
+        """The head and the log of each group."""
         expected = DynamoServerCount(self._dynamodb, table=self._servers_table).server_count()
         active = model_pointers(self._dynamodb, self._controls_table).get("active", {})
         version = active.get("model_version", "")
         groups = []
         for number in range(-(-expected // self._group_size) if version else 0):
-            item = self._dynamodb.get_item(
-                TableName=self._state_table,
-                Key={"group": {"N": str(number)}, "model_version": {"S": version}},
-                ProjectionExpression="#state",
-                ExpressionAttributeNames={"#state": "state"},
-            ).get("Item")
-            if item is not None:
-                groups.append(self._group(number, FleetState.unpack(bytes(item["state"]["B"])), now_ms))
+            record = self._records.load(number, version)
+            if record is not None:
+                groups.append(self._group(number, record.state, now_ms))
         return FleetView(expected=expected, groups=groups, model_version=version)
 
     def _group(self, number: int, state: FleetState, now_ms: int) -> GroupView:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from treeline.cli.cost_load import MONTH_S, Load, Shape, units
+from treeline.cli.cost_load import MONTH_S, SNAPSHOT_EVERY, Load, Shape, units
 from treeline.core.errors import TreelineError
 
 PRICES = Path(__file__).resolve().parents[2] / "config" / "prices.json"
@@ -15,13 +15,19 @@ HOURS = MONTH_S / 3600
 FREE_DASHBOARDS = 3  # of an account
 # Series of the embedded metric format: each combination of name and dimensions is billed; values seldom seen are
 # billed only in the hours they occur.
-METRIC_SERIES = 60
-LOG_BYTES = {"ingest": 1500.0, "detect": 2600.0, "other": 900.0}  # of one invocation, Lambda's own lines included
+STEADY_SERIES = 40  # written at every batch, tick, heartbeat or roll-up
+SELDOM_SERIES, SELDOM_HOURS = 40, 0.25  # in hours with a bad record, an alert, a page or a daily check
+# Of one invocation, Lambda's own three lines included, and of each group in it.
+LOG_BYTES = {"ingest": 2000.0, "detect": 1800.0, "group": 200.0, "other": 900.0}
 # Seconds of one invocation: a constant part, and one per record or group.
 INGEST_S = (0.040, 0.0012)
-DETECT_S = (0.030, 0.060)
+DETECT_S = (0.030, 0.070)
 _ENDPOINT_SUBNETS = "interface endpoints x subnets"
 MINUTE_RUNS = MONTH_S / 60
+POINTER_READS = 2.0  # read units of the models' pointers a run: before the canary's part and before the champion's
+STORED_BYTES = 100  # DynamoDB's own, of a stored item
+ENTRY_TTL_S = 2 * 86_400  # of a log entry: treeline.aws.detector_records
+ALARMS_PER_POLICY = 4  # of a table's autoscaling: high and low, of load and of capacity; from memory
 TRAININGS = 1.0  # a month, by drift
 TRAINING_HOURS = 0.5  # of the training job; as long again on the processing instance, twice
 
@@ -74,6 +80,9 @@ class Stage:
     log_days: int
     instance_type: str
     instances: int
+    provisioned: bool
+    min_units: int
+    utilization: float
     training_type: str
     processing_type: str
     memory_mb: Mapping[str, int]
@@ -139,43 +148,80 @@ def _stream(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
 def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     wru, rru = prices["dynamodb_million_wru"] / 1e6, prices["dynamodb_million_rru"] / 1e6
     per_item = units(load.item_bytes, 1024)
+    for item in ("Observations, written", "Observations, index by group"):
+        yield _writes(stage, item, load.records * per_item, prices)
     yield Line(
-        item="Observations, written", part="tables", amount=_millions(load.records * per_item),
-        dollars=load.records * per_item * wru, halve="twice the interval",
-    )  # fmt: skip
-    yield Line(
-        item="Observations, index by group", part="tables", amount=_millions(load.records * per_item),
-        dollars=load.records * per_item * wru, halve="twice the interval",
-    )  # fmt: skip
-    state = units(load.state_bytes + load.block_bytes, 1024)
-    yield Line(
-        item="Detector state, written", part="tables",
-        amount=f"{_millions(load.commits)} x {state} units ({load.state_bytes / 1000:.0f} kB)",
-        dollars=load.commits * state * wru,
+        item="Detector state, log", part="tables",
+        amount=f"{_millions(load.commits)} x {load.entry_units:.1f} units ({load.entry_bytes / 1000:.1f} kB)",
+        dollars=load.commits * load.entry_units * wru,
         halve="twice stream.batching_window_s: half as many commits, alerts up to that much later",
     )  # fmt: skip
-    scores = units(load.block_bytes, 1024)
     yield Line(
-        item="Scores, written", part="tables", amount=f"{_millions(load.commits)} x {scores} units",
-        dollars=load.commits * scores * wru, halve="twice stream.batching_window_s",
+        item="Detector state, heads", part="tables",
+        amount=f"{_millions(load.heads)} x {units(load.head_bytes, 1024)} units ({load.head_bytes / 1000:.0f} kB)",
+        dollars=load.heads * units(load.head_bytes, 1024) * wru,
+        halve="twice stream.batching_window_s",
+    )  # fmt: skip
+    yield Line(
+        item="Scores, written", part="tables", amount=f"{_millions(load.commits)} x {load.block_units:.1f} units",
+        dollars=load.commits * load.block_units * wru, halve="twice stream.batching_window_s",
     )  # fmt: skip
     yield Line(
         item="Servers, last seen", part="tables", amount=_millions(load.seen_writes),
         dollars=load.seen_writes * wru,
     )  # fmt: skip
-    reads = load.detect_runs * (units(load.query_bytes, 4096) * 0.5 + units(load.state_bytes + load.block_bytes, 4096))
-    yield Line(
-        item="Reads of detect", part="tables",
-        amount=f"{_millions(load.detect_runs)} runs, {load.query_bytes / 1000:.0f} kB of observations each",
-        dollars=reads * rru, halve="half detection.late_window_s, or twice stream.batching_window_s",
+    queried = (
+        load.event_ticks * 0.5 * units(load.event_query_bytes, 4096)
+        + load.heartbeats * 0.5 * units(load.sweep_query_bytes, 4096)
     )  # fmt: skip
-    observations_gb = load.records / MONTH_S * stage.ttl_s * load.item_bytes * 2 / 1e9
-    scores_gb = load.commits / MONTH_S * stage.score_ttl_s * load.block_bytes / 1e9
-    total_gb = observations_gb + scores_gb
+    yield _reads(stage, load, queried, prices)
+    # Consistent: the last entries of the log, by a worker that knows nothing the head and half a log; two pointers.
+    cold = units(load.head_bytes, 4096) + units(SNAPSHOT_EVERY / 2 * load.entry_bytes, 4096)
+    workers = load.ticks / MONTH_S * sum(DETECT_S)  # a group's ticks go to whichever is free
+    warm = min(units((2 + workers) * load.entry_bytes, 4096), cold)
+    others = load.ticks * (warm + load.cold_runs * cold + POINTER_READS)
+    yield Line(
+        item="Reads of detect, states and models", part="tables", amount=f"{_millions(load.ticks)} runs",
+        dollars=others * rru, halve="twice stream.batching_window_s",
+    )  # fmt: skip
+    observations_gb = load.records / MONTH_S * stage.ttl_s * (2 * load.item_bytes + STORED_BYTES) / 1e9
+    scores_gb = load.commits / MONTH_S * stage.score_ttl_s * (load.block_bytes + STORED_BYTES) / 1e9
+    states_gb = load.commits / MONTH_S * ENTRY_TTL_S * (load.entry_bytes + STORED_BYTES) / 1e9
+    total_gb = observations_gb + scores_gb + states_gb
     yield Line(
         item="Tables, stored and restorable", part="tables", amount=f"{total_gb:.1f} GB",
         dollars=total_gb * (prices["dynamodb_gb_month"] + prices["dynamodb_pitr_gb_month"]),
         halve="half detection.score_ttl_s",
+    )  # fmt: skip
+
+
+def _writes(stage: Stage, item: str, written: float, prices: Prices) -> Line:
+    if not stage.provisioned:
+        return Line(
+            item=item, part="tables", amount=f"{_millions(written)} units on demand",
+            dollars=written * prices["dynamodb_million_wru"] / 1e6,
+            halve="twice the interval, or tables.observations.capacity: provisioned",
+        )  # fmt: skip
+    capacity = max(stage.min_units, written / MONTH_S / stage.utilization)
+    return Line(
+        item=item, part="tables", amount=f"{capacity:.0f} units/s provisioned, {stage.utilization:.0%} used",
+        dollars=capacity * HOURS * prices["dynamodb_wcu_hour"], halve="twice the interval",
+    )  # fmt: skip
+
+
+def _reads(stage: Stage, load: Load, queried: float, prices: Prices) -> Line:
+    sizes = f"{load.event_query_bytes / 1000:.0f} kB each, heartbeats {load.sweep_query_bytes / 1000:.0f} kB"
+    halve = "half detection.late_window_s, or twice stream.batching_window_s"
+    if not stage.provisioned:
+        return Line(
+            item="Reads of detect, observations", part="tables", amount=f"{_millions(load.ticks)} runs, {sizes}",
+            dollars=queried * prices["dynamodb_million_rru"] / 1e6, halve=halve,
+        )  # fmt: skip
+    # The table itself is read by nobody all the time, only its index; both have the least capacity at least.
+    capacity = max(stage.min_units, queried / MONTH_S / stage.utilization) + stage.min_units
+    return Line(
+        item="Reads of detect, observations", part="tables", amount=f"{capacity:.0f} units/s provisioned, {sizes}",
+        dollars=capacity * HOURS * prices["dynamodb_rcu_hour"], halve=halve,
     )  # fmt: skip
 
 
@@ -189,9 +235,8 @@ def _endpoint(stage: Stage, prices: Prices) -> Iterator[Line]:
 
 def _functions(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     per_batch = load.records / load.ingest_batches
-    # Up to ten ticks come in one invocation within its window of a second.
-    detect_invocations = max(load.detect_runs / 10, min(load.detect_runs, MONTH_S / 2))
-    per_invocation = load.detect_runs / detect_invocations
+    detect_invocations = _detect_invocations(load)
+    per_invocation = load.ticks / detect_invocations
     for name, count, seconds in (
         ("ingest", load.ingest_batches, INGEST_S[0] + INGEST_S[1] * per_batch),
         ("detect", detect_invocations, DETECT_S[0] + DETECT_S[1] * per_invocation),
@@ -204,6 +249,12 @@ def _functions(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
             dollars=count / 1e6 * prices["lambda_million_requests"] + gb_s * prices["lambda_arm_gb_second"],
             halve="twice stream.batching_window_s" if name in ("ingest", "detect") else "",
         )  # fmt: skip
+
+
+def _detect_invocations(load: Load) -> float:
+    """Ten ticks fit in one invocation; the queue's readers share what a batch of ingest or a heartbeat sends."""
+    bursts = load.ingest_batches + (MONTH_S / 30 if load.heartbeats else 0.0)
+    return min(load.ticks, 2 * max(load.ticks / 10, bursts))
 
 
 def _queues(kinds: Mapping[str, int], load: Load, prices: Prices) -> Iterator[Line]:
@@ -219,24 +270,25 @@ def _queues(kinds: Mapping[str, int], load: Load, prices: Prices) -> Iterator[Li
 
 def _watching(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     alarms, composites = kinds.get("AWS::CloudWatch::Alarm", 0), kinds.get("AWS::CloudWatch::CompositeAlarm", 0)
+    scaling = ALARMS_PER_POLICY * (4 if stage.provisioned else 0)  # reads and writes of the table and of its index
     yield Line(
-        item="Alarms", part="alarms", amount=f"{alarms} and {composites} over all",
-        dollars=alarms * prices["alarm_month"] + composites * prices["composite_alarm_month"],
+        item="Alarms", part="alarms", amount=f"{alarms}, {scaling} of autoscaling, {composites} over all",
+        dollars=(alarms + scaling) * prices["alarm_month"] + composites * prices["composite_alarm_month"],
     )  # fmt: skip
     dashboards = kinds.get("AWS::CloudWatch::Dashboard", 0)
     yield Line(
         item="Dashboards", part="dashboards", amount=f"{dashboards}, {FREE_DASHBOARDS} of an account are free",
         dollars=max(0, dashboards - FREE_DASHBOARDS) * prices["dashboard_month"],
     )  # fmt: skip
-    series = METRIC_SERIES + (2 if kinds.get("AWS::Logs::MetricFilter") else 0)
+    series = STEADY_SERIES + SELDOM_SERIES * SELDOM_HOURS + (2 if kinds.get("AWS::Logs::MetricFilter") else 0)
     yield Line(
-        item="Metrics", part="metrics", amount=f"about {series} series, whatever the number of servers",
+        item="Metrics", part="metrics", amount=f"{series:.0f} series-months, whatever the number of servers",
         dollars=series * prices["metric_month"],
     )  # fmt: skip
-    detect_invocations = max(load.detect_runs / 10, min(load.detect_runs, MONTH_S / 2))
     logged_gb = (
         load.ingest_batches * LOG_BYTES["ingest"]
-        + detect_invocations * LOG_BYTES["detect"]
+        + _detect_invocations(load) * LOG_BYTES["detect"]
+        + load.ticks * LOG_BYTES["group"]
         + 2 * MINUTE_RUNS * LOG_BYTES["other"]
     ) / 1e9
     kept_gb = logged_gb * stage.log_days / 30.4 * 0.15  # compressed

@@ -1,18 +1,25 @@
 """How much a fleet makes of everything in a month: records, ticks, commits, bytes. Pure arithmetic.
 
-What is assumed stands in `Load.assumptions` and is printed with the prices.
+What is assumed of the code is held to the code by tests/unit/test_cost.py; what is assumed of a fleet is printed.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 MONTH_S = 730 * 3600
-ROW_BYTES = 71  # of a score block; tests hold it to the code
+# Constant part and one row, bytes; tests hold them to the code. Within a window each row is another server, by name.
+BLOCK_BYTES = (105, 89)
+DELTA_BYTES = (520, 155)
+OWN_BYTES = 170  # keys, times and so on of the item that holds them
 HEARTBEAT_S = 30
 LATE_WINDOW_S = 600
-ITEM_BYTES = 420  # an observation of 4 metrics with its keys, as stored
+ITEM_BYTES = 325  # an observation of 4 metrics with its keys and two labels, by DynamoDB's rules
 METRIC_BYTES = 25  # each further metric
-SEEN_EVERY_S = 300
+SEEN_EVERY_S = 900
+SNAPSHOT_EVERY = 64
+KEPT_GROUPS = 400
+COMPRESSED = 0.66  # of a packed state at zlib level 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +31,7 @@ class Shape:
     metrics: int = 4
     group_size: int = 50
     shards: int = 1
+    batch_size: int = 10_000
     batching_window_s: int = 0
     late_window_s: int = LATE_WINDOW_S
     heartbeat: bool = True
@@ -31,20 +39,31 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """One month."""
+    """One month; units are DynamoDB's of one item or query."""
 
     groups: int
     records: float
     ingest_batches: float
-    ticks: float
-    detect_runs: float
+    event_ticks: float
+    heartbeats: float
     commits: float
     rows_per_commit: float
     item_bytes: int
-    state_bytes: int
+    entry_bytes: float
+    entry_units: float
     block_bytes: float
-    query_bytes: float
+    block_units: float
+    head_bytes: float
+    heads: float
+    event_query_bytes: float
+    sweep_query_bytes: float
+    cold_runs: float  # share of runs by a worker that knows nothing of the group
     seen_writes: float
+
+    @property
+    def ticks(self) -> float:
+        """Messages to detect, each one run."""
+        return self.event_ticks + self.heartbeats
 
 
 def month(shape: Shape, *, state_bytes: int) -> Load:
@@ -56,29 +75,64 @@ def month(shape: Shape, *, state_bytes: int) -> Load:
     """
     groups = math.ceil(shape.servers / shape.group_size)
     records = shape.servers * MONTH_S / shape.interval_s
-    # Lambda asks a shard once a second, or lets a batch fill for the batching window.
-    batches = min(records, shape.shards * MONTH_S / max(1, shape.batching_window_s))
-    per_batch = records / batches
-    touched = groups * (1 - (1 - 1 / groups) ** per_batch)
-    event_ticks = batches * touched
-    heartbeats = groups * MONTH_S / HEARTBEAT_S if shape.heartbeat else 0.0
-    commits = min(event_ticks, records)
+    # Lambda asks a shard once a second, or lets a batch fill for the batching window; a full batch goes at once.
+    batches = shape.shards * MONTH_S / max(1, shape.batching_window_s)
+    batches = min(records, max(batches, records / shape.batch_size))
+    mean_rows = records / batches / groups  # of a group in a batch, those it is not in counted too
+    commits = min(batches * groups * (1 - math.exp(-mean_rows)), records)
+    entry_bytes, block_bytes = _entry_bytes(shape.metrics), _block_bytes
+    rows = records / commits
     item_bytes = ITEM_BYTES + METRIC_BYTES * max(0, shape.metrics - 4)
     in_group = min(shape.servers, shape.group_size)
+    each_s = in_group * item_bytes / shape.interval_s
+    window_s = max(1, shape.batching_window_s)
     return Load(
         groups=groups,
         records=records,
         ingest_batches=batches,
-        ticks=event_ticks + heartbeats,
-        detect_runs=event_ticks + heartbeats,
+        event_ticks=commits,
+        heartbeats=groups * MONTH_S / HEARTBEAT_S if shape.heartbeat else 0.0,
         commits=commits,
-        rows_per_commit=records / commits,
+        rows_per_commit=rows,
         item_bytes=item_bytes,
-        state_bytes=round(state_bytes * in_group / shape.group_size),
-        block_bytes=600 + ROW_BYTES * records / commits,
-        query_bytes=in_group * item_bytes * (shape.late_window_s + shape.interval_s) / shape.interval_s,
+        entry_bytes=entry_bytes(rows),
+        entry_units=expected_units(entry_bytes, mean_rows, 1024),
+        block_bytes=block_bytes(rows),
+        block_units=expected_units(block_bytes, mean_rows, 1024),
+        head_bytes=state_bytes * COMPRESSED * in_group / shape.group_size,
+        heads=commits / SNAPSHOT_EVERY,
+        # From a step before the slowest server to now; a sweep reads the late window more.
+        event_query_bytes=each_s * (2 * shape.interval_s + window_s),
+        sweep_query_bytes=each_s * (shape.late_window_s + shape.interval_s + window_s),
+        cold_runs=max(0.0, 1 - KEPT_GROUPS / groups),
         seen_writes=shape.servers * MONTH_S / SEEN_EVERY_S,
     )
+
+
+def _entry_bytes(metrics: int) -> Callable[[float], float]:
+    """Of a log entry, by rows; what changes of a row grows with the metrics, as its state does."""
+
+    def size(rows: float) -> float:
+        return _block_bytes(rows) + DELTA_BYTES[0] + DELTA_BYTES[1] * rows * (0.3 + 0.7 * metrics / 4)
+
+    return size
+
+
+def _block_bytes(rows: float) -> float:
+    """Of an item of the scores table, by rows."""
+    return OWN_BYTES + BLOCK_BYTES[0] + BLOCK_BYTES[1] * rows
+
+
+def expected_units(size: Callable[[float], float], mean_rows: float, unit_bytes: int) -> float:
+    """Mean of the started units of items with at least one row, where rows come independently (Poisson)."""
+    if mean_rows > 100:
+        return size(mean_rows) / unit_bytes + 0.5
+    chance, total, weighted = math.exp(-mean_rows), 0.0, 0.0
+    for rows in range(1, 300):
+        chance *= mean_rows / rows
+        total += chance
+        weighted += chance * units(size(rows), unit_bytes)
+    return weighted / total
 
 
 def units(size_bytes: float, unit_bytes: int) -> int:

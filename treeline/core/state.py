@@ -125,6 +125,10 @@ class FleetState:
         except KeyError:
             raise AttributeError(name) from None
 
+    def arrays(self) -> Mapping[str, Array]:
+        """Every array by name, in layout order; they may be written to in place."""
+        return self._arrays
+
     def _blank(self, name: str, rows: int) -> Array:
         dtype, shape, initial = _LAYOUT[name]
         sides = tuple(self.metrics if side == "M" else int(side) for side in shape)
