@@ -2,9 +2,7 @@
 
 from shlex import quote
 
-from treeline.core.alert import Alert, AlertEvent, MetricEvidence
-from treeline.core.policy import FLEET
-from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
+from treeline.core.alert import FLEET, P1_SEVERITY, P2_SEVERITY, Alert, AlertEvent, MetricEvidence
 
 # SNS: "ASCII text that begins with a letter, number or punctuation mark", no line breaks or control characters, up to
 # 100 characters (API reference, Publish). A server's name may be any UTF-8.

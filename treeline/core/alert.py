@@ -5,6 +5,10 @@ from enum import StrEnum
 from typing import Any
 
 SCHEMA_VERSION = 1
+FLEET = "fleet"  # stands as server_id of an incident that the servers share
+# The fixed scale, here because who only tells of incidents carries no numpy; treeline.core.severity has the rest.
+P2_SEVERITY = 1.5
+P1_SEVERITY = 3.0
 
 
 class AlertEvent(StrEnum):

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from treeline.core.alert import FLEET as FLEET
 from treeline.core.alert import AlertEvent, Priority
 from treeline.core.errors import SettingsError
 from treeline.core.features import Index
@@ -18,7 +19,6 @@ from treeline.core.state import NEVER, FleetCycle, FleetState, together
 from treeline.core.statistics import FloatArray
 
 NONE, OPEN_P2, OPEN_P1 = 0, 1, 2
-FLEET = "fleet"  # stands as server_id of an incident that the servers share
 FLEET_ROW = -1
 
 

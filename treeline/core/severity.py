@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from treeline.core.alert import P1_SEVERITY as P1_SEVERITY
+from treeline.core.alert import P2_SEVERITY as P2_SEVERITY
 from treeline.core.alert import Priority
 from treeline.core.errors import SettingsError
 from treeline.core.statistics import FloatArray
 
-P2_SEVERITY = 1.5
-P1_SEVERITY = 3.0
 LARGEST_SEVERITY = 30.0  # a server that never moved has no spread to measure its first movement in
 
 
