@@ -74,11 +74,9 @@ class TrainingRole(Construct):
             ["sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig"],
             [self._arn("endpoint-config", EVALUATE)],
         )
-        verbs = ("Create", "Describe", "Invoke", "Delete")
-        self._allow(
-            [f"sagemaker:{verb}Endpoint" for verb in verbs],
-            [self._arn("endpoint", EVALUATE), self._arn("endpoint-config", EVALUATE)],
-        )
+        endpoint = self._arn("endpoint", EVALUATE)
+        self._allow(["sagemaker:CreateEndpoint"], [endpoint, self._arn("endpoint-config", EVALUATE)])
+        self._allow([f"sagemaker:{verb}Endpoint" for verb in ("Describe", "Invoke", "Delete")], [endpoint])
 
     def _images_and_logs(self) -> None:
         repository = self._stack.format_arn(service="ecr", resource="repository", resource_name=REPOSITORY)

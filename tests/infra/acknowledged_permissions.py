@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
+from tests.infra import acknowledged_roles
 from tests.infra.permissions import Use
 
-_PIPELINE, _HOSTING = "learning/Pipeline", "learning/PromotionHostingRole"
 _STEP, _WORKFLOW = "learning/PromotionStepFunction", "learning/PromotionWorkflow"
-_SERVICE = "SageMaker does this itself with the role it was handed; the embedded one does the work without the call."
 _NOT_REACHED = "No test of tests/local reaches this branch of the code yet: needed by it, proven by reading only."
 _LOGGING = "Step Functions delivers an execution's log and trace with this; AWS documents the list as it stands."
 # Functions that no test of tests/local invokes yet: nothing is recorded of them, their permissions are not proven.
@@ -50,84 +49,7 @@ ACKNOWLEDGED: dict[Use, str] = dict(
             "*",
             _LOGGING,
         ),
-        *(
-            pair
-            for caller in (_PIPELINE, _HOSTING)
-            for pair in (
-                *_all(caller, "cloudwatch:PutMetricData ecr:GetAuthorizationToken", "*", _SERVICE),
-                *_all(
-                    caller,
-                    "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer",
-                    "ecr:repository/treeline",
-                    _SERVICE,
-                ),
-            )
-        ),
-        *_all(_PIPELINE, "dynamodb:GetItem dynamodb:Query", "state/Controls", _SERVICE),
-        *_all(_PIPELINE, "dynamodb:GetItem", "state/Servers", _SERVICE),
-        *_all(_PIPELINE, "dynamodb:Query", "state/Incidents/index/by-state", _SERVICE),
-        *_all(_PIPELINE, "iam:PassRole", "learning/TrainingRole", _SERVICE),
-        *_all(_PIPELINE, "lambda:InvokeFunction", "learning/AdmitFunction", _SERVICE),
-        *_all(
-            _PIPELINE,
-            "logs:CreateLogGroup logs:CreateLogStream logs:DescribeLogStreams logs:PutLogEvents",
-            "arn:aws:logs:us-east-1:AWS::AccountId:log-group:/aws/sagemaker/*",
-            _SERVICE,
-        ),
-        *_all(_PIPELINE, "s3:GetObject", "learning/TrainingData/history/*", _SERVICE),
-        *_all(_PIPELINE, "s3:GetObject s3:PutObject", "learning/TrainingData/runs/*", _SERVICE),
-        *_all(_PIPELINE, "s3:GetObject", "state/Models/*", _SERVICE),
-        *_all(_PIPELINE, "s3:ListBucket", "learning/TrainingData", _SERVICE),
-        *_all(_PIPELINE, "s3:ListBucket", "state/Models", _SERVICE),
-        *_all(_PIPELINE, "s3:PutObject", "state/Models/forests/*", _SERVICE),
-        *_all(_PIPELINE, "s3:PutObject", "state/Models/packages/*", _SERVICE),
-        *_all(
-            _PIPELINE,
-            "sagemaker:AddTags sagemaker:CreateModelPackage sagemaker:DescribeModelPackage",
-            "sagemaker:model-package/treeline-STAGE-default/*",
-            _SERVICE,
-        ),
-        *_all(
-            _PIPELINE,
-            "sagemaker:AddTags sagemaker:CreateProcessingJob sagemaker:DescribeProcessingJob "
-            "sagemaker:StopProcessingJob",
-            "sagemaker:processing-job/pipelines-*",
-            _SERVICE,
-        ),
-        *_all(
-            _PIPELINE,
-            "sagemaker:AddTags sagemaker:CreateTrainingJob sagemaker:DescribeTrainingJob sagemaker:StopTrainingJob",
-            "sagemaker:training-job/pipelines-*",
-            _SERVICE,
-        ),
-        *_all(
-            _PIPELINE,
-            "sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig sagemaker:DeleteEndpoint "
-            "sagemaker:DeleteEndpointConfig sagemaker:DescribeEndpoint sagemaker:InvokeEndpoint",
-            "sagemaker:endpoint-config/treeline-evaluate-*",
-            _SERVICE,
-        ),
-        *_all(
-            _PIPELINE,
-            "sagemaker:CreateEndpoint sagemaker:DeleteEndpoint sagemaker:DescribeEndpoint sagemaker:InvokeEndpoint",
-            "sagemaker:endpoint/treeline-evaluate-*",
-            _SERVICE,
-        ),
-        *_all(
-            _PIPELINE, "sagemaker:CreateModel sagemaker:DeleteModel", "sagemaker:model/treeline-evaluate-*", _SERVICE
-        ),
-        *_all(
-            _PIPELINE, "sagemaker:CreateModelPackage", "sagemaker:model-package-group/treeline-STAGE-default", _SERVICE
-        ),
-        *_all(_PIPELINE, "sagemaker:ListModelPackages", "*", _SERVICE),
-        *_all(
-            _HOSTING,
-            "logs:CreateLogGroup logs:CreateLogStream logs:DescribeLogStreams logs:PutLogEvents",
-            "arn:aws:logs:us-east-1:AWS::AccountId:log-group:/aws/sagemaker/Endpoints/*",
-            _SERVICE,
-        ),
-        *_all(_HOSTING, "s3:GetObject", "state/Models/*", _SERVICE),
-        *_all(_HOSTING, "s3:PutObject", "state/Models/capture/*", _SERVICE),
+        *((Use(*use), reason) for use, reason in acknowledged_roles.reasons()),
         *_all(
             _STEP,
             "cloudwatch:PutMetricAlarm cloudwatch:DescribeAlarms cloudwatch:DeleteAlarms",
