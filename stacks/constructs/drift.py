@@ -57,7 +57,9 @@ class DriftWatch(Construct):
             state=state,
             environment={},
         )
-        self.rollup.allow(["dynamodb:PutItem"], [state.rollups.table_arn, state.controls.table_arn])
+        self.rollup.allow_history(state)
+        self.rollup.allow(["dynamodb:GetItem", "dynamodb:PutItem"], [state.rollups.table_arn])
+        self.rollup.allow(["dynamodb:PutItem"], [state.controls.table_arn])
         self.drift = ModelFunction(
             self,
             "Drift",
@@ -77,6 +79,7 @@ class DriftWatch(Construct):
             },
         )
         allow_telling(self.drift, changes, routing_key)
+        self.drift.allow(["dynamodb:Query"], [state.rollups.table_arn])
         self.drift.allow(["dynamodb:PutItem", "dynamodb:DeleteItem"], [state.controls.table_arn])
         self.drift.allow(["sagemaker:ListPipelineExecutions", "sagemaker:StartPipelineExecution"], [pipeline_arn])
         self.drift.allow(["sagemaker:StopPipelineExecution"], [f"{pipeline_arn}/execution/*"])

@@ -162,7 +162,7 @@ def _installed(pin: Pin, build_folder: Path) -> Path:
     target = build_folder / "packages" / f"{pin.name}-{pin.version}-{digest[:16]}"
     if not target.is_dir():
         with _staged(target) as staging:
-            requirements = staging.with_suffix(".txt")
+            requirements = staging.with_name(f"{staging.name}.txt")  # a version has dots: with_suffix would cut it
             requirements.write_text(pin.block, encoding="utf-8")
             try:
                 _pip_install(requirements, staging)

@@ -30,7 +30,7 @@ class State(Protocol):
 
 
 class ModelFunction(PythonFunction):
-    """A PythonFunction with the tables' names in its environment, and leave to read them."""
+    """A PythonFunction with the tables' names in its environment, and leave to read which model decides."""
 
     def __init__(
         self,
@@ -69,12 +69,15 @@ class ModelFunction(PythonFunction):
             packages=packages,
             environment={**tables.to_env(), **environment},
         )
+        self.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
+        self.allow(["s3:GetObject"], [state.models.arn_for_objects("packages/*")])
+
+    def allow_history(self, state: State) -> None:
+        """Leave to read what was decided of which servers: scores, incidents, detector state."""
         self.allow(["dynamodb:GetItem"], [state.servers.table_arn, state.detector_state.table_arn])
         # A group's state is a head and a log.
         self.allow(["dynamodb:Query"], [state.detector_state.table_arn])
         self.allow(["dynamodb:Query"], [state.scores.table_arn, f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
-        self.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn, state.rollups.table_arn])
-        self.allow(["s3:GetObject"], [state.models.arn_for_objects("packages/*")])
 
 
 def change_settings(

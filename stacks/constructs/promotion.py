@@ -140,6 +140,8 @@ class Promotion(Construct):
             },
         )
         allow_telling(step, changes, routing_key)
+        step.allow_history(state)
+        step.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.rollups.table_arn])
         step.allow(["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [state.controls.table_arn])
         step.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])  # does a model's data exist?
         step.allow(["s3:ListBucket"], [state.models.bucket_arn])  # else a missing object is a 403

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from tests.infra import acknowledged_roles
 from tests.infra.permissions import Use
 
+_DRIFT, _ROLLUP = "learning/DriftWatchDriftFunction", "learning/DriftWatchRollupFunction"
 _STEP, _WORKFLOW = "learning/PromotionStepFunction", "learning/PromotionWorkflow"
 _NOT_REACHED = "No test of tests/local reaches this branch of the code yet: needed by it, proven by reading only."
 _LOGGING = "Step Functions delivers an execution's log and trace with this; AWS documents the list as it stands."
 # Functions that no test of tests/local invokes yet: nothing is recorded of them, their permissions are not proven.
-NOT_RUN = {
-    "learning/DriftWatchDriftFunction": "Daily; its use case is tested, the deployed function is not run yet.",
-    "learning/DriftWatchRollupFunction": "Hourly; its use case is tested, the deployed function is not run yet.",
-}
+NOT_RUN: dict[str, str] = {}
 
 # Recorded calls that one run of tests/local makes and another does not, though the code is the same: why.
 VARYING: dict[Use, str] = {}
@@ -33,6 +31,14 @@ ACKNOWLEDGED: dict[Use, str] = dict(
         ),
         *_all("detection/DetectFunction", "dynamodb:PutItem", "state/Rollups", _NOT_REACHED),
         *_all(_STEP, "s3:ListBucket", "state/Models", _NOT_REACHED),
+        *_all(_DRIFT, "dynamodb:DeleteItem", "state/Controls", _NOT_REACHED),
+        *_all(
+            _DRIFT,
+            "sagemaker:StopPipelineExecution",
+            "sagemaker:pipeline/treeline-STAGE-default/execution/*",
+            _NOT_REACHED,
+        ),
+        *_all(_ROLLUP, "dynamodb:GetItem", "state/Rollups", _NOT_REACHED),
         *_all(
             "learning/AdmitFunction",
             "s3:ListBucket",

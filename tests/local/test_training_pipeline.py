@@ -81,6 +81,14 @@ class Training:
             time.sleep(0.1)
         return run
 
+    def hosted(self) -> None:
+        """Until the endpoint of the first approved model is there: promotion makes it, nobody else."""
+        endpoint = self.deployment.output(outputs.ENDPOINT_NAME)
+        deadline = time.monotonic() + PATIENCE_S
+        while endpoint not in [e["EndpointName"] for e in self.sagemaker.list_endpoints()["Endpoints"]]:
+            assert time.monotonic() < deadline, "the approved model is not hosted"
+            time.sleep(0.1)
+
     def told(self, run_id: str) -> dict:
         """What the operations topic was told about a run."""
         sqs = self.deployment.client("sqs")
@@ -166,6 +174,7 @@ def test_a_good_candidate_is_registered_and_approved_with_all_that_promotion_nee
     evaluation = json.loads(artifacts.read(model.evaluation_url.split("/", 3)[3]) or b"{}")
     assert evaluation["passed"]
     assert evaluation["champion"] is None
+    training.hosted()
 
 
 def test_the_command_says_what_is_registered_and_how_runs_ended(training: Training, capsys):
