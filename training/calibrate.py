@@ -1,9 +1,9 @@
 """Thresholds from a page budget: how often may this fleet's own quiet past have paged?
 
-The history is unlabelled and may hold real incidents, so a budget never lowers a threshold below what ships: each
-channel's k becomes max(k from the budget, shipped k). One factor serves all servers and channels of a tier: it is
-solved on the severity scale, on which the channels are already comparable, and mapped back to each channel's own
-measure. Per-server thresholds, and budgets that lower k, were measured and lost (decision 20).
+The history is unlabelled and may hold real incidents, so a budget never lowers a threshold below what training gave
+the fleet (`training.thresholds`; called shipped here): each channel's k becomes max(k from the budget, shipped k). One
+factor serves all servers and channels of a tier: it is solved on the severity scale, on which the channels are already
+comparable, and mapped back to each channel's own measure. Per-server thresholds were measured and lost (decision 20).
 """
 
 import re

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from training.gate import is_periodic
 from training.processes import run_jobs, shares
+from training.thresholds import Peaks, fitted
 from treeline.core import detector
 from treeline.core.calibration import Calibration, ScoreChannel, calibrate
 from treeline.core.channels import DAY, MEAN10, TAIL_QUANTILE, measure
@@ -31,6 +32,7 @@ SMALLEST_CHANNEL_SD = 0.1  # a server whose metrics never moved must not find th
 SMALLEST_RISE_SD = 0.02  # the seeds of a forest alone move a score by this much
 SMALLEST_TAIL_START, SMALLEST_TAIL_SCALE = 0.5, 0.25  # standard deviations
 GATED = (DAY, MEAN10)
+FITTED = "fitted_calibration"  # in the manifest: the fleet's own thresholds, which a page budget starts from
 Progress = Callable[[str, float], None]
 Score = Callable[[npt.NDArray[np.float32]], FloatArray]
 
@@ -232,20 +234,21 @@ def calibrate_package(
         prepared: The first pass.
         score: The forest; rows (n, 12) -> scores (n,).
         model_version: Name of the model.
-        calibration: Channel mapping, the defaults when None.
+        calibration: Channel mapping; when None the fleet's own (`training.thresholds`).
         manifest: Provenance to keep.
         workers: Processes to share the servers out to; they do not change the result.
         progress: Told what is going on, and how far.
     """
-    calibration = calibration or Calibration()
+    floors = calibration or Calibration()
     grid = prepared.grid
     if workers > 1:
         parts = [prepared.of_servers(share) for share in shares(len(grid.servers), workers)]
-        state = FleetState.joined(
-            run_jobs([partial(_seed_calibration, part, score, calibration) for part in parts], progress)
-        )
+        done = run_jobs([partial(_seed_calibration, part, score, floors) for part in parts], progress)
+        state, peaks = FleetState.joined([state for state, _ in done]), Peaks.together([peaks for _, peaks in done])
     else:
-        state = _seed_calibration(prepared, score, calibration, progress)
+        state, peaks = _seed_calibration(prepared, score, floors, progress)
+    if calibration is None:
+        calibration = fitted(peaks, floors)
     return ModelPackage(
         model_version=model_version,
         metrics=grid.metrics,
@@ -260,13 +263,16 @@ def calibrate_package(
             "to_ms": int(grid.times_ms[-1]),
             "observations": int((~np.isnan(grid.values).all(axis=2)).sum()),
             "training_rows": len(prepared.training_rows),
+            FITTED: calibration.to_json(),
             **(manifest or {}),
         },
     )
 
 
-def _seed_calibration(prepared: Prepared, score: Score, calibration: Calibration, progress: Progress) -> FleetState:
-    """Run score and channels over the history; returns the state, which is changed in place."""
+def _seed_calibration(
+    prepared: Prepared, score: Score, calibration: Calibration, progress: Progress
+) -> tuple[FleetState, Peaks]:
+    """Run score and channels over the history; returns the state, which is changed in place, and how high they rose."""
     state, present = prepared.state, prepared.present
     scores = np.full(present.shape, np.nan)
     flat = prepared.rows[present]
@@ -276,12 +282,15 @@ def _seed_calibration(prepared: Prepared, score: Score, calibration: Calibration
         progress("scores", start / max(len(flat), 1))
     scores[present] = np.concatenate(parts) if parts else []
     measures = _seed_channels(prepared)
-    _seed_rise(prepared, scores, measures, present, calibration, progress)
+    rises = _seed_rise(prepared, scores, measures, present, calibration, progress)
     _gate(prepared, measures)
+    off = present[..., None] & (state.channel_gated > 0)
+    everything = np.concatenate([rises[..., None], np.where(off, -np.inf, measures)], axis=2)
+    peaks = Peaks.of(prepared.grid.times_ms[prepared.first :], everything, step_s=prepared.grid.step_s)
     for name in ("observations", "severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
         getattr(state, name)[:] = 0
     state.severity_bucket[:] = NEVER
-    return state
+    return state, peaks
 
 
 def _typical(state: FleetState) -> dict[str, float | list[float]]:
@@ -323,8 +332,12 @@ def _seed_rise(
     present: npt.NDArray[np.bool_],
     calibration: Calibration,
     progress: Progress,
-) -> None:
-    """Run the score channel over the history: how much does the score rise above its own past, normally?"""
+) -> FloatArray:
+    """Run the score channel over the history: how much does the score rise above its own past, normally?
+
+    Returns:
+        The rises in units of that, shape (times, servers); NaN where a server was absent.
+    """
     state, grid = prepared.state, prepared.grid
     is_onset = calibration.score_channel is ScoreChannel.ONSET
     state.residual_sd[:] = 1.0 if is_onset else SMALLEST_RISE_SD  # onset's rises then are in units of the score
@@ -349,6 +362,7 @@ def _seed_rise(
         own = rises[~np.isnan(rises[:, server]), server]
         fallback = np.sqrt(state.score_var[server])
         state.residual_sd[server] = max(float(own.std()) if len(own) > 1 else float(fallback), SMALLEST_RISE_SD)
+    return rises / state.residual_sd
 
 
 def _gate(prepared: Prepared, measures: FloatArray) -> None:

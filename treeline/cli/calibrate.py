@@ -14,7 +14,7 @@ from rich.table import Table
 from training.backtest import backtest
 from training.calibrate import Budget, Solution, solve
 from training.experiment import Setup, fit_model, groups_of
-from training.fit import Grid
+from training.fit import FITTED, Grid
 from training.fit import Progress as Tell
 from training.grid import grid_of
 from training.history import open_history
@@ -34,8 +34,8 @@ examples:
   treeline calibrate --data fleet.parquet --budget "1 P1 and 2 P2 per server-month" \\
       --package package.zip --model model.tar.gz --out calibrated.zip
 
-Labels are neither needed nor read. A budget raises thresholds and never lowers them below what ships: the past may hold
-real incidents. Without --package a model is trained on the history first, as `treeline backtest` does.
+Labels are neither needed nor read. A budget raises thresholds and never lowers them below what training gave: the past
+may hold real incidents. Without --package a model is trained on the history first, as `treeline backtest` does.
 Exit codes: 0 done, 1 failed, 2 wrong use."""
 
 
@@ -95,18 +95,24 @@ def run(args: argparse.Namespace) -> int:
         json.dump(solution.to_json(), sys.stdout, indent=1, allow_nan=False)
         print()
     else:
-        show(solution, Console())
+        show(solution, Console(), as_fitted(package))
     return 0
 
 
 def calibrated(
     package: ModelPackage, forest: RandomCutForest, past: Grid, budget: Budget, setup: Setup, tell: Tell
 ) -> Solution:
-    """Replay a past through a package under the thresholds that ship, and solve them to a budget."""
-    shipped = replace(package, calibration=setup.calibration or Calibration(), seeds=at_the_start(package.seeds))
+    """Replay a past through a package under the thresholds it was trained with, and solve them to a budget."""
+    shipped = replace(package, calibration=setup.calibration or as_fitted(package), seeds=at_the_start(package.seeds))
     groups = groups_of(past, setup.group_size)
     done = backtest(shipped, past, forest.score, setup.policy, groups=groups, progress=tell)
     return solve(past.times_ms, done.trace.severity, shipped.calibration, budget, setup.policy)
+
+
+def as_fitted(package: ModelPackage) -> Calibration:
+    """The thresholds that training gave the fleet, whatever an earlier budget made of them."""
+    fitted = package.manifest.get(FITTED)
+    return Calibration.from_json(fitted) if isinstance(fitted, dict) else package.calibration
 
 
 def at_the_start(seeds: FleetState) -> FleetState:
@@ -126,23 +132,22 @@ def _load(package: Path, model: Path) -> tuple[ModelPackage, RandomCutForest]:
         raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
-def show(solution: Solution, console: Console) -> None:
+def show(solution: Solution, console: Console, shipped: Calibration) -> None:
     """Two tables: pages per server-month by tier, thresholds by channel."""
     pages = Table(title=f"{solution.budget.text}, over {solution.server_days:.0f} server-days of unlabelled past")
-    for name in ("tier", "budget", "as shipped", "expected", "binding"):
+    for name in ("tier", "budget", "as trained", "expected", "binding"):
         pages.add_column(name, justify="left" if name in ("tier", "binding") else "right")
     for tier in solution.tiers:
         pages.add_row(
             tier.tier,
             *(f"{30 * value:.2f}" for value in (tier.budget, tier.shipped, tier.expected)),
-            "the budget" if tier.is_budget_binding else "the shipped threshold",
+            "the budget" if tier.is_budget_binding else "the trained threshold",
         )
     pages.caption = "pages per server-month; the past counted as quiet"
     console.print(pages)
     thresholds = Table(title="k by channel, in each channel's own standard deviations")
-    for name in ("channel", "P2 shipped", "P2", "P1 shipped", "P1"):
+    for name in ("channel", "P2 as trained", "P2", "P1 as trained", "P1"):
         thresholds.add_column(name, justify="left" if name == "channel" else "right")
-    shipped = Calibration()
     for name in ("score", *CHANNELS):
         old, new = getattr(shipped, name), getattr(solution.calibration, name)
         thresholds.add_row(name, *(f"{value:.2f}" for value in (old.p2, new.p2, old.p1, new.p1)))

@@ -8,7 +8,8 @@ What counts is how far it has risen above the server's own recent past. Five cha
 - four channels over the metrics' own deviations, which need no forest (`treeline.core.channels`); two of them are
   switched off ("gated") for servers on which training shows them to fire at the same times of day.
 
-The shipped thresholds are the defaults of `Calibration`; `treeline calibrate` raises them to a page budget.
+Where a channel's thresholds lie is the fleet's own: training raises the floors, the defaults of `Calibration`, to what
+the channel exceeded so often in the fleet's unlabelled past (`training.thresholds`), `treeline calibrate` to a budget.
 """
 
 from dataclasses import asdict, dataclass
@@ -27,12 +28,12 @@ from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 ONSET_WINDOW_S = 6 * 3600.0
 EMA_HALF_LIFE_S = 86_400.0
 EMA_CLIP_SD = 6.0
-# Chosen on two labelled fleets; decision 20 has the figures, and what they are without the server left out.
-_SCORE = Channel(p2=9.5, p1=10.5)
-_DAY = Channel(p2=10.5, p1=11.2)
-_TAIL = Channel(p2=7.5, p1=8.2)
-_MEAN10 = Channel(p2=6.6, p1=9.2)
-_DIFFERENCE = Channel(p2=7.2, p1=8.4)
+# What no fleet's thresholds lie below, however quiet its past. Decision 20 has the figures, and what looked at labels.
+_SCORE = Channel(p2=10.0, p1=10.4)
+_DAY = Channel(p2=10.2, p1=12.0)
+_TAIL = Channel(p2=7.2, p1=7.5)
+_MEAN10 = Channel(p2=6.5, p1=7.5)
+_DIFFERENCE = Channel(p2=7.0, p1=11.8)
 
 
 class ScoreChannel(StrEnum):
@@ -46,7 +47,7 @@ class ScoreChannel(StrEnum):
 class Calibration:
     """How measures map to the fixed scale; part of the model package.
 
-    The defaults are what ships: fixed settings for every fleet (decision 20).
+    The defaults are the floors that ship, the same for every fleet (decision 20).
     """
 
     score_channel: ScoreChannel = ScoreChannel.ONSET

@@ -1,7 +1,8 @@
 """Measures beside the forest's score, made from the metrics' own deviations: four channels, none needs a model server.
 
-Each takes the mean of the three largest magnitudes over the metrics of one view, then says how far that is from what
-the server's own measure usually is, in its standard deviations (evidence on detection, section 7; decision 20):
+Each takes the mean of the three largest magnitudes over the metrics of one view (of the five largest for `difference`),
+then says how far that is from what the server's own measure usually is, in its standard deviations (evidence on
+detection, section 7; decision 20):
 
 - `day`: the value against the metric's own trailing day; its usual level is an average of half-life one day;
 - `tail`: how improbable the value was in training, as -ln p by an exponential tail fitted beyond the 98 % quantile of
@@ -22,19 +23,21 @@ CHANNELS = ("day", "tail", "mean10", "difference")
 DAY, TAIL, MEAN10, DIFFERENCE = range(4)
 HALF_LIFE_S = np.array([86_400.0, 86_400.0, np.inf, np.inf], dtype=np.float32)  # infinite: stays as training left it
 CLIP_SD = 6.0  # an outage must not teach a channel that outages are normal
+DIFFERENCE_MOST = 5  # of the metrics: what changes abruptly changes in many at once
+DIFFERENCE_LIMIT = 15.0  # standard deviations; at 10 the mean of a loud server had no room left above its usual peaks
 TAIL_QUANTILE = 0.98
 TAIL_CAP = 40.0  # p = e^-40
 _AT_START = float(-np.log(1.0 - TAIL_QUANTILE))
 
 
-def top_mean(magnitude: FloatArray) -> FloatArray:
-    """Mean over the last axis of the three largest (of all, where there are fewer)."""
-    return mean_of_last(np.sort(magnitude, axis=-1))
+def top_mean(magnitude: FloatArray, most: int = 3) -> FloatArray:
+    """Mean over the last axis of the `most` largest (of all, where there are fewer)."""
+    return mean_of_last(np.sort(magnitude, axis=-1), most)
 
 
-def mean_of_last(ordered: FloatArray) -> FloatArray:
-    """Mean over the last axis of its last three (of all, where there are fewer)."""
-    largest = ordered[..., -3:]
+def mean_of_last(ordered: FloatArray, most: int = 3) -> FloatArray:
+    """Mean over the last axis of its last `most` (of all, where there are fewer)."""
+    largest = ordered[..., -most:]
     mean: FloatArray = row_sums(largest) / largest.shape[-1]
     return mean
 

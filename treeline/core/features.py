@@ -12,7 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core import channels
-from treeline.core.channels import CHANNELS, DAY, DIFFERENCE, MEAN10, TAIL, improbability, mean_of_last, top_mean
+from treeline.core.channels import (
+    CHANNELS,
+    DAY,
+    DIFFERENCE,
+    DIFFERENCE_LIMIT,
+    DIFFERENCE_MOST,
+    MEAN10,
+    TAIL,
+    improbability,
+    mean_of_last,
+    top_mean,
+)
 from treeline.core.state import RECENT, FleetState, together
 from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_alpha, ew_update, row_sums
 
@@ -41,7 +52,7 @@ class Features:
         rows: Shape (n, 12) float32, the scorer's input.
         measures: Shape (n, 4), the channels beside the forest (`treeline.core.channels`), each in standard
             deviations of the server's own.
-        magnitudes: Shape (n, 4), what they were made from: each view's three largest deviations, averaged.
+        magnitudes: Shape (n, 4), what they were made from: each view's largest deviations, averaged.
         expected: Shape (n, metrics), the trailing day's mean in the metric's unit.
         spread: Shape (n, metrics), the trailing day's standard deviation (floored), same unit.
         imputed: Shape (n, metrics) bool, where a missing value was replaced by the last one seen.
@@ -129,12 +140,13 @@ def extract(
     deviation = np.clip(np.where(imputed, 0.0, raw - day_mean) / day_spread, -Z_LIMIT, Z_LIMIT)
     change_var = state.change_var[at]  # around 0: what rises comes down
     change_sd = np.maximum(np.sqrt(change_var), np.maximum(state.view_floor[at, 2], VIEW_FLOOR))
-    change = np.clip(difference / change_sd, -Z_LIMIT, Z_LIMIT)
+    change = np.minimum(np.abs(difference / change_sd), DIFFERENCE_LIMIT)
     unlikely = improbability(np.abs(x), state.tail_start[at], state.tail_scale[at])
     summaries = summarize(standardized)
-    largest = top_mean(np.stack([np.abs(deviation), np.where(imputed, 0.0, unlikely), np.abs(change)], axis=1))
+    largest = top_mean(np.stack([np.abs(deviation), np.where(imputed, 0.0, unlikely)], axis=1))
     magnitudes = np.empty((len(rows), len(CHANNELS)), dtype=np.float32)
-    magnitudes[:, DAY], magnitudes[:, TAIL], magnitudes[:, DIFFERENCE] = largest.T
+    magnitudes[:, DAY], magnitudes[:, TAIL] = largest.T
+    magnitudes[:, DIFFERENCE] = top_mean(change, DIFFERENCE_MOST)
     magnitudes[:, MEAN10] = summaries[:, _MEAN10_TOP3]
     aged = np.minimum(elapsed_s, MAX_ELAPSED_STEPS * step_s).astype(np.float32)
     measures = channels.measure(state, rows, observed_at, magnitudes, aged, learn=learn)
