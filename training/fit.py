@@ -32,6 +32,7 @@ SMALLEST_CHANNEL_SD = 0.1  # a server whose metrics never moved must not find th
 SMALLEST_RISE_SD = 0.02  # the seeds of a forest alone move a score by this much
 SMALLEST_TAIL_START, SMALLEST_TAIL_SCALE = 0.5, 0.25  # standard deviations
 GATED = (DAY, MEAN10)
+FLOORS = Calibration()
 FITTED = "fitted_calibration"  # in the manifest: the fleet's own thresholds, which a page budget starts from
 Progress = Callable[[str, float], None]
 Score = Callable[[npt.NDArray[np.float32]], FloatArray]
@@ -224,6 +225,7 @@ def calibrate_package(
     *,
     model_version: str,
     calibration: Calibration | None = None,
+    floors: Calibration = FLOORS,
     manifest: dict[str, object] | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
@@ -235,18 +237,18 @@ def calibrate_package(
         score: The forest; rows (n, 12) -> scores (n,).
         model_version: Name of the model.
         calibration: Channel mapping; when None the fleet's own (`training.thresholds`).
+        floors: What the fleet's own does not lie below.
         manifest: Provenance to keep.
         workers: Processes to share the servers out to; they do not change the result.
         progress: Told what is going on, and how far.
     """
-    floors = calibration or Calibration()
-    grid = prepared.grid
+    grid, seeding = prepared.grid, calibration or floors
     if workers > 1:
         parts = [prepared.of_servers(share) for share in shares(len(grid.servers), workers)]
-        done = run_jobs([partial(_seed_calibration, part, score, floors) for part in parts], progress)
+        done = run_jobs([partial(_seed_calibration, part, score, seeding) for part in parts], progress)
         state, peaks = FleetState.joined([state for state, _ in done]), Peaks.together([peaks for _, peaks in done])
     else:
-        state, peaks = _seed_calibration(prepared, score, floors, progress)
+        state, peaks = _seed_calibration(prepared, score, seeding, progress)
     if calibration is None:
         calibration = fitted(peaks, floors)
     return ModelPackage(

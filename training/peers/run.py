@@ -1,11 +1,13 @@
 """Run a peer over a history with our own calibration and persistence, so that only the score differs.
 
-A peer's scores stand in the place of the forest's in the very functions that fit and detect; our spike channel, which
-is no part of the score, is off for it.
+A peer's scores stand in the place of the forest's in the very functions that fit and detect; our other channels, which
+are no part of the score, are off for it. Its thresholds come from the same budget on the same unlabelled past as ours,
+above a floor of its own: ours was chosen for our forest, and a bounded score would never reach it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -16,10 +18,13 @@ from training.experiment import Setup, groups_of, with_factor
 from training.fit import Grid, Prepared, Progress, Score, calibrate_package, prepare
 from training.peers.catalogue import entry
 from training.peers.interface import Peer, Values
+from treeline.core.calibration import Calibration
+from treeline.core.severity import Channel
 from treeline.core.statistics import FloatArray
 from treeline.core.warmup import spread_floor
 
 MIN_ROWS = 100  # of a server to fit a peer on
+FLOORS = replace(Calibration(), score=Channel(p2=3.0, p1=4.0))  # the usual three-sigma
 LIMIT = 100.0  # standard deviations; a metric that was constant in training must not drown the others
 
 Matrix = npt.NDArray[np.float64]
@@ -47,7 +52,11 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
     before, after = score_servers(past, present, lambda: peer.make(past.step_s, setup.seed))
     prepared = prepare(past, seed=setup.seed)
     package = calibrate_package(
-        prepared, _in_order(prepared, before), model_version=name, calibration=setup.calibration
+        prepared,
+        _in_order(prepared, before),
+        model_version=name,
+        calibration=setup.calibration,
+        floors=FLOORS,
     )
     package.seeds.channel_gated[:] = 1
     return backtest(
