@@ -6,11 +6,13 @@ ARGS ?=
 # Where this is set (containers set it), every process compiles the CDK, pandas and the emulator anew: minutes in sum.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo learn permissions diagram destroy test check lint types unit bench requirements clean
+.PHONY: help install stage demo learn permissions diagram destroy test check lint types unit bench requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(VENV)/.dev ## Make .venv, with what developing and deploying need
 
 demo: $(VENV)/.demo ## Watch the whole system find incidents in a generated fleet (ARGS="--servers 20" and so on)
 	@$(BIN)/treeline demo $(ARGS)
@@ -76,6 +78,11 @@ diagram: $(VENV)/.dev ## Draw docs/architecture.md anew from the templates
 	@$(BIN)/python -m tests.infra.diagram
 
 STAGE ?= dev
+SERVERS ?= 500
+stage: $(VENV)/.dev ## Synthesize, check and price a stage, without an account (STAGE=mine SERVERS=500)
+	@$(BIN)/python -m stacks.check $(STAGE)
+	@$(BIN)/treeline cost --stage $(STAGE) --servers $(SERVERS) --assembly build/stages/$(STAGE)
+
 destroy: $(VENV)/.dev ## Destroy a stage's stacks (STAGE=dev); says first what policy retains
 	@$(BIN)/python -m stacks.retained $(STAGE)
 	@npx aws-cdk@2.1148.1 destroy --all -c stage=$(STAGE)

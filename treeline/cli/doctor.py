@@ -3,8 +3,9 @@
 import argparse
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import boto3
 from rich.console import Console
 from rich.table import Table
 
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     except SettingsError as error:
         raise UsageError(str(error)) from error
     deployment = Deployment.of(args)
+    if not deployment.session.region_name:  # before the first deployment few have set one
+        deployment = replace(deployment, session=boto3.session.Session(region_name=stage.region))
     findings = list(diagnose(stage, deployment.client, is_local=args.stage == LOCAL))
     if args.json:
         print(json.dumps({"stage": args.stage, "findings": [asdict(f) for f in findings]}))
