@@ -25,7 +25,7 @@ HOUR_MS = 3_600_000
 CHUNK_MS = 2 * HOUR_MS  # the roll-up sees the level of an hour only while it is one of the last two
 PATIENCE_S = 90.0
 HEARTBEAT_S = 5.0  # dispatch's schedule is off here, or ticks of every half minute would run into the chunks
-_POLL_S = 0.04
+_POLL_S = 0.05
 
 
 class StuckError(TreelineError):
@@ -84,7 +84,7 @@ class EventTime:
         send(self.deployment.client("kinesis"), stream, observations, grid.metrics, speed=None, sent=self.sent)
 
     def _wait_decided(self, books: Books, before: int) -> None:
-        """Until detect has decided what was sent; a tick that lost a race comes again with the heartbeat."""
+        """Until detect has decided what was sent; what waits for a silent server is looked at by the heartbeat."""
         beat = time.monotonic() + HEARTBEAT_S
 
         def decided() -> bool:

@@ -81,7 +81,7 @@ class Story:
     why: str = ""
     days: int = 0
     records: int = 0
-    heartbeats: int = 0  # dispatch's, while a chunk waited for a tick that had lost a race
+    heartbeats: int = 0  # dispatch's, while a chunk waited for a server that had fallen silent
     wall_s: float = 0.0
     wall_by_part: dict[str, float] = field(default_factory=dict)
 
