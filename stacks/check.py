@@ -1,5 +1,7 @@
 """Is a stage fit to deploy? `python -m stacks.check STAGE` synthesizes it and holds it against other people's rules."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,16 +27,32 @@ def lint(templates: list[Path], region: str) -> tuple[bool, str]:
     return result.returncode == 0, result.stdout + result.stderr
 
 
+def _violations(folder: Path) -> list[str]:
+    """What the rules found, where that is why there is no assembly."""
+    report = folder / "validation-report.json"
+    if not report.is_file():
+        return []
+    plugins = json.loads(report.read_text(encoding="utf-8"))["pluginReports"]
+    return [
+        f"{violation['ruleName']}: {violation['description']} At {construct['constructPath']}."
+        for plugin in plugins
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
+    ]
+
+
 def main(arguments: list[str]) -> int:
     """Say what was checked and where the templates are; 1 for a finding, 2 for a stage there is not."""
     stage = arguments[0] if arguments else "dev"
     folder = ROOT / "build" / "stages" / stage
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         settings = config.load(stage)
         print(f"Stage {stage} in {settings.region}: config/{stage}.yaml can be read.", flush=True)
         assembly = synthesize(folder, stage, validate=True)
     except TreelineError as error:
         print(f"treeline: {error}", file=sys.stderr)
+        print("\n".join(_violations(folder)), file=sys.stderr)
         return 2
     print("Synthesized without an account; cdk-nag (AwsSolutions, Serverless) and the CDK's rules find nothing new.")
     templates = [assembly / f"Treeline-{stage}-{part}.template.json" for part in outputs.PARTS]

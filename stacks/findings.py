@@ -117,6 +117,18 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
             at(outputs.INGESTION, "Observations"),
             "The stage asks for a key of its own (encryption.key); it rotates, and its policy names who may use it.",
         )
+    notified = config.notifications
+    for part, topic, addresses in (
+        (outputs.ALERTING, "Alerts", notified.alert_emails),
+        (outputs.ALERTING, "Operations", notified.operations_emails),
+        (outputs.LEARNING, "ModelChanges", notified.operations_emails),
+    ):
+        for address in addresses:
+            yield Acknowledged(
+                "Serverless-SNSRedrivePolicy",
+                at(part, f"{topic}/{address}"),
+                "Mail: what was not delivered is still to be read in AWS, and the alarm AlertsNotDelivered counts alerts.",
+            )
     for part, function in _in_vpc(config):
         yield Acknowledged(
             "AwsSolutions-IAM5[Resource::*]",

@@ -25,7 +25,8 @@ KEY = "arn:aws:kms:us-east-1:111122223333:key/0d9b6ba9-0000-4000-8000-0000000000
 def protected(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Stage:
     """Production, with both switched on, checked by cdk-nag and the CDK's own rules."""
     folder: Path = tmp_path_factory.mktemp("protected")
-    overrides = {"encryption": {"key": "own"}, "network": NETWORK}
+    people = {"alert_emails": ["oncall@example.com"], "operations_emails": ["ops@example.com"]}
+    overrides = {"encryption": {"key": "own"}, "network": NETWORK, "notifications": people}
     made = synthesize(folder, "prod", asset_platform="host", overrides=overrides, validate=True, root=checkout)
     return Stage("prod", made)
 
