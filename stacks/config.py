@@ -55,7 +55,7 @@ class CapacityConfig:
 
     capacity: str = one_of("on-demand", ("on-demand", "provisioned"))  # steady loads cost less than half provisioned
     # Provisioned, of the table and of each index, for reads and for writes; it grows with the load, within minutes.
-    min_units: int = bounded(10, 1, 40_000)
+    min_units: int = bounded(5, 1, 40_000)
     max_units: int = bounded(4000, 1, 40_000)
     utilization_percent: int = bounded(70, 20, 90)
 
@@ -65,6 +65,8 @@ class TablesConfig:
     """The tables whose load is steady enough to choose; all others are on demand."""
 
     observations: CapacityConfig = field(default_factory=CapacityConfig)
+    detector_state: CapacityConfig = field(default_factory=CapacityConfig)
+    scores: CapacityConfig = field(default_factory=CapacityConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,8 +258,10 @@ def _check_together(config: StageConfig, source: str) -> None:
             "stream.max_record_age_s",
             "must not be longer than stream.retention_h: set aside means still readable",
         )
-    if config.tables.observations.min_units > config.tables.observations.max_units:
-        refuse("tables.observations.min_units", "must not be above max_units")
+    for table in ("observations", "detector_state", "scores"):
+        capacity: CapacityConfig = getattr(config.tables, table)
+        if capacity.min_units > capacity.max_units:
+            refuse(f"tables.{table}.min_units", "must not be above max_units")
     policy_from_values(config.detection.policy, source=f"{source}: detection.policy")
     for name, window_s in (("detect", config.ticks.batching_window_s), ("notify_pagerduty", 0)):
         visibility_s = config.visibility_s(getattr(config.functions, name), window_s)

@@ -127,7 +127,7 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
             yield Acknowledged(
                 "Serverless-SNSRedrivePolicy",
                 at(part, f"{topic}/{address}"),
-                "Mail: what was not delivered is still to be read in AWS, and the alarm AlertsNotDelivered counts alerts.",
+                "Mail: what did not arrive is still to be read in AWS, and AlertsNotDelivered counts alerts.",
             )
     for part, function in _in_vpc(config):
         yield Acknowledged(

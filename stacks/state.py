@@ -38,8 +38,13 @@ class StateStack(TreelineStack):
             capacity=config.tables.observations,
         )  # fmt: skip
         self.servers = self._table("Servers", ("server_id", _TEXT))
-        self.detector_state = self._table("DetectorState", ("group", _NUMBER), ("model_version", _TEXT), ttl=True)
-        self.scores = self._table("Scores", ("group", _NUMBER), ("tick", _TEXT), ttl=True)
+        self.detector_state = self._table(
+            "DetectorState", ("group", _NUMBER), ("model_version", _TEXT), ttl=True,
+            capacity=config.tables.detector_state,
+        )  # fmt: skip
+        self.scores = self._table(
+            "Scores", ("group", _NUMBER), ("tick", _TEXT), ttl=True, capacity=config.tables.scores
+        )
         self.incidents = self._table(
             "Incidents", ("incident_id", _TEXT),
             indexes=[

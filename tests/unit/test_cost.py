@@ -196,7 +196,7 @@ def test_started_units_are_counted_row_by_row():
 def test_production_as_shipped_meets_the_aim_with_an_endpoint():
     """The same lines `treeline cost --stage prod` prints; resource types by hand, as the test makes no templates."""
     kinds = {
-        "AWS::CloudWatch::Alarm": 37,
+        "AWS::CloudWatch::Alarm": 36,
         "AWS::CloudWatch::CompositeAlarm": 1,
         "AWS::CloudWatch::Dashboard": 4,
         "AWS::SQS::Queue": 7,

@@ -14,7 +14,7 @@ from rich.table import Table
 from stacks import config, outputs
 from stacks.config import StageConfig
 from stacks.synthesize import synthesize
-from treeline.cli.cost_lines import Line, Prices, Stage, lines, resource_types
+from treeline.cli.cost_lines import Capacity, Line, Prices, Stage, lines, resource_types
 from treeline.cli.cost_load import Shape, month
 from treeline.core.errors import UsageError
 from treeline.core.state import FleetState
@@ -89,9 +89,15 @@ def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: 
             ttl_s=stage.records.observation_ttl_s,
             score_ttl_s=stage.detection.score_ttl_s,
             log_days=stage.logs.retention_days,
-            provisioned=stage.tables.observations.capacity == "provisioned",
-            min_units=stage.tables.observations.min_units,
-            utilization=stage.tables.observations.utilization_percent / 100,
+            capacities={
+                name: Capacity(
+                    provisioned=table.capacity == "provisioned",
+                    min_units=table.min_units,
+                    utilization=table.utilization_percent / 100,
+                )
+                for name in ("observations", "detector_state", "scores")
+                for table in (getattr(stage.tables, name),)
+            },
             instance_type=stage.promotion.instance_type,
             instances=int(instances),
             training_type=stage.learning.training.instance_type,

@@ -69,6 +69,15 @@ class Prices:
         return cls(raw["date"], raw["prices"], raw["types"], raw["sources"])
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How a table is paid: by request, or by capacity of which this share is used."""
+
+    provisioned: bool = False
+    min_units: int = 1
+    utilization: float = 1.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What of a stage's settings decides prices beside the load."""
@@ -80,9 +89,7 @@ class Stage:
     log_days: int
     instance_type: str
     instances: int
-    provisioned: bool
-    min_units: int
-    utilization: float
+    capacities: Mapping[str, Capacity]  # by table: observations, detector_state, scores
     training_type: str
     processing_type: str
     memory_mb: Mapping[str, int]
@@ -148,24 +155,17 @@ def _stream(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
 def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     wru, rru = prices["dynamodb_million_wru"] / 1e6, prices["dynamodb_million_rru"] / 1e6
     per_item = units(load.item_bytes, 1024)
+    table = stage.capacities
+    slower = "twice stream.batching_window_s: half as many commits, alerts up to that much later"
     for item in ("Observations, written", "Observations, index by group"):
-        yield _writes(stage, item, load.records * per_item, prices)
-    yield Line(
-        item="Detector state, log", part="tables",
-        amount=f"{_millions(load.commits)} x {load.entry_units:.1f} units ({load.entry_bytes / 1000:.1f} kB)",
-        dollars=load.commits * load.entry_units * wru,
-        halve="twice stream.batching_window_s: half as many commits, alerts up to that much later",
+        yield _writes(table["observations"], item, load.records * per_item, "twice the interval", prices)
+    log, heads = load.commits * load.entry_units, load.heads * units(load.head_bytes, 1024)
+    yield _writes(
+        table["detector_state"],
+        f"Detector state: entries of {load.entry_bytes / 1000:.1f} kB, heads of {load.head_bytes / 1000:.0f} kB",
+        log + heads, slower, prices,
     )  # fmt: skip
-    yield Line(
-        item="Detector state, heads", part="tables",
-        amount=f"{_millions(load.heads)} x {units(load.head_bytes, 1024)} units ({load.head_bytes / 1000:.0f} kB)",
-        dollars=load.heads * units(load.head_bytes, 1024) * wru,
-        halve="twice stream.batching_window_s",
-    )  # fmt: skip
-    yield Line(
-        item="Scores, written", part="tables", amount=f"{_millions(load.commits)} x {load.block_units:.1f} units",
-        dollars=load.commits * load.block_units * wru, halve="twice stream.batching_window_s",
-    )  # fmt: skip
+    yield _writes(table["scores"], "Scores, written", load.commits * load.block_units, slower, prices)
     yield Line(
         item="Servers, last seen", part="tables", amount=_millions(load.seen_writes),
         dollars=load.seen_writes * wru,
@@ -174,15 +174,21 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
         load.event_ticks * 0.5 * units(load.event_query_bytes, 4096)
         + load.heartbeats * 0.5 * units(load.sweep_query_bytes, 4096)
     )  # fmt: skip
-    yield _reads(stage, load, queried, prices)
-    # Consistent: the last entries of the log, by a worker that knows nothing the head and half a log; two pointers.
+    sizes = f"{load.event_query_bytes / 1000:.0f} kB a run, heartbeats {load.sweep_query_bytes / 1000:.0f} kB"
+    idle = table["observations"].min_units  # the table itself; runs read its index
+    yield _reads(table["observations"], "Reads of observations", queried, sizes, prices, idle=idle)
+    # Consistent: the last entries of the log, by a worker that knows nothing the head and half a log.
     cold = units(load.head_bytes, 4096) + units(SNAPSHOT_EVERY / 2 * load.entry_bytes, 4096)
     workers = load.ticks / MONTH_S * sum(DETECT_S)  # a group's ticks go to whichever is free
     warm = min(units((2 + workers) * load.entry_bytes, 4096), cold)
-    others = load.ticks * (warm + load.cold_runs * cold + POINTER_READS)
+    runs = f"{_millions(load.ticks)} runs"
+    state = load.ticks * (warm + load.cold_runs * cold)
+    yield _reads(table["detector_state"], "Reads of detector state", state, runs, prices)
+    if table["scores"].provisioned:
+        yield _reads(table["scores"], "Reads of scores", 0.0, "the least", prices)
     yield Line(
-        item="Reads of detect, states and models", part="tables", amount=f"{_millions(load.ticks)} runs",
-        dollars=others * rru, halve="twice stream.batching_window_s",
+        item="Reads of models' pointers", part="tables", amount=runs,
+        dollars=load.ticks * POINTER_READS * rru,
     )  # fmt: skip
     observations_gb = load.records / MONTH_S * stage.ttl_s * (2 * load.item_bytes + STORED_BYTES) / 1e9
     scores_gb = load.commits / MONTH_S * stage.score_ttl_s * (load.block_bytes + STORED_BYTES) / 1e9
@@ -195,32 +201,30 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     )  # fmt: skip
 
 
-def _writes(stage: Stage, item: str, written: float, prices: Prices) -> Line:
-    if not stage.provisioned:
+def _writes(table: Capacity, item: str, written: float, halve: str, prices: Prices) -> Line:
+    if not table.provisioned:
         return Line(
             item=item, part="tables", amount=f"{_millions(written)} units on demand",
-            dollars=written * prices["dynamodb_million_wru"] / 1e6,
-            halve="twice the interval, or tables.observations.capacity: provisioned",
+            dollars=written * prices["dynamodb_million_wru"] / 1e6, halve=f"{halve}; or capacity: provisioned",
         )  # fmt: skip
-    capacity = max(stage.min_units, written / MONTH_S / stage.utilization)
+    capacity = max(table.min_units, written / MONTH_S / table.utilization)
     return Line(
-        item=item, part="tables", amount=f"{capacity:.0f} units/s provisioned, {stage.utilization:.0%} used",
-        dollars=capacity * HOURS * prices["dynamodb_wcu_hour"], halve="twice the interval",
+        item=item, part="tables", amount=f"{capacity:.0f} units/s provisioned, {table.utilization:.0%} used",
+        dollars=capacity * HOURS * prices["dynamodb_wcu_hour"], halve=halve,
     )  # fmt: skip
 
 
-def _reads(stage: Stage, load: Load, queried: float, prices: Prices) -> Line:
-    sizes = f"{load.event_query_bytes / 1000:.0f} kB each, heartbeats {load.sweep_query_bytes / 1000:.0f} kB"
-    halve = "half detection.late_window_s, or twice stream.batching_window_s"
-    if not stage.provisioned:
+def _reads(table: Capacity, item: str, queried: float, sizes: str, prices: Prices, *, idle: int = 0) -> Line:
+    """A table's or an index's reads; `idle` units are provisioned for one that nobody reads all the time."""
+    halve = "twice stream.batching_window_s"
+    if not table.provisioned:
         return Line(
-            item="Reads of detect, observations", part="tables", amount=f"{_millions(load.ticks)} runs, {sizes}",
+            item=item, part="tables", amount=sizes,
             dollars=queried * prices["dynamodb_million_rru"] / 1e6, halve=halve,
         )  # fmt: skip
-    # The table itself is read by nobody all the time, only its index; both have the least capacity at least.
-    capacity = max(stage.min_units, queried / MONTH_S / stage.utilization) + stage.min_units
+    capacity = max(table.min_units, queried / MONTH_S / table.utilization) + idle
     return Line(
-        item="Reads of detect, observations", part="tables", amount=f"{capacity:.0f} units/s provisioned, {sizes}",
+        item=item, part="tables", amount=f"{capacity:.0f} units/s provisioned, {sizes}",
         dollars=capacity * HOURS * prices["dynamodb_rcu_hour"], halve=halve,
     )  # fmt: skip
 
@@ -270,7 +274,9 @@ def _queues(kinds: Mapping[str, int], load: Load, prices: Prices) -> Iterator[Li
 
 def _watching(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     alarms, composites = kinds.get("AWS::CloudWatch::Alarm", 0), kinds.get("AWS::CloudWatch::CompositeAlarm", 0)
-    scaling = ALARMS_PER_POLICY * (4 if stage.provisioned else 0)  # reads and writes of the table and of its index
+    # Reads and writes of each table, and of the index of observations.
+    policies = sum(2 * c.provisioned * (2 if name == "observations" else 1) for name, c in stage.capacities.items())
+    scaling = ALARMS_PER_POLICY * policies
     yield Line(
         item="Alarms", part="alarms", amount=f"{alarms}, {scaling} of autoscaling, {composites} over all",
         dollars=(alarms + scaling) * prices["alarm_month"] + composites * prices["composite_alarm_month"],
