@@ -86,6 +86,24 @@ def test_a_backlog_beyond_a_ticks_time_is_left_to_the_next_ticks(package, record
     assert told(store) == told(replay(package, records, len(records)))
 
 
+def test_a_backlog_is_read_on_not_from_its_beginning_for_each_commit(package, records):
+    class Noting(Store):
+        def read(self, group, start_ms, *args, **kwargs):
+            starts.append(start_ms)
+            return super().read(group, start_ms, *args, **kwargs)
+
+    starts, store = [], Noting(package)
+    for server, at, values in records:
+        store.add(server, at, values)
+
+    outcome = service(store).run(Tick(0, iso(records[0][1]), is_sweep=False))
+
+    assert outcome.commits == 3
+    assert len(store.scored()) == len(records)
+    _, second, third = starts
+    assert records[0][1] < second < third
+
+
 def test_a_tick_ends_early_only_where_the_next_one_would_read_on_from_there(package, records):
     """What came late is read for the sake of the tick that named it."""
     store = replay(package, records[:-1000], 1160)

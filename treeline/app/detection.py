@@ -37,7 +37,7 @@ from treeline.core.features import Index
 from treeline.core.package import ModelPackage
 from treeline.core.policy import PolicySettings
 from treeline.core.state import NEVER, FleetState
-from treeline.core.times import parse_iso
+from treeline.core.times import iso, parse_iso
 from treeline.core.watermark import decidable
 
 MAX_OBSERVATIONS_PER_COMMIT = 800  # keeps the committed item below DynamoDB's 400 KB
@@ -127,15 +127,16 @@ class DetectService:
                 began_from = self._start(record.state, tick, model.step_ms)
             try:
                 self._settle(record, outcome)
-                more = self._advance(record, model, tick, outcome)
+                rest = self._advance(record, model, tick, outcome)
             except StateConflictError:
                 if outcome.conflicts == MAX_CONFLICTS:
                     raise
                 outcome.conflicts += 1
                 continue
-            if not more:
+            if rest is None:
                 self._read.add(tick.group, read_ms=began_ms, start_ms=began_from)
-            elif until_ms is None or self.clock_ms() < until_ms or not self._goes_on_by_itself(record.state, tick):
+            elif until_ms is None or self.clock_ms() < until_ms or not self._goes_on_by_itself(record.state, rest):
+                tick = rest
                 continue
             self._note_servers(record.state, outcome)
             return outcome
@@ -173,15 +174,15 @@ class DetectService:
             record.outbox = remaining
             self.records.clear_outbox(record)
 
-    def _advance(self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome) -> bool:
-        """One commit's worth of work; whether there may be more."""
+    def _advance(self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome) -> Tick | None:
+        """One commit's worth of work; the tick for what may be left, None where nothing is."""
         state = record.state
         previous = state.version
         pending, known, rows, new, late = self._due(record, model, tick, outcome)
         if self._account_too_late(record, known, outcome):
-            return True
+            return tick
         if not len(new) and not len(late):
-            return False
+            return None
         decision = self._decider.decide(record.group, state, model, pending, rows, new, late)
         block = decision.block
         state.version = previous + 1
@@ -208,7 +209,20 @@ class DetectService:
         received = int(pending.received_at[np.concatenate([new, late])].min())
         outcome.oldest_received_ms = min(received, outcome.oldest_received_ms or received)
         self._settle(committed, outcome)
-        return len(pending.servers) >= MAX_OBSERVATIONS_PER_COMMIT
+        if len(pending.servers) < MAX_OBSERVATIONS_PER_COMMIT:
+            return None
+        return self._rest(tick, pending, np.concatenate([new, late]))
+
+    def _rest(self, tick: Tick, pending: Pending, decided: Index) -> Tick:
+        """The same tick from where reading got to: a long backlog is not read from its beginning for each commit.
+
+        The late window is read again: whether an observation came too late shows by those that follow it.
+        """
+        if not tick.since:
+            return tick
+        left = np.delete(pending.observed_at, decided)
+        reached = int(left.min()) if len(left) else int(pending.observed_at[-1])
+        return replace(tick, since=iso(max(parse_iso(tick.since), reached - self.late_window_ms)))
 
     def _due(
         self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome
