@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
+from treeline.app import detection
 from treeline.app.detection_ports import Tick
 from treeline.app.scoreblock import Status
 from treeline.core.alert import AlertEvent
@@ -104,12 +105,20 @@ def test_a_backlog_is_read_on_not_from_its_beginning_for_each_commit(package, re
     assert records[0][1] < second < third
 
 
-def test_a_tick_ends_early_only_where_the_next_one_would_read_on_from_there(package, records):
-    """What came late is read for the sake of the tick that named it."""
-    store = replay(package, records[:-1000], 1160)
-    for server, at, values in records[-1000:]:
+def test_a_tick_ends_early_only_where_the_next_one_would_read_on_from_there(package, records, monkeypatch):
+    """A server that was silent for hours is read for the sake of the tick that named its oldest observation."""
+    monkeypatch.setattr(detection, "MAX_OBSERVATIONS_PER_COMMIT", 50)
+    silent = [r for r in records if r[0] == "web-05"][TEST - 130 :]
+    store = replay(package, [r for r in records if r[0] != "web-05" or r[1] < silent[0][1]], 600)
+    for server, at, values in silent:
         store.add(server, at, values)
-    assert service(store).run(Tick(0, iso(records[0][1])), until_ms=START_MS).commits == 2
+
+    outcome = service(store).run(Tick(0, iso(silent[0][1])), until_ms=START_MS)
+
+    assert outcome.commits == 2, (
+        "50 observations on, the server is still more than an hour behind; 100 on, any tick sees it"
+    )
+    service(store).run(TICK)
     assert len(store.scored()) == len(records)
 
 
