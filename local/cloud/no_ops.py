@@ -29,6 +29,7 @@ _TYPES = {
     "AWS::Glue::Job": "never runs its script, reports success",
     "AWS::Glue::Crawler": "never reads data",
     "AWS::CloudWatch::Dashboard": "drawn by `treeline local dashboard`, where its metrics exist here",
+    "AWS::Lambda::EventInvokeConfig": "what a rule invokes is tried once: no retries, no on-failure destination",
     "AWS::Lambda::LayerVersion": "runs on this machine's Python, whatever the runtime says",
     "AWS::Lambda::Function": "runs on this machine's Python with no memory limit, network isolation or X-Ray",
     "AWS::SageMaker::Pipeline": "no images: the jobs' commands run as processes here; no spot, no retries",
@@ -38,14 +39,26 @@ _TYPES = {
 # A property of a type that is dropped; a dotted path into Properties.
 _PROPERTIES = {
     "AWS::DynamoDB::Table": {
+        "ProvisionedThroughput": "a figure only: nothing is throttled",
+        "TimeToLiveSpecification": "expired items go within a minute; AWS takes days",
         "PointInTimeRecoverySpecification": "no backups are kept",
         "SSESpecification": "data at rest is not encrypted",
     },
     "AWS::DynamoDB::GlobalTable": {
         "SSESpecification": "data at rest is not encrypted",
-        "Replicas": "one region; point-in-time recovery, deletion protection and contributor insights are dropped",
+        "TimeToLiveSpecification": "expired items go within a minute; AWS takes days",
+        "WriteProvisionedThroughputSettings": "a figure only: nothing is throttled, nothing scales",
+        "Replicas": (
+            "one region; point-in-time recovery, deletion protection and contributor insights are dropped; "
+            "provisioned reads neither throttle nor scale"
+        ),
     },
-    "AWS::Kinesis::Stream": {"StreamEncryption": "data at rest is not encrypted"},
+    "AWS::Events::Rule": {"Targets": "one try: no retries, and what is not taken goes to no dead-letter queue"},
+    "AWS::Kinesis::Stream": {
+        "RetentionPeriodHours": "a shard keeps its newest records, 2,000 at least, whatever their age",
+        "StreamEncryption": "data at rest is not encrypted",
+    },
+    "AWS::SecretsManager::Secret": {"KmsKeyId": "not encrypted"},
     "AWS::SQS::Queue": {"KmsMasterKeyId": "data at rest is not encrypted"},
     "AWS::SNS::Topic": {"KmsMasterKeyId": "data at rest is not encrypted"},
     "AWS::SNS::Subscription": {"RedrivePolicy": "what cannot be delivered goes to no dead-letter queue"},
@@ -56,7 +69,10 @@ _PROPERTIES = {
     },
     "AWS::CloudWatch::Alarm": {"Metrics": "metric math is not evaluated; the state stays INSUFFICIENT_DATA"},
     "AWS::SageMaker::Endpoint": {"DeploymentConfig": "an update swaps all variants at once"},
-    "AWS::Logs::LogGroup": {"RetentionInDays": "the newest lines are kept, whatever their age"},
+    "AWS::Logs::LogGroup": {
+        "KmsKeyId": "not encrypted",
+        "RetentionInDays": "the newest lines are kept, whatever their age",
+    },
 }
 
 
