@@ -239,11 +239,11 @@ def _endpoint(stage: Stage, prices: Prices) -> Iterator[Line]:
 
 def _functions(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     per_batch = load.records / load.ingest_batches
-    detect_invocations = _detect_invocations(load)
-    per_invocation = load.ticks / detect_invocations
+    of_detect = detect_invocations(load)
+    per_invocation = load.ticks / of_detect
     for name, count, seconds in (
         ("ingest", load.ingest_batches, INGEST_S[0] + INGEST_S[1] * per_batch),
-        ("detect", detect_invocations, DETECT_S[0] + DETECT_S[1] * per_invocation),
+        ("detect", of_detect, DETECT_S[0] + DETECT_S[1] * per_invocation),
         ("dispatch", MINUTE_RUNS, 0.05 + load.groups * 0.004),
         ("reprocess", MINUTE_RUNS, 1.1),
     ):
@@ -255,8 +255,8 @@ def _functions(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
         )  # fmt: skip
 
 
-def _detect_invocations(load: Load) -> float:
-    """Ten ticks fit in one invocation; the queue's readers share what a batch of ingest or a heartbeat sends."""
+def detect_invocations(load: Load) -> float:
+    """A month's. Ten ticks fit in one; the queue's readers share what a batch of ingest or a heartbeat sends."""
     bursts = load.ingest_batches + (MONTH_S / 30 if load.heartbeats else 0.0)
     return min(load.ticks, 2 * max(load.ticks / 10, bursts))
 
@@ -293,7 +293,7 @@ def _watching(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices
     )  # fmt: skip
     logged_gb = (
         load.ingest_batches * LOG_BYTES["ingest"]
-        + _detect_invocations(load) * LOG_BYTES["detect"]
+        + detect_invocations(load) * LOG_BYTES["detect"]
         + load.ticks * LOG_BYTES["group"]
         + 2 * MINUTE_RUNS * LOG_BYTES["other"]
     ) / 1e9
