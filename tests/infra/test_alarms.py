@@ -55,6 +55,16 @@ def test_every_page_answers_the_same_questions():
         assert re.findall(r"^(\d)\. ", checks, re.MULTILINE) == ["1", "2", "3"], path.name
 
 
+def test_the_pages_of_the_priorities_say_how_to_mute_to_mark_false_and_to_roll_back():
+    for name in ("p1", "p2"):
+        text = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
+        assert "## Mark it false, or true" in text
+        assert "treeline incident label <incident_id> false" in text
+        assert "## Roll back" in text
+        assert "treeline model rollback" in text
+    assert "treeline mute add" in (RUNBOOKS / "p1.md").read_text(encoding="utf-8")
+
+
 def test_every_alarm_asks_a_question_and_says_what_missing_data_means(stage: Stage):
     for key, alarm in stage.resources("AWS::CloudWatch::Alarm").items():
         assert alarm["AlarmDescription"].split(" Runbook: ")[0].endswith("?"), key
