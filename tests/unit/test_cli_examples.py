@@ -51,6 +51,19 @@ def test_the_examples_of_a_help_text_parse(name: str):
         _parser(command).parse_args(arguments)
 
 
+def _descriptions(parser: argparse.ArgumentParser) -> list[str]:
+    texts = [parser.description or ""]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            texts += [text for sub in action.choices.values() for text in _descriptions(sub)]
+    return texts
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_help_text_speaks_to_users_not_to_callers_of_a_function(name: str):
+    assert [text for text in _descriptions(_parser(name)) if re.search(r"\b(Args|Returns|Raises):", text)] == []
+
+
 def test_the_command_lines_of_the_documents_parse():
     documents = [
         ROOT / "README.md",

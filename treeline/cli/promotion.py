@@ -18,15 +18,17 @@ EXAMPLES = """  treeline model promote VERSION --stage prod          approve it,
   treeline model promote VERSION --stage prod --hold 0  at once, without a canary
   treeline model rollback --stage prod                 end the canary; without one, back to the model before
 """
+_PROMOTE = "Approve a registered model, which starts its promotion; where it is approved already, start it once more."
+_ROLL_BACK = "End the canary under way; without one, put the model before back, at once and without a canary."
 Client = Callable[[str], Any]
 
 
 def register(verbs: Any, add_deployment: Callable[[argparse.ArgumentParser], None]) -> None:
     """Declare the sub-commands."""
-    promote = verbs.add_parser("promote", help="let a registered model decide", description=promote_model.__doc__)
+    promote = verbs.add_parser("promote", help="let a registered model decide", description=_PROMOTE)
     promote.add_argument("version", metavar="VERSION", help="as `treeline model list` shows it")
     promote.add_argument("--hold", type=_hours, metavar="HOURS", help="length of the canary (default: the stage's)")
-    rollback = verbs.add_parser("rollback", help="take the last change back", description=roll_back.__doc__)
+    rollback = verbs.add_parser("rollback", help="take the last change back", description=_ROLL_BACK)
     rollback.add_argument("--to", metavar="VERSION", help="a model promoted before (default: the one before)")
     for parser in (promote, rollback):
         add_deployment(parser)
