@@ -13,7 +13,7 @@ from tests.unit.paging_fakes import alert
 from treeline.app.detection_ports import Record
 from treeline.app.scoreblock import ScoreBlock
 from treeline.aws import detector_records
-from treeline.aws.detector_records import ENTRY_TTL_S, IDLE_MS, SNAPSHOT_EVERY, DetectorRecords
+from treeline.aws.detector_records import ENTRY_TTL_S, OLDEST_HEAD_MS, SNAPSHOT_EVERY, DetectorRecords
 from treeline.core.errors import ModelMismatchError, StateConflictError
 from treeline.core.state import FleetState
 
@@ -36,6 +36,7 @@ class Table:
 
     def advance(self, worker: DetectorRecords, commits: int = 1, outbox: int = 0) -> Record:
         """Load and commit so often, something different each time."""
+        record = self.load(worker)
         for _ in range(commits):
             record = self.load(worker)
             previous = record.state.version
@@ -168,7 +169,7 @@ def test_entries_expire_and_the_state_does_not(table: Table):
     items = table.client.scan(TableName="state")["Items"]
 
     assert [item["model_version"]["S"] for item in items if "expires_at" not in item] == ["m1"]
-    table.now_ms += IDLE_MS + 1
+    table.now_ms += OLDEST_HEAD_MS + 1
     table.load(table.worker(writes=False))  # who only reads writes nothing
     assert "whole" in next(item for item in items if item["model_version"]["S"] == "m1")
     table.load(table.worker())  # a heartbeat
@@ -209,17 +210,51 @@ def test_what_people_are_owed_is_carried_until_it_is_told(table: Table):
     assert table.load(worker).outbox == table.load(table.worker()).outbox == []
 
 
-def test_what_people_are_owed_outlives_the_log(table: Table):
-    """A topic that refuses for days: the entry stays, and the head it goes into is cleared with it."""
-    table.advance(table.worker(), 2, outbox=1)
-    table.now_ms += 1000 * ENTRY_TTL_S + 2000
+@pytest.mark.parametrize("commits", [0, 1], ids=["nothing is decided meanwhile", "the group goes on"])
+def test_what_people_are_owed_outlives_the_log(table: Table, commits: int):
+    """A topic that refuses for days: a worker that knows nothing finds what is owed, and the state it belongs to."""
     worker = table.worker()
-    record = table.load(worker)
+    table.advance(worker, 3)
+    table.advance(worker, 2, outbox=1)
+    for _ in range(2 * ENTRY_TTL_S // 3600):
+        table.now_ms += 3_600_000
+        table.load(worker)  # a heartbeat
+        table.advance(worker, commits, outbox=1)
+    written = table.load(worker).state.pack()
 
+    other = table.worker()
+    record = table.load(other)
+    assert record.state.pack() == written
     assert len(record.outbox) == 1
     record.outbox = []
-    worker.clear_outbox(record)
+    other.clear_outbox(record)
+    table.now_ms += OLDEST_HEAD_MS + 1
+    table.load(other)  # a heartbeat
     table.now_ms += 40 * 86_400_000
+    assert table.load(table.worker()).outbox == []
+
+
+def test_a_group_that_commits_once_an_hour_does_not_lose_the_log_before_the_head_is_due(table: Table):
+    worker = table.worker()
+    for _ in range(SNAPSHOT_EVERY - 2):
+        table.now_ms += 3_600_000
+        written = table.advance(worker)
+        assert table.load(table.worker(writes=False)).state.pack() == written.state.pack()
+
+
+def test_what_is_told_leaves_a_head_that_another_worker_wrote(table: Table):
+    first, second = table.worker(), table.worker()
+    table.advance(first, 3)
+    table.advance(second, 2, outbox=1)
+    table.now_ms += OLDEST_HEAD_MS - 1000
+    table.load(second)
+    table.now_ms += 2000
+    table.load(first)  # both know of no head past the first version; this one writes it, the other finds it there
+    record = table.load(second)
+    record.outbox = []
+    second.clear_outbox(record)
+
+    table.now_ms += 1000 * ENTRY_TTL_S + 2000
     assert table.load(table.worker()).outbox == []
 
 

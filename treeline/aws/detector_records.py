@@ -14,6 +14,7 @@ import json
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SNAPSHOT_EVERY = 64  # commits; as many entries are read, at most, by a worker that knows nothing of a group
-ENTRY_TTL_S = 2 * 86_400
-OWED_TTL_S = 30 * 86_400  # of an entry that still owes people something
-IDLE_MS = 6 * 3_600_000  # a log that nobody added to for so long goes into the head before it expires
+ENTRY_TTL_S = 2 * 86_400  # of every entry: one that outlived those before it could not be read, only be in the way
+# However few the commits, and whatever they still owe people, no entry after the head comes near its expiry.
+OLDEST_HEAD_MS = 6 * 3_600_000
 # What a worker remembers of a group is gone on with for so long: far less than entries live, so none is missed.
 KEEP_MS = 600_000
 KEPT_GROUPS = 400
@@ -42,6 +43,7 @@ _LAST = 9_999_999_999
 
 Key = tuple[int, str]  # group and model version
 Item = dict[str, Any]
+Head = tuple[int, int]  # its version, and a time (ms) before which nothing past it was committed
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class _Kept:
     """A group's state as committed, for the next load and the next delta; never handed out, only copies of it."""
 
     state: FleetState
-    head_version: int  # newest version known to be in the head
+    head: Head  # the newest known
     read_ms: int
     is_old_head: bool = False  # written by code that knew no log: the next commit takes its place
 
@@ -91,9 +93,9 @@ class DetectorRecords:
         base = kept.state if kept is not None and kept.state.version == previous_version else None
         if kept is not None and kept.is_old_head:
             self._put_head(record, previous_version)
-            self._keep(key, record.state.copy(), record.state.version)
+            self._keep(key, record.state.copy(), (record.state.version, self._clock_ms()))
             return
-        head_version = kept.head_version if kept is not None else 0
+        head = kept.head if kept is not None else (0, self._clock_ms())
         packed = record.state.pack()
         delta = None if base is None else state_delta.pack(base, record.state)
         whole = zlib.compress(packed, 1) if delta is None else b""
@@ -101,8 +103,9 @@ class DetectorRecords:
             **_entry_key(key, record.state.version),
             **({"state": {"B": whole}} if delta is None else {"delta": {"B": delta}}),
             **self._told(record),
-            "head_version": {"N": str(head_version)},
-            "expires_at": {"N": str(self._expires_at(record))},
+            "head_version": {"N": str(head[0])},
+            "head_ms": {"N": str(head[1])},
+            "expires_at": {"N": str(self._clock_ms() // 1000 + ENTRY_TTL_S)},
         }
         try:
             self._dynamodb.put_item(
@@ -114,9 +117,10 @@ class DetectorRecords:
             )
         except ClientError as error:
             _raise_conflict(error, record)
-        self._keep(key, FleetState.unpack(packed), head_version)
+        self._keep(key, FleetState.unpack(packed), head)
+        is_long = delta is None or record.state.version - head[0] >= SNAPSHOT_EVERY
         # With something owed it would have to be written again once that is told.
-        if (delta is None or record.state.version - head_version >= SNAPSHOT_EVERY) and not record.outbox:
+        if (is_long and not record.outbox) or self._is_old(head):
             self._write_head(record)
 
     def clear_outbox(self, record: Record) -> None:
@@ -125,7 +129,7 @@ class DetectorRecords:
         version = record.state.version
         kept = self._kept.get(key)
         cleared = self._set_owed(_entry_key(key, version), record, is_entry=True)
-        if not cleared or (kept is not None and kept.head_version == version):
+        if not cleared or (kept is not None and kept.head[0] == version):
             cleared = self._set_owed(_head_key(key), record, is_entry=False) or cleared
         if not cleared:
             raise StateConflictError(f"group {record.group} of model {record.model_version} moved on from {version}")
@@ -137,7 +141,8 @@ class DetectorRecords:
         if head is not None:
             is_old = "state" in head and not entries
             data = bytes(head["state"]["B"]) if "state" in head else zlib.decompress(bytes(head["whole"]["B"]))
-            kept = _Kept(FleetState.unpack(data), version, self._clock_ms(), is_old_head=is_old)
+            known = version, int(head["committed_ms"]["N"])
+            kept = _Kept(FleetState.unpack(data), known, self._clock_ms(), is_old_head=is_old)
             own = bool(entries) and _version(entries[0]) == version
             return self._follow(key, kept, entries, entries[0] if own else head)
         started = next((i for i, entry in enumerate(entries) if "state" in entry), None)
@@ -145,7 +150,7 @@ class DetectorRecords:
             return None
         first = entries[started]
         state = FleetState.unpack(zlib.decompress(bytes(first["state"]["B"])))
-        return self._follow(key, _Kept(state, 0, self._clock_ms()), entries[started:], first)
+        return self._follow(key, _Kept(state, _head_of(first), self._clock_ms()), entries[started:], first)
 
     def _follow(self, key: Key, kept: _Kept, entries: list[Item], latest: Item) -> Record:
         """Take what is kept to the end of the log.
@@ -157,9 +162,9 @@ class DetectorRecords:
             latest: What was committed with the kept version.
         """
         self._kept.pop(key, None)  # until it adds up again
-        crc, state, head_version = None, kept.state, kept.head_version
+        crc, state, head = None, kept.state, kept.head
         for entry in entries:
-            head_version = max(head_version, int(entry["head_version"]["N"]))
+            head = max(head, _head_of(entry))
             if _version(entry) <= state.version:
                 continue
             if _version(entry) != state.version + 1:
@@ -171,15 +176,17 @@ class DetectorRecords:
             latest = entry
         if crc is not None:
             state_delta.verify(state, crc)
-        self._keep(key, state, head_version, is_old_head=kept.is_old_head)
+        self._keep(key, state, head, is_old_head=kept.is_old_head)
         record = _record(key, state.copy(), latest)
-        is_idle = self._clock_ms() - record.committed_ms > IDLE_MS
-        if self._writes and is_idle and head_version < state.version:
+        if self._writes and head[0] < state.version and self._is_old(head):
             self._write_head(record)
         return record
 
-    def _keep(self, key: Key, state: FleetState, head_version: int, *, is_old_head: bool = False) -> None:
-        self._kept[key] = _Kept(state, head_version, self._clock_ms(), is_old_head)
+    def _is_old(self, head: Head) -> bool:
+        return self._clock_ms() - head[1] > OLDEST_HEAD_MS
+
+    def _keep(self, key: Key, state: FleetState, head: Head, *, is_old_head: bool = False) -> None:
+        self._kept[key] = _Kept(state, head, self._clock_ms(), is_old_head)
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT_GROUPS:
             self._kept.popitem(last=False)
@@ -216,12 +223,10 @@ class DetectorRecords:
         return item
 
     def _write_head(self, record: Record) -> None:
-        """Put a committed state into the head; one that is further on already stays."""
-        try:
+        """Put a committed state into the head; one that is as far or further on stays, and is known from then on."""
+        with suppress(StateConflictError):
             self._put_head(record, None)
-        except StateConflictError:
-            return
-        self._kept[record.group, record.model_version].head_version = record.state.version
+        self._kept[record.group, record.model_version].head = record.state.version, self._clock_ms()
 
     def _put_head(self, record: Record, previous_version: int | None) -> None:
         """Write the head from an earlier version, or from just that one."""
@@ -249,16 +254,15 @@ class DetectorRecords:
         """Store what is still owed with a version's entry, or with the head at that version; whether it was there."""
         values: Item = {":outbox": {"B": _outbox(record)}}
         if is_entry:
-            update, condition, names = ", expires_at = :expires", "attribute_exists(#group)", {"#group": "group"}
-            values[":expires"] = {"N": str(self._expires_at(record))}
+            condition, names = "attribute_exists(#group)", {"#group": "group"}
         else:
-            update, condition, names = "", "#version = :version", {"#version": "version"}
+            condition, names = "#version = :version", {"#version": "version"}
             values[":version"] = {"N": str(record.state.version)}
         try:
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=key,
-                UpdateExpression=f"SET outbox = :outbox{update}",
+                UpdateExpression="SET outbox = :outbox",
                 ConditionExpression=condition,
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues=values,
@@ -269,9 +273,6 @@ class DetectorRecords:
             raise
         return True
 
-    def _expires_at(self, record: Record) -> int:
-        return self._clock_ms() // 1000 + (OWED_TTL_S if record.outbox else ENTRY_TTL_S)
-
 
 def _head_key(key: Key) -> Item:
     return {"group": {"N": str(key[0])}, "model_version": {"S": key[1]}}
@@ -279,6 +280,11 @@ def _head_key(key: Key) -> Item:
 
 def _entry_key(key: Key, version: int) -> Item:
     return {"group": {"N": str(key[0])}, "model_version": {"S": f"{key[1]}#{version:010d}"}}
+
+
+def _head_of(entry: Item) -> Head:
+    """The head that who wrote the entry knew."""
+    return int(entry["head_version"]["N"]), int(entry["head_ms"]["N"])
 
 
 def _version(entry: Item) -> int:
