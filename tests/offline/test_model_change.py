@@ -57,6 +57,19 @@ def test_a_calm_fleet_hears_nothing_of_the_change(world):
     assert decided == LIVE * SERVERS, "the new model reads nothing again"
 
 
+def test_what_a_lagging_candidate_reads_again_does_not_count_as_read_by_the_champion(world):
+    start_canary(world)
+    world.stream(20)
+    world.candidate.is_down = True
+    world.stream(60)
+    world.champion._read._spans.clear()
+    world.candidate.is_down = False
+    world.detect.run(TICK)
+    behind, now = (int(world.grid.times_ms[TRAIN + t]) for t in (20, 79))
+    assert world.champion.has_read(0, asked_ms=0, since_ms=now)
+    assert not world.champion.has_read(0, asked_ms=0, since_ms=behind)
+
+
 def test_an_incident_goes_on_under_the_new_model_and_is_resolved_by_it(world):
     with_incident(world, 20, 60).stream(40)
     opened = world.told()

@@ -14,6 +14,8 @@ from typing import Protocol
 from treeline.app.detection import DetectService, TickOutcome
 from treeline.app.detection_ports import Observations, Pending, Record, Records, Scorer, Scores, Tick
 from treeline.app.handover import Pointer
+from treeline.app.known_observations import JudgedObservations
+from treeline.app.read_spans import ReadSpans
 from treeline.app.scoreblock import ScoreBlock
 from treeline.core.alert import Alert
 from treeline.core.canary import is_canary
@@ -152,6 +154,7 @@ class CanaryRun:
     decisions: ShadowDecisions
     on_error: Callable[[Exception], None]
     adapter_errors: tuple[type[Exception], ...] = ()
+    _judged: JudgedObservations = field(default_factory=JudgedObservations)
 
     def prepare(self, group: int) -> None:
         """Give a candidate that is new here its state, from where the champion stands before it goes on."""
@@ -168,10 +171,11 @@ class CanaryRun:
         except failures as error:
             self.on_error(error)
 
-    def run(self, tick: Tick) -> int:
+    def run(self, tick: Tick, *, until_ms: int | None = None) -> int:
         """Let the candidate decide what the champion has decided; how many observations it scored.
 
-        Without a canary this only forgets what was measured.
+        Without a canary this only forgets what was measured. `until_ms` is the champion's: what it left to the next
+        tick, or a candidate that lags, must not use up the time of what comes after.
         """
         canary, pointer = self.models.canary, self.models.pointer
         calls = self.champion_calls()
@@ -194,8 +198,11 @@ class CanaryRun:
                 scorer=scorer,
                 models=_OneModel(package),
                 policy=_without_fleet_cycle(self.champion.policy),
+                # What the candidate has read or found too late says nothing of the champion, and the other way round.
+                _judged=self._judged,
+                _read=ReadSpans(),
             )
-            scored = service.run(tick).scored
+            scored = service.run(tick, until_ms=until_ms).scored
         except failures as error:  # a lost race too: the next tick has it
             self.on_error(error)
         try:
@@ -221,7 +228,7 @@ class WatchedDetect:
         """See `DetectService.run`."""
         self.canary.prepare(tick.group)
         outcome = self.champion.run(tick, outcome, until_ms=until_ms)
-        self.canary.run(tick)
+        self.canary.run(tick, until_ms=until_ms)
         return outcome
 
 
