@@ -199,8 +199,11 @@ def model_rows(s: Sources) -> Rows:
         ],
         [
             graph(
-                "Drift of scores",
-                [own("ScoreDrift", service="drift", stage=s.stage, statistic="Maximum", label="sd from the baseline")],
+                "Drift",
+                [
+                    own(name, service="drift", stage=s.stage, statistic="Maximum", label=label)
+                    for name, label in (("ScoreDrift", "scores, sd"), ("LevelDrift", "metrics' level, sd"))
+                ],
                 line=1.5,
                 line_label="retrain after 3 days above",
             ),
@@ -268,6 +271,13 @@ def cost_rows(s: Sources) -> Rows:
                 ],
                 width=12,
             ),
+        ],
+        [
+            graph(
+                "Writes that tables refused",
+                [service_metric("AWS/DynamoDB", "WriteThrottleEvents", {"TableName": t}, label=i) for i, t in tables],
+                width=WIDTH,
+            )
         ],
     ]
 

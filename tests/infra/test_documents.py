@@ -50,6 +50,16 @@ def test_links_between_documents_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_what_drifts_and_what_tables_refuse_is_on_a_dashboard(stage: Stage):
+    bodies = {key: json.dumps(d["DashboardBody"]) for key, d in stage.resources("AWS::CloudWatch::Dashboard").items()}
+    (model,) = (body for key, body in bodies.items() if "Model" in key)
+    (cost,) = (body for key, body in bodies.items() if "Cost" in key)
+
+    assert "ScoreDrift" in model
+    assert "LevelDrift" in model, "the larger of the two retrains"
+    assert "WriteThrottleEvents" in cost
+
+
 def test_dashboards_call_functions_of_ours_and_parse(stage: Stage):
     for key, dashboard in stage.resources("AWS::CloudWatch::Dashboard").items():
         text = json.dumps(dashboard["DashboardBody"])

@@ -25,12 +25,13 @@ MAY_BE_EMPTY = {
     "What logs say",
     "Throttles",
     "Training runs",
-    "Drift of scores",
+    "Drift",
     "Stream, records",
     "Stream, bytes",
     "Endpoint's processor",
     "Write units of tables",
     "Read units of tables",
+    "Writes that tables refused",
 }
 
 
