@@ -39,7 +39,8 @@ EVERYWHERE = {
     ),
     "Serverless-LambdaDLQ": (
         "A function's own dead-letter queue sees asynchronous invocations only. Ours are invoked by queues and the "
-        "stream, whose failures have queues of their own, or by schedules, whose next run does the same work."
+        "stream, whose failures have queues of their own; by events that happen once, which an on-failure destination "
+        "keeps; or by schedules, whose next run does the same work."
     ),
     "Serverless-LambdaAsyncFailureDestination": (
         "A missed run of a schedule is not made up: the next one, a minute later, does the same work; an alarm counts."
