@@ -123,7 +123,7 @@ def window(history: History, *, end_ms: int | None, window_ms: int, holdout_ms: 
     if last < history.start_ms:
         raise UsageError(f"the history begins at {iso(history.start_ms)}, after the window's end {iso(last)}")
     holdout_from_ms = last - holdout_ms + 1
-    return Cut(max(holdout_from_ms - window_ms, history.start_ms), holdout_from_ms, last)
+    return Cut(holdout_from_ms - window_ms, holdout_from_ms, last)  # coarser histories begin before the finest
 
 
 def require_enough(training: History | None, recent: Grid, cut: Cut) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, fleet
-from training import data_quality, job, prepare_run
+from training import data_quality, dataset, job, prepare_run
 from training.disturbances import Disturbances, DisturbanceTables
 from training.evaluate import Label
 from training.fit import calibrate_package, prepare
@@ -54,6 +54,25 @@ def test_the_window_ends_where_it_is_told_and_the_newest_part_is_held_out(histor
     assert int(handed.holdout(lead_in_ms=DAY_MS).times_ms[0]) == end - 1079 * STEP_MS, "no further than the window"
     assert len(handed.prepared.grid.times_ms) == 720
     assert handed.recent.metrics == handed.prepared.grid.metrics == METRICS
+
+
+def test_the_window_reaches_past_the_finest_resolution_into_the_coarser_ones(tmp_path, monkeypatch):
+    """A cloud keeps minutes for days and hours for months: the baselines are of all of the window."""
+    whole, fine_from, hour = fleet(4, STEPS), 540, 60
+    hours = whole.values[:fine_from].reshape(-1, hour, 4, len(METRICS)).mean(axis=1)
+    fine = replace(whole, times_ms=whole.times_ms[fine_from:], values=whole.values[fine_from:])
+    write(tmp_path / "in" / "period_s=60", fine)
+    write(tmp_path / "in" / "period_s=3600", replace(whole, times_ms=whole.times_ms[:fine_from:hour], values=hours))
+    given = {}
+
+    def build(histories, **more):
+        given.update(histories)
+        return dataset.build(histories, **more)
+
+    monkeypatch.setattr(prepare_run, "build", build)
+    prepare_run.work(arguments(tmp_path / "in", tmp_path))
+    assert given[60].start_ms == START_MS + fine_from * STEP_MS
+    assert given[3600].start_ms == START_MS + 6 * hour * STEP_MS, "half a day before the held-out part"
 
 
 def test_the_rows_in_s3_are_those_that_evaluate_is_handed(history, tmp_path):
