@@ -96,7 +96,10 @@ def apply(state: FleetState, delta: bytes) -> int:
         raise ModelMismatchError(f"state delta is not readable: {error}") from error
     if head.get("format") != FORMAT:
         raise ModelMismatchError(f"state delta has format {head.get('format')!r}, this code reads {FORMAT}")
-    state.add(head["added"])
+    try:
+        state.add(head["added"])
+    except ValueError as error:
+        raise ModelMismatchError(f"state delta does not fit the state: {error}") from error
     rows = np.frombuffer(reader.take(2 * count), "<u2").astype(np.intp)
     if rows.max(initial=0) >= max(len(state.servers), 1):
         raise ModelMismatchError(f"detector state of {len(state.servers)} servers does not add up: row {rows.max()}")

@@ -118,6 +118,15 @@ def test_a_delta_on_the_wrong_state_is_noticed(states: list[FleetState]):
         state_delta.verify(wrong, state_delta.apply(wrong, delta))
 
 
+def test_a_delta_that_adds_a_server_which_is_there_is_refused():
+    before, after = FleetState(4, servers=["a"]), FleetState(4, servers=["a", "b"])
+    delta = state_delta.pack(before, after)
+
+    assert delta is not None
+    with pytest.raises(ModelMismatchError, match="already in the state"):
+        state_delta.apply(after, delta)
+
+
 @pytest.mark.parametrize("damage", [b"", b"\0\0\0\0", b"\0\0\0\0not zlib"])
 def test_a_damaged_delta_is_refused(damage: bytes):
     with pytest.raises(ModelMismatchError, match="not readable"):
