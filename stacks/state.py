@@ -168,6 +168,8 @@ def _autoscaled(capacity: CapacityConfig) -> dynamodb.Capacity:
     return dynamodb.Capacity.autoscaled(
         min_capacity=capacity.min_units,
         max_capacity=capacity.max_units,
+        # CloudFormation demands it of a table that was on demand before, until its scaling is set up.
+        seed_capacity=capacity.min_units,
         target_utilization_percent=capacity.utilization_percent,
     )
 

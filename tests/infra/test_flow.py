@@ -145,6 +145,7 @@ def test_steadily_written_tables_are_paid_by_capacity_that_grows_and_all_others_
         scalings += [r["ReadProvisionedThroughputSettings"]["ReadCapacityAutoScalingSettings"] for r in readers]
         for scaling in scalings:
             assert (scaling["MinCapacity"], scaling["MaxCapacity"]) == (settings.min_units, settings.max_units), key
+            assert scaling["SeedCapacity"] == settings.min_units, "a table that was on demand cannot change without"
             assert scaling["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == settings.utilization_percent
     assert steady == {}
 
