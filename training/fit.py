@@ -116,7 +116,7 @@ def seed_state(grid: Grid, baselines: tuple[FloatArray, FloatArray] | None = Non
         sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[1])), x]), axis=0)
         width = min(RECENT, len(x))
         views = (x, (sums[width:] - sums[:-width]) / width, np.diff(x, axis=0))
-        unknown = _hardly_seen(data) if baselines is None else np.zeros(len(mean), dtype=bool)
+        unknown = _hardly_seen(data)
         state.base_mean[row], state.base_spread[row] = np.where(unknown, 0.0, mean), np.where(unknown, UNKNOWN, spread)
         for view in range(VIEWS):
             view_sd = views[view].std(axis=0)

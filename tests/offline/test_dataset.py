@@ -15,6 +15,7 @@ from training.hygiene import Reason, from_manifest
 from training.resolution import open_resolutions
 from treeline.core.data_quality import statistics_to_json
 from treeline.core.errors import UsageError
+from treeline.core.metric_warmup import UNKNOWN
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
 
@@ -105,6 +106,22 @@ def test_coarser_months_widen_the_baselines_but_give_no_rows(folder):
     assert mix.prepared.rows.shape == fine.prepared.rows.shape
     assert not np.array_equal(mix.prepared.state.base_mean, fine.prepared.state.base_mean)
     np.testing.assert_allclose(mix.prepared.state.base_spread, fine.prepared.state.base_spread, rtol=0.15)
+
+
+def test_a_metric_that_a_server_hardly_reported_gets_no_baseline_as_in_the_short_way(tmp_path):
+    """Its first value would stand against a spread of nothing; it warms up when it comes. Coarser data cannot help:
+    what a feature is compared with comes from the finest alone."""
+    times, values = averaged(*minutes(2, seed=1, start_ms=START_MS), 300)
+    never, rarely = values.copy(), values.copy()
+    never[:, 1] = np.nan
+    rarely[7:, 1] = np.nan
+    write(tmp_path / "period_s=300" / "fine.parquet", times, {"a": values, "b": never, "c": rarely})
+    long_ago = times[::12] - 2 * DAY_MS
+    write(tmp_path / "period_s=3600" / "coarse.parquet", long_ago, {"b": values[::12]})
+    streamed = build(open_resolutions(tmp_path), seed=1).prepared.state
+    short = prepare(grid_of(open_history(tmp_path / "period_s=300")), seed=1).state
+    assert (short.base_spread == UNKNOWN).tolist() == [[False, False], [False, True], [False, True]]
+    assert (streamed.base_spread == UNKNOWN).tolist() == (short.base_spread == UNKNOWN).tolist()
 
 
 def test_what_hygiene_leaves_out_is_in_no_row_and_in_the_manifest(folder):
