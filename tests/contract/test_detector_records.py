@@ -7,13 +7,14 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
 from treeline.app.detection_ports import Record
 from treeline.app.scoreblock import ScoreBlock
 from treeline.aws import detector_records
-from treeline.aws.detector_records import ENTRY_TTL_S, OLDEST_HEAD_MS, SNAPSHOT_EVERY, DetectorRecords
+from treeline.aws.detector_records import ENTRY_TTL_S, HEAD_PAUSE_MS, OLDEST_HEAD_MS, SNAPSHOT_EVERY, DetectorRecords
 from treeline.core.errors import ModelMismatchError, StateConflictError
 from treeline.core.state import FleetState
 
@@ -149,6 +150,25 @@ def test_a_worker_that_dies_before_the_head_is_written_loses_nothing(table: Tabl
 
     written = table.load(table.worker()).state
     assert table.advance(table.worker()).state.version == written.version + 1
+
+
+def test_a_table_short_of_capacity_takes_commits_and_gets_the_head_later(table: Table, monkeypatch: pytest.MonkeyPatch):
+    worker = table.worker()
+    table.advance(worker, SNAPSHOT_EVERY)
+    tried, put_head = [], worker._put_head
+
+    def throttled(record: Record, previous_version: int | None) -> None:
+        tried.append(record.state.version)
+        raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "PutItem")
+
+    monkeypatch.setattr(worker, "_put_head", throttled)
+    table.advance(worker, 5)
+    assert tried == [SNAPSHOT_EVERY + 1], "once a minute at most"
+    monkeypatch.setattr(worker, "_put_head", put_head)
+    table.now_ms += HEAD_PAUSE_MS
+    written = table.advance(worker)
+    head = table.client.get_item(TableName="state", Key={"group": {"N": "0"}, "model_version": {"S": "m1"}})["Item"]
+    assert int(head["version"]["N"]) == written.state.version == SNAPSHOT_EVERY + 6
 
 
 def test_the_head_makes_a_long_log_short(table: Table):

@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 from treeline.app.detection_ports import Record
 from treeline.app.muting import Untold
 from treeline.app.scoreblock import ScoreBlock
-from treeline.aws.retries import error_code
+from treeline.aws.retries import error_code, is_transient
 from treeline.core import state_delta
 from treeline.core.alert import Alert
 from treeline.core.errors import StateConflictError
@@ -36,6 +36,7 @@ SNAPSHOT_EVERY = 64  # commits; as many entries are read, at most, by a worker t
 ENTRY_TTL_S = 2 * 86_400  # of every entry: one that outlived those before it could not be read, only be in the way
 # However few the commits, and whatever they still owe people, no entry after the head comes near its expiry.
 OLDEST_HEAD_MS = 6 * 3_600_000
+HEAD_PAUSE_MS = 60_000  # where the table refuses one, which is ten times a commit, for want of capacity
 # What a worker remembers of a group is gone on with for so long: far less than entries live, so none is missed.
 KEEP_MS = 600_000
 KEPT_GROUPS = 400
@@ -74,6 +75,7 @@ class DetectorRecords:
         self._clock_ms = clock_ms
         self._writes = writes
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._heads_from_ms = 0  # none is written before
 
     def load(self, group: int, model_version: str) -> Record | None:
         """The committed record, read consistently; None before the first commit."""
@@ -224,8 +226,17 @@ class DetectorRecords:
 
     def _write_head(self, record: Record) -> None:
         """Put a committed state into the head; one that is as far or further on stays, and is known from then on."""
-        with suppress(StateConflictError):
-            self._put_head(record, None)
+        if self._clock_ms() < self._heads_from_ms:
+            return
+        try:
+            with suppress(StateConflictError):
+                self._put_head(record, None)
+        except ClientError as error:
+            if not is_transient(error):
+                raise
+            # The commit stands, and can wait for a head; a table short of capacity is left to commits for a while.
+            self._heads_from_ms = self._clock_ms() + HEAD_PAUSE_MS
+            return
         self._kept[record.group, record.model_version].head = record.state.version, self._clock_ms()
 
     def _put_head(self, record: Record, previous_version: int | None) -> None:
