@@ -4,7 +4,8 @@ A server's severity depends on what its group did one bucket earlier (the fleet 
 therefore waits until every active server of the group has shown something of bucket b - 1 or later. In steady state
 that is always true, so nothing waits. A server that fell silent is waited for once, for `wait_ms` by receipt: as
 soon as anything of a bucket was received that long ago, the bucket needs nobody any more, and who stands before the
-bucket below it holds nobody back until it has caught up.
+bucket below it holds nobody back until it has caught up. A bucket that was decided had been waited for: whoever
+stood before the bucket below it then is not waited for again, however the wait compares with the step.
 """
 
 import numpy as np
@@ -37,8 +38,8 @@ def decidable(
         step_ms: Width of a bucket.
         now_ms: The clock.
         wait_ms: How long an observation waits for silent servers, by receipt.
-        last_received_at: Receipt of each known server's last decided observation, NEVER for none. Without it a
-            silent server is waited for again at every observation of the others.
+        last_received_at: Receipt of each known server's last decided observation, NEVER where the last one is a
+            seed's, which nobody waited for. Without it a silent server is waited for again and again.
 
     Returns:
         Shape (n,) bool. Of one server's observations always a prefix in event time.
@@ -52,8 +53,8 @@ def decidable(
     # Waiting is judged by bucket: what one observation may not wait for, its whole bucket and all before may not.
     released = int(buckets[received_at <= now_ms - wait_ms].max(initial=NEVER))
     if last_received_at is not None:
-        waited = (last_received_at != NEVER) & (last_received_at <= now_ms - wait_ms)
-        released = max(released, int((last_at[waited] // step_ms).max(initial=NEVER)))
+        decided = last_at[last_received_at != NEVER]
+        released = max(released, int((decided // step_ms).max(initial=NEVER)))
     active = (
         (newest != NEVER)
         & (newest_bucket > newest_bucket.max(initial=NEVER) - ACTIVE_BUCKETS)

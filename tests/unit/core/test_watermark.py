@@ -41,7 +41,37 @@ def test_a_silent_server_is_waited_for_once():
     """After the others have gone on without it, their next observations are decided at once."""
     silent, going = 4, 6
     assert may([(0, 7)], [going, silent], last_received=[NOW - WAIT, NOW - 3 * WAIT]) == [True]
-    assert may([(0, 7)], [going, silent], last_received=[NOW - WAIT + 1, NOW - 3 * WAIT]) == [False]
+    assert may([(0, 7)], [going, silent], last_received=[NOW, NOW - 3 * WAIT]) == [True], "6 was waited for"
+    assert may([(0, 7)], [5, silent], last_received=[NOW, NOW - 3 * WAIT]) == [False], "5 needed no wait"
+
+
+@pytest.mark.parametrize("step_s", [10, 30, 60])
+def test_a_dead_server_costs_its_group_one_wait_whatever_the_step(step_s):
+    """Else every page of its group is late for as long as it is dead: 15 s of each 30, with a wait of 45."""
+    step, last, received, late = step_s * 1000, [0, 0], [0, 0], []
+    waiting = []
+    for now in range(0, 40 * step, 1000):
+        if now and now % step == 0:
+            waiting.append(now)  # of server 0; server 1 died after its first
+        at = np.array(waiting, dtype=np.int64)
+        allowed = decidable(
+            np.zeros(len(at), dtype=np.intp),
+            at,
+            at,  # received as it was observed
+            np.array(last),
+            step_ms=step,
+            now_ms=now,
+            wait_ms=WAIT,
+            last_received_at=np.array(received),
+        )
+        for observed in at[allowed].tolist():
+            late.append(now - observed)
+            last[0] = received[0] = observed
+        waiting = at[~allowed].tolist()
+    first_free = next(i for i, waited in enumerate(late) if i and waited == 0 and late[i - 1] > 0)
+    assert max(late) == WAIT
+    assert set(late[first_free:]) == {0}
+    assert first_free <= WAIT // step + 2
 
 
 def test_a_server_that_returns_from_silence_is_waited_for_again():
