@@ -23,9 +23,9 @@ def number(value: float, unit: str) -> str:
 
 
 def moved(metric: MetricEvidence) -> str:
-    """One metric in words: measured, expected, and how far that is."""
+    """One metric in words: measured, expected (in the same unit), and how far that is; a line of a narrow terminal."""
     measured = "missing" if metric.measured is None else number(metric.measured, metric.unit)
-    expected, band = number(metric.expected, metric.unit), f"{metric.low:,.4g} to {metric.high:,.4g}"
+    expected, band = f"{metric.expected:,.4g}", f"{metric.low:,.4g} to {metric.high:,.4g}"
     return f"{metric.name} {measured}, expected {expected} ({band}), {metric.deviation:+.1f} sd"
 
 

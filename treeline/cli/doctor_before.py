@@ -14,6 +14,7 @@ NODE_VERSIONS = (20, 22, 24)  # of the CDK's command
 BOOTSTRAP_VERSION = 6  # what the synthesizer asks for: assets and lookup by role
 _BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 _CDK = "npx aws-cdk@2.1148.1"
+_NOWHERE = "treeline.invalid"  # a domain that never exists (RFC 2606)
 # Concurrent executions that Treeline may take at once, besides those that settings reserve.
 _UNRESERVED = 100  # AWS keeps as many unreserved
 
@@ -28,6 +29,7 @@ def checks(stage: StageConfig, client: Clients, *, is_local: bool) -> Iterator[C
         yield Check("Lambda concurrency", lambda: concurrency(client, stage))
         yield Check("Kinesis shards", lambda: shards(client, stage))
         yield Check("SageMaker instances", lambda: instances(client, stage))
+        yield Check("links of a page", lambda: page_links(stage))
 
 
 def node(which: Callable[[str], str | None] = shutil.which) -> Finding:
@@ -67,6 +69,18 @@ def bootstrap(client: Clients, stage: StageConfig) -> Finding:
     if version < BOOTSTRAP_VERSION:
         return todo(what, f"version {version}, needed {BOOTSTRAP_VERSION}", f"{_CDK} bootstrap")
     return ok(what, f"version {version}")
+
+
+def page_links(stage: StageConfig) -> Finding:
+    """Whether the runbook and the dashboard that a page names are anywhere: nobody looks for them at three."""
+    what, detection = "links of a page", stage.detection
+    links = {"runbook_url": detection.runbook_url, "dashboard_url": detection.dashboard_url}
+    nowhere = [f"detection.{name}" for name, url in links.items() if _NOWHERE in url]
+    if nowhere:
+        keys = " and ".join(nowhere)
+        do = f"set {keys} in config/{stage.stage}.yaml to where docs/runbooks and the dashboard are read"
+        return todo(what, "as shipped, they lead nowhere", do)
+    return ok(what, ", ".join(links.values()))
 
 
 def concurrency(client: Clients, stage: StageConfig) -> Finding:
