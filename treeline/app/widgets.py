@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from treeline.app.alert_text import moved
+from treeline.core.alert import MetricEvidence
+
 COLOURS = {
     "p1": "#d13212",
     "p2": "#f2a33a",
@@ -40,7 +43,7 @@ def incidents_html(incidents: Sequence[Mapping[str, Any]], *, limit: int) -> str
 def _incident_row(alert: Mapping[str, Any]) -> str:
     colour = COLOURS["p1" if alert["priority"] == "P1" else "p2"]
     since = str(alert["clocks"]["first_anomalous_at"])[:16].replace("T", " ")
-    evidence = "<br>".join(_evidence(metric) for metric in alert["metrics"][:3])
+    evidence = "<br>".join(escape(moved(MetricEvidence(**metric))) for metric in alert["metrics"][:3])
     url = str(alert.get("runbook_url", ""))
     server = escape(str(alert["server_id"]))
     if url.startswith("https://"):
@@ -54,13 +57,6 @@ def _incident_row(alert: Mapping[str, Any]) -> str:
     )
     shown = "".join(f'<td style="vertical-align:top;padding:2px 10px 2px 0">{cell}</td>' for cell in cells)
     return f'<tr class="incident">{shown}</tr>'
-
-
-def _evidence(metric: Mapping[str, Any]) -> str:
-    measured = metric["measured"]
-    told = "missing" if measured is None else f"{measured:,.4g} {metric['unit']}"
-    band = f"{metric['expected']:,.4g} ({metric['low']:,.4g} to {metric['high']:,.4g})"
-    return escape(f"{metric['name']} {told}, expected {band}, {metric['deviation']:+.1f} sd")
 
 
 def model_html(items: Mapping[str, Mapping[str, str]]) -> str:
