@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
     if result.incidents:
         example = next((name for name in sorted(result.incidents) if not name.startswith("fleet/")), "fleet/...")
         screen.console.print(
-            f"  why did it page? treeline explain {example} --run {args.out} --reproduce", soft_wrap=True
+            f"  why did it page? {_own_name()} explain {example} --run {args.out} --reproduce", soft_wrap=True
         )
     if args.json:
         print(json.dumps(body))
@@ -149,6 +149,11 @@ def run(args: argparse.Namespace) -> int:
         screen.console.print("[bold red]The books do not balance.[/]")
         return 1
     return 0
+
+
+def _own_name() -> str:
+    """How this command was called: `make demo` puts nothing on the PATH, and the line is there to be copied."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "treeline" else "treeline"
 
 
 def _names(data: Path, servers: str | None) -> list[str] | None:
