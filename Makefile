@@ -18,7 +18,7 @@ demo: $(VENV)/.demo ## Watch the whole system find incidents in a generated flee
 	@$(BIN)/treeline demo $(ARGS)
 
 test: check ## Everything: lint, types, unit, offline commands, contract, templates, embedded cloud
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/offline tests/contract tests/infra tests/local
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/offline tests/contract tests/infra tests/emulator tests/deployed
 
 check: $(VENV)/.dev ## The inner loop, under a minute: lint, types, unit
 	@$(MAKE) --no-print-directory -j 2 lint types unit
@@ -30,7 +30,7 @@ types: $(VENV)/.dev ## mypy --strict
 	@$(BIN)/mypy
 
 permissions: $(VENV)/.dev ## Record anew which AWS calls the functions make (minutes), for the proof of their permissions
-	@TREELINE_WRITE_RECORDING=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/local
+	@TREELINE_WRITE_RECORDING=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/emulator tests/deployed
 
 unit: $(VENV)/.dev ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -n 2

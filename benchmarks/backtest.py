@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.backtest import backtest
-from training.experiment import Setup, groups_of, grow_forest, judge, split_grids
-from training.fit import calibrate_package, prepare
-from training.history import open_history
+from training.evaluate.backtest import backtest
+from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, split_grids
+from training.history.files import open_history
+from training.prepare.fit import calibrate_package, prepare
 from training.processes import workers_for
 from treeline.core.times import iso
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from training.cloudwatch.fetch import Page, Points, ThrottledError, TransientError
-from training.cloudwatch.quotas import QUOTAS, RECENT_S, TIERS, Quotas
-from training.cloudwatch.series import Query
+from training.history.cloudwatch.fetch import Page, Points, ThrottledError, TransientError
+from training.history.cloudwatch.quotas import QUOTAS, RECENT_S, TIERS, Quotas
+from training.history.cloudwatch.series import Query
 
 _TOKEN = re.compile(r"page-(\d+)")
 _NOISE = 1 << 16  # minutes after which the noise repeats

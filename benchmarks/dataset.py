@@ -2,7 +2,7 @@
 
 `python -m benchmarks.dataset` makes a history (as `treeline history fetch` leaves it, out of the stand-in: 1 minute
 for 15 days, 5 minutes to 63, hours beyond) or, with `--step`, one of a single step throughout; then
-`training.prepare_run`, as the pipeline runs it, in a process of its own whose peak memory is read from the kernel.
+`training.jobs.prepare`, as the pipeline runs it, in a process of its own whose peak memory is read from the kernel.
 `--days` may name several lengths: memory must not grow with them.
 """
 
@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.history import METRICS, NOW_MS, fleet_plan, run
-from training import prepare_run
-from training.cloudwatch.quotas import DAY_S
-from training.fleet_file import FACTS
+from training.history.cloudwatch.quotas import DAY_S
+from training.jobs import prepare as prepare_run
+from training.prepare.fleet_file import FACTS
 
 MOST_MIB = 2048
 HOLDOUT_DAYS = 2.0

@@ -19,7 +19,7 @@ def peak_mb():
 os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
 start = peak_mb()
 from treeline.core.profile import DEFAULT_METRICS, to_json
-from treeline.app.settings import DetectSettings
+from treeline.settings.pipeline import DetectSettings
 from lambdas.detect.composition import compose
 import lambdas.detect.handler
 names = ("observations_table", "servers_table", "state_table", "scores_table", "incidents_table", "controls_table",
@@ -30,11 +30,11 @@ composition = compose(settings)
 wired = peak_mb()
 import numpy as np
 from dataclasses import replace
-from treeline.app.detection_ports import Pending, Tick
-from treeline.app.muting import Muting
-from treeline.core.calibration import Calibration
-from treeline.core.package import ModelPackage
-from treeline.core.state import FleetState
+from treeline.app.detect.ports import Pending, Tick
+from treeline.app.alert.muting import Muting
+from treeline.core.detection.calibration import Calibration
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetState
 servers, metrics = [f"web-{i:03d}" for i in range(50)], ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
 seeds = FleetState(4, servers=servers)
 seeds.phase[:] = 1

@@ -23,12 +23,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.cloudwatch_standin import CloudWatchStandIn, Fleet
 from benchmarks.simulated_time import SimulatedTimeLoop
-from training.cloudwatch.audit import audit
-from training.cloudwatch.fetch import fetch
-from training.cloudwatch.plan import Plan, cost, make_plan
-from training.cloudwatch.quotas import DAY_S, QUOTAS, Limits
-from training.cloudwatch.series import INSTANCE, Part, Query, Server
-from training.cloudwatch.store import Folder, HistoryStore
+from training.history.cloudwatch.audit import audit
+from training.history.cloudwatch.fetch import fetch
+from training.history.cloudwatch.plan import Plan, cost, make_plan
+from training.history.cloudwatch.quotas import DAY_S, QUOTAS, Limits
+from training.history.cloudwatch.series import INSTANCE, Part, Query, Server
+from training.history.cloudwatch.store import Folder, HistoryStore
 from treeline.core.times import parse_iso
 
 NOW_MS = parse_iso("2026-11-22T15:58:30Z")

@@ -16,11 +16,11 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from local.cloud.launcher import EmbeddedCloud
-from local.demo import cloud as stage
-from local.demo.producer import Sent, send
-from stacks import outputs
+from demo import cloud as stage
+from demo.producer import Sent, send
+from emulator.launcher import EmbeddedCloud
 from treeline.core.profile import DEFAULT_METRICS, Metric
+from treeline.settings import outputs
 
 START_MS = 1_795_363_200_000
 STEP_MS = 30_000

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training import hygiene
-from training.backtest import backtest
-from training.evaluate import Label
-from training.fit import Grid, calibrate_package, prepare
-from treeline.core.package import ModelPackage
-from treeline.core.policy import PolicySettings
+from training.evaluate.backtest import backtest
+from training.history.grid import Grid
+from training.history.labels import Label
+from training.prepare import hygiene
+from training.prepare.fit import calibrate_package, prepare
+from treeline.core.detection.policy import PolicySettings
+from treeline.core.model.package import ModelPackage
 from treeline.core.times import parse_iso
 from treeline.forest.forest import RandomCutForest
 

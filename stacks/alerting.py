@@ -9,8 +9,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from stacks import outputs
-from stacks.config import StageConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors, queue_age_s, queue_depth
 from stacks.constructs.python_function import PythonFunction
@@ -19,7 +18,8 @@ from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.constructs.topic_encryption import encrypt
 from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
-from treeline.app.settings import NotifyPagerDutySettings
+from treeline.settings import outputs
+from treeline.settings.pipeline import NotifyPagerDutySettings
 
 # Each page is one HTTPS call; a few at a time keep one slow answer from holding many pages.
 PAGES_BATCH_SIZE = 5

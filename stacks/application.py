@@ -7,12 +7,12 @@ from typing import Any
 
 import aws_cdk as cdk
 
-from stacks import config as stage_config
-from stacks import findings
 from stacks.alerting import AlertingStack
-from stacks.config import StageConfig
+from stacks.config import stage as stage_config
+from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import ROOT, AssetPlatform
 from stacks.detection import DetectionStack
+from stacks.findings import stage as findings
 from stacks.ingestion import IngestionStack
 from stacks.learning import LearningStack
 from stacks.observability import ObservabilityStack
@@ -31,7 +31,7 @@ def create_app(context: Mapping[str, Any] | None = None, *, outdir: Path | None 
 
     Context, here or by `cdk -c` or CDK_CONTEXT_JSON: `stage` (default dev), `asset_platform` (lambda or
     host), `config_overrides` (a mapping, or JSON of one, merged over the stage's file) and `nag` (true: fail on
-    what cdk-nag finds and stacks/findings.py does not explain; all: also on what it does).
+    what cdk-nag finds and stacks/findings/stage.py does not explain; all: also on what it does).
 
     Raises:
         SettingsError: No such stage, or a setting that cannot be.

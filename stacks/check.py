@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stacks import config, outputs
+from stacks.config import stage as config
 from stacks.constructs.function_asset import ROOT
 from stacks.synthesize import synthesize
 from treeline.core.errors import TreelineError
+from treeline.settings import outputs
 
 # W3005: CDK makes a function wait for its role and its policy by DependsOn, beside the reference to the role.
 IGNORED_BY_CFN_LINT = ("W3005",)

@@ -9,8 +9,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks import outputs
-from stacks.config import StageConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors, queue_age_s, queue_depth
 from stacks.constructs.python_function import PythonFunction
@@ -18,8 +17,9 @@ from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.state import GROUP_INDEX, StateStack
 from stacks.treeline_stack import TreelineStack
-from treeline.app.settings import DetectSettings, DispatchSettings, ReprocessSettings
 from treeline.core.profile import to_json
+from treeline.settings import outputs
+from treeline.settings.pipeline import DetectSettings, DispatchSettings, ReprocessSettings
 
 
 class DetectionStack(TreelineStack):

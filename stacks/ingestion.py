@@ -7,16 +7,16 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks import outputs
-from stacks.config import StageConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_depth
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
-from treeline.app.settings import IngestSettings
 from treeline.core.profile import to_json
+from treeline.settings import outputs
+from treeline.settings.pipeline import IngestSettings
 
 QUARANTINE_PREFIX = "quarantine/"
 ITERATOR_AGE_LIMIT_MS = 60_000

@@ -10,8 +10,8 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks import outputs
-from stacks.config import StageConfig
+from stacks.config.learning import BUILT_IN_ACCOUNTS
+from stacks.config.stage import StageConfig
 from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.changes_topic import ChangesTopic
 from stacks.constructs.drift import DriftWatch
@@ -24,12 +24,12 @@ from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
 from stacks.constructs.training_role import TrainingRole
-from stacks.learning_config import BUILT_IN_ACCOUNTS
 from stacks.state import StateStack
-from stacks.training_pipeline import PipelineParts, definition
 from stacks.treeline_stack import TreelineStack
-from treeline.app.learning_settings import AdmitSettings, StartTrainingSettings, TrainingEndedSettings
+from stacks.workflows.training import PipelineParts, definition
 from treeline.core.profile import to_json
+from treeline.settings import outputs
+from treeline.settings.learning import AdmitSettings, StartTrainingSettings, TrainingEndedSettings
 
 RUN_FILES_DAYS = 30  # what a run leaves beside its model can be made again
 
@@ -320,6 +320,6 @@ class LearningStack(TreelineStack):
 
 
 def allow_starting(function: PythonFunction, pipeline_arn: str) -> None:
-    """What treeline.aws.training_pipeline needs to start a run that is the only one."""
+    """What treeline.aws.learn.pipeline needs to start a run that is the only one."""
     function.allow(["sagemaker:ListPipelineExecutions", "sagemaker:StartPipelineExecution"], [pipeline_arn])
     function.allow(["sagemaker:StopPipelineExecution"], [f"{pipeline_arn}/execution/*"])

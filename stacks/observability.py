@@ -9,22 +9,23 @@ from typing import TypeVar
 
 from constructs import Construct, IConstruct
 
-from stacks import outputs
 from stacks.alerting import AlertingStack
-from stacks.config import FunctionConfig, StageConfig
+from stacks.config.stage import FunctionConfig, StageConfig
 from stacks.constructs.alarms import DetectorUnwell, FleetAlarms, LogAlarms
 from stacks.constructs.dashboard import RowsDashboard
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
+from stacks.constructs.stores import STATE_INDEX
 from stacks.dashboards import Sources, cost_rows, detection_rows, fleet_rows, model_rows
 from stacks.detection import DetectionStack
 from stacks.ingestion import IngestionStack
-from stacks.state import STATE_INDEX, StateStack
+from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
-from treeline.app.settings import EnvSettings
-from treeline.app.widget_settings import WidgetFleetSettings, WidgetIncidentsSettings, WidgetModelSettings
+from treeline.settings import outputs
+from treeline.settings.pipeline import EnvSettings
+from treeline.settings.widgets import WidgetFleetSettings, WidgetIncidentsSettings, WidgetModelSettings
 
 WIDGET_SIZE = FunctionConfig(timeout_s=10, memory_mb=512)
 # What these say is about servers or about training, not about the detector's health.

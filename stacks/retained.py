@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stacks import config, outputs
+from stacks.config import stage as config
 from stacks.synthesize import synthesize
 from treeline.core.errors import TreelineError
+from treeline.settings import outputs
 
 # Made at run time by the workflows and the pipeline, so no stack takes it away.
 OUTSIDE_STACKS = (

@@ -8,18 +8,18 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks import outputs
-from stacks.config import CapacityConfig, StageConfig
+from stacks.config.security import OWN_KEY
+from stacks.config.stage import CapacityConfig, StageConfig
 from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.network import Network
 from stacks.constructs.protection import Protection
 from stacks.constructs.stage_key import StageKey
-from stacks.security_config import OWN_KEY
+from stacks.constructs.stores import STATE_INDEX
 from stacks.treeline_stack import TreelineStack
+from treeline.settings import outputs
 
 TTL_ATTRIBUTE = "expires_at"
 GROUP_INDEX = "by-group"
-STATE_INDEX = "by-state"
 SERVER_INDEX = "by-server"
 
 _TEXT = dynamodb.AttributeType.STRING

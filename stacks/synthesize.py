@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from stacks import config
+from stacks.config import stage as config
 from stacks.constructs.function_asset import ROOT, AssetPlatform
 from treeline.core.errors import TreelineError
 
@@ -34,7 +34,7 @@ def synthesize(
         outdir: Folder for manifest.json, the templates and the functions' folders.
         stage: Name of a file in config/.
         asset_platform: "lambda" packs arm64 wheels, "host" leaves third-party packages to the interpreter.
-        overrides: Merged over the stage's settings, as stacks.config.load does.
+        overrides: Merged over the stage's settings, as stacks.config.stage.load does.
         validate: Have the templates checked by the CDK's own rules and cdk-nag's. It takes as long as the
             synthesis, and the tests do it.
         root: The checkout to synthesize.

@@ -4,9 +4,9 @@ import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-from stacks.config import StageConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.protection import Protection
-from stacks.outputs import stack_name
+from treeline.settings.outputs import stack_name
 
 
 class TreelineStack(cdk.Stack):
@@ -40,5 +40,5 @@ class TreelineStack(cdk.Stack):
         self.protection = Protection(key=key, subnet_ids=subnets, security_group_id=security_group_id)
 
     def tell(self, key: str, value: str, what: str) -> None:
-        """Declare an output of stacks/outputs.py."""
+        """Declare an output of treeline/settings/outputs.py."""
         cdk.CfnOutput(self, key, value=value, description=what)

@@ -6,15 +6,15 @@ import pytest
 
 # One synthesis, or one cloud, serves all tests of a folder; a test that starts a cloud of its own goes where there is
 # room; of all else a file stays together, as what it prepares does.
-FOLDERS = ("tests/infra/", "tests/local/cloud/")
-APART = ("tests/local/test_faults.py", "tests/local/test_people.py", "tests/local/test_promotion.py")
+FOLDERS = ("tests/infra/", "tests/emulator/")
+APART = ("tests/deployed/test_faults.py", "tests/deployed/test_people.py", "tests/deployed/test_promotion.py")
 
 
 def group(test: str) -> str:
     """The group of a test by its node id."""
     path = test.split("::", 1)[0]
     for folder in FOLDERS:
-        if path.startswith(folder) and path != "tests/local/cloud/test_dynamodb_speed.py":  # needs no cloud
+        if path.startswith(folder) and path != "tests/emulator/test_dynamodb_speed.py":  # needs no cloud
             return folder
     return test if path in APART else path
 

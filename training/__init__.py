@@ -1,0 +1,1 @@
+"""Offline: from history files to a model package, and how good it is."""

@@ -1,5 +1,5 @@
 """`python -m treeline` is the `treeline` command."""
 
-from treeline.cli.main import main
+from cli.main import main
 
 main()

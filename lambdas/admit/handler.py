@@ -8,11 +8,11 @@ from typing import Any
 
 import boto3
 
-from treeline.app.admission import Candidate, admit
-from treeline.app.learning_settings import AdmitSettings
-from treeline.aws.model_artifacts import ModelArtifacts
+from treeline.app.learn.admission import Candidate, admit
+from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.observability import Telemetry
 from treeline.core import profile
+from treeline.settings.learning import AdmitSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import boto3
 
-from treeline.app.approval import Pace, promote_approved
-from treeline.app.promotion_settings import ApprovalSettings
+from treeline.app.promote.approval import Pace, promote_approved
 from treeline.aws.observability import Telemetry
-from treeline.aws.workflow import PromotionWorkflow
+from treeline.aws.promote.workflow import PromotionWorkflow
+from treeline.settings.promotion import ApprovalSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,28 +13,28 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.detect.metrics import report
-from treeline.app.alerts import AlertWriter
-from treeline.app.canary import CanaryRun, MeasuredScorer, WatchedDetect
-from treeline.app.detection import DetectService, TickOutcome
-from treeline.app.detection_ports import Tick
-from treeline.app.handover import HandoverRecords
-from treeline.app.muting import Muting, Paging
-from treeline.app.policy_text import policy_from_text
-from treeline.app.settings import DetectSettings
-from treeline.app.ticks import TickCause
-from treeline.aws.alert_topic import AlertTopic
-from treeline.aws.controls_table import ControlTable, ServerLabelTable
-from treeline.aws.detector_records import DetectorRecords
-from treeline.aws.endpoint import Endpoint, PointedEndpoint
-from treeline.aws.group_observations import GroupObservations
-from treeline.aws.incidents import IncidentTable
-from treeline.aws.models import ModelStore
+from treeline.app.alert.muting import Muting, Paging
+from treeline.app.alert.writer import AlertWriter
+from treeline.app.detect.handover import HandoverRecords
+from treeline.app.detect.ports import Tick
+from treeline.app.detect.service import DetectService, TickOutcome
+from treeline.app.detect.ticks import TickCause
+from treeline.app.promote.canary import CanaryRun, MeasuredScorer, WatchedDetect
+from treeline.aws.alert.controls import ControlTable, ServerLabelTable
+from treeline.aws.alert.topic import AlertTopic
+from treeline.aws.detect.detector_records import DetectorRecords
+from treeline.aws.detect.endpoint import Endpoint, PointedEndpoint
+from treeline.aws.detect.group_observations import GroupObservations
+from treeline.aws.detect.incidents import IncidentTable
+from treeline.aws.detect.models import ModelStore
+from treeline.aws.detect.score_table import ScoreTable
 from treeline.aws.observability import Telemetry
-from treeline.aws.score_table import ScoreTable
-from treeline.aws.shadow_table import ShadowTable
+from treeline.aws.promote.shadow_table import ShadowTable
 from treeline.core import profile
 from treeline.core.errors import ScorerUnavailableError, SettingsError, StateConflictError, TreelineError
 from treeline.core.times import parse_iso
+from treeline.settings.pipeline import DetectSettings
+from treeline.settings.policy import policy_from_text
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from lambdas.detect.composition import Composition, compose
-from treeline.app.settings import DetectSettings
+from treeline.settings.pipeline import DetectSettings
 
 
 @cache

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from treeline.app.detection import TickOutcome
+from treeline.app.detect.service import TickOutcome
 from treeline.aws.observability import Telemetry
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.times import parse_iso

@@ -6,11 +6,11 @@ from functools import cache
 
 import boto3
 
-from treeline.app.dispatch import DispatchService
-from treeline.app.settings import DispatchSettings
+from treeline.app.detect.dispatch import DispatchService
+from treeline.aws.detect.ticks import SqsTickQueue
+from treeline.aws.ingest.servers import DynamoServerCount
 from treeline.aws.observability import Telemetry
-from treeline.aws.servers import DynamoServerCount
-from treeline.aws.ticks import SqsTickQueue
+from treeline.settings.pipeline import DispatchSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,14 @@ from typing import Any
 
 import boto3
 
-from treeline.app.drift import DriftReport, DriftService
-from treeline.app.promotion_settings import ChangeSettings, DriftSettings, ModelTablesSettings
-from treeline.aws.model_tables import ModelTables, announcer, now_of
+from treeline.app.learn.drift import DriftReport, DriftService
+from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
+from treeline.aws.learn.rollups import PipelineTraining, RetrainingTable
 from treeline.aws.observability import Telemetry
-from treeline.aws.promotions import PromotionTable
-from treeline.aws.rollup_tables import PipelineTraining, RetrainingTable
-from treeline.aws.training_pipeline import SageMakerTrainingPipeline
-from treeline.core.drift import DriftRules, Outcome
+from treeline.aws.promote.promotions import PromotionTable
+from treeline.core.model.drift import DriftRules, Outcome
+from treeline.settings.promotion import ChangeSettings, DriftSettings, ModelTablesSettings
+from treeline.wiring.model_tables import ModelTables, announcer, now_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

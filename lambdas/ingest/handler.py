@@ -9,16 +9,16 @@ from functools import cache
 import boto3
 from botocore.config import Config
 
-from treeline.app.ingest import IngestOutcome, IngestService
-from treeline.app.settings import IngestSettings
-from treeline.aws import kinesis
+from treeline.app.ingest.service import IngestOutcome, IngestService
+from treeline.aws.detect.ticks import SqsTickQueue
+from treeline.aws.ingest import kinesis
+from treeline.aws.ingest.observations import DynamoObservationStore
+from treeline.aws.ingest.quarantine import S3Quarantine
+from treeline.aws.ingest.servers import DynamoServerRegistry
 from treeline.aws.observability import Telemetry
-from treeline.aws.observations import DynamoObservationStore
-from treeline.aws.quarantine import S3Quarantine
-from treeline.aws.servers import DynamoServerRegistry
-from treeline.aws.ticks import SqsTickQueue
-from treeline.core.observation import ObservationDecoder
 from treeline.core.profile import from_json
+from treeline.settings.pipeline import IngestSettings
+from treeline.sources.treeline_json import ObservationDecoder
 
 _THREADS = 4
 # Parameters are not validated again: the items are made by our own code, and checking 19,000 attributes of a batch

@@ -12,13 +12,13 @@ import boto3
 import urllib3
 from botocore.config import Config
 
-from treeline.app.paging import PageFailure, PageOutcome, PageResult, PagingService
-from treeline.app.settings import NotifyPagerDutySettings
-from treeline.aws import pages
-from treeline.aws.kinesis import PartialBatchResponse
+from treeline.app.page.service import PageFailure, PageOutcome, PageResult, PagingService
+from treeline.aws.ingest.kinesis import PartialBatchResponse
 from treeline.aws.observability import Telemetry
-from treeline.aws.page_table import PageTable
-from treeline.aws.pagerduty import PagerDutyClient, SecretsManagerRoutingKey
+from treeline.aws.page import queue as pages
+from treeline.aws.page.table import PageTable
+from treeline.receivers.pagerduty.client import PagerDutyClient, SecretsManagerRoutingKey
+from treeline.settings.pipeline import NotifyPagerDutySettings
 
 # The ledger answers in milliseconds; a page must not wait for one that hangs.
 _TABLE_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "max_attempts": 2})

@@ -9,15 +9,15 @@ from typing import Any
 
 import boto3
 
-from treeline.app.promotion import PromotionService
-from treeline.app.promotion_settings import ChangeSettings, ModelTablesSettings, PromotionSettings
-from treeline.aws.hosting import HostingSettings, SageMakerHosting
-from treeline.aws.model_artifacts import ModelArtifacts
-from treeline.aws.model_registry import ModelRegistry
-from treeline.aws.model_tables import ModelTables, announcer
+from treeline.app.promote.service import PromotionService
+from treeline.aws.learn.artifacts import ModelArtifacts
+from treeline.aws.learn.registry import ModelRegistry
 from treeline.aws.observability import Telemetry
-from treeline.aws.promotions import CandidateModels, PromotionTable, RequiredArtifacts
-from treeline.core.canary import CanaryLimits, HoldPlan
+from treeline.aws.promote.hosting import HostingSettings, SageMakerHosting
+from treeline.aws.promote.promotions import CandidateModels, PromotionTable, RequiredArtifacts
+from treeline.core.model.canary import CanaryLimits, HoldPlan
+from treeline.settings.promotion import ChangeSettings, ModelTablesSettings, PromotionSettings
+from treeline.wiring.model_tables import ModelTables, announcer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ from functools import cache
 
 import boto3
 
-from treeline.app.reprocess import ReprocessService
-from treeline.app.settings import ReprocessSettings
-from treeline.aws.endpoint_status import SageMakerEndpointStatus
+from treeline.app.detect.reprocess import ReprocessService
+from treeline.aws.detect.endpoint_status import SageMakerEndpointStatus
+from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.observability import Telemetry
-from treeline.aws.ticks import SqsDeadTicks, SqsTickQueue
+from treeline.settings.pipeline import ReprocessSettings
 
 _WAIT_S = 1
 _HOLD_S = 55  # longer than a run may take, shorter than the minute between two

@@ -7,10 +7,10 @@ from typing import Any
 
 import boto3
 
-from treeline.app.promotion_settings import ModelTablesSettings
-from treeline.app.rollup import RollupService
-from treeline.aws.model_tables import ModelTables, now_of
+from treeline.app.learn.rollup import RollupService
 from treeline.aws.observability import Telemetry
+from treeline.settings.promotion import ModelTablesSettings
+from treeline.wiring.model_tables import ModelTables, now_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import boto3
 
-from treeline.app.learning_settings import StartTrainingSettings
-from treeline.app.training_runs import start_training
+from treeline.app.learn.training_runs import start_training
+from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.observability import Telemetry
-from treeline.aws.training_pipeline import SageMakerTrainingPipeline
+from treeline.settings.learning import StartTrainingSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

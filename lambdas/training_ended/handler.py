@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from treeline.app.learning_settings import TrainingEndedSettings
-from treeline.app.training_runs import message
+from treeline.app.learn.training_runs import message
+from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.observability import Telemetry
-from treeline.aws.training_pipeline import SageMakerTrainingPipeline
+from treeline.settings.learning import TrainingEndedSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient

@@ -8,9 +8,9 @@ from typing import Any
 
 import boto3
 
-from treeline.app.fleet_map import fleet_html
-from treeline.app.widget_settings import WidgetFleetSettings
-from treeline.aws.widget_fleet import FleetReader
+from treeline.app.widgets.fleet_map import fleet_html
+from treeline.aws.widgets.fleet import FleetReader
+from treeline.settings.widgets import WidgetFleetSettings
 
 DESCRIPTION = "Every server of the fleet in its condition; silent servers by name. No parameters."
 

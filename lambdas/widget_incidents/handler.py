@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from treeline.app.widget_settings import WidgetIncidentsSettings
-from treeline.app.widgets import incidents_html
-from treeline.aws.widget_pointers import open_incidents
+from treeline.app.widgets.html import incidents_html
+from treeline.aws.widgets.pointers import open_incidents
+from treeline.settings.widgets import WidgetIncidentsSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from treeline.app.widget_settings import WidgetModelSettings
-from treeline.app.widgets import model_html
-from treeline.aws.widget_pointers import model_pointers
+from treeline.app.widgets.html import model_html
+from treeline.aws.widgets.pointers import model_pointers
+from treeline.settings.widgets import WidgetModelSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

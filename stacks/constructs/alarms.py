@@ -9,7 +9,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.config import StageConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.operations_alarm import METRICS_NAMESPACE, RUNBOOK_FOLDER, OperationsAlarm, counted
 from stacks.constructs.python_function import PythonFunction
 

@@ -9,15 +9,16 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.config import StageConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
-from stacks.constructs.model_function import ModelFunction, State, allow_telling, change_settings
+from stacks.constructs.model_function import ModelFunction, allow_telling, change_settings
 from stacks.constructs.operations_alarm import METRICS_NAMESPACE, OperationsAlarm, errors
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
-from treeline.app.promotion_settings import DriftSettings
-from treeline.core.drift import DriftRules
+from stacks.constructs.stores import Stores
+from treeline.core.model.drift import DriftRules
+from treeline.settings.promotion import DriftSettings
 
 
 class DriftWatch(Construct):
@@ -35,7 +36,7 @@ class DriftWatch(Construct):
         *,
         config: StageConfig,
         platform: AssetPlatform,
-        state: State,
+        state: Stores,
         changes: sns.ITopic,
         operations: sns.ITopic,
         pipeline_name: str,

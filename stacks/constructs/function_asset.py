@@ -82,11 +82,8 @@ def source_files(name: str, *, root: Path = ROOT) -> list[Path]:
     folder = root / "lambdas" / name
     if not folder.is_dir():
         raise SettingsError(f"no folder lambdas/{name}")
-    cli = root / "treeline" / "cli"
     candidates = [root / "lambdas" / "__init__.py", *folder.rglob("*"), *(root / "treeline").rglob("*")]
-    kept = (
-        p for p in candidates if p.is_file() and not p.is_relative_to(cli) and not _is_stripped(p.relative_to(root))
-    )
+    kept = (p for p in candidates if p.is_file() and not _is_stripped(p.relative_to(root)))
     return sorted(p.relative_to(root) for p in kept)
 
 

@@ -1,32 +1,17 @@
 """A function that reads what models decided: the tables, the packages, and who is told of changes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
-from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.config import FunctionConfig, StageConfig
+from stacks.config.stage import FunctionConfig, StageConfig
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.python_function import PythonFunction
-from stacks.state import STATE_INDEX
-from treeline.app.promotion_settings import ChangeSettings, ModelTablesSettings
+from stacks.constructs.stores import STATE_INDEX, Stores
 from treeline.core.profile import to_json
-
-
-class State(Protocol):
-    """The tables and the bucket (stacks.state.StateStack)."""
-
-    servers: dynamodb.TableV2
-    detector_state: dynamodb.TableV2
-    scores: dynamodb.TableV2
-    incidents: dynamodb.TableV2
-    rollups: dynamodb.TableV2
-    controls: dynamodb.TableV2
-    models: s3.Bucket
+from treeline.settings.promotion import ChangeSettings, ModelTablesSettings
 
 
 class ModelFunction(PythonFunction):
@@ -42,7 +27,7 @@ class ModelFunction(PythonFunction):
         config: StageConfig,
         size: FunctionConfig,
         platform: AssetPlatform,
-        state: State,
+        state: Stores,
         environment: Mapping[str, str],
         packages: Sequence[str] = ("numpy",),
     ) -> None:
@@ -72,7 +57,7 @@ class ModelFunction(PythonFunction):
         self.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
         self.allow(["s3:GetObject"], [state.models.arn_for_objects("packages/*")])
 
-    def allow_history(self, state: State) -> None:
+    def allow_history(self, state: Stores) -> None:
         """Leave to read what was decided of which servers: scores, incidents, detector state."""
         self.allow(["dynamodb:GetItem"], [state.servers.table_arn, state.detector_state.table_arn])
         # A group's state is a head and a log.

@@ -8,8 +8,8 @@ from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from stacks.config import StageConfig
-from stacks.learning_config import ANALYZER_ACCOUNTS
+from stacks.config.learning import ANALYZER_ACCOUNTS
+from stacks.config.stage import StageConfig
 
 PREPROCESSOR = Path(__file__).with_name("model_monitor_preprocessor.py")
 INPUT = "/opt/ml/processing/input/endpoint"

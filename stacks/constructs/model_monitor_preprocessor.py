@@ -1,6 +1,6 @@
 """Runs inside Model Monitor's analyzer (Python 3.7): captured CSV rows become records with the features' names.
 
-The names are those of treeline.core.features; a test holds them together. Nothing of ours can be imported there.
+The names are those of core/detection/features; a test holds them together. Nothing of ours can be imported there.
 """
 
 from typing import Any

@@ -7,7 +7,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from stacks.security_config import NetworkConfig
+from stacks.config.security import NetworkConfig
 
 GATEWAYS = ("dynamodb", "s3")
 # Not among them: what AWS does outside of the functions (reading stream and queues, logs, starting targets).

@@ -11,16 +11,17 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.config import StageConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
-from stacks.constructs.model_function import ModelFunction, State, allow_telling, change_settings
+from stacks.constructs.model_function import ModelFunction, allow_telling, change_settings
 from stacks.constructs.operations_alarm import OperationsAlarm, errors
 from stacks.constructs.protection import protection_of
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
-from stacks.promotion_workflow import definition
-from treeline.app.promotion_settings import ApprovalSettings, PromotionSettings
+from stacks.constructs.stores import Stores
+from stacks.workflows.promotion import definition
+from treeline.settings.promotion import ApprovalSettings, PromotionSettings
 
 _DAY_S = 86_400
 REPOSITORY = "treeline"
@@ -43,7 +44,7 @@ class Promotion(Construct):
         *,
         config: StageConfig,
         platform: AssetPlatform,
-        state: State,
+        state: Stores,
         changes: sns.ITopic,
         operations: sns.ITopic,
         model_group: str,
@@ -62,7 +63,7 @@ class Promotion(Construct):
         self.approval = self._approval(platform, model_group, events_dead)
         self._alarms(operations)
 
-    def _hosting_role(self, state: State, image_repository_arns: tuple[str, ...]) -> iam.Role:
+    def _hosting_role(self, state: Stores, image_repository_arns: tuple[str, ...]) -> iam.Role:
         role = iam.Role(
             self,
             "HostingRole",
@@ -102,7 +103,7 @@ class Promotion(Construct):
     def _step(
         self,
         platform: AssetPlatform,
-        state: State,
+        state: Stores,
         changes: sns.ITopic,
         model_group: str,
         routing_key: secretsmanager.ISecret | None,

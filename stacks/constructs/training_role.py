@@ -5,11 +5,11 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.state import STATE_INDEX, StateStack
+from stacks.constructs.stores import STATE_INDEX, Stores
 
 JOBS = "pipelines-*"  # SageMaker names the jobs of a pipeline so
 REPOSITORY = "treeline"
-EVALUATE = "treeline-evaluate-*"  # training.scorers.PREFIX
+EVALUATE = "treeline-evaluate-*"  # training.evaluate.scorers.PREFIX
 
 
 class TrainingRole(Construct):
@@ -21,7 +21,7 @@ class TrainingRole(Construct):
         id_: str,
         *,
         training_data: s3.IBucket,
-        state: StateStack,
+        state: Stores,
         pipeline_name: str,
         admit_arn: str,
     ) -> None:

@@ -7,8 +7,8 @@ import pytest
 from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
-from treeline.app import alert_text
-from treeline.aws.alert_topic import AlertTopic
+from treeline.app.alert import text as alert_text
+from treeline.aws.alert.topic import AlertTopic
 from treeline.core.alert import Alert
 
 

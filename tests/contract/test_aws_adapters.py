@@ -10,22 +10,22 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
+from treeline.app.alert.muting import Muting
+from treeline.app.detect.ticks import DelayedTick, Tick, TickCause
 from treeline.app.errors import StoreUnavailableError
-from treeline.app.ingest_ports import NumberedReceipt, QuarantinedRecord, Receipt, StreamRecord
-from treeline.app.muting import Muting
-from treeline.app.ticks import DelayedTick, Tick, TickCause
-from treeline.aws.controls_table import ServerLabelTable
-from treeline.aws.endpoint_status import SageMakerEndpointStatus
-from treeline.aws.group_observations import GroupObservations
-from treeline.aws.observations import DynamoObservationStore, to_item
-from treeline.aws.pagerduty import SecretsManagerRoutingKey
-from treeline.aws.pages import SqsPageQueue
-from treeline.aws.quarantine import S3Quarantine
-from treeline.aws.servers import DynamoServerCount, DynamoServerRegistry
-from treeline.aws.ticks import SqsDeadTicks, SqsTickQueue
+from treeline.app.ingest.ports import NumberedReceipt, QuarantinedRecord, Receipt, StreamRecord
+from treeline.aws.alert.controls import ServerLabelTable
+from treeline.aws.detect.endpoint_status import SageMakerEndpointStatus
+from treeline.aws.detect.group_observations import GroupObservations
+from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
+from treeline.aws.ingest.observations import DynamoObservationStore, to_item
+from treeline.aws.ingest.quarantine import S3Quarantine
+from treeline.aws.ingest.servers import DynamoServerCount, DynamoServerRegistry
+from treeline.aws.page.queue import SqsPageQueue
 from treeline.core.observation import Observation
 from treeline.core.rejection import Rejection, RejectionReason
 from treeline.core.times import iso, parse_iso
+from treeline.receivers.pagerduty.client import SecretsManagerRoutingKey
 
 KEY = "R0UTINGKEY0123456789abcdef012345"
 RECEIVED = parse_iso("2026-11-22T15:58:31.087Z")

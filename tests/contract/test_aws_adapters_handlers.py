@@ -13,8 +13,8 @@ import pytest
 from moto import mock_aws
 
 from tests.unit.paging_fakes import Receiver
-from treeline.app.ticks import Tick, TickCause
-from treeline.aws.kinesis import partial_batch_response
+from treeline.app.detect.ticks import Tick, TickCause
+from treeline.aws.ingest.kinesis import partial_batch_response
 from treeline.core.profile import DEFAULT_METRICS, to_json
 
 EVENTS = Path(__file__).parent.parent / "events"

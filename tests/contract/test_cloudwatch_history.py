@@ -10,12 +10,12 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
-from training.cloudwatch import aws
-from training.cloudwatch.fetch import HistoryError, ThrottledError, TransientError
-from training.cloudwatch.series import Part, Query
-from training.cloudwatch.store import Bucket, Files, Folder
-from training.history import open_history
-from treeline.cli.main import run
+from cli.main import run
+from training.history.cloudwatch import aws
+from training.history.cloudwatch.fetch import HistoryError, ThrottledError, TransientError
+from training.history.cloudwatch.series import Part, Query
+from training.history.cloudwatch.store import Bucket, Files, Folder
+from training.history.files import open_history
 from treeline.core.errors import UsageError
 
 REGION = "us-east-1"

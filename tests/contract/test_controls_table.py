@@ -8,13 +8,13 @@ import pytest
 from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
-from treeline.app.controls import Control, ControlKind, IncidentLabel, Scope
-from treeline.app.muting import Untold
-from treeline.aws.controls_table import ControlTable, ServerLabelTable
-from treeline.aws.incident_tables import IncidentRows
-from treeline.aws.incidents import IncidentTable
+from treeline.app.alert.controls import Control, ControlKind, IncidentLabel, Scope
+from treeline.app.alert.muting import Untold
+from treeline.aws.alert.controls import ControlTable, ServerLabelTable
+from treeline.aws.detect.incidents import IncidentTable
+from treeline.aws.explain.incident_tables import IncidentRows
 from treeline.core.alert import AlertEvent
-from treeline.core.policy import FLEET
+from treeline.core.detection.policy import FLEET
 
 
 @pytest.fixture

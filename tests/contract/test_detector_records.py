@@ -11,12 +11,18 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
-from treeline.app.detection_ports import Record
-from treeline.app.scoreblock import ScoreBlock
-from treeline.aws import detector_records
-from treeline.aws.detector_records import ENTRY_TTL_S, HEAD_PAUSE_MS, OLDEST_HEAD_MS, SNAPSHOT_EVERY, DetectorRecords
+from treeline.app.detect.ports import Record
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.aws.detect import detector_records
+from treeline.aws.detect.detector_records import (
+    ENTRY_TTL_S,
+    HEAD_PAUSE_MS,
+    OLDEST_HEAD_MS,
+    SNAPSHOT_EVERY,
+    DetectorRecords,
+)
 from treeline.core.errors import ModelMismatchError, StateConflictError
-from treeline.core.state import FleetState
+from treeline.core.state.fleet import FleetState
 
 START_MS = 1_700_006_400_000
 

@@ -7,9 +7,9 @@ import pytest
 from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
-from treeline.aws.incidents import IncidentTable
+from treeline.aws.detect.incidents import IncidentTable
 from treeline.core.alert import Alert, AlertEvent, Clocks
-from treeline.core.policy import FLEET
+from treeline.core.detection.policy import FLEET
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from tests.infra.permissions import Use
 
 _DRIFT, _ROLLUP = "learning/DriftWatchDriftFunction", "learning/DriftWatchRollupFunction"
 _STEP, _WORKFLOW = "learning/PromotionStepFunction", "learning/PromotionWorkflow"
-_NOT_REACHED = "No test of tests/local reaches this branch of the code yet: needed by it, proven by reading only."
+_NOT_REACHED = "No test of tests/deployed reaches this branch of the code yet: needed by it, proven by reading only."
 _LOGGING = "Step Functions delivers an execution's log and trace with this; AWS documents the list as it stands."
-# Functions that no test of tests/local invokes yet: nothing is recorded of them, their permissions are not proven.
+# Functions that no test of tests/deployed invokes yet: nothing is recorded of them, their permissions are not proven.
 NOT_RUN: dict[str, str] = {}
 
-# Recorded calls that one run of tests/local makes and another does not, though the code is the same: why.
+# Recorded calls that one run of tests/deployed makes and another does not, though the code is the same: why.
 VARYING: dict[Use, str] = {}
 
 

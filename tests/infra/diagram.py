@@ -5,11 +5,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stacks import outputs
 from stacks.constructs.function_asset import ROOT
 from stacks.synthesize import synthesize
 from tests.infra.permissions import Templates, Use
 from tests.infra.templates import Stage
+from treeline.settings import outputs
 
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- drawn: begin -->", "<!-- drawn: end -->"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stacks.outputs import PARTS
 from tests.infra.templates import Stage, listed
+from treeline.settings.outputs import PARTS
 
 RECORDING = Path(__file__).with_name("recorded_calls.json")
 REFRESH = "make permissions"
@@ -232,12 +232,12 @@ def read_recording(path: Path = RECORDING) -> set[Use]:
 def write_recording(calls: Iterable[Use], path: Path = RECORDING) -> None:
     """Write it, one call a line."""
     rows = ",\n".join(f"    {json.dumps(list(use))}" for use in sorted(calls))
-    note = f"Every call that functions and state machines made in tests/local; refreshed by `{REFRESH}`."
+    note = f"Every call that functions and state machines made in tests/deployed; refreshed by `{REFRESH}`."
     path.write_text(f'{{\n  "note": {json.dumps(note)},\n  "calls": [\n{rows}\n  ]\n}}\n', encoding="utf-8")
 
 
 def recorded(folder: Path) -> set[Use]:
-    """What a run of tests left in the folder of local.cloud.calls, in the common form."""
+    """What a run of tests left in the folder of emulator.permissions.calls, in the common form."""
     names: dict[str, str] = {}
     for line in _lines(folder, "resources-*.jsonl"):
         part = line["stack"].split("-", 2)[-1] if line["stack"].startswith("treeline-") else None

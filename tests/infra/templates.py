@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stacks.outputs import PARTS
+from treeline.settings.outputs import PARTS
 
 Resource = dict[str, Any]
 

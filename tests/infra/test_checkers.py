@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from stacks.check import lint
-from stacks.config import load
+from stacks.config.stage import load
 from stacks.constructs.function_asset import ROOT
-from stacks.findings import EVERYWHERE, acknowledged
-from stacks.outputs import PARTS
+from stacks.findings.stage import EVERYWHERE, acknowledged
 from tests.infra.templates import Stage
+from treeline.settings.outputs import PARTS
 
 
 def test_cfn_lint_finds_nothing(stage: Stage):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stacks.config import CONFIG_FOLDER, load, merged
+from stacks.config.stage import CONFIG_FOLDER, load, merged
 from treeline.core.errors import SettingsError
 from treeline.core.profile import DEFAULT_METRICS
 

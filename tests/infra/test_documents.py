@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from stacks import outputs
+from pricing.lines import Prices, UnpricedError, check_types, resource_types
 from stacks.constructs.function_asset import ROOT
 from stacks.retained import retained, told
 from tests.infra.diagram import BEGIN, END, PAGE, mermaid
 from tests.infra.templates import Stage
-from treeline.cli.cost_lines import Prices, UnpricedError, check_types, resource_types
+from treeline.settings import outputs
 
 
 def test_the_architecture_page_shows_the_stacks_as_they_are(stage: Stage):

@@ -3,10 +3,10 @@
 import itertools
 import json
 
-from stacks import outputs
-from stacks.config import load
+from stacks.config.stage import load
 from tests.infra.templates import Stage, told
-from treeline.app.settings import IngestSettings
+from treeline.settings import outputs
+from treeline.settings.pipeline import IngestSettings
 
 
 def test_a_poison_record_cannot_block_its_shard(stage: Stage):

@@ -133,7 +133,7 @@ def test_pins_name_no_place_to_get_them_from():
 
 
 def _repository(root: Path) -> Path:
-    for name in ("lambdas/one/handler.py", "lambdas/two/handler.py", "treeline/core/a.py", "treeline/cli/main.py"):
+    for name in ("lambdas/one/handler.py", "lambdas/two/handler.py", "treeline/core/a.py", "cli/main.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"# {name}\n", encoding="utf-8")
     (root / "lambdas" / "__init__.py").touch()

@@ -1,6 +1,6 @@
-"""Permissions proven: what roles allow is what was called (tests/local records it), no less and no more.
+"""Permissions proven: what roles allow is what was called (tests/deployed records it), no less and no more.
 
-`make permissions` records anew; tests/local/test_recorded_calls.py fails when the recording is not what the code does.
+`make permissions` records anew; tests/deployed/test_recorded_calls.py fails when it is not what the code does.
 """
 
 import pytest
@@ -30,7 +30,7 @@ def test_nothing_is_allowed_that_nobody_calls(templates: Templates, calls: set[U
     unused = never_used(templates.allowed(), calls)
 
     unexplained = {use for use in unused - set(ACKNOWLEDGED) if use.caller not in NOT_RUN}
-    assert unexplained == set(), "remove the permission, call it in tests/local, or say why it stays"
+    assert unexplained == set(), "remove the permission, call it in tests/deployed, or say why it stays"
 
 
 def test_every_acknowledgement_is_needed_and_says_why(templates: Templates, calls: set[Use]):
@@ -54,7 +54,7 @@ def test_every_function_was_run_when_calls_were_recorded(templates: Templates):
     functions = {caller for caller in templates.callers() if caller.endswith("Function")}
 
     assert functions - {call.caller for call in read_recording()} == set(NOT_RUN), (
-        "run it in tests/local, or say why not"
+        "run it in tests/deployed, or say why not"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stacks.config import load
+from stacks.config.stage import load
 from stacks.constructs.network import INTERFACES
 from stacks.synthesize import synthesize
 from tests.infra.templates import Stage, listed, told

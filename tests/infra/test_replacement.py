@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stacks import outputs
 from stacks.synthesize import synthesize
 from tests.infra.templates import Stage
+from treeline.settings import outputs
 
 GUARDED = Path(__file__).with_name("stateful.json")
 # Type -> properties whose change means replacement (CloudFormation's reference, "Update requires: Replacement").

@@ -7,11 +7,11 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from local.cloud.sagemaker.pipelines import in_order
-from local.cloud.sagemaker.service import coerce
-from stacks import outputs
-from stacks.config import load
-from stacks.training_pipeline import MAX_ARGUMENT, PipelineParts, definition
+from emulator.sagemaker.pipelines import in_order
+from emulator.sagemaker.service import coerce
+from stacks.config.stage import load
+from stacks.workflows.training import MAX_ARGUMENT, PipelineParts, definition
+from treeline.settings import outputs
 
 ACTIONS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}
 NAMES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName"}

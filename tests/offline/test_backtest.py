@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import distance_score, fleet, trained
-from training.backtest import backtest
-from training.fit import Grid, calibrate_package, prepare
+from training.evaluate.backtest import backtest
+from training.history.grid import Grid
+from training.prepare.fit import calibrate_package, prepare
 from training.processes import run_jobs
+from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.errors import UsageError
-from treeline.core.policy import FLEET, PolicySettings
 
 TRAIN, TEST = 2000, 240
 SETTINGS = PolicySettings(fleet_min_servers=3)
@@ -51,7 +52,7 @@ def test_groups_in_one_state_decide_as_each_would_alone(fleet_run):
 
 def test_how_much_is_held_at_once_changes_nothing(fleet_run, monkeypatch):
     package, present, groups, together = fleet_run
-    monkeypatch.setattr("training.backtest.ROWS_AT_ONCE", 37)
+    monkeypatch.setattr("training.evaluate.backtest.ROWS_AT_ONCE", 37)
     again = backtest(package, present, distance_score, SETTINGS, groups=groups)
     assert again.changes == together.changes
     np.testing.assert_array_equal(again.trace.severity, together.trace.severity)

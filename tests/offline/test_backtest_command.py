@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli.main import run
 from tests.unit.detection_fakes import fleet
 from tests.unit.history_files import write_history
-from training.backtest import backtest
-from training.evaluate import NAB_WINDOWS, Protocol
-from training.experiment import Setup, fit_model, groups_of, openings, split_grids
-from training.history import open_history
-from treeline.cli.main import run
+from training.evaluate.backtest import backtest
+from training.evaluate.experiment import Setup, fit_model, groups_of, openings, split_grids
+from training.history.files import open_history
+from training.history.labels import NAB_WINDOWS, Protocol
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
-from treeline.core.policy import PolicySettings
 from treeline.core.times import iso
 
 TRAIN, TEST = 1200, 260  # four days and most of a fifth at five minutes

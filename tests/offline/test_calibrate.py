@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from training.calibrate import Budget, count_openings, pages, raised, solve
-from treeline.cli.main import run
+from cli.main import run
+from training.evaluate.calibrate import Budget, count_openings, pages, raised, solve
 from treeline.core.alert import AlertEvent
-from treeline.core.calibration import Calibration
-from treeline.core.channels import CHANNELS
+from treeline.core.channels.channels import CHANNELS
+from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.policy import PolicySettings, decide
 from treeline.core.errors import UsageError
-from treeline.core.package import ModelPackage
-from treeline.core.policy import PolicySettings, decide
-from treeline.core.state import FleetState
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetState
 
 MINUTE = 60_000
 POLICY = PolicySettings()

@@ -4,18 +4,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.history.series import averaged, minutes
-from training.cloudwatch.store import Folder
-from training.data_quality import baseline
-from training.dataset import Known, ServerSamples, Shards, build
-from training.evaluate import Label
-from training.fit import calibrate_package, prepare
-from training.grid import grid_of
-from training.history import open_history
-from training.hygiene import Reason, from_manifest
-from training.resolution import open_resolutions
-from treeline.core.data_quality import statistics_to_json
+from training.history.cloudwatch.store import Folder
+from training.history.files import open_history
+from training.history.grid import grid_of
+from training.history.labels import Label
+from training.history.resolution import open_resolutions
+from training.prepare.data_quality import baseline
+from training.prepare.dataset import Known, ServerSamples, Shards, build
+from training.prepare.fit import calibrate_package, prepare
+from training.prepare.hygiene import Reason, from_manifest
+from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.errors import UsageError
-from treeline.core.metric_warmup import UNKNOWN
+from treeline.core.model.data_quality import statistics_to_json
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from training.backtest import backtest
-from training.fit import Grid, calibrate_package, prepare
+from training.evaluate.backtest import backtest
+from training.history.grid import Grid
+from training.prepare.fit import calibrate_package, prepare
 from treeline.core.alert import AlertEvent, Priority
-from treeline.core.policy import FLEET, PolicySettings
+from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.severity import LARGEST_SEVERITY
 from treeline.forest.forest import RandomCutForest
 

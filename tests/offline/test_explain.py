@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cli.explain_screen import show
+from cli.times import wide_console
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, service
 from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
-from treeline.app.explain import explain
-from treeline.app.incident_source import Observed, ScoredPath
-from treeline.app.origin import Origin
-from treeline.app.scoreblock import ScoreBlock
-from treeline.cli.explain_screen import show
-from treeline.cli.times import wide_console
+from treeline.app.detect.origin import Origin
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.app.explain.incident_source import Observed, ScoredPath
+from treeline.app.explain.service import explain
 from treeline.core.alert import AlertEvent
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
-from treeline.core.policy import PolicySettings
 
 TEST, FAULT_AT = 30, 14
 

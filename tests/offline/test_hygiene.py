@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from benchmarks.poisoning import MOST_CHANGE, Trial
-from training.evaluate import FLEET, Label
-from training.fit import Grid
-from training.hygiene import DAY_MS, HOUR_MS, Exclusion, Reason, apply, exclusions, from_manifest, to_manifest
+from training.history.grid import Grid
+from training.history.labels import FLEET, Label
+from training.prepare.hygiene import DAY_MS, HOUR_MS, Exclusion, Reason, apply, exclusions, from_manifest, to_manifest
 
 STEP_MS = 600_000
 A_DAY = DAY_MS // STEP_MS

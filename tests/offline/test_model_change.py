@@ -7,10 +7,10 @@ import pytest
 
 from tests.unit.detection_fakes import TICK
 from tests.unit.model_change_fakes import LIVE, SERVERS, TRAIN, PointedModels, World, history, packages
-from treeline.app.canary import Canary
-from treeline.core.canary import is_canary, reach_of
+from treeline.app.promote.canary import Canary
 from treeline.core.errors import StateConflictError
-from treeline.core.handover import hand_over
+from treeline.core.model.canary import is_canary, reach_of
+from treeline.core.model.handover import hand_over
 
 CANARY = Canary(model_version="m2", package_key="m2", target_variant="m2", reach=0.0, number=1)
 

@@ -6,12 +6,12 @@ import pytest
 
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, service
 from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
-from treeline.app.controls import Control, ControlKind, Scope
-from treeline.app.muting import Muting, Paging, Untold
-from treeline.app.page_ledger import PageEntry, Turn, followed_by, position_of
+from treeline.app.alert.controls import Control, ControlKind, Scope
+from treeline.app.alert.muting import Muting, Paging, Untold
+from treeline.app.page.ledger import PageEntry, Turn, followed_by, position_of
 from treeline.core.alert import AlertEvent
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
-from treeline.core.policy import PolicySettings
 
 TEST, FAULT_AT = 56, 5
 O, R, S = AlertEvent.OPENED, AlertEvent.RESOLVED, AlertEvent.SUPPRESSED  # noqa: E741

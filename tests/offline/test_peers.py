@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import fleet
-from training.backtest import backtest
-from training.experiment import Setup, groups_of, openings
-from training.fit import Grid, calibrate_package, prepare
-from training.peers.catalogue import PEERS, entry
-from training.peers.run import run_peer, score_servers
+from training.evaluate.backtest import backtest
+from training.evaluate.experiment import Setup, groups_of, openings
+from training.evaluate.peers.catalogue import PEERS, entry
+from training.evaluate.peers.run import run_peer, score_servers
+from training.history.grid import Grid
+from training.prepare.fit import calibrate_package, prepare
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
-from treeline.core.policy import PolicySettings
 
 TRAIN, TEST = 600, 160
-SLOW = "SARIMA"  # its library takes seconds to import: tests/local runs it
+SLOW = "SARIMA"  # its library takes seconds to import: tests/deployed runs it
 FAULT = slice(TRAIN + 100, TRAIN + 110)
 
 

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, fleet
-from training import data_quality, dataset, job, prepare_run
-from training.disturbances import Disturbances, DisturbanceTables
-from training.evaluate import Label
-from training.fit import calibrate_package, prepare
-from training.fleet_file import FACTS, FleetFile
+from training.history.labels import Label
+from training.jobs import entry as job
+from training.jobs import prepare as prepare_run
+from training.prepare import data_quality, dataset
+from training.prepare.disturbances import Disturbances, DisturbanceTables
+from training.prepare.fit import calibrate_package, prepare
+from training.prepare.fleet_file import FACTS, FleetFile
 from treeline.core.errors import ModelMismatchError, UsageError
 from treeline.core.times import iso
 from treeline.forest import recordio

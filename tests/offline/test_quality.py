@@ -2,8 +2,9 @@
 
 import pytest
 
-from training.evaluate import Label, Opening, evaluate_tiers
-from training.quality import RECORDED, Record, figures, markdown
+from training.evaluate.judge import Opening, evaluate_tiers
+from training.evaluate.quality import RECORDED, Record, figures, markdown
+from training.history.labels import Label
 from treeline.core.errors import UsageError
 
 DAY = 86_400_000

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from tests.unit.history.series import MINUTE_MS, averaged, minutes
-from training.fit import Grid, seed_state
-from training.resolution import Series, mixed_baseline, variance_within
-from treeline.core.warmup import spread_floor
+from training.history.grid import Grid
+from training.history.resolution import Series, mixed_baseline, variance_within
+from training.prepare.fit import seed_state
+from treeline.core.detection.warmup import spread_floor
 
 DAY = 1440
 

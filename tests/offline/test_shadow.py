@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cli.main import run
+from demo.incident_files import IncidentFolder, save
 from tests.offline.test_explain import MemorySource, package, stored, whole  # noqa: F401 - fixtures
-from treeline.app.controls import IncidentLabel
-from treeline.app.explain import explain
-from treeline.app.shadow import DAY_MS, Budget, shadow_report
-from treeline.cli.incident_files import IncidentFolder, save
-from treeline.cli.main import run
+from treeline.app.alert.controls import IncidentLabel
+from treeline.app.alert.shadow_report import DAY_MS, Budget, shadow_report
+from treeline.app.explain.service import explain
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
 from treeline.core.errors import UsageError
 from treeline.core.times import iso

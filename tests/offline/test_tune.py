@@ -2,8 +2,8 @@
 
 import pytest
 
-from training.calibrate import Budget
-from training.tune import Scored, Space, Trial, adherence, best_of, frontier
+from training.evaluate.calibrate import Budget
+from training.evaluate.tune import Scored, Space, Trial, adherence, best_of, frontier
 
 BUDGET = Budget.parse("1 P1 and 2 P2 per server-week", servers=1)
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from local.tune.tracking import MISSING
-from treeline.cli.main import run
+from cli.main import run
+from training.evaluate.tracking import MISSING
 
 
 def write_history(path):

@@ -5,16 +5,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from training.fit import Grid, calibrate_package, prepare
-from treeline.app.alerts import AlertWriter
-from treeline.app.detection import DetectService
-from treeline.app.detection_ports import Pending, Record, Tick
-from treeline.app.muting import Untold
-from treeline.app.scoreblock import ScoreBlock
+from training.history.grid import Grid
+from training.prepare.fit import calibrate_package, prepare
+from treeline.app.alert.muting import Untold
+from treeline.app.alert.writer import AlertWriter
+from treeline.app.detect.ports import Pending, Record, Tick
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.app.detect.service import DetectService
 from treeline.core.alert import Alert
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError
-from treeline.core.package import ModelPackage
-from treeline.core.policy import PolicySettings
+from treeline.core.model.package import ModelPackage
 from treeline.core.times import iso
 
 STEP_MS = 60_000
@@ -82,7 +83,7 @@ class Store:
         )
 
     def load(self, group: int, model_version: str) -> Record | None:
-        from treeline.core.state import FleetState
+        from treeline.core.state.fleet import FleetState
 
         found = self.committed.get((group, model_version))
         if found is None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.fit import Grid
+from training.history.grid import Grid
 
 
 def write_history(path: Path, grid: Grid, *, train: int) -> Path:

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
+from treeline.app.detect.ticks import DelayedTick
 from treeline.app.errors import StoreUnavailableError
-from treeline.app.ingest import IngestService
-from treeline.app.ingest_ports import (
+from treeline.app.ingest.ports import (
     AppendResult,
     NumberedReceipt,
     QuarantinedRecord,
@@ -13,10 +13,10 @@ from treeline.app.ingest_ports import (
     Registration,
     StreamRecord,
 )
-from treeline.app.ticks import DelayedTick
-from treeline.core.observation import ObservationDecoder
+from treeline.app.ingest.service import IngestService
 from treeline.core.profile import DEFAULT_METRICS
 from treeline.core.times import parse_iso
+from treeline.sources.treeline_json import ObservationDecoder
 
 RECEIVED = parse_iso("2026-11-22T15:58:31Z")
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tests.unit.detection_fakes import METRICS, STEP_MS, TICK, Store, distance_score, fleet, service
-from training.fit import Grid, calibrate_package, prepare
-from treeline.app.canary import Calls, Canary, CanaryRun, MeasuredScorer, WatchedDetect
-from treeline.app.handover import HandoverRecords, Pointer
+from training.history.grid import Grid
+from training.prepare.fit import calibrate_package, prepare
+from treeline.app.detect.handover import HandoverRecords, Pointer
+from treeline.app.promote.canary import Calls, Canary, CanaryRun, MeasuredScorer, WatchedDetect
 from treeline.core.alert import Alert
 from treeline.core.errors import ScorerUnavailableError
-from treeline.core.package import ModelPackage
+from treeline.core.model.package import ModelPackage
 
 SERVERS, TRAIN, LIVE = 12, 1440, 240
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from treeline.app.errors import StoreUnavailableError
-from treeline.app.page_ledger import PageEntry
-from treeline.app.paging import Delivery, PageMessage, PagingService
+from treeline.app.page.ledger import PageEntry
+from treeline.app.page.service import Delivery, PageMessage, PagingService
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
 
 

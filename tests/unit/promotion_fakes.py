@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from stacks.promotion_workflow import definition
-from treeline.app.canary import Canary
-from treeline.app.handover import Pointer
-from treeline.app.promotion import PromotionService
-from treeline.app.promotion_ports import CallTotals, Candidate, EndpointView, Progress, PromotionError
-from treeline.app.scoreblock import ScoreBlock, Status
-from treeline.core.calibration import Calibration
-from treeline.core.canary import CanaryLimits, HoldPlan
+from stacks.workflows.promotion import definition
+from treeline.app.detect.handover import Pointer
+from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.app.promote.canary import Canary
+from treeline.app.promote.ports import CallTotals, Candidate, EndpointView, Progress, PromotionError
+from treeline.app.promote.service import PromotionService
+from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import ModelMismatchError
-from treeline.core.package import ModelPackage
-from treeline.core.state import FleetState
+from treeline.core.model.canary import CanaryLimits, HoldPlan
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetState
 
 HOUR = 3_600_000
 SERVERS = [f"s{i:02d}" for i in range(20)]

@@ -4,8 +4,8 @@ from dataclasses import replace
 from functools import cache
 
 from tests.unit.detection_fakes import fleet, trained
-from training.fit import Grid
-from treeline.core.package import ModelPackage
+from training.history.grid import Grid
+from treeline.core.model.package import ModelPackage
 
 TRAIN, TEST, SERVERS = 1440, 90, 10
 

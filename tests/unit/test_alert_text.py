@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.paging_fakes import alert
-from treeline.app import alert_text
+from treeline.app.alert import text as alert_text
 from treeline.core.alert import AlertEvent
-from treeline.core.policy import FLEET
+from treeline.core.detection.policy import FLEET
 
 
 def test_the_mail_of_an_opening_says_what_moved_what_was_expected_and_what_to_do():

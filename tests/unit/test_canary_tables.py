@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from treeline.app.canary import shadow_group
-from treeline.app.detection_ports import Record
-from treeline.app.scoreblock import ScoreBlock, Status
-from treeline.aws.canary_tables import CanaryTables
-from treeline.core.state import FleetState
+from treeline.app.detect.ports import Record
+from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.app.promote.canary import shadow_group
+from treeline.aws.promote.canary_tables import CanaryTables
+from treeline.core.state.fleet import FleetState
 
 
 def block(version: str, at: int) -> ScoreBlock:

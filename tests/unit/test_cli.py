@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from treeline.cli.main import OK, run
+from cli.main import OK, run
 from treeline.core.errors import UsageError
 
 

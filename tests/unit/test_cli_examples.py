@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from treeline.cli.main import COMMANDS, _Parser
+from cli.main import COMMANDS, _Parser
 
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(r"^(?:\$ )?\s*(?:\.venv/bin/)?treeline (?P<command>[a-z]+)(?P<rest>.*)$", re.MULTILINE)

@@ -7,19 +7,21 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from stacks import config
-from treeline.app.ingest_ports import NumberedReceipt, Receipt
-from treeline.app.scoreblock import ScoreBlock
-from treeline.aws import detector_records, observations, servers
-from treeline.aws.score_table import ScoreTable
-from treeline.cli import cost_lines, cost_load
-from treeline.cli.cost import TARGET, TARGET_SERVERS, bill
-from treeline.cli.cost_lines import HOURS, Prices, UnpricedError, check_types, resource_types
-from treeline.cli.cost_load import Shape, expected_units, month, units
-from treeline.core import state_delta
+from cli.cost import TARGET, TARGET_SERVERS, bill
+from pricing import lines as cost_lines
+from pricing import load as cost_load
+from pricing.lines import HOURS, Prices, UnpricedError, check_types, resource_types
+from pricing.load import Shape, expected_units, month, units
+from stacks.config import stage as config
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.app.ingest.ports import NumberedReceipt, Receipt
+from treeline.aws.detect import detector_records
+from treeline.aws.detect.score_table import ScoreTable
+from treeline.aws.ingest import observations, servers
 from treeline.core.errors import UsageError
 from treeline.core.observation import Observation
-from treeline.core.state import FleetState
+from treeline.core.state import delta as state_delta
+from treeline.core.state.fleet import FleetState
 
 KINDS = {"AWS::Kinesis::Stream": 1, "AWS::CloudWatch::Alarm": 35, "AWS::CloudWatch::Dashboard": 4}
 
@@ -217,7 +219,7 @@ def test_a_wider_window_is_cheaper():
 
 
 def test_no_servers_is_wrong_use():
-    from treeline.cli.main import run
+    from cli.main import run
 
     with pytest.raises(UsageError, match="at least 1"):
         run(["cost", "--servers", "0"])

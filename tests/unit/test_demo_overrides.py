@@ -2,8 +2,8 @@
 
 import pytest
 
-from local.demo.cloud import settings
-from local.demo.overrides import overrides
+from demo.cloud import settings
+from demo.overrides import overrides
 from treeline.core.errors import UsageError
 from treeline.core.profile import DEFAULT_METRICS
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
-from treeline.app import detection
-from treeline.app.detection_ports import Tick
-from treeline.app.scoreblock import Status
+from treeline.app.detect import service as detection
+from treeline.app.detect.ports import Tick
+from treeline.app.detect.scoreblock import Status
 from treeline.core.alert import AlertEvent
 from treeline.core.errors import ScorerUnavailableError, StateConflictError
 from treeline.core.times import iso

@@ -1,8 +1,8 @@
 import pytest
 
 from tests.unit.ingest_fakes import MemoryTicks
-from treeline.app.dispatch import DispatchService
-from treeline.app.ticks import TickCause
+from treeline.app.detect.dispatch import DispatchService
+from treeline.app.detect.ticks import TickCause
 
 
 class Servers:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from stacks import config
-from treeline.cli.doctor_before import page_links
-from treeline.cli.doctor_checks import State
+from cli.doctor.before import page_links
+from cli.doctor.checks import State
+from stacks.config import stage as config
 
 
 def test_links_as_shipped_are_something_to_do():

@@ -1,6 +1,7 @@
 import pytest
 
-from training.evaluate import Label, Opening, Tier, Verdict, evaluate, evaluate_tiers, f_score, merge_labels
+from training.evaluate.judge import Opening, Tier, Verdict, evaluate, evaluate_tiers, f_score
+from training.history.labels import Label, merge_labels
 
 MINUTE = 60_000
 DAY = 86_400_000

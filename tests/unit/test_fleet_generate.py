@@ -6,14 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from local.fleet import command
-from local.fleet.generate import generate, server_series
-from local.fleet.incidents import COURSES, schedule
-from local.fleet.noise import smooth, wander
-from local.fleet.normal import make_calendar
-from local.fleet.plan import METRICS, FleetPlan, IncidentKind
-from local.fleet.roles import role_of
-from training.history import open_history
+from cli import fleet as command
+from demo.fleet.generate import generate, server_series
+from demo.fleet.incidents import COURSES, schedule
+from demo.fleet.noise import smooth, wander
+from demo.fleet.normal import make_calendar
+from demo.fleet.plan import METRICS, FleetPlan, IncidentKind
+from demo.fleet.roles import role_of
+from training.history.files import open_history
 from treeline.core.errors import UsageError
 
 PLAN = FleetPlan(servers=10, days=8, step_s=300, incidents_per_server_week=4.0)

@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.detection_fakes import fleet
 from tests.unit.history_files import write_history
-from training.grid import both_grids, grid_of
-from training.history import open_history
+from training.history.files import open_history
+from training.history.grid import both_grids, grid_of
 from treeline.core.errors import UsageError
 
 START = pd.Timestamp("2026-10-19", tz="UTC")

@@ -1,7 +1,7 @@
 from collections import Counter
 
 from tests.unit.ingest_fakes import Pipeline, batch, observation
-from treeline.app.ticks import TickCause
+from treeline.app.detect.ticks import TickCause
 from treeline.core.rejection import RejectionReason
 from treeline.core.times import parse_iso
 

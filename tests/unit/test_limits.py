@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import pytest
 
-from stacks import config
+from pricing.lines import DETECT_S, detect_invocations
+from pricing.load import MONTH_S, Load, Shape, month
+from stacks.config import stage as config
 from stacks.constructs.function_asset import ROOT
-from treeline.cli.cost_lines import DETECT_S, detect_invocations
-from treeline.cli.cost_load import MONTH_S, Load, Shape, month
-from treeline.core.state import FleetState
+from treeline.core.state.fleet import FleetState
 
 PAGE = " ".join((ROOT / "docs" / "limits.md").read_text(encoding="utf-8").split())
 PROD = config.load("prod")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.cloud.no_ops import find_no_ops
+from emulator.deployment.no_ops import find_no_ops
 
 
 def _told(kind: str, **properties: Any) -> str:

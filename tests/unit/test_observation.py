@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeline.core.observation import Observation, ObservationDecoder, decode
-from treeline.core.observation_fields import MAX_RECORD_BYTES, MAX_SERVER_ID_BYTES
+from treeline.core.observation import Observation
 from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.rejection import Rejection, RejectionReason
 from treeline.core.times import iso, parse_iso
+from treeline.sources.fields import MAX_RECORD_BYTES, MAX_SERVER_ID_BYTES
+from treeline.sources.treeline_json import ObservationDecoder, decode
 
 RECEIVED = parse_iso("2026-11-22T15:58:31Z")
 GOOD = {

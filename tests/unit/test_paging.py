@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.paging_fakes import ScriptedPager, SharedLedger, SilentQueue, alert, message, paging
-from treeline.app.paging import Delivery, PageFailure, PageResult, backoff_s
+from treeline.app.page.service import Delivery, PageFailure, PageResult, backoff_s
 from treeline.core.alert import AlertEvent
 
 BUSY = Delivery(failure=PageFailure.RATE_LIMITED, status=429)

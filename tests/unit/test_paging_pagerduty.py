@@ -5,11 +5,12 @@ import socket
 import pytest
 import urllib3
 
-from local.cloud.pagerduty_contract import event_errors
+from emulator.pagerduty.contract import event_errors
 from tests.unit.paging_fakes import Receiver, alert, metric
-from treeline.app.paging import PageFailure
-from treeline.aws.pagerduty import PagerDutyClient, RoutingKey, failure_of
-from treeline.aws.pagerduty_event import (
+from treeline.app.page.service import PageFailure
+from treeline.core.alert import AlertEvent, Priority
+from treeline.receivers.pagerduty.client import PagerDutyClient, RoutingKey, failure_of
+from treeline.receivers.pagerduty.event import (
     MAX_DEDUP_KEY_CHARACTERS,
     MAX_EVENT_BYTES,
     MAX_SUMMARY_CHARACTERS,
@@ -17,7 +18,6 @@ from treeline.aws.pagerduty_event import (
     build_event,
     dedup_key_of,
 )
-from treeline.core.alert import AlertEvent, Priority
 
 KEY = "R0UTINGKEY0123456789abcdef012345"
 

@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from training.evaluate import Label
-from training.pointwise import VUS_MISSING, average_precision, inside_labels, judge_points
+from training.evaluate.pointwise import VUS_MISSING, average_precision, inside_labels, judge_points
+from training.history.labels import Label
 
 TIMES = np.arange(10, dtype=np.int64) * 1000
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from stacks.promotion_workflow import START_AT, definition
+from stacks.workflows.promotion import START_AT, definition
 from tests.unit.promotion_fakes import HOUR, SERVERS, Walker, World, package
-from treeline.app.approval import Pace, approved_arn, execution_name, promote_approved
-from treeline.app.handover import Pointer
-from treeline.app.promotion import variant_name
-from treeline.app.promotion_ports import EndpointView, Stage
+from treeline.app.detect.handover import Pointer
+from treeline.app.promote.approval import Pace, approved_arn, execution_name, promote_approved
+from treeline.app.promote.ports import EndpointView, Stage
+from treeline.app.promote.service import variant_name
 
 ARN = "arn:aws:sagemaker:r:1:model-package/g/m2"
 

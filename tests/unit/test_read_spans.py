@@ -2,7 +2,7 @@
 
 import pytest
 
-from treeline.app.read_spans import MARGIN_MS, ReadSpans
+from treeline.app.detect.read_spans import MARGIN_MS, ReadSpans
 
 LATER = MARGIN_MS + 1
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud.calls import CallLog, state_machine_call
-from local.cloud.iam_actions import UnknownCallError, permissions
+from emulator.permissions.calls import CallLog, state_machine_call
+from emulator.permissions.iam_actions import UnknownCallError, permissions
 
 
 def _needed(service: str, operation: str, **parameters: object) -> list[tuple[str, ...]]:

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from local.report.data import (
+from report.data import (
     Accounting,
     Clock,
     FaultMark,
@@ -17,10 +17,11 @@ from local.report.data import (
     ReportData,
     ServerTrace,
 )
-from local.report.drawing import TimeScale, duration, extremes, line_path, number, value_scale
-from local.report.figure import picture
-from local.report.page import render, write_report
-from training.evaluate import Label, Opening, Verdict, evaluate_tiers
+from report.drawing import TimeScale, duration, extremes, line_path, number, value_scale
+from report.figure import picture
+from report.page import render, write_report
+from training.evaluate.judge import Opening, Verdict, evaluate_tiers
+from training.history.labels import Label
 
 START = 1_793_000_000_000 // 86_400_000 * 86_400_000
 MINUTE = 60_000

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.ingest_fakes import MemoryTicks
-from treeline.app.reprocess import DeadMessage, ReprocessService, can_serve
-from treeline.app.ticks import Tick, TickCause
+from treeline.app.detect.reprocess import DeadMessage, ReprocessService, can_serve
+from treeline.app.detect.ticks import Tick, TickCause
 from treeline.core.errors import MalformedRecordError
 
 

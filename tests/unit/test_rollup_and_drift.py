@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.unit.promotion_fakes import SERVERS, package
-from treeline.app.drift import DriftService, Retraining
-from treeline.app.rollup import Maintenance, Rollup, RollupService, reference_of
-from treeline.app.scoreblock import ScoreBlock, Status
-from treeline.core.drift import DAY_MS, HOUR_MS, DriftRules, Outcome, count_features
+from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.app.learn.drift import DriftService, Retraining
+from treeline.app.learn.rollup import Maintenance, Rollup, RollupService, reference_of
+from treeline.core.model.drift import DAY_MS, HOUR_MS, DriftRules, Outcome, count_features
 from treeline.core.sketch import Sketch
 
 START = 1_700_006_400_000 - 1_700_006_400_000 % DAY_MS
@@ -197,7 +197,7 @@ def test_nothing_starts_while_a_run_or_a_promotion_is_under_way(deployment):
     deployment.running = True
     assert drift(deployment, 20).evaluation.outcome is Outcome.RETRAINING_RUNS
     deployment.running = False
-    from treeline.app.promotion_ports import Candidate, Progress
+    from treeline.app.promote.ports import Candidate, Progress
 
     under_way = Progress(execution="e", candidate=Candidate(model_version="m2", package_key="k"))
     assert drift(deployment, 20, promotion=under_way).evaluation.outcome is Outcome.RETRAINING_RUNS

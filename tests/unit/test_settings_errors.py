@@ -2,12 +2,12 @@
 
 import pytest
 
-from stacks import config as stage_config
-from treeline.app.policy_text import policy_from_text
-from treeline.app.settings import DetectSettings, DispatchSettings, NotifyPagerDutySettings
+from stacks.config import stage as stage_config
 from treeline.core import profile
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import SettingsError
-from treeline.core.policy import PolicySettings
+from treeline.settings.pipeline import DetectSettings, DispatchSettings, NotifyPagerDutySettings
+from treeline.settings.policy import policy_from_text
 
 
 def env(cls, **changes: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What the custom widgets show."""
 
-from treeline.app.fleet_map import FleetView, GroupView, ServerView, fleet_html
-from treeline.app.widgets import incidents_html, model_html
+from treeline.app.widgets.fleet_map import FleetView, GroupView, ServerView, fleet_html
+from treeline.app.widgets.html import incidents_html, model_html
 
 
 def _alert(server: str, priority: str, severity: float) -> dict:

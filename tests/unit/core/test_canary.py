@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeline.core.canary import (
+from treeline.core.errors import SettingsError
+from treeline.core.model.canary import (
     CanaryLimits,
     Decision,
     HoldPlan,
@@ -17,7 +18,6 @@ from treeline.core.canary import (
     position,
     reach_of,
 )
-from treeline.core.errors import SettingsError
 
 FINE = SliceEvidence(observations=1000, calls=100, candidate_p95_ms=20.0, champion_p95_ms=20.0)
 LIMITS = CanaryLimits()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, Run, ready_state
-from treeline.core.channels import CHANNELS, DAY, DIFFERENCE, MEAN10, TAIL, TAIL_CAP, improbability, measure
-from treeline.core.state import CHANNEL_COUNT
+from treeline.core.channels.channels import CHANNELS, DAY, DIFFERENCE, MEAN10, TAIL, TAIL_CAP, improbability, measure
+from treeline.core.state.fleet import CHANNEL_COUNT
 
 ONE = np.array([0])
 

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from treeline.core.data_quality import (
+from treeline.core.errors import ModelMismatchError
+from treeline.core.model.data_quality import (
     BINS,
     Check,
     check,
@@ -14,7 +15,6 @@ from treeline.core.data_quality import (
     suggest,
     summarize,
 )
-from treeline.core.errors import ModelMismatchError
 
 NAMES = ("cpu_percent", "memory_percent")
 

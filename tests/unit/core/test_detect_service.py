@@ -5,12 +5,12 @@ import pytest
 
 from tests.unit.core.fleets import START_MS, STEP_MS, ready_state
 from tests.unit.detection_fakes import METRICS, TICK, Store, service
-from treeline.app.detection_ports import Tick
+from treeline.app.detect.ports import Tick
 from treeline.core.alert import AlertEvent
-from treeline.core.calibration import Calibration
+from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, StateConflictError
-from treeline.core.package import ModelPackage
-from treeline.core.policy import PolicySettings
+from treeline.core.model.package import ModelPackage
 from treeline.core.times import iso
 
 SERVERS, STEPS = 4, 20

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
 from treeline.core.alert import AlertEvent
-from treeline.core.detector import compare_late, mark_seen, rounds, split_late
-from treeline.core.state import LATE_SLOTS, FleetState
-from treeline.core.watermark import decidable
+from treeline.core.detection.detector import compare_late, mark_seen, rounds, split_late
+from treeline.core.detection.watermark import decidable
+from treeline.core.state.fleet import LATE_SLOTS, FleetState
 
 SERVERS, STEPS = 11, 24
 

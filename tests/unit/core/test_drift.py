@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treeline.core.drift import (
+from treeline.core.errors import SettingsError
+from treeline.core.model.drift import (
     DAY_MS,
     HOUR_MS,
     DriftRules,
@@ -21,7 +22,6 @@ from treeline.core.drift import (
     reference,
     stability_index,
 )
-from treeline.core.errors import SettingsError
 
 RULES = DriftRules()
 START = 1_700_006_400_000 - 1_700_006_400_000 % DAY_MS

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
-from treeline.core.channels import DAY, top_mean
-from treeline.core.features import FEATURE_NAMES, extract, summarize, window_mean
-from treeline.core.state import RECENT
+from treeline.core.channels.channels import DAY, top_mean
+from treeline.core.detection.features import FEATURE_NAMES, extract, summarize, window_mean
+from treeline.core.state.fleet import RECENT
 
 ZS = st.floats(-10, 10, width=32, allow_subnormal=False)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import distance_score, fleet
-from training.fit import Grid, calibrate_package, prepare
-from treeline.core.calibration import Calibration, ScoreChannel
+from training.history.grid import Grid
+from training.prepare.fit import calibrate_package, prepare
+from treeline.core.detection.calibration import Calibration, ScoreChannel
 from treeline.core.errors import UsageError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.gate import DAY_MS, is_periodic, pages_at
+from training.prepare.gate import DAY_MS, is_periodic, pages_at
 
 STEP = 60_000
 WEEK = np.arange(7 * 1440, dtype=np.int64) * STEP

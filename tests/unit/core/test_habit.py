@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
-from treeline.core import habit
-from treeline.core.habit import FADE, SLOT_MS, SMALLEST
-from treeline.core.state import FleetState
+from treeline.core.channels import habit
+from treeline.core.channels.habit import FADE, SLOT_MS, SMALLEST
+from treeline.core.state.fleet import FleetState
 
 DAY_MS = 86_400_000
 MIDNIGHT = 1_700_006_400_000 // DAY_MS * DAY_MS

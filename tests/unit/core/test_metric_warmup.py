@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import START_MS, TICK, Store, fleet, service, trained
-from treeline.core.handover import hand_over
-from treeline.core.metric_warmup import UNKNOWN
-from treeline.core.warmup import observations_needed
+from treeline.core.detection.metric_warmup import UNKNOWN
+from treeline.core.detection.warmup import observations_needed
+from treeline.core.model.handover import hand_over
 
 STEP_S = 600.0
 STEP_MS = 600_000  # a day in few observations

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.unit.core.fleets import ready_state
-from treeline.core.calibration import Calibration
+from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import ModelMismatchError
-from treeline.core.package import ModelPackage
-from treeline.core.state import FleetState, Phase
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetState, Phase
 
 METRICS = ("cpu", "memory", "network", "disk")
 

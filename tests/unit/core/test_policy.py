@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from treeline.core.alert import AlertEvent, Priority
-from treeline.core.errors import SettingsError
-from treeline.core.policy import (
+from treeline.core.detection.policy import (
     FLEET_ROW,
     NONE,
     OPEN_P1,
@@ -20,7 +19,8 @@ from treeline.core.policy import (
     decide,
     shared_level,
 )
-from treeline.core.state import FleetState
+from treeline.core.errors import SettingsError
+from treeline.core.state.fleet import FleetState
 
 STEP = 60_000
 OPENED, ESCALATED, DEESCALATED, RESOLVED = (

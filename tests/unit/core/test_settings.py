@@ -2,8 +2,8 @@
 
 import pytest
 
-from treeline.app.settings import DetectSettings, DispatchSettings, IngestSettings
 from treeline.core.errors import SettingsError
+from treeline.settings.pipeline import DetectSettings, DispatchSettings, IngestSettings
 
 INGEST = {
     "stage": "local",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from treeline.core.errors import ModelMismatchError
-from treeline.core.state import _LAYOUT, NEVER, FleetCycle, FleetState, Phase, together
+from treeline.core.state.fleet import _LAYOUT, NEVER, FleetCycle, FleetState, Phase, together
 
 ITEM_LIMIT = 400 * 1024
 
@@ -144,8 +144,8 @@ def test_bytes_that_are_no_state_are_refused(data):
 
 def test_fifty_servers_of_38_metrics_and_a_full_block_leave_room_in_one_item():
     """DynamoDB's limit is 400 KB: 120 KB must be left for names and undelivered alerts."""
-    from treeline.app.detection import MAX_OBSERVATIONS_PER_COMMIT
-    from treeline.app.scoreblock import ScoreBlock
+    from treeline.app.detect.scoreblock import ScoreBlock
+    from treeline.app.detect.service import MAX_OBSERVATIONS_PER_COMMIT
 
     state = FleetState(38, servers=[f"server-{i:04d}.example.internal" for i in range(50)])
     n = MAX_OBSERVATIONS_PER_COMMIT

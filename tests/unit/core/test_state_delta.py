@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import START_MS, STEP_MS, Store, fleet, service, trained
-from treeline.app.detection_ports import Record, Tick
-from treeline.core import state_delta
+from treeline.app.detect.ports import Record, Tick
 from treeline.core.errors import ModelMismatchError
-from treeline.core.state import FleetState
+from treeline.core.state import delta as state_delta
+from treeline.core.state.fleet import FleetState
 
 
 class Recording(Store):

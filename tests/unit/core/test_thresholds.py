@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.thresholds import MOST_OVER_FLOOR, NAMES, Peaks, fitted
-from treeline.core.calibration import Calibration
+from training.prepare.thresholds import MOST_OVER_FLOOR, NAMES, Peaks, fitted
+from treeline.core.detection.calibration import Calibration
 
 STEP_S = 300.0
 FLOORS = Calibration()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
-from treeline.app.scoreblock import ScoreBlock, Status
+from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core import profile
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
 from treeline.core.errors import ModelMismatchError, SettingsError

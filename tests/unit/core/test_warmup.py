@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, Run
-from treeline.core.metric_warmup import UNKNOWN
-from treeline.core.state import FleetState, Phase
-from treeline.core.warmup import observations_needed, spread_floor
+from treeline.core.detection.metric_warmup import UNKNOWN
+from treeline.core.detection.warmup import observations_needed, spread_floor
+from treeline.core.state.fleet import FleetState, Phase
 
 HOUR_S = 3600.0
 NEEDED = 24  # at an hourly step
@@ -20,7 +20,7 @@ NEEDED = 24  # at an hourly step
 
 def warmed(values):
     """A state after warming one server up with hourly values (24, metrics)."""
-    from treeline.core.warmup import warm_up
+    from treeline.core.detection.warmup import warm_up
 
     state = FleetState(values.shape[1], servers=["new"])
     for row in values:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
-from treeline.core.state import NEVER
-from treeline.core.watermark import ACTIVE_BUCKETS, decidable
+from treeline.core.detection.watermark import ACTIVE_BUCKETS, decidable
+from treeline.core.state.fleet import NEVER
 
 STEP, NOW, WAIT = 60_000, 1_000_000_000_000, 45_000
 

@@ -5,11 +5,11 @@ import random
 
 from benchmarks.cloudwatch_standin import CloudWatchStandIn, Fleet
 from benchmarks.simulated_time import SimulatedTimeLoop
-from training.cloudwatch.fetch import fetch
-from training.cloudwatch.plan import make_plan
-from training.cloudwatch.quotas import DAY_S, QUOTAS, Limits
-from training.cloudwatch.series import INSTANCE, Part, Query, Server
-from training.cloudwatch.store import HistoryStore
+from training.history.cloudwatch.fetch import fetch
+from training.history.cloudwatch.plan import make_plan
+from training.history.cloudwatch.quotas import DAY_S, QUOTAS, Limits
+from training.history.cloudwatch.series import INSTANCE, Part, Query, Server
+from training.history.cloudwatch.store import HistoryStore
 from treeline.core.times import parse_iso
 
 NOW_MS = parse_iso("2026-11-22T15:58:30Z")

@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks.cloudwatch_standin import Fleet
 from tests.unit.history.fleets import METRICS, NOW_MS, fetched, plan_of, server
-from training.cloudwatch.audit import audit, audit_history
-from training.cloudwatch.store import Folder, HistoryStore
-from training.history import open_history
+from training.history.cloudwatch.audit import audit, audit_history
+from training.history.cloudwatch.store import Folder, HistoryStore
+from training.history.files import open_history
 
 HOUR_S = 3600
 

@@ -8,7 +8,7 @@ from botocore.session import get_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.cloudwatch.cbor import CborError, decode
+from training.history.cloudwatch.cbor import CborError, decode
 
 
 def head(major, number):

@@ -3,13 +3,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training.cloudwatch.store import Folder
-from training.data_quality import baseline, check_grid, read, write
-from training.fit import Grid
-from treeline.cli.main import run
-from treeline.core.data_quality import Check
+from cli.main import run
+from training.history.cloudwatch.store import Folder
+from training.history.grid import Grid
+from training.prepare.data_quality import baseline, check_grid, read, write
+from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.errors import UsageError
-from treeline.core.features import FEATURE_NAMES
+from treeline.core.model.data_quality import Check
 
 
 def grid(seed, shift=0.0):

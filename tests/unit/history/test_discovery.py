@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from training.cloudwatch.discovery import Instance, ListedMetric, discover
-from training.cloudwatch.series import EC2_SOURCES, read_sources, servers_from_json, servers_to_json
+from training.history.cloudwatch.discovery import Instance, ListedMetric, discover
+from training.history.cloudwatch.series import EC2_SOURCES, read_sources, servers_from_json, servers_to_json
 from treeline.core.errors import UsageError
 
 

@@ -8,13 +8,13 @@ import pytest
 from benchmarks.cloudwatch_standin import CloudWatchStandIn, Fleet
 from benchmarks.simulated_time import SimulatedTimeLoop
 from tests.unit.history.fleets import METRICS, NOW_MS, fetched, plan_of, server
-from training.cloudwatch.fetch import HistoryError, Page, Points, ThrottledError
-from training.cloudwatch.pace import full_jitter_s
-from training.cloudwatch.plan import cost
-from training.cloudwatch.quotas import DAY_S, Limits, Quotas
-from training.cloudwatch.series import Part, Query, Server
-from training.cloudwatch.store import Folder, HistoryStore
-from training.history import open_history
+from training.history.cloudwatch.fetch import HistoryError, Page, Points, ThrottledError
+from training.history.cloudwatch.pace import full_jitter_s
+from training.history.cloudwatch.plan import cost
+from training.history.cloudwatch.quotas import DAY_S, Limits, Quotas
+from training.history.cloudwatch.series import Part, Query, Server
+from training.history.cloudwatch.store import Folder, HistoryStore
+from training.history.files import open_history
 
 # A tenth of the quotas, so that a small fleet already runs into them.
 SMALL = Quotas(calls_per_s=5.0, points_per_s=20_000.0, recent_points_per_s=9_000.0, points_per_call=5_000)

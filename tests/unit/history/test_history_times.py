@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training.history import open_history
-from training.history_file import ServerTimes, packed, unpacked
+from training.history.files import open_history
+from training.history.parquet import ServerTimes, packed, unpacked
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from itertools import pairwise
 import pytest
 
 from tests.unit.history.fleets import METRICS, NOW_MS, plan_of, server
-from training.cloudwatch.plan import HOUR_MS, Plan, cost, make_plan, still_served
-from training.cloudwatch.quotas import DAY_S, QUOTAS, TIERS, Limits, tier_of
+from training.history.cloudwatch.plan import HOUR_MS, Plan, cost, make_plan, still_served
+from training.history.cloudwatch.quotas import DAY_S, QUOTAS, TIERS, Limits, tier_of
 from treeline.core.errors import UsageError
 
 DAY_MS = DAY_S * 1000

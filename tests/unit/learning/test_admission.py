@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.detection_fakes import METRICS, fleet, trained
-from treeline.app.admission import Candidate, admit
+from treeline.app.learn.admission import Candidate, admit
 from treeline.core.errors import ModelMismatchError
 
 VERSION = "prod-default-abc"

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from stacks.constructs.model_monitor_preprocessor import NAMES, preprocess_handler
-from treeline.core.features import FEATURE_NAMES
+from treeline.core.detection.features import FEATURE_NAMES
 
 
 def test_it_has_the_features_names_in_their_order():

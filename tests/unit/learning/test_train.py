@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from training.train import main
+from training.jobs.train import main
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.storage import load

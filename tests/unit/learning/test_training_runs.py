@@ -2,7 +2,7 @@
 
 import pytest
 
-from treeline.app.training_runs import TrainingRun, message, start_training
+from treeline.app.learn.training_runs import TrainingRun, message, start_training
 from treeline.core.times import parse_iso
 
 NOON = parse_iso("2026-11-22T12:00:00Z")

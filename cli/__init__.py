@@ -1,0 +1,1 @@
+"""The `treeline` command: one module a sub-command."""

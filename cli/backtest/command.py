@@ -1,0 +1,148 @@
+"""`treeline backtest`."""
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from cli.backtest.screen import Screen
+from report.backtest.results import backtest_report, summary
+from report.page import write_report
+from training.evaluate.experiment import Outcome, Setup, judge, run_experiment
+from training.evaluate.peers.catalogue import entry, installed
+from training.evaluate.peers.run import run_peers
+from training.history.files import History, open_history
+from training.history.grid import Grid
+from treeline.core.errors import UsageError
+
+EXAMPLES = """
+examples:
+  treeline backtest --data fleet.parquet --incidents incidents.csv
+  treeline backtest --data fleet.parquet --incidents incidents.csv --compare --report backtest.html
+  treeline backtest --data fleet.parquet --incidents incidents.csv --train-until 2026-10-26 --json result.json
+  treeline backtest --data realAWSCloudwatch.parquet --incidents nab/incidents.csv      (NAB's series and windows)
+
+A history is parquet with timestamp, server_id, one column a metric and optionally split (train, test); incidents are a
+CSV with server_id, start, end (inclusive). Without --train-until or --train-fraction the split column decides, and
+without one the first half is trained on. The labels are only used to judge, never to fit.
+A hit is an incident that opens inside a label or within 10 minutes of it; labels under an hour apart are one; further
+openings inside the same label count neither way; any other opening is false. Nothing is point-adjusted.
+Exit codes: 0 done, 1 failed, 2 wrong use."""
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = "Run the detector over a history, without any cloud, and judge its pages against labels."
+    parser.epilog = EXAMPLES
+    parser.add_argument("--data", type=Path, required=True, metavar="PARQUET", help="history file or folder")
+    parser.add_argument("--incidents", type=Path, metavar="CSV", help="its labelled incidents; without: pages only")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="detection.policy and model settings to try")
+    split = parser.add_mutually_exclusive_group()
+    split.add_argument("--train-until", type=_day, metavar="DATE", help="detect from here on (ISO 8601, UTC)")
+    split.add_argument("--train-fraction", type=_share, metavar="F", help="train on this share of the time, 0 to 1")
+    parser.add_argument("--servers", metavar="A,B,..", help="only these")
+    parser.add_argument("--compare", action="store_true", help="run the peers too, calibrated as ours")
+    parser.add_argument("--peers", metavar="A,B,..", help="with --compare: only these")
+    parser.add_argument("--seed", type=int, default=7, help="of the training rows (default 7)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="every figure as JSON; - for stdout")
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="one page with every incident drawn")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the options, run, and show the figures."""
+    for name in ("json", "report"):
+        path: Path | None = getattr(args, name)
+        if path is not None and str(path) != "-" and not path.absolute().parent.is_dir():
+            raise UsageError(f"--{name} {path}: the folder {path.absolute().parent} does not exist")
+    if args.report is not None and args.report.is_dir():
+        raise UsageError(f"--report {args.report} is a folder, expected a file name such as backtest.html")
+    setup = Setup.read(args.config, seed=args.seed) if args.config else Setup(seed=args.seed)
+    if args.peers is not None and not args.compare:
+        raise UsageError("--peers chooses what --compare runs: give both")
+    screen = Screen(as_json=str(args.json) == "-")
+    began = perf_counter()
+    with screen.spinner(f"reading {args.data}"):
+        history = open_history(
+            args.data,
+            args.incidents,
+            servers=None if args.servers is None else [name for name in args.servers.split(",") if name],
+            **_split(args),
+        )
+    screen.opened(history)
+    with screen.progress() as tell:
+        outcome, past, package = run_experiment(history, setup, with_bands=args.report is not None, progress=tell)
+    screen.result(outcome)
+    outcomes = [outcome]
+    if args.compare:
+        outcomes += _compare(args, history, past, outcome.grid, setup, screen)
+        screen.comparison(outcomes)
+    body = summary(history, outcomes, past, package, setup, seconds=perf_counter() - began)
+    if args.json is not None:
+        _write_json(args.json, body)
+    if args.report is not None:
+        with screen.spinner("drawing the report"):
+            write_report(args.report, backtest_report(history, outcomes, body))
+        screen.note(f"{args.report} shows each incident")
+    return 0
+
+
+def _chosen_peers(args: argparse.Namespace, screen: Screen) -> list[str]:
+    if args.peers is not None:
+        return [entry(name.strip()).name for name in args.peers.split(",") if name.strip()]
+    here, absent = installed()
+    for peer in absent:
+        screen.note(f"{peer.name} left out: {peer.needs} is not installed (the extra `bench` has it)")
+    return [peer.name for peer in here]
+
+
+def _compare(
+    args: argparse.Namespace, history: History, past: Grid, present: Grid, setup: Setup, screen: Screen
+) -> list[Outcome]:
+    names = _chosen_peers(args, screen)
+    workers = min(2, os.cpu_count() or 1)
+    done: dict[str, Outcome] = {}
+    with screen.progress() as tell:
+        for name, detected in run_peers(names, past, present, setup, workers=workers, progress=tell):
+            done[name] = judge(name, history, present, detected)
+    return [done[name] for name in names]
+
+
+def _split(args: argparse.Namespace) -> Mapping[str, Any]:
+    given: dict[str, Any] = {}
+    if args.train_until is not None:
+        given["split_at"] = args.train_until
+    if args.train_fraction is not None:
+        given["train_fraction"] = args.train_fraction
+        given["by_fraction"] = True
+    return given
+
+
+def _write_json(path: Path, body: Mapping[str, Any]) -> None:
+    text = json.dumps(body, indent=1, allow_nan=False) + "\n"
+    if str(path) == "-":
+        print(text, end="")
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+def _day(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a date such as 2026-10-26, got {text!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0.0 < share < 1.0:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+    return share

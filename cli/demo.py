@@ -1,0 +1,171 @@
+"""`treeline demo`."""
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cli import learn as learning
+from demo.fleet.generate import generate
+from demo.fleet.plan import FleetPlan
+from demo.overrides import overrides
+from demo.run import Plan, replay_fleet
+from demo.screen import Screen
+from training.history.files import open_history
+from treeline.core.errors import UsageError
+from treeline.core.times import to_ms
+
+SERVERS, DAYS, STEP_S, SEED = 20, 14.0, 60, 7
+START = datetime(2026, 10, 17, tzinfo=UTC)  # puts the month-end load, which is no incident, into the replay
+TRAIN_FRACTION = 0.9
+INCIDENTS_PER_SERVER_WEEK = 4.0  # far more than a real fleet has, so that a short replay has some of each kind
+EXAMPLES = """
+examples:
+  treeline demo                                   a generated fleet, as fast as it goes
+  treeline demo --servers 500 --step 30 --days 2 --speed 1
+  treeline demo --set stream.batching_window_s=5  with a setting of production's
+  treeline demo --learn                           first model, drift, the next model: no hands
+  treeline demo --learn rolled-back               the next model is off, and has to go
+  treeline demo --data fleet.parquet --incidents incidents.csv
+  treeline demo --data fleet.parquet --incidents incidents.csv --servers machine-1-2,machine-1-4 --to 2024-01-12
+
+A history file is parquet with timestamp, server_id, metric columns and optionally split (train, test); incidents are
+a CSV with server_id, start, end. Results: summary.json, report.html and dashboards/ in the --out folder.
+Exit codes: 0 done and every record accounted for, 1 not, 2 wrong use."""
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = "Replay a fleet through the deployed pipeline on the embedded cloud and judge the pages."
+    parser.epilog = EXAMPLES
+    source = parser.add_argument_group("a history of your own (instead of a generated fleet)")
+    source.add_argument("--data", type=Path, metavar="PARQUET", help="history file")
+    source.add_argument("--incidents", type=Path, metavar="CSV", help="its labelled incidents, if there are any")
+    parser.add_argument(
+        "--servers",
+        metavar="N|A,B,..",
+        help=f"generated: how many (default {SERVERS}); with --data: how many, or which, by name",
+    )
+    parser.add_argument("--from", dest="start", type=_time, metavar="TIME", help="replay from here (ISO 8601, UTC)")
+    parser.add_argument("--to", dest="end", type=_time, metavar="TIME", help="replay up to here")
+    generated = parser.add_argument_group("the generated fleet")
+    generated.add_argument("--days", type=float, help=f"days of history, the last tenth replayed (default {DAYS})")
+    generated.add_argument("--step", type=int, metavar="SECONDS", help=f"sampling step (default {STEP_S})")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the fleet and the forest (default {SEED})")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--speed", type=float, metavar="X", help="event seconds a second (default: as fast as it goes)")
+    pace.add_argument("--real-time", action="store_true", help="the same as --speed 1")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a stage setting to change for this run (stacks/config/stage.py has them); may be repeated",
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="results folder (default runs/demo)")
+    learning.register(parser)
+    parser.add_argument("--json", action="store_true", help="summary as JSON on stdout, the rest on stderr")
+
+
+def _generate(args: argparse.Namespace, folder: Path, screen: Screen) -> tuple[Path, Path]:
+    """A fleet whose last tenth, with a month's end in it, is replayed."""
+    servers = args.servers or str(SERVERS)
+    if not servers.isdigit():
+        raise UsageError(f"--servers names servers of a history; without --data it is a number, got {servers!r}")
+    plan = FleetPlan(
+        servers=int(servers),
+        days=args.days if args.days is not None else DAYS,
+        step_s=args.step if args.step is not None else STEP_S,
+        seed=args.seed,
+        start=START,
+        train_fraction=TRAIN_FRACTION,
+        incidents_per_server_week=INCIDENTS_PER_SERVER_WEEK,
+    )
+    screen.step(f"generating {plan.days:g} days of {plan.servers} servers, one observation each {plan.step_s} s")
+    with screen.progress() as progress:
+        task = progress.add_task("servers", total=plan.servers, note="")
+        made = generate(plan, folder, progress=lambda done, _: progress.update(task, completed=done))
+    return made.data_path, made.incidents_path
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2024-01-12T06:00, got {text!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the options, run, and show the scoreboard."""
+    if args.learn is not None:
+        return learning.run(args)
+    if args.speed is not None and args.speed <= 0:
+        raise UsageError(f"--speed must be above 0, got {args.speed:g}")
+    if args.start and args.end and args.end <= args.start:
+        raise UsageError(f"--to must be after --from, got {args.end.isoformat()} and {args.start.isoformat()}")
+    screen = Screen(as_json=args.json)
+    with tempfile.TemporaryDirectory(prefix="treeline-fleet-") as folder:
+        if args.data is not None and (args.days is not None or args.step is not None):
+            raise UsageError("--days and --step shape a generated fleet; a history given by --data has its own")
+        if args.data is None:
+            if args.incidents is not None:
+                raise UsageError("--incidents needs --data: labels of which history?")
+            data, incidents, servers = *_generate(args, Path(folder), screen), None
+        else:
+            data, incidents, servers = args.data, args.incidents, args.servers
+        names = _names(data, servers)
+        history = open_history(
+            data, incidents, servers=names, train_fraction=TRAIN_FRACTION if args.data is None else 0.5
+        )
+        plan = Plan(
+            history=history,
+            start_ms=to_ms(args.start) if args.start else None,
+            end_ms=to_ms(args.end) if args.end else None,
+            speed=1.0 if args.real_time else args.speed,
+            seed=args.seed,
+            output=args.out,
+            overrides=overrides(args.settings),
+            command=shlex.join(["treeline", *sys.argv[1:]]),
+        )
+        result, body = replay_fleet(plan, screen)
+    screen.scoreboard(result)
+    screen.console.print(
+        f"  [bold]{args.out / 'report.html'}[/] shows each incident, {args.out / 'dashboards'} what engineers watch; "
+        f"{args.out / 'summary.json'} has the figures"
+    )
+    if result.incidents:
+        example = next((name for name in sorted(result.incidents) if not name.startswith("fleet/")), "fleet/...")
+        screen.console.print(
+            f"  why did it page? {_own_name()} explain {example} --run {args.out} --reproduce", soft_wrap=True
+        )
+    if args.json:
+        print(json.dumps(body))
+    if not result.balanced:
+        screen.console.print("[bold red]The books do not balance.[/]")
+        return 1
+    return 0
+
+
+def _own_name() -> str:
+    """How this command was called: `make demo` puts nothing on the PATH, and the line is there to be copied."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "treeline" else "treeline"
+
+
+def _names(data: Path, servers: str | None) -> list[str] | None:
+    """Which servers of a history: all, the first n, or those named."""
+    if servers is None:
+        return None
+    if servers.isdigit():
+        count = int(servers)
+        if count < 1:
+            raise UsageError(f"--servers must be at least 1, got {servers}")
+        everyone = open_history(data).servers
+        if count > len(everyone):
+            raise UsageError(f"--servers {count}, but {data} holds {len(everyone)}")
+        return list(everyone[:count])
+    return [name for name in servers.split(",") if name]

@@ -1,0 +1,163 @@
+"""Which deployment a command works on: a stage in the AWS account the SDK is set up for, or the embedded cloud."""
+
+import argparse
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from treeline.app.explain.incident_source import Score
+from treeline.aws.alert.controls import ControlTable
+from treeline.aws.detect.endpoint import Endpoint
+from treeline.aws.detect.models import ModelStore
+from treeline.aws.explain.incident_tables import ForestFiles, IncidentRows, IncidentTables
+from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, TreelineError, UsageError
+from treeline.core.payload import csv_payloads
+from treeline.forest.storage import read_model_tar
+from treeline.settings import outputs
+from treeline.wiring.incident_tables import tables
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from treeline.core.statistics import FloatArray
+
+LOCAL, LOCAL_PORT = "local", 4566
+# Somebody is waiting for the answer, so a cloud that is not there is given up soon.
+_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 2})
+WHERE = """
+A stage is looked up in the account and region the AWS SDK is set up for (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL);
+--stage local is the embedded cloud of this machine (`treeline local up`)."""
+
+
+class DeploymentError(TreelineError):
+    """A deployment cannot be reached, or refuses what is asked of it."""
+
+
+def add_stage(parser: argparse.ArgumentParser) -> None:
+    """The options that say which deployment is meant."""
+    parser.add_argument("--stage", default="dev", metavar="S", help="stage, or local (default: dev)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=LOCAL_PORT,
+        help=f"of the embedded cloud, with --stage local (default: {LOCAL_PORT})",
+    )
+    parser.add_argument("--json", action="store_true", help="JSON on stdout")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployed stage: its clients, and its resources by the names of treeline.settings.outputs."""
+
+    stage: str
+    session: Any
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Deployment":
+        """The one that `add_stage`'s options name."""
+        if not 0 < args.port < 65_536:
+            raise UsageError(f"--port must be in [1, 65535], got {args.port}")
+        if args.stage != LOCAL or os.environ.get("AWS_ENDPOINT_URL"):
+            return cls(args.stage, boto3.session.Session())
+        session = boto3.session.Session(
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - the embedded cloud checks none
+            region_name="us-east-1",
+        )
+        return cls(LOCAL, session, {"endpoint_url": f"http://127.0.0.1:{args.port}"})
+
+    def client(self, service: str) -> Any:
+        """A boto3 client."""
+        return self.session.client(service, config=_CONFIG, **self.arguments)
+
+    @cached_property
+    def _outputs(self) -> dict[str, str]:
+        cloudformation = self.client("cloudformation")
+        found: dict[str, str] = {}
+        for part in (outputs.STATE, outputs.DETECTION):
+            name = outputs.stack_name(self.stage, part)
+            try:
+                stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+            except ClientError as error:
+                if "does not exist" in str(error):
+                    raise UsageError(
+                        f"stage {self.stage!r} is not deployed here: there is no stack {name} (--stage, AWS_REGION)"
+                    ) from error
+                raise
+            found |= {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+        return found
+
+    def output(self, key: str) -> str:
+        """A resource by its name in treeline.settings.outputs."""
+        return self._outputs[key]
+
+    @cached_property
+    def controls(self) -> ControlTable:
+        """Mutes, maintenance windows and labels."""
+        return ControlTable(self.client("dynamodb"), self.output(outputs.CONTROLS_TABLE))
+
+    @cached_property
+    def incidents(self) -> IncidentRows:
+        """The incidents table."""
+        return IncidentRows(self.client("dynamodb"), self.output(outputs.INCIDENTS_TABLE))
+
+    @cached_property
+    def source(self) -> IncidentTables:
+        """Everything an explanation needs."""
+        return tables(self, self.forest)
+
+    def forest(self, model_version: str) -> tuple[Score, str]:
+        """A model's forest: the artifact where it is ours, else the endpoint while it hosts that model."""
+        s3, dynamodb = self.client("s3"), self.client("dynamodb")
+        store = ModelStore(
+            dynamodb, s3, controls_table=self.output(outputs.CONTROLS_TABLE), bucket=self.output(outputs.MODELS_BUCKET)
+        )
+        pointer = store.read()
+        is_active = pointer is not None and pointer.model_version == model_version
+        name = pointer.model_name if pointer is not None and is_active else ""
+        try:
+            data, url = ForestFiles(self.client("sagemaker"), s3).read(model_version, name)
+            return read_model_tar(data).score, url
+        except (ScorerUnavailableError, ModelMismatchError):
+            if not is_active or pointer is None:
+                raise
+        name = self.output(outputs.ENDPOINT_NAME)
+        endpoint = Endpoint(self.client("sagemaker-runtime"), name, target_variant=pointer.target_variant or None)
+        return _EndpointScore(endpoint), f"endpoint {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _EndpointScore:
+    endpoint: Endpoint
+
+    def __call__(self, rows: "npt.NDArray[np.float32]") -> "FloatArray":
+        import numpy as np
+
+        scores = np.empty(len(rows))
+        for part, body in csv_payloads(rows):
+            scores[part] = self.endpoint.score(body, part.stop - part.start)
+        return scores
+
+
+class reaching:  # noqa: N801 - reads as a sentence: `with reaching(deployment):`
+    """Turns the SDK's errors into one line."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    def __enter__(self) -> Deployment:
+        """The deployment."""
+        return self._deployment
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise DeploymentError in place of what the SDK raised."""
+        if isinstance(error, ClientError | BotoCoreError):
+            where = self._deployment.arguments.get("endpoint_url", "AWS")
+            raise DeploymentError(f"stage {self._deployment.stage} ({where}): {error}") from error

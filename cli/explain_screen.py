@@ -1,0 +1,146 @@
+"""An explanation on the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from treeline.app.explain.service import Explanation
+from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
+from treeline.core.times import iso, parse_iso
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 60  # characters of the path
+_NEIGHBOURS = 5  # observations shown on either side of the opening
+
+
+def show(explanation: Explanation, console: Console) -> None:
+    """Print it, the answer first."""
+    opening = explanation.opening
+    state = "still open" if explanation.is_open else "resolved"
+    console.print(
+        f"[bold]{opening.priority} {escape(opening.server_id)}[/], severity {opening.severity:.2f}, {state}; "
+        f"first anomalous {_time(opening.clocks.first_anomalous_at)}, opened {_time(opening.clocks.observed_at)}, "
+        f"model {escape(opening.model_version)}",
+        highlight=False,
+    )
+    for found in explanation.counterfactuals:
+        checked = "checked by scoring again" if found.is_verified else "NOT confirmed by scoring again"
+        console.print(f"  [green]{escape(str(found))}[/] (severity {found.severity:.2f}; {checked})", highlight=False)
+    if explanation.metrics:
+        console.print(_metrics(explanation))
+    _rule(explanation, console)
+    _path(explanation, console)
+    _calibration(explanation.calibration, console)
+    _events(explanation, console)
+    if explanation.forest:
+        console.print(f"forest: {escape(explanation.forest)}", highlight=False, style="dim")
+    for note in explanation.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
+    _reproduction(explanation, console)
+
+
+def _metrics(explanation: Explanation) -> Table:
+    table = Table("metric", "measured", "expected", "band", "deviation", box=None, header_style="dim")
+    for metric in explanation.metrics:
+        outside = metric.measured is not None and not metric.low <= metric.measured <= metric.high
+        unit = f" {metric.unit}" if metric.unit else ""
+        table.add_row(
+            escape(metric.name),
+            "missing" if metric.measured is None else f"{metric.measured:.4g}{unit}",
+            f"{metric.expected:.4g}{unit}",
+            f"{metric.low:.4g} to {metric.high:.4g}",
+            f"{metric.deviation:+.1f} sd",
+            style="bold" if outside else "",
+        )
+    return table
+
+
+def _rule(explanation: Explanation, console: Console) -> None:
+    rule = explanation.persistence
+    if rule is None:
+        return
+    sign = ">" if rule.priority == "P1" else ">="
+    counted = ", ".join(f"{_time(iso(at))} ({severity:.2f})" for at, severity, yes in rule.observations if yes)
+    console.print(
+        f"rule: {rule.needed} of the last {rule.of_last} observations at severity {sign} {rule.tier:g} "
+        f"({rule.priority}): {counted}",
+        highlight=False,
+    )
+
+
+def _path(explanation: Explanation, console: Console) -> None:
+    path = explanation.path.decided()
+    if not len(path.observed_at):
+        return
+    at = parse_iso(explanation.opening.clocks.observed_at)
+    first, last = iso(int(path.observed_at[0])), iso(int(path.observed_at[-1]))
+    console.print(f"severity {_time(first)} to {_time(last)}, marks at {P2_SEVERITY:g} and {P1_SEVERITY:g}:")
+    line, mark = _sparkline(path.observed_at, path.severity.astype(np.float64), at)
+    console.print(f"  {line}\n  {' ' * mark}^ opened", highlight=False)
+    table = Table("observed", "score", "severity", "", box=None, header_style="dim")
+    centre = int(np.searchsorted(path.observed_at, at))
+    for i in range(max(0, centre - _NEIGHBOURS), min(len(path.observed_at), centre + _NEIGHBOURS + 1)):
+        severity = float(path.severity[i])
+        tier = "P1" if severity > P1_SEVERITY else "P2" if severity >= P2_SEVERITY else ""
+        opened = "  <- opened" if int(path.observed_at[i]) == at else ""
+        table.add_row(_time(iso(int(path.observed_at[i]))), f"{path.score[i]:.4f}", f"{severity:.2f}", tier + opened)
+    console.print(table)
+
+
+def _sparkline(times: Any, severity: Any, at: int) -> tuple[str, int]:
+    """The largest severity of each of equal stretches, 0 to P1 and beyond over eight heights; and where `at` is."""
+    edges = np.linspace(float(times[0]), float(times[-1]) + 1.0, _WIDTH + 1)
+    column = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, _WIDTH - 1)
+    heights = np.full(_WIDTH, -1.0)
+    np.maximum.at(heights, column, np.nan_to_num(severity))
+    top = len(_BARS) - 1
+    line = "".join(
+        " " if height < 0 else _BARS[min(top, 1 + int(height / P1_SEVERITY * (top - 1)))] for height in heights
+    )
+    return line, int(np.clip(np.searchsorted(edges, at, side="right") - 1, 0, _WIDTH - 1))
+
+
+def _calibration(calibration: Mapping[str, Any], console: Console) -> None:
+    values = [f"{name} {value:.4g}" for name, value in calibration.items() if isinstance(value, int | float)]
+    if values:
+        console.print(f"calibration: {', '.join(values)}", highlight=False)
+    for name, body in calibration.get("thresholds", {}).items():
+        if isinstance(body, Mapping):
+            inner = ", ".join(f"{key} {value:g}" for key, value in body.items() if isinstance(value, int | float))
+            console.print(f"  {name}: {inner}", highlight=False, style="dim")
+
+
+def _events(explanation: Explanation, console: Console) -> None:
+    for alert in explanation.alerts:
+        told = f"told nobody ({alert.quiet})" if alert.quiet else ""
+        by = f"mute {alert.muted_by}" if alert.muted_by else ""
+        extra = "; ".join(filter(None, [told, by]))
+        console.print(
+            f"  {_time(alert.clocks.observed_at)} {alert.event} {alert.priority} severity {alert.severity:.2f}"
+            + (f"  [dim]{escape(extra)}[/]" if extra else ""),
+            highlight=False,
+        )
+
+
+def _reproduction(explanation: Explanation, console: Console) -> None:
+    reproduction = explanation.reproduction
+    if reproduction is None:
+        return
+    for part in reproduction.parts:
+        verdict = "[green]equal[/]" if part.is_equal else "[bold red]DIFFERENT[/]"
+        console.print(
+            f"reproduced: {part.equal:,} of {part.count:,} {part.what} {verdict}, from {escape(part.source)}",
+            highlight=False,
+        )
+    for note in reproduction.notes:
+        console.print(f"  [dim]{escape(note)}[/]", highlight=False)
+    answer = "[bold green]equal, bit for bit[/]" if reproduction.is_equal else "[bold red]not equal[/]"
+    console.print(f"reproduction: {answer if reproduction.parts else '[bold red]nothing left to rebuild it from[/]'}")
+
+
+def _time(text: str) -> str:
+    return text[:19].replace("T", " ")

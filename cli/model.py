@@ -1,0 +1,164 @@
+"""`treeline model`: what was registered, what is in use, and how training runs went."""
+
+import argparse
+import json
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, cast
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli import promotion
+from treeline.app.learn.training_runs import TrainingRun, start_training
+from treeline.aws.detect.models import ACTIVE_KEY
+from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
+from treeline.aws.learn.registry import ModelRegistry, RegisteredModel
+from treeline.core.errors import TreelineError, UsageError
+from treeline.core.times import to_ms
+
+_EXAMPLES = f"""examples:
+  treeline model list --stage prod             every registered version, the one in use marked
+  treeline model runs --stage prod             how the last training runs ended, and why
+  treeline model train --stage prod --reason "after the move to new hosts"
+  treeline model train --stage prod --until 2026-11-20T00:00:00Z
+{promotion.EXAMPLES}
+Works on the account and region the AWS SDK is set up for (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL).
+Exit codes: 0 done, 1 failed or nothing started, 2 wrong use."""
+_RUNS_SHOWN = 10
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands."""
+    parser.description = "The models of a deployment: registered versions, training runs, promotion."
+    parser.epilog = _EXAMPLES
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, text in (
+        ("list", "registered versions, newest first"),
+        ("runs", "training runs, newest first"),
+        ("train", "start a training run, unless one is under way"),
+    ):
+        verb = verbs.add_parser(name, help=text, description=text)
+        add_deployment(verb)
+        if name == "train":
+            verb.add_argument("--reason", default="manual", help="kept with the model (default: manual)")
+            verb.add_argument(
+                "--until", type=_time, metavar="TIME", help="newest event time to learn from (default: all there is)"
+            )
+    promotion.register(verbs, add_deployment)
+
+
+def add_deployment(parser: argparse.ArgumentParser) -> None:
+    """The options that say which deployment is meant."""
+    parser.add_argument("--stage", default="dev", help="stage (default: dev)")
+    parser.add_argument("--profile", default="default", help="profile of the stage (default: default)")
+    parser.add_argument("--json", action="store_true", help="JSON on stdout")
+
+
+def pipeline_name(args: argparse.Namespace) -> str:
+    """Name of the deployment's pipeline, and of its group in the registry."""
+    return f"treeline-{args.stage}-{args.profile}"
+
+
+def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) -> int:
+    """Do what was asked; the SDK's errors become one line."""
+    make = client or cast("Callable[[str], Any]", boto3.session.Session().client)
+    try:
+        match args.verb:
+            case "list":
+                return _list(args, make)
+            case "runs":
+                return _runs(args, make)
+            case "train":
+                return _train(args, make)
+            case "promote":
+                return promotion.promote_model(args, make, lambda part, key: stack_output(make, args.stage, part, key))
+            case "rollback":
+                return promotion.roll_back(args, make, lambda part, key: stack_output(make, args.stage, part, key))
+    except (ClientError, BotoCoreError) as error:
+        raise TreelineError(f"{pipeline_name(args)}: {error}") from error
+    raise UsageError(f"no verb {args.verb!r}")
+
+
+def _list(args: argparse.Namespace, client: Callable[[str], Any]) -> int:
+    models = list(ModelRegistry(client("sagemaker"), pipeline_name(args)).models())
+    active = active_version(client, args.stage)
+    if args.json:
+        print(json.dumps([_as_json(model, active) for model in models], indent=1))
+        return 0
+    if not models:
+        print(f"{pipeline_name(args)} has no registered model yet")
+    for model in models:
+        mark = "*" if model.model_version == active else " "
+        print(
+            f"{mark} {model.number:>4}  {model.model_version:<40} {model.approval:<22} {model.created_at[:16]}  "
+            f"{model.reason}"
+        )
+    return 0
+
+
+def _as_json(model: RegisteredModel, active: str | None) -> dict[str, Any]:
+    body = {name: getattr(model, name) for name in RegisteredModel.__slots__}
+    return {**body, "is_active": model.model_version == active}
+
+
+def active_version(client: Callable[[str], Any], stage: str) -> str | None:
+    """The version that detect uses; None before the first."""
+    table = stack_output(client, stage, "state", "ControlsTable")
+    item = client("dynamodb").get_item(TableName=table, Key=ACTIVE_KEY).get("Item")
+    return None if item is None else str(item["model_version"]["S"])
+
+
+def stack_output(client: Callable[[str], Any], stage: str, part: str, key: str) -> str:
+    """An output of one of the stage's stacks; raises UsageError when that is not deployed."""
+    name = f"treeline-{stage}-{part}"
+    try:
+        found = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        raise UsageError(f"no stack {name} in this account and region; is the stage {stage!r} deployed?") from error
+    outputs = {output["OutputKey"]: output["OutputValue"] for stack in found for output in stack.get("Outputs", [])}
+    if key not in outputs:
+        raise UsageError(f"stack {name} has no output {key}; deploy this version of Treeline")
+    return str(outputs[key])
+
+
+def _runs(args: argparse.Namespace, client: Callable[[str], Any]) -> int:
+    sagemaker = client("sagemaker")
+    pipeline = SageMakerTrainingPipeline(sagemaker, pipeline_name(args))
+    answer = sagemaker.list_pipeline_executions(PipelineName=pipeline_name(args), MaxResults=_RUNS_SHOWN)
+    runs = [pipeline.describe(summary["PipelineExecutionArn"]) for summary in answer["PipelineExecutionSummaries"]]
+    if args.json:
+        print(json.dumps([_run_json(run) for run in runs], indent=1))
+        return 0
+    if not runs:
+        print(f"{pipeline_name(args)} has not run yet")
+    for one in runs:
+        reached = one.steps[-1][0] if one.steps else "-"
+        print(f"{one.run_id.rsplit('/', 1)[-1]}  {one.status:<10} {reached:<9} {one.failure or one.registered}")
+    return 0
+
+
+def _run_json(run: TrainingRun) -> dict[str, Any]:
+    return {"run": run.run_id, "status": run.status, "failure": run.failure, "registered": run.registered}
+
+
+def _train(args: argparse.Namespace, client: Callable[[str], Any]) -> int:
+    pipeline = SageMakerTrainingPipeline(client("sagemaker"), pipeline_name(args))
+    until_ms = None if args.until is None else to_ms(args.until)
+    started = start_training(pipeline, reason=args.reason, window_end_ms=until_ms, request_id=uuid.uuid4().hex)
+    if args.json:
+        print(json.dumps({"run": started.run_id, "is_new": started.is_new}))
+    else:
+        print(f"started {started.run_id}" if started.is_new else f"{started.run_id} is under way; nothing started")
+    return 0 if started.is_new else 1
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-20T00:00:00Z, got {text!r}") from None
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"expected a time with its zone, such as {text}Z")
+    return moment

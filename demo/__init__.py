@@ -1,0 +1,1 @@
+"""Replays of a fleet through the deployed templates on the embedded cloud."""

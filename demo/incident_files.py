@@ -1,0 +1,167 @@
+"""A run's incidents in a folder, so that `treeline explain` works when the cloud they were found in is gone.
+
+`incidents.json` (changes by incident), `series.npz` (observations and scores of the servers that had one, and the
+origins of their incidents), `package.zip` and `model.tar.gz`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from treeline.app.detect.origin import Origin
+from treeline.app.explain.incident_source import IncidentSource, Observed, Score, ScoredPath
+from treeline.core.alert import Alert
+from treeline.core.detection.policy import FLEET
+from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
+from treeline.core.model.package import ModelPackage
+from treeline.forest.forest import RandomCutForest
+from treeline.forest.storage import read_model_tar, write_model_tar
+
+FOLDER = "incidents"
+MAX_SERVERS = 200
+_INDEX, _SERIES, _PACKAGE, _FOREST = "incidents.json", "series.npz", "package.zip", "model.tar.gz"
+_END_MS = 253_402_300_799_000  # the last time ISO 8601 writes with four digits
+_SCORED = ("observed_at", "status", "score", "severity", "features")
+
+
+def save(
+    folder: Path,
+    source: IncidentSource,
+    incidents: Mapping[str, Sequence[Alert]],
+    *,
+    package: ModelPackage,
+    forest: RandomCutForest,
+    watched: tuple[int, int],
+    server_count: int,
+) -> int:
+    """Write the incidents and all that is stored of their servers.
+
+    Args:
+        folder: Made if missing.
+        source: Where observations and scores are read from.
+        incidents: Changes by incident.
+        package, forest: The run's model.
+        watched: First and last event time of the run, ms.
+        server_count: How many servers were watched.
+
+    Returns:
+        Of how many servers series were kept: of those with an incident, MAX_SERVERS at most.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    servers = sorted({alerts[0].server_id for alerts in incidents.values() if alerts} - {FLEET})[:MAX_SERVERS]
+    arrays: dict[str, Any] = {}
+    for number, server_id in enumerate(servers):
+        path = source.scored(server_id, 0, _END_MS, model_version=package.model_version)
+        observed = source.observations(server_id, 0, _END_MS, package.metrics)
+        arrays |= {f"{number}/scored/{name}": getattr(path, name) for name in _SCORED}
+        arrays |= {f"{number}/at": observed.observed_at, f"{number}/values": observed.values}
+        for i, origin in enumerate(path.origins):
+            arrays[f"{number}/origin/{i}"] = np.frombuffer(origin.pack(), dtype=np.uint8)
+    np.savez_compressed(folder / _SERIES, **arrays)
+    index = {
+        "model_version": package.model_version,
+        "servers": servers,
+        "watched": list(watched),
+        "server_count": server_count,
+        "incidents": {name: [alert.to_json() for alert in alerts] for name, alerts in incidents.items()},
+    }
+    (folder / _INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
+    (folder / _PACKAGE).write_bytes(package.to_bytes())
+    (folder / _FOREST).write_bytes(write_model_tar(forest))
+    return len(servers)
+
+
+class IncidentFolder:
+    """Reads what `save` wrote; see `treeline.app.explain.incident_source.IncidentSource`.
+
+    Args:
+        run: The run's folder, or the one within it that holds the incidents.
+
+    Raises:
+        UsageError: There are none in it.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._folder = run / FOLDER if (run / FOLDER).is_dir() else run
+        try:
+            self._index: dict[str, Any] = json.loads((self._folder / _INDEX).read_text(encoding="utf-8"))
+            self._series = np.load(self._folder / _SERIES, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{run} holds no incidents of a run ({error})") from error
+
+    def watched(self) -> tuple[int, int]:
+        """The event times the run covers, [start, end)."""
+        first, last = self._index["watched"]
+        return int(first), int(last) + 1
+
+    def server_count(self) -> int:
+        """How many servers the run watched."""
+        return int(self._index["server_count"])
+
+    def incidents(self) -> dict[str, list[Alert]]:
+        """All, with their changes."""
+        return {
+            name: [Alert.from_json(body) for body in alerts]
+            for name, alerts in self._index["incidents"].items()
+            if alerts
+        }
+
+    def incident(self, incident_id: str) -> list[Alert]:
+        """An incident's changes in order; raises UsageError where there is no such incident."""
+        found = self._index["incidents"].get(incident_id)
+        if not found:
+            server = incident_id.rpartition("/")[0] or incident_id
+            known = sorted(self._index["incidents"])
+            near = [name for name in known if name.startswith(f"{server}/")] or known
+            raise UsageError(
+                f"there is no incident {incident_id!r} in {self._folder}; there are: {', '.join(near[:5])}"
+            )
+        return [Alert.from_json(body) for body in found]
+
+    def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
+        """What was scored of a server in [start, end]."""
+        number = self._number(server_id)
+        if number is None:
+            return ScoredPath.of((), server_id, start_ms, end_ms)
+        columns = {name: self._series[f"{number}/scored/{name}"] for name in _SCORED}
+        within = (columns["observed_at"] >= start_ms) & (columns["observed_at"] <= end_ms)
+        prefix = f"{number}/origin/"
+        origins = tuple(
+            Origin.unpack(self._series[name].tobytes()) for name in self._series.files if name.startswith(prefix)
+        )
+        at, status, score, severity, features = (columns[name][within] for name in _SCORED)
+        return ScoredPath(at, status, score, severity, features, origins)
+
+    def observations(self, server_id: str, start_ms: int, end_ms: int, metrics: tuple[str, ...]) -> Observed:
+        """The observations of a server in [start, end]."""
+        number = self._number(server_id)
+        if number is None:
+            return Observed(np.empty(0, np.int64), np.empty((0, len(metrics)), np.float32))
+        at, values = self._series[f"{number}/at"], self._series[f"{number}/values"]
+        within = (at >= start_ms) & (at <= end_ms)
+        return Observed(at[within], values[within])
+
+    def package(self, model_version: str) -> ModelPackage:
+        """The run's model package."""
+        try:
+            package = ModelPackage.from_bytes((self._folder / _PACKAGE).read_bytes())
+        except OSError as error:
+            raise ModelMismatchError(f"the model package: {error}") from error
+        if package.model_version != model_version:
+            raise ModelMismatchError(f"the run keeps model {package.model_version}, not {model_version}")
+        return package
+
+    def scorer(self, model_version: str) -> tuple[Score, str]:
+        """The run's forest."""
+        path = self._folder / _FOREST
+        try:
+            return read_model_tar(path.read_bytes()).score, str(path)
+        except OSError as error:
+            raise ScorerUnavailableError(f"the forest: {error}") from error
+
+    def _number(self, server_id: str) -> int | None:
+        servers: list[str] = self._index["servers"]
+        return servers.index(server_id) if server_id in servers else None

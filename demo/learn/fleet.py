@@ -1,0 +1,73 @@
+"""A fleet whose level shifts for good: a release that makes every server work harder."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from demo.fleet.generate import generate
+from demo.fleet.plan import FleetPlan
+from training.history.files import open_history
+from training.history.grid import Grid, grid_of
+from treeline.core.times import to_ms
+
+DAY_MS = 86_400_000
+START = datetime(2026, 9, 1, tzinfo=UTC)  # no month end in the days that follow
+SHIFTED = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
+SHIFT_SD = 4.0  # of each server's own metric: an hour counts three sds of it at most
+
+
+@dataclass(frozen=True, slots=True)
+class DriftingFleet:
+    """`past` is there before anything runs; `live` streams afterwards, shifted from `shift_ms` on."""
+
+    past: Grid
+    live: Grid
+    shift_ms: int
+
+
+def drifting_fleet(
+    *, servers: int, past_days: int, live_days: int, calm_days: int, step_s: int, seed: int
+) -> DriftingFleet:
+    """Generate the fleet.
+
+    Args:
+        servers: How many.
+        past_days: History to train the first model on.
+        live_days: Days that stream.
+        calm_days: How many of those come before the shift.
+        step_s: Sampling step.
+        seed: Of everything random.
+    """
+    plan = FleetPlan(
+        servers=servers,
+        days=float(past_days + live_days),
+        step_s=step_s,
+        seed=seed,
+        start=START,
+        incidents_per_server_week=0.0,
+        missing_rows=0.0,
+        missing_values=0.0,
+    )
+    with tempfile.TemporaryDirectory(prefix="treeline-learn-") as folder:
+        whole = grid_of(open_history(generate(plan, Path(folder)).data_path))
+    begin = to_ms(START)
+    live_from, shift_ms = begin + past_days * DAY_MS, begin + (past_days + calm_days) * DAY_MS
+    values = whole.values.copy()
+    after = whole.times_ms >= shift_ms
+    spread = np.nanstd(whole.values[whole.times_ms < live_from], axis=0)
+    for name in SHIFTED:
+        column = whole.metrics.index(name)
+        values[after, :, column] += SHIFT_SD * spread[:, column]
+        if name.endswith("_percent"):
+            np.clip(values[:, :, column], 0.0, 100.0, out=values[:, :, column])
+    shifted = replace(whole, values=values)
+    return DriftingFleet(between(shifted, begin, live_from), between(shifted, live_from, 2**62), shift_ms)
+
+
+def between(grid: Grid, start_ms: int, end_ms: int) -> Grid:
+    """The times in [start_ms, end_ms)."""
+    first, last = (int(np.searchsorted(grid.times_ms, t)) for t in (start_ms, end_ms))
+    return replace(grid, times_ms=grid.times_ms[first:last], values=grid.values[first:last])

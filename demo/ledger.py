@@ -1,0 +1,170 @@
+"""The books of a replay, kept from the deployed tables and buckets: where did every record go?"""
+
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from demo.cloud import Deployment
+from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.aws.detect.detector_records import DetectorRecords
+from treeline.aws.detect.group_observations import INDEX
+from treeline.core.alert import Alert
+from treeline.core.times import parse_iso
+from treeline.settings import outputs
+
+Key = tuple[str, int]  # server_id, observed_at ms
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where every observation is.
+
+    Attributes:
+        stored: Keys in the observations table.
+        scored: Key -> (score, severity) of those scored (late ones too).
+        late: Keys scored after a later observation of their server.
+        warming_up: Keys seen while their server warmed up.
+        quarantined: Reason -> how many.
+        too_late: Keys that came when their server was too far ahead to score them: stored, counted, never scored.
+        scored_twice: Keys in more than one score block: must be empty.
+    """
+
+    stored: set[Key]
+    scored: dict[Key, tuple[float, float]]
+    late: set[Key]
+    warming_up: set[Key]
+    quarantined: Counter[str]
+    too_late: set[Key] = field(default_factory=set)
+    scored_twice: set[Key] = field(default_factory=set)
+
+    @property
+    def lost(self) -> set[Key]:
+        """Stored, but neither scored nor warming up nor too late."""
+        return self.stored - self.scored.keys() - self.warming_up - self.too_late
+
+
+class Books:
+    """Reads the deployed tables."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._dynamodb = deployment.client("dynamodb")
+        self._s3 = deployment.client("s3")
+        self._records = DetectorRecords(
+            self._dynamodb,
+            deployment.output(outputs.DETECTOR_STATE_TABLE),
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+        )
+        self._models: set[str] = set()
+
+    def decided(self) -> int:
+        """How many observations detect has committed, from its state items alone: cheap enough for a progress bar."""
+        counts: dict[str, int] = {}  # of several models, each takes over the count of the one before
+        pointers = [item for item in self._scan(outputs.CONTROLS_TABLE) if item["kind"]["S"] == "model"]
+        self._models |= {item["model_version"]["S"] for item in pointers}
+        for group, version in itertools.product(set(self.groups().values()), self._models):
+            record = self._records.load(group, version)
+            if record is None:
+                continue
+            for server, count in zip(record.state.servers, record.state.observations.tolist(), strict=True):
+                counts[server] = max(count, counts.get(server, 0))
+        return sum(counts.values())
+
+    def stored(self) -> int:
+        """How many observations are in the table: its own count, which the embedded cloud keeps current."""
+        name = self._deployment.output(outputs.OBSERVATIONS_TABLE)
+        return int(self._dynamodb.describe_table(TableName=name)["Table"]["ItemCount"])
+
+    def quarantined(self) -> Counter[str]:
+        """Reason -> how many records were set aside."""
+        bucket = self._deployment.output(outputs.QUARANTINE_BUCKET)
+        reasons: Counter[str] = Counter()
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="quarantine/"):
+            for entry in page.get("Contents", []):
+                body = self._s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+                reasons.update(json.loads(line)["reason"] for line in body.splitlines() if line)
+        return reasons
+
+    def groups(self) -> dict[str, int]:
+        """Server -> group."""
+        return {
+            item["server_id"]["S"]: int(item["group"]["N"])
+            for item in self._scan(outputs.SERVERS_TABLE)
+            if "group" in item
+        }
+
+    def incidents(self) -> dict[str, list[Alert]]:
+        """Incident -> its alerts in order, as the incidents table keeps them."""
+        return {
+            item["incident_id"]["S"]: [
+                Alert.from_json(json.loads(event["S"])) for event in item.get("history", {}).get("L", [])
+            ]
+            for item in self._scan(outputs.INCIDENTS_TABLE)
+        }
+
+    def ledger(self) -> Ledger:
+        """Everything, from the tables, group by group: a candidate's score blocks have groups of their own."""
+        ledger = Ledger(set(), {}, set(), set(), self.quarantined())
+        for group in sorted(set(self.groups().values())):
+            for item in self._query(outputs.OBSERVATIONS_TABLE, group, INDEX, "server_id, observed_at"):
+                ledger.stored.add((item["server_id"]["S"], parse_iso(item["observed_at"]["S"])))
+            for item in self._query(outputs.SCORES_TABLE, group):
+                self._enter(ledger, ScoreBlock.unpack(bytes(item["block"]["B"])))
+        return ledger
+
+    def _enter(self, ledger: Ledger, block: ScoreBlock) -> None:
+        names = np.array(block.servers, dtype=object)[block.server]
+        rows = zip(
+            names,
+            block.observed_at.tolist(),
+            block.status.tolist(),
+            block.score.tolist(),
+            block.severity.tolist(),
+            strict=True,
+        )
+        for server, at, status, score, severity in rows:
+            key = (server, at)
+            if key in ledger.scored or key in ledger.warming_up or key in ledger.too_late:
+                ledger.scored_twice.add(key)
+            if status == Status.WARMING_UP:
+                ledger.warming_up.add(key)
+            elif status == Status.TOO_LATE:
+                ledger.too_late.add(key)
+            else:
+                ledger.scored[key] = (score, severity)
+                if status == Status.LATE:
+                    ledger.late.add(key)
+
+    def _query(
+        self, table: str, group: int, index: str | None = None, projection: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """A group's items. Not by Scan: the emulator reads the whole table anew for each page of one."""
+        request: dict[str, Any] = {
+            "TableName": self._deployment.output(table),
+            "KeyConditionExpression": "#group = :group",
+            "ExpressionAttributeNames": {"#group": "group"},
+            "ExpressionAttributeValues": {":group": {"N": str(group)}},
+        }
+        if index:
+            request["IndexName"] = index
+        if projection:
+            request["ProjectionExpression"] = projection
+        for page in self._dynamodb.get_paginator("query").paginate(**request):
+            yield from page["Items"]
+
+    def _scan(
+        self, table: str, projection: str | None = None, names: dict[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        request: dict[str, Any] = {"TableName": self._deployment.output(table)}
+        if projection:
+            request["ProjectionExpression"] = projection
+        if names:
+            request["ExpressionAttributeNames"] = names
+        for page in self._dynamodb.get_paginator("scan").paginate(**request):
+            yield from page["Items"]

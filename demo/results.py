@@ -1,0 +1,273 @@
+"""What a replay showed: figures for the terminal, `summary.json` and `report.html`, from one source."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from demo.ledger import Ledger
+from report.data import (
+    Accounting,
+    Clock,
+    IncidentMark,
+    LabelMark,
+    MetricInfo,
+    MetricMark,
+    ReportData,
+    ServerTrace,
+)
+from training.evaluate.backtest import Backtest
+from training.evaluate.judge import Evaluation, Opening, Tier, Verdict, evaluate
+from training.history.grid import Grid
+from training.history.labels import Label
+from treeline.core.alert import Alert, AlertEvent
+from treeline.core.detection.policy import FLEET
+from treeline.core.times import parse_iso
+
+LATENCY_BUDGET_S = 4.3
+BAND_SD = 3.0
+_CLOCKS = (
+    ("received to published", "received_at", "published_at"),
+    ("received to scored", "received_at", "scored_at"),
+    ("scored to published", "scored_at", "published_at"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One replay, judged."""
+
+    accounting: Accounting
+    evaluations: Mapping[Tier, Evaluation]
+    clocks: tuple[Clock, ...]
+    incidents: Mapping[str, list[Alert]]
+    reproduced: bool  # the same incidents come out offline, without any cloud
+    records_per_s: float
+    faults: Mapping[str, Any]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record is accounted for."""
+        books = self.accounting
+        sent = books.stored + books.quarantined + books.duplicates
+        return books.lost == 0 and books.sent == sent and books.stored == books.seen
+
+
+def accounting(sent: int, ledger: Ledger, *, alerts: int, pages: int, refused: int) -> Accounting:
+    """The books; what was sent and is neither stored nor quarantined must have been a repeat of what is."""
+    quarantined = sum(ledger.quarantined.values())
+    return Accounting(
+        sent=sent,
+        stored=len(ledger.stored),
+        quarantined=quarantined,
+        scored=len(ledger.scored),
+        warming_up=len(ledger.warming_up),
+        too_late=len(ledger.too_late),
+        lost=len(ledger.lost) + len(ledger.scored_twice),
+        duplicates=max(0, sent - len(ledger.stored) - quarantined),
+        quarantine_reasons=dict(ledger.quarantined),
+        alerts_published=alerts,
+        pages_delivered=pages,
+        pages_refused=refused,
+    )
+
+
+def openings(incidents: Mapping[str, list[Alert]]) -> list[Opening]:
+    """When incidents began to page, and when they rose to P1."""
+    return [
+        Opening(
+            server_id=alert.server_id,
+            at_ms=parse_iso(alert.clocks.observed_at),
+            priority=alert.priority.value,
+            incident_id=incident_id,
+        )
+        for incident_id, alerts in incidents.items()
+        for alert in alerts
+        if alert.event in (AlertEvent.OPENED, AlertEvent.ESCALATED)
+    ]
+
+
+def judge(
+    labels: Iterable[Label], incidents: Mapping[str, list[Alert]], observed: Mapping[str, tuple[int, int]]
+) -> dict[Tier, Evaluation]:
+    """Both tiers against the labels; empty without labels."""
+    labelled = list(labels)
+    if not labelled:
+        return {}
+    return {tier: evaluate(labelled, openings(incidents), observed=observed, tier=tier) for tier in Tier}
+
+
+def clocks(alerts: Iterable[Alert]) -> tuple[Clock, ...]:
+    """How long the deciding observations took, on the wall clock; one entry per stretch of the way."""
+    told = list(alerts)
+    result = []
+    for name, start, end in _CLOCKS:
+        seconds = [(parse_iso(getattr(a.clocks, end)) - parse_iso(getattr(a.clocks, start))) / 1000.0 for a in told]
+        if seconds:
+            p50, p95 = np.quantile(seconds, [0.5, 0.95])
+            budget = LATENCY_BUDGET_S if end == "published_at" and start == "received_at" else None
+            result.append(
+                Clock(name=name, p50_s=p50, p95_s=p95, max_s=max(seconds), count=len(seconds), budget_s=budget)
+            )
+    return tuple(result)
+
+
+def matches_offline(incidents: Mapping[str, list[Alert]], offline: Backtest) -> bool:
+    """Whether the cloud told exactly the changes that the core finds without it (fleet incidents are merged)."""
+    told = Counter(
+        (a.server_id, a.event, a.priority, parse_iso(a.clocks.observed_at), a.sequence)
+        for alerts in incidents.values()
+        for a in alerts
+        if a.server_id != FLEET
+    )
+    found = Counter((server, c.event, c.priority, c.at, c.sequence) for server, c in offline.changes if server != FLEET)
+    return told == found
+
+
+def summary(result: Result, facts: Mapping[str, str], no_ops: Iterable[Any]) -> dict[str, Any]:
+    """Everything a script may want, as plain JSON values."""
+    books = result.accounting
+    return {
+        "accounting": {
+            "sent": books.sent,
+            "stored": books.stored,
+            "duplicates": books.duplicates,
+            "quarantined": books.quarantined,
+            "quarantine_reasons": dict(books.quarantine_reasons),
+            "scored": books.scored,
+            "warming_up": books.warming_up,
+            "too_late": books.too_late,
+            "lost": books.lost,
+            "balanced": result.balanced,
+        },
+        "alerts_published": books.alerts_published,
+        "pages_delivered": books.pages_delivered,
+        "pages_refused": books.pages_refused,
+        "records_per_s": round(result.records_per_s, 1),
+        "reproduced_offline": result.reproduced,
+        "evaluation": {tier.value: evaluation.to_json() for tier, evaluation in result.evaluations.items()},
+        "clocks_s": {
+            clock.name: {"p50": clock.p50_s, "p95": clock.p95_s, "max": clock.max_s, "count": clock.count}
+            for clock in result.clocks
+        },
+        "incidents": [
+            {
+                "incident_id": incident_id,
+                "events": [
+                    {
+                        "event": alert.event.value,
+                        "priority": alert.priority.value,
+                        "severity": alert.severity,
+                        "observed_at": alert.clocks.observed_at,
+                        "metrics": [metric.name for metric in alert.metrics],
+                    }
+                    for alert in alerts
+                ],
+            }
+            for incident_id, alerts in sorted(result.incidents.items())
+        ],
+        "faults": dict(result.faults),
+        "facts": dict(facts),
+        "no_ops_locally": [no_op._asdict() for no_op in no_ops],
+    }
+
+
+def report_data(
+    result: Result,
+    grid: Grid,
+    offline: Backtest,
+    units: Mapping[str, str],
+    *,
+    title: str,
+    subtitle: str,
+    facts: Mapping[str, str],
+) -> ReportData:
+    """The same figures with the traces behind them."""
+    trace = offline.trace
+    traces = []
+    for column, server in enumerate(grid.servers):
+        low = high = expected = None
+        if trace.expected is not None and trace.spread is not None:
+            expected, spread = trace.expected[:, column], trace.spread[:, column]
+            low, high = expected - BAND_SD * spread, expected + BAND_SD * spread
+        traces.append(
+            ServerTrace(
+                server_id=server,
+                times_ms=grid.times_ms,
+                values=grid.values[:, column],
+                severity=trace.severity[:, column],
+                score=trace.score[:, column],
+                threshold=trace.threshold[:, column],
+                expected=expected,
+                low=low,
+                high=high,
+            )
+        )
+    every = result.evaluations.get(Tier.ALL)
+    verdicts = {j.opening.incident_id: j.verdict for j in every.judged_openings} if every else {}
+    return ReportData(
+        title=title,
+        subtitle=subtitle,
+        start_ms=int(grid.times_ms[0]),
+        end_ms=int(grid.times_ms[-1]),
+        metrics=tuple(MetricInfo(name=name, unit=units.get(name, "")) for name in grid.metrics),
+        traces=tuple(traces),
+        labels=tuple(_label_marks(every)) if every else (),
+        incidents=tuple(
+            _incident_mark(incident_id, alerts, verdicts.get(incident_id))
+            for incident_id, alerts in sorted(result.incidents.items(), key=lambda entry: entry[0].rpartition("/")[2])
+            if alerts
+        ),
+        evaluations=result.evaluations,
+        accounting=result.accounting,
+        clocks=result.clocks,
+        facts=facts,
+    )
+
+
+def _label_marks(evaluation: Evaluation) -> Iterable[LabelMark]:
+    for judged in evaluation.judged_labels:
+        yield LabelMark(
+            server_id=judged.label.server_id,
+            start_ms=judged.label.start_ms,
+            end_ms=judged.label.end_ms,
+            kind=judged.label.kind,
+            found_by=judged.opening.incident_id if judged.opening else "",
+            delay_s=judged.delay_s,
+        )
+
+
+def _incident_mark(incident_id: str, alerts: list[Alert], verdict: Verdict | None) -> IncidentMark:
+    first = alerts[0]
+
+    def when(event: AlertEvent) -> int | None:
+        return next((parse_iso(a.clocks.observed_at) for a in alerts if a.event is event), None)
+
+    return IncidentMark(
+        incident_id=incident_id,
+        server_id=first.server_id,
+        priority=min(alert.priority for alert in alerts).value,
+        opened_ms=parse_iso(first.clocks.observed_at),
+        verdict=verdict,
+        resolved_ms=when(AlertEvent.RESOLVED),
+        escalated_ms=when(AlertEvent.ESCALATED),
+        first_anomalous_ms=parse_iso(first.clocks.first_anomalous_at),
+        severity=first.severity,
+        score=first.score,
+        threshold=first.threshold,
+        evidence=tuple(
+            MetricMark(
+                name=m.name,
+                measured=m.measured,
+                expected=m.expected,
+                low=m.low,
+                high=m.high,
+                deviation=m.deviation,
+                unit=m.unit,
+            )
+            for m in first.metrics
+        ),
+        pages=sum(alert.event is not AlertEvent.SUPPRESSED for alert in alerts),
+    )

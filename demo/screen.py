@@ -1,0 +1,138 @@
+"""What the demo shows in a terminal: steps, progress, alerts as they are delivered, and the scoreboard."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from demo.results import LATENCY_BUDGET_S, Result
+from training.evaluate.judge import Evaluation, Tier
+from treeline.app.alert.text import moved
+from treeline.core.alert import Alert, AlertEvent, Priority
+from treeline.core.times import parse_iso
+
+_EVENT_STYLE = {
+    AlertEvent.OPENED: "bold",
+    AlertEvent.ESCALATED: "bold",
+    AlertEvent.DEESCALATED: "",
+    AlertEvent.RESOLVED: "green",
+    AlertEvent.SUPPRESSED: "dim",
+}
+
+
+class Screen:
+    """Writes to one console: stdout, or stderr when stdout carries JSON."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.console = Console(stderr=as_json, highlight=False)
+
+    def step(self, text: str) -> None:
+        """A line that says what happens now."""
+        self.console.print(f"[cyan]>[/] {text}")
+
+    def progress(self) -> Progress:
+        """A progress display for anything over two seconds."""
+        return Progress(
+            TextColumn("  {task.description:<12}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    def spinner(self, text: str) -> AbstractContextManager[Any]:
+        """For a wait of unknown length."""
+        return self.console.status(text)
+
+    def alert(self, alert: Alert) -> None:
+        """One alert, as it is delivered."""
+        colour = "red" if alert.priority is Priority.P1 else "yellow"
+        received, published = parse_iso(alert.clocks.received_at), parse_iso(alert.clocks.published_at)
+        style = _EVENT_STYLE[alert.event]
+        event = f"[{style}]{alert.event.value:<11}[/]" if style else f"{alert.event.value:<11}"
+        line = (
+            f"  [{colour}]{alert.priority.value}[/] {event} [bold]{alert.server_id:<12}[/]"
+            f" {alert.clocks.observed_at[:16].replace('T', ' ')}"
+        )
+        if alert.event is not AlertEvent.DEESCALATED:  # it says that a tier is quiet, not how much of it is left
+            line += f"  severity {alert.severity:4.1f}  [dim]after {(published - received) / 1000:.1f} s[/]"
+        self.console.print(line)
+        if alert.event in (AlertEvent.OPENED, AlertEvent.ESCALATED):
+            for metric in alert.metrics[:3]:
+                self.console.print(f"       {moved(metric)}", style="dim")
+
+    def scoreboard(self, result: Result) -> None:
+        """The end of the run."""
+        books = result.accounting
+        table = _table("Where every record went")
+        for name in ("sent", "stored", "repeated", "quarantined", "scored", "warming up", "too late", "lost"):
+            table.add_column(name, justify="right")
+        table.add_row(
+            *(f"{n:,}" for n in (books.sent, books.stored, books.duplicates, books.quarantined, books.scored)),
+            f"{books.warming_up:,}",
+            f"{books.too_late:,}",
+            f"[{'green' if books.lost == 0 else 'bold red'}]{books.lost:,}[/]",
+        )
+        self.console.print(table)
+        if books.quarantine_reasons:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(books.quarantine_reasons.items()))
+            self.console.print(f"  quarantined: {reasons}")
+        if result.evaluations:
+            self.console.print(_quality(result.evaluations))
+        if result.clocks:
+            self.console.print(_clock_table(result))
+        self.console.print(
+            f"  {result.records_per_s:,.0f} records/s; {books.alerts_published} alerts published, "
+            f"{books.pages_delivered} delivered to PagerDuty's stand-in, {books.pages_refused} refused; the same "
+            f"incidents {'came' if result.reproduced else '[bold red]did not come[/]'} out offline"
+        )
+
+
+def _table(title: str) -> Table:
+    """Without vertical rules, so that eight columns fit into 80 characters."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+
+
+def _quality(evaluations: Any) -> Table:
+    table = _table("Against the labels, incident by incident")
+    columns = ("tier", "hit", "missed", "false", "precision", "recall", "false/server-day", "delay")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for tier in Tier:
+        e: Evaluation = evaluations[tier]
+        table.add_row(
+            tier.value,
+            f"{e.hits}/{e.labels}",
+            str(e.misses),
+            str(e.false_openings),
+            _ratio(e.precision),
+            _ratio(e.recall),
+            "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}",
+            "-" if e.delay_p50_s is None else f"{e.delay_p50_s / 60:.0f} min",
+        )
+    return table
+
+
+def _ratio(value: float | None) -> str:
+    """Two digits; intervals, which n is too small to do without, stand in the report and in summary.json."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _clock_table(result: Result) -> Table:
+    table = _table(f"Clocks of the deciding observation (budget {LATENCY_BUDGET_S} s; at full speed a backlog counts)")
+    for name in ("from - to", "p50", "p95", "max", "alerts"):
+        table.add_column(name, justify="left" if name == "from - to" else "right")
+    for clock in result.clocks:
+        table.add_row(
+            clock.name,
+            f"{clock.p50_s:.2f} s",
+            f"{clock.p95_s:.2f} s",
+            f"{clock.max_s:.2f} s",
+            str(clock.count),
+        )
+    return table

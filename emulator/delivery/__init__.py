@@ -1,0 +1,1 @@
+"""Event source mappings and function workers, with AWS's retry semantics."""

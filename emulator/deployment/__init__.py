@@ -1,0 +1,1 @@
+"""A cloud assembly deployed as `cdk deploy` would."""

@@ -1,0 +1,1 @@
+"""What makes the emulator's DynamoDB fast enough for a replay."""

@@ -1,0 +1,1 @@
+"""Logs, metrics out of logs, and alarms."""

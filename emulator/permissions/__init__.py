@@ -1,0 +1,1 @@
+"""Which AWS calls were made, and which permissions they need."""

@@ -1,0 +1,90 @@
+"""Models and endpoint configurations: what hosting is made of. Both are immutable, as on AWS."""
+
+import threading
+from collections.abc import Callable
+
+from emulator.sagemaker.errors import validation
+from emulator.sagemaker.store import Resource, Store, arn, page
+
+Action = Callable[[Resource], Resource]
+
+
+class Models:
+    """CreateModel, DescribeModel, ListModels, DeleteModel."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._models = Store("model", "model", lock)
+
+    def actions(self) -> dict[str, Action]:
+        """The API actions served here."""
+        return {
+            "CreateModel": self.create,
+            "DescribeModel": lambda request: dict(self._models.get(request["ModelName"])),
+            "ListModels": self.list_all,
+            "DeleteModel": lambda request: self._models.delete(request["ModelName"]) and {},
+        }
+
+    def create(self, request: Resource) -> Resource:
+        """Keep a model; its data is read when an endpoint starts."""
+        name = request["ModelName"]
+        if "PrimaryContainer" not in request and not request.get("Containers"):
+            raise validation("PrimaryContainer or Containers is required.")
+        self._models.create(name, {**request, "ModelArn": arn("model", name)})
+        return {"ModelArn": arn("model", name)}
+
+    def list_all(self, request: Resource) -> Resource:
+        """Model summaries."""
+        summary = lambda m: {f: m[f] for f in ("ModelName", "ModelArn", "CreationTime")}  # noqa: E731
+        return page(self._models.all(), request, "ModelName", summary, "Models")
+
+    def data_url(self, name: str) -> str:
+        """Where the artifact of a model is; raises ServiceError when the model is gone or names none."""
+        model = self._models.get(name)
+        container = model.get("PrimaryContainer") or model["Containers"][0]
+        url = container.get("ModelDataUrl") or container.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri")
+        if not url:
+            raise validation(f"Model {name} names no model data.")
+        return str(url)
+
+
+class EndpointConfigs:
+    """CreateEndpointConfig, DescribeEndpointConfig, ListEndpointConfigs, DeleteEndpointConfig."""
+
+    def __init__(self, lock: threading.RLock, models: Models) -> None:
+        self._configs = Store("endpoint-config", "endpoint configuration", lock)
+        self._models = models
+
+    def actions(self) -> dict[str, Action]:
+        """The API actions served here; there is no update."""
+        return {
+            "CreateEndpointConfig": self.create,
+            "DescribeEndpointConfig": lambda request: dict(self._configs.get(request["EndpointConfigName"])),
+            "ListEndpointConfigs": self.list_all,
+            "DeleteEndpointConfig": lambda request: self._configs.delete(request["EndpointConfigName"]) and {},
+        }
+
+    def create(self, request: Resource) -> Resource:
+        """Keep a configuration; every model it names must exist."""
+        name = request["EndpointConfigName"]
+        names = [v["VariantName"] for v in request["ProductionVariants"]]
+        if len(set(names)) != len(names):
+            raise validation("Variant names must be unique within an endpoint configuration.")
+        for variant in request["ProductionVariants"]:
+            if "ModelName" in variant:
+                self._models.data_url(variant["ModelName"])
+        self._configs.create(name, {**request, "EndpointConfigArn": arn("endpoint-config", name)})
+        return {"EndpointConfigArn": arn("endpoint-config", name)}
+
+    def list_all(self, request: Resource) -> Resource:
+        """Configuration summaries."""
+        summary = lambda c: {f: c[f] for f in ("EndpointConfigName", "EndpointConfigArn", "CreationTime")}  # noqa: E731
+        return page(self._configs.all(), request, "EndpointConfigName", summary, "EndpointConfigs")
+
+    def capture(self, name: str) -> Resource:
+        """What of requests and answers is to be captured; {} for nothing."""
+        return dict(self._configs.get(name).get("DataCaptureConfig", {}))
+
+    def variants(self, name: str) -> list[Resource]:
+        """The production variants of a configuration; raises ServiceError when it is gone."""
+        variants: list[Resource] = self._configs.get(name)["ProductionVariants"]
+        return variants

@@ -1,0 +1,154 @@
+"""The step types of a pipeline: each starts what its type says, waits for it, and gives its properties."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from emulator.sagemaker.store import Resource
+
+Call = Callable[[str, Mapping[str, Any]], Resource]
+_POLL_S = 0.05
+
+
+class StepFailedError(Exception):
+    """A step ended otherwise than well; `metadata` names the job behind it."""
+
+    def __init__(self, reason: str, metadata: Resource | None = None) -> None:
+        super().__init__(reason)
+        self.metadata = metadata or {}
+
+
+class StepRunner:
+    """Runs the steps of one execution.
+
+    Args:
+        call: Performs a SageMaker action.
+        clients: boto3 clients by service.
+        role_arn: The pipeline's role, which the jobs of steps without one of their own get.
+        execution_id: Names the jobs.
+        stopped: Whether the execution shall end.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        clients: Callable[[str], Any],
+        role_arn: str,
+        execution_id: str,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._call = call
+        self._clients = clients
+        self._role_arn = role_arn
+        self._execution_id = execution_id
+        self._stopped = stopped
+        self.types: dict[str, Callable[[str, Resource], tuple[Resource, Resource]]] = {
+            "Processing": self._processing,
+            "Training": self._training,
+            "RegisterModel": self._register_model,
+            "Lambda": self._lambda,
+            "Fail": self._fail,
+        }
+
+    def run(self, step: Resource) -> tuple[Resource, Resource]:
+        """Run a step whose expressions are resolved; its properties and its metadata.
+
+        Raises:
+            StepFailedError: It failed, or its type is not served here.
+        """
+        kind = step["Type"]
+        if kind not in self.types:
+            known = ", ".join(sorted([*self.types, "Condition"]))
+            raise StepFailedError(f"step type {kind} is not executed by the embedded cloud; there are {known}")
+        return self.types[kind](step["Name"], step)
+
+    def _job_name(self, step_name: str) -> str:
+        return f"pipelines-{self._execution_id}-{step_name}"
+
+    def _processing(self, name: str, step: Resource) -> tuple[Resource, Resource]:
+        job = self._job_name(name)
+        request = {"RoleArn": self._role_arn, **step["Arguments"], "ProcessingJobName": job}
+        metadata = {"ProcessingJob": {"Arn": self._call("CreateProcessingJob", request)["ProcessingJobArn"]}}
+        done = self._wait("Processing", job, metadata)
+        outputs = done.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        by_name = {output["OutputName"]: output for output in outputs}
+        return {**done, "ProcessingOutputConfig": {"Outputs": by_name}}, metadata
+
+    def _training(self, name: str, step: Resource) -> tuple[Resource, Resource]:
+        job = self._job_name(name)
+        request = {"RoleArn": self._role_arn, **step["Arguments"], "TrainingJobName": job}
+        metadata = {"TrainingJob": {"Arn": self._call("CreateTrainingJob", request)["TrainingJobArn"]}}
+        return self._wait("Training", job, metadata), metadata
+
+    def _wait(self, kind: str, name: str, metadata: Resource) -> Resource:
+        stopping = False
+        while True:
+            job = self._call(f"Describe{kind}Job", {f"{kind}JobName": name})
+            status = job[f"{kind}JobStatus"]
+            if status == "Completed":
+                return job
+            if status in ("Failed", "Stopped"):
+                said = ": ".join(filter(None, (job.get("FailureReason"), job.get("ExitMessage")))) or status
+                raise StepFailedError(said, metadata)
+            if self._stopped() and not stopping and status == "InProgress":
+                self._call(f"Stop{kind}Job", {f"{kind}JobName": name})
+                stopping = True
+            time.sleep(_POLL_S)
+
+    def _register_model(self, name: str, step: Resource) -> tuple[Resource, Resource]:
+        request = {**step["Arguments"], "ClientToken": f"{self._execution_id}-{name}"}
+        package_arn = self._call("CreateModelPackage", request)["ModelPackageArn"]
+        properties = self._call("DescribeModelPackage", {"ModelPackageName": package_arn})
+        return properties, {"RegisterModel": {"Arn": package_arn}}
+
+    def _lambda(self, name: str, step: Resource) -> tuple[Resource, Resource]:
+        payload = json.dumps(step.get("Arguments", {})).encode()
+        answer = self._clients("lambda").invoke(FunctionName=step["FunctionArn"], Payload=payload)
+        body = json.loads(answer["Payload"].read() or b"null")
+        outputs = {}
+        metadata = {"Lambda": {"Arn": step["FunctionArn"], "OutputParameters": []}}
+        if answer.get("FunctionError"):
+            said = body.get("errorMessage", body) if isinstance(body, dict) else body
+            raise StepFailedError(f"ClientError: The Lambda function failed: {said}", metadata)
+        for output in step.get("OutputParameters", []):
+            if not isinstance(body, dict) or output["OutputName"] not in body:
+                raise StepFailedError(f"ClientError: The Lambda function gave no {output['OutputName']}", metadata)
+            outputs[output["OutputName"]] = body[output["OutputName"]]
+        metadata["Lambda"]["OutputParameters"] = [{"Name": k, "Value": str(v)} for k, v in outputs.items()]
+        return {"OutputParameters": outputs}, metadata
+
+    def _fail(self, name: str, step: Resource) -> tuple[Resource, Resource]:
+        message = str(step["Arguments"]["ErrorMessage"])
+        raise StepFailedError(message, {"Fail": {"ErrorMessage": message}})
+
+
+def holds(conditions: Iterable[Resource]) -> bool:
+    """Whether all of some resolved conditions hold; raises StepFailedError for an unknown kind."""
+    return all(_holds(condition) for condition in conditions)
+
+
+def _holds(condition: Resource) -> bool:
+    kind = condition["Type"]
+    match kind:
+        case "Or":
+            return any(_holds(one) for one in condition["Conditions"])
+        case "Not":
+            return not _holds(condition["Expression"])
+        case "In" | "NotIn":
+            return (condition["QueryValue"] in condition["Values"]) == (kind == "In")
+    left, right = condition["LeftValue"], condition["RightValue"]
+    match kind:
+        case "Equals":
+            return bool(left == right)
+        case "NotEquals":
+            return bool(left != right)
+        case "GreaterThan":
+            return float(left) > float(right)
+        case "GreaterThanOrEqualTo":
+            return float(left) >= float(right)
+        case "LessThan":
+            return float(left) < float(right)
+        case "LessThanOrEqualTo":
+            return float(left) <= float(right)
+    raise StepFailedError(f"condition type {kind} is not known")

@@ -1,0 +1,174 @@
+"""Processing jobs: the container's command as a process of this machine, its inputs and outputs moved to and from S3.
+
+There is no container engine: a command that begins with `python` runs with this interpreter, from the checkout, and
+every `/opt/ml/processing` in its arguments is a temporary folder instead.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from emulator.loopback.environment import process_environment
+from emulator.sagemaker.errors import ServiceError, validation
+from emulator.sagemaker.store import Resource, Store, arn, page
+
+Action = Callable[[Resource], Resource]
+Announce = Callable[[str, str, Resource], None]
+ROOT = Path(__file__).resolve().parents[2]
+CONTAINER_FOLDER = "/opt/ml/processing"
+MESSAGE_VARIABLE = "TREELINE_EXIT_MESSAGE_FILE"  # the container's /opt/ml/output/message
+STATE_CHANGE = "SageMaker Processing Job State Change"
+_EXIT_MESSAGE_LIMIT = 1024
+
+
+class ProcessingJobs:
+    """Create, describe, list and stop processing jobs."""
+
+    def __init__(
+        self, lock: threading.RLock, clients: Callable[[str], Any], endpoint_url: str, announce: Announce
+    ) -> None:
+        self._jobs = Store("processing-job", "processing job", lock)
+        self._clients = clients
+        self._endpoint_url = endpoint_url
+        self._announce = announce
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+
+    def actions(self) -> dict[str, Action]:
+        """The API actions served here."""
+        return {
+            "CreateProcessingJob": self.create,
+            "DescribeProcessingJob": lambda request: dict(self._jobs.get(request["ProcessingJobName"])),
+            "ListProcessingJobs": self.list_all,
+            "StopProcessingJob": self.stop,
+        }
+
+    def create(self, request: Resource) -> Resource:
+        """Start a job; its failure shows in its state, as on AWS."""
+        name = request["ProcessingJobName"]
+        if not request["AppSpecification"].get("ContainerEntrypoint"):
+            raise validation("The embedded cloud runs no image: AppSpecification.ContainerEntrypoint is required.")
+        in_use = ServiceError("ResourceInUse", "Processing job names must be unique within an AWS account and Region.")
+        fields = {"ProcessingJobArn": arn("processing-job", name), "ProcessingJobStatus": "InProgress"}
+        job = self._jobs.create(name, {**request, **fields}, in_use)
+        threading.Thread(target=self._run, args=(name, job), daemon=True, name=f"processing-{name}").start()
+        return {"ProcessingJobArn": job["ProcessingJobArn"]}
+
+    def list_all(self, request: Resource) -> Resource:
+        """Job summaries."""
+        fields = ("ProcessingJobName", "ProcessingJobArn", "CreationTime", "LastModifiedTime", "ProcessingJobStatus")
+        summary = lambda job: {f: job[f] for f in fields}  # noqa: E731 -- names the argument below
+        return page(self._jobs.all(), request, "ProcessingJobName", summary, "ProcessingJobSummaries")
+
+    def stop(self, request: Resource) -> Resource:
+        """Stop a running job."""
+        name = request["ProcessingJobName"]
+        if self._jobs.get(name)["ProcessingJobStatus"] != "InProgress":
+            raise validation("The request was rejected because the processing job is not in progress.")
+        self._jobs.change(name, ProcessingJobStatus="Stopping")
+        process = self._processes.get(name)
+        if process is not None:
+            process.kill()
+        return {}
+
+    def end(self) -> None:
+        """Kill the processes of running jobs."""
+        for process in list(self._processes.values()):
+            process.kill()
+
+    def _run(self, name: str, job: Resource) -> None:
+        self._jobs.change(name, ProcessingStartTime=time.time())
+        try:
+            with tempfile.TemporaryDirectory(prefix="treeline-processing-") as folder:
+                reason, message = self._work(name, job, Path(folder))
+        except Exception as error:  # noqa: BLE001 -- whatever went wrong is the job's failure reason
+            reason, message = f"ClientError: {type(error).__name__}: {error}", ""
+        status = "Failed" if reason else "Completed"
+        if self._jobs.get(name)["ProcessingJobStatus"] == "Stopping":
+            status = "Stopped"
+        ended: Resource = {"ProcessingEndTime": time.time(), "ProcessingJobStatus": status}
+        if status == "Failed":
+            ended |= {"FailureReason": reason, "ExitMessage": message[:_EXIT_MESSAGE_LIMIT]}
+        self._jobs.change(name, **ended)
+        done = self._jobs.get(name)
+        self._announce(STATE_CHANGE, done["ProcessingJobArn"], done)
+
+    def _work(self, name: str, job: Resource, folder: Path) -> tuple[str, str]:
+        """Failure reason and exit message, both empty after success."""
+        work = folder / "processing"
+        for source in job.get("ProcessingInputs", []):
+            self._download(source["S3Input"], work)
+        outputs = job.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        for output in outputs:
+            _within(work, output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+        app = job["AppSpecification"]
+        message_file = folder / "message"
+        command = [
+            part.replace(CONTAINER_FOLDER, str(work))
+            for part in [*app["ContainerEntrypoint"], *app.get("ContainerArguments", [])]
+        ]
+        if command[0] in ("python", "python3"):
+            command[0] = sys.executable
+        environment = {
+            **process_environment(self._endpoint_url),
+            "PYTHONPATH": str(ROOT),
+            MESSAGE_VARIABLE: str(message_file),
+            **job.get("Environment", {}),
+        }
+        process = subprocess.Popen(  # noqa: S603 -- the pipeline's own command
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._processes[name] = process
+        said, _ = process.communicate()
+        self._processes.pop(name, None)
+        if process.returncode != 0:
+            message = message_file.read_text() if message_file.is_file() else said.strip()[-_EXIT_MESSAGE_LIMIT:]
+            return "AlgorithmError: See job logs for more information", message
+        for output in outputs:
+            self._upload(output["S3Output"], work)
+        return "", ""
+
+    def _download(self, source: Resource, work: Path) -> None:
+        bucket, _, prefix = source["S3Uri"].removeprefix("s3://").partition("/")
+        s3 = self._clients("s3")
+        target = _within(work, source["LocalPath"])
+        target.mkdir(parents=True, exist_ok=True)
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [o["Key"] for p in pages for o in p.get("Contents", []) if not o["Key"].endswith("/")]
+        if not keys:
+            raise ValueError(f"No S3 objects found under S3 URL {source['S3Uri']}")
+        folder = prefix if prefix.endswith("/") or not prefix else prefix.rpartition("/")[0] + "/"
+        if prefix and not prefix.endswith("/") and all(key.startswith(prefix + "/") for key in keys):
+            folder = prefix + "/"
+        for key in keys:
+            path = target / key.removeprefix(folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    def _upload(self, output: Resource, work: Path) -> None:
+        bucket, _, prefix = output["S3Uri"].removeprefix("s3://").partition("/")
+        root = _within(work, output["LocalPath"])
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            key = "/".join(part for part in (prefix.strip("/"), path.relative_to(root).as_posix()) if part)
+            self._clients("s3").put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+
+
+def _within(work: Path, container_path: str) -> Path:
+    """The folder of this machine for a folder of the container; raises ValueError outside of /opt/ml/processing."""
+    if not container_path.startswith(CONTAINER_FOLDER + "/"):
+        raise ValueError(f"LocalPath must be below {CONTAINER_FOLDER}, got {container_path}")
+    relative = os.path.normpath(container_path.removeprefix(CONTAINER_FOLDER + "/"))
+    if relative.startswith(".."):
+        raise ValueError(f"LocalPath must be below {CONTAINER_FOLDER}, got {container_path}")
+    return work / relative

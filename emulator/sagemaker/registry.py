@@ -1,0 +1,166 @@
+"""The Model Registry: groups, versioned packages, approval."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from emulator.sagemaker.errors import ServiceError, not_found, validation
+from emulator.sagemaker.store import Resource, Store, arn, page
+
+Action = Callable[[Resource], Resource]
+Announce = Callable[[str, str, Resource], None]
+STATE_CHANGE = "SageMaker Model Package State Change"
+_SUMMARY = (
+    "ModelPackageGroupName",
+    "ModelPackageVersion",
+    "ModelPackageArn",
+    "ModelPackageDescription",
+    "CreationTime",
+    "ModelPackageStatus",
+    "ModelApprovalStatus",
+)
+
+
+class ModelRegistry:
+    """Model package groups and the packages in them; every approval is announced, also the one at creation."""
+
+    def __init__(self, lock: threading.RLock, clients: Callable[[str], Any], announce: Announce) -> None:
+        self._lock = lock
+        self._groups = Store("model-package-group", "model package group", lock)
+        self._packages: dict[str, Resource] = {}  # by ARN, in order of creation
+        self._clients = clients
+        self._announce = announce
+
+    def actions(self) -> dict[str, Action]:
+        """The API actions served here."""
+        return {
+            "CreateModelPackageGroup": self.create_group,
+            "DescribeModelPackageGroup": lambda request: dict(self._groups.get(_group_name(request))),
+            "ListModelPackageGroups": self.list_groups,
+            "DeleteModelPackageGroup": self.delete_group,
+            "CreateModelPackage": self.create,
+            "DescribeModelPackage": lambda request: dict(self._package(request["ModelPackageName"])),
+            "ListModelPackages": self.list_packages,
+            "UpdateModelPackage": self.update,
+            "DeleteModelPackage": self.delete,
+        }
+
+    def create_group(self, request: Resource) -> Resource:
+        """Keep a group."""
+        name = request["ModelPackageGroupName"]
+        group_arn = arn("model-package-group", name)
+        fields = {"ModelPackageGroupArn": group_arn, "ModelPackageGroupStatus": "Completed"}
+        self._groups.create(name, {**request, **fields})
+        return {"ModelPackageGroupArn": group_arn}
+
+    def list_groups(self, request: Resource) -> Resource:
+        """Group summaries."""
+        fields = ("ModelPackageGroupName", "ModelPackageGroupArn", "CreationTime", "ModelPackageGroupStatus")
+        summary = lambda g: {f: g[f] for f in fields}  # noqa: E731 -- names the argument below
+        return page(self._groups.all(), request, "ModelPackageGroupName", summary, "ModelPackageGroupSummaryList")
+
+    def delete_group(self, request: Resource) -> Resource:
+        """Remove a group that holds nothing."""
+        name = _group_name(request)
+        with self._lock:
+            self._groups.get(name)
+            if any(p["ModelPackageGroupName"] == name for p in self._packages.values()):
+                raise ServiceError("ConflictException", f"Model Package Group {name} still has model packages.")
+            self._groups.delete(name)
+        return {}
+
+    def create(self, request: Resource) -> Resource:
+        """Register a version; every artifact it names must exist, as SageMaker checks."""
+        name = request.get("ModelPackageGroupName")
+        if name is None:
+            raise validation("The embedded cloud registers versioned packages only: ModelPackageGroupName is required.")
+        containers = request.get("InferenceSpecification", {}).get("Containers", [])
+        if not containers:
+            raise validation("InferenceSpecification with a container is required.")
+        for container in containers:
+            self._require_artifact(container.get("ModelDataUrl", ""))
+        with self._lock:
+            self._groups.get(name)
+            token = request.get("ClientToken")
+            for package in self._packages.values():
+                if token is not None and package.get("ClientToken") == token:
+                    return {"ModelPackageArn": package["ModelPackageArn"]}
+            versions = [p["ModelPackageVersion"] for p in self._packages.values() if p["ModelPackageGroupName"] == name]
+            version = max(versions, default=0) + 1
+            package_arn = arn("model-package", f"{name}/{version}")
+            now = time.time()
+            self._packages[package_arn] = {
+                "ModelApprovalStatus": "PendingManualApproval",
+                **request,
+                "ModelPackageArn": package_arn,
+                "ModelPackageVersion": version,
+                "ModelPackageStatus": "Completed",
+                "ModelPackageStatusDetails": {"ValidationStatuses": []},
+                "CreationTime": now,
+                "LastModifiedTime": now,
+            }
+        self._tell(package_arn)
+        return {"ModelPackageArn": package_arn}
+
+    def list_packages(self, request: Resource) -> Resource:
+        """Package summaries of a group, newest first unless asked otherwise."""
+        with self._lock:
+            found = list(self._packages.values())
+        for field in ("ModelPackageGroupName", "ModelApprovalStatus"):
+            if field in request:
+                wanted = request[field].rsplit("/", 1)[-1]
+                found = [p for p in found if p[field] == wanted]
+        summary = lambda p: {f: p[f] for f in _SUMMARY if f in p}  # noqa: E731 -- names the argument below
+        return page(found, request, "ModelPackageGroupName", summary, "ModelPackageSummaryList")
+
+    def update(self, request: Resource) -> Resource:
+        """Approve, reject, or change the metadata of a package."""
+        with self._lock:
+            package = self._package(request["ModelPackageArn"])
+            for field in ("ModelApprovalStatus", "ApprovalDescription", "ModelLifeCycle", "InferenceSpecification"):
+                if field in request:
+                    package[field] = request[field]
+            metadata = {
+                **package.get("CustomerMetadataProperties", {}),
+                **request.get("CustomerMetadataProperties", {}),
+            }
+            for key in request.get("CustomerMetadataPropertiesToRemove", []):
+                metadata.pop(key, None)
+            package["CustomerMetadataProperties"] = metadata
+            package["LastModifiedTime"] = time.time()
+            package_arn: str = package["ModelPackageArn"]
+        self._tell(package_arn)
+        return {"ModelPackageArn": package_arn}
+
+    def delete(self, request: Resource) -> Resource:
+        """Remove a package."""
+        with self._lock:
+            package = self._package(request["ModelPackageName"])
+            del self._packages[package["ModelPackageArn"]]
+        return {}
+
+    def _package(self, name: str) -> Resource:
+        with self._lock:
+            if name not in self._packages:
+                raise not_found("model package", name)
+            return self._packages[name]
+
+    def _require_artifact(self, url: str) -> None:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        try:
+            self._clients("s3").head_object(Bucket=bucket, Key=key)
+        except Exception as error:
+            raise validation(f"Could not access model data at {url or '(no ModelDataUrl)'}: {error}") from error
+
+    def _tell(self, package_arn: str) -> None:
+        with self._lock:
+            package = self._packages[package_arn]
+            fields = (*_SUMMARY, "ApprovalDescription", "CustomerMetadataProperties", "InferenceSpecification")
+            detail = {f: package[f] for f in fields if f in package}
+        self._announce(STATE_CHANGE, package_arn, detail)
+
+
+def _group_name(request: Resource) -> str:
+    """A group is named by its name or its ARN."""
+    return str(request["ModelPackageGroupName"]).rsplit("/", 1)[-1]

@@ -1,0 +1,93 @@
+"""Named resources with creation and modification times, and the listing rules all SageMaker lists share."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from emulator.loopback.environment import ACCOUNT_ID, REGION
+from emulator.sagemaker.errors import ServiceError, not_found, validation
+
+Resource = dict[str, Any]
+
+
+def arn(kind: str, name: str) -> str:
+    """The ARN of a resource of this account."""
+    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT_ID}:{kind}/{name}"
+
+
+class Store:
+    """The resources of one kind, by name.
+
+    Args:
+        kind: As in the ARN, e.g. "endpoint-config".
+        title: As in error messages, e.g. "endpoint configuration".
+        lock: Shared by all stores of a service.
+    """
+
+    def __init__(self, kind: str, title: str, lock: threading.RLock) -> None:
+        self.kind = kind
+        self.title = title
+        self.lock = lock
+        self._resources: dict[str, Resource] = {}
+
+    def create(self, name: str, resource: Resource, duplicate: ServiceError | None = None) -> Resource:
+        """Add a resource; raises `duplicate` (a ValidationException by default) when the name is taken."""
+        with self.lock:
+            if name in self._resources:
+                raise duplicate or validation(f'Cannot create already existing {self.title} "{arn(self.kind, name)}".')
+            now = time.time()
+            self._resources[name] = {**resource, "CreationTime": now, "LastModifiedTime": now}
+            return self._resources[name]
+
+    def get(self, name: str) -> Resource:
+        """The resource; raises ServiceError when there is none."""
+        with self.lock:
+            if name not in self._resources:
+                raise not_found(self.title, arn(self.kind, name))
+            return self._resources[name]
+
+    def change(self, name: str, **values: Any) -> None:
+        """Set fields and the modification time; nothing when it is gone."""
+        with self.lock:
+            if name in self._resources:
+                self._resources[name].update(values, LastModifiedTime=time.time())
+
+    def delete(self, name: str) -> Resource:
+        """Remove and return; raises ServiceError when there is none."""
+        with self.lock:
+            self.get(name)
+            return self._resources.pop(name)
+
+    def discard(self, name: str) -> None:
+        """Remove if there."""
+        with self.lock:
+            self._resources.pop(name, None)
+
+    def all(self) -> list[Resource]:
+        """Every resource, oldest first."""
+        with self.lock:
+            return list(self._resources.values())
+
+
+def page(
+    resources: Iterable[Resource],
+    request: Resource,
+    name_field: str,
+    summary: Callable[[Resource], Resource],
+    list_field: str,
+) -> Resource:
+    """Apply NameContains, StatusEquals, SortBy, SortOrder, MaxResults and NextToken of a List* request."""
+    found = [r for r in resources if request.get("NameContains", "") in r[name_field]]
+    wanted_status = request.get("StatusEquals")
+    status_field = next((f for f in ("EndpointStatus", "TrainingJobStatus") if found and f in found[0]), None)
+    if wanted_status and status_field:
+        found = [r for r in found if r[status_field] == wanted_status]
+    key = name_field if request.get("SortBy") == "Name" else "CreationTime"
+    found.sort(key=lambda r: r[key], reverse=request.get("SortOrder", "Descending") == "Descending")
+    start = int(request.get("NextToken", 0))
+    limit = int(request.get("MaxResults", 10 if "MaxResults" in request else 100))
+    answer: Resource = {list_field: [summary(r) for r in found[start : start + limit]]}
+    if start + limit < len(found):
+        answer["NextToken"] = str(start + limit)
+    return answer

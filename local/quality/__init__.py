@@ -1,1 +1,0 @@
-"""The release gate: fixed backtests at the shipped defaults, held against recorded figures."""

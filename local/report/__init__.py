@@ -1,1 +1,0 @@
-"""The report of a replay: one self-contained page, and one picture for the README."""

@@ -1,1 +1,0 @@
-"""`treeline tune`: search over forest and pipeline settings, every trial in MLflow."""

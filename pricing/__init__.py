@@ -1,0 +1,1 @@
+"""The arithmetic of the bill: a fleet's load, and its price line by line."""

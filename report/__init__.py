@@ -1,0 +1,1 @@
+"""Pictures and pages of a replay that need no network."""

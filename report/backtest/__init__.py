@@ -1,0 +1,1 @@
+"""What a backtest showed, for JSON and for the report."""

@@ -1,0 +1,207 @@
+"""What a backtest showed: figures for JSON and for the report, from one source."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from report.backtest.comparison import comparison
+from report.data import IncidentMark, LabelMark, MetricInfo, MetricMark, ReportData, ServerTrace
+from training.evaluate.experiment import Outcome, Setup
+from training.evaluate.judge import Tier
+from training.history.files import History
+from training.history.grid import Grid
+from treeline.core.alert import AlertEvent
+from treeline.core.detection.policy import Change
+from treeline.core.model.package import ModelPackage
+from treeline.core.profile import DEFAULT_METRICS
+from treeline.core.times import iso
+
+BAND_SD = 3.0
+EVIDENCE = 5
+
+
+def summary(
+    history: History,
+    outcomes: Sequence[Outcome],
+    past: Grid,
+    package: ModelPackage,
+    setup: Setup,
+    *,
+    seconds: float,
+) -> dict[str, Any]:
+    """Everything a script may want, as plain JSON values; the first outcome is ours, peers follow."""
+    ours = outcomes[0]
+    grid = ours.grid
+    return {
+        "data": str(history.path),
+        "servers": len(grid.servers),
+        "metrics": list(grid.metrics),
+        "step_s": grid.step_s,
+        "split_by": history.split_by,
+        "trained": _span(past),
+        "tested": _span(grid),
+        "labels": len(history.incidents),
+        "protocol": {
+            "merge_min": history.protocol.merge_ms / 60_000,
+            "margin_min": history.protocol.margin_ms / 60_000,
+            "point_adjusted": False,
+            "interval": history.protocol.confidence,
+        },
+        "setup": {
+            "policy": setup.policy.to_json(),
+            "calibration": package.calibration.to_json(),
+            "num_trees": setup.num_trees,
+            "num_samples_per_tree": setup.num_samples_per_tree,
+            "seed": setup.seed,
+            "training_rows": package.fingerprint,
+        },
+        "detectors": {outcome.name: _figures(outcome) for outcome in outcomes},
+        "incidents": [
+            {
+                "server_id": server,
+                "event": change.event.value,
+                "priority": change.priority.value,
+                "at": iso(change.at),
+                "opened_at": iso(change.opened_at),
+                "severity": round(change.severity, 3),
+            }
+            for server, change in ours.backtest.changes
+        ],
+        "wall_s": round(seconds, 1),
+    }
+
+
+def _span(grid: Grid) -> dict[str, Any]:
+    return {
+        "from": iso(int(grid.times_ms[0])),
+        "to": iso(int(grid.times_ms[-1])),
+        "observations": int(grid.present().sum()),
+    }
+
+
+def _figures(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "openings": {tier.value: count_pages(outcome, tier) for tier in Tier},
+        "tiers": {tier.value: evaluation.to_json() for tier, evaluation in outcome.evaluations.items()},
+        "points": outcome.points.to_json(),
+    }
+
+
+def count_pages(outcome: Outcome, tier: Tier) -> int:
+    """Incidents that paged at this tier."""
+    return len({o.incident_id for o in outcome.openings if tier is Tier.ALL or o.priority == "P1"})
+
+
+def backtest_report(history: History, outcomes: Sequence[Outcome], body: Mapping[str, Any]) -> ReportData:
+    """The page's data: traces, labels and incidents of our own detector, which stands first; the others' figures."""
+    outcome = outcomes[0]
+    grid, trace = outcome.grid, outcome.backtest.trace
+    every = outcome.evaluations.get(Tier.ALL)
+    verdicts = {j.opening.incident_id: j.verdict for j in every.judged_openings} if every else {}
+    units = {metric.name: metric.unit for metric in DEFAULT_METRICS}
+    lives: dict[tuple[str, int], list[Change]] = {}
+    for server, change in outcome.backtest.changes:
+        lives.setdefault((server, change.opened_at), []).append(change)
+    return ReportData(
+        title="Treeline backtest",
+        subtitle=f"{history.path.name}: {len(grid.servers)} servers, {len(grid.metrics)} metrics, "
+        f"one observation each {grid.step_s:g} s; fitted on the unlabelled past, judged on what came after",
+        start_ms=int(grid.times_ms[0]),
+        end_ms=int(grid.times_ms[-1]),
+        metrics=tuple(MetricInfo(name=name, unit=units.get(name, "")) for name in grid.metrics),
+        traces=tuple(_trace(outcome, column) for column in range(len(grid.servers))),
+        labels=tuple(
+            LabelMark(
+                server_id=j.label.server_id,
+                start_ms=j.label.start_ms,
+                end_ms=j.label.end_ms,
+                kind=j.label.kind,
+                found_by=j.opening.incident_id if j.opening else "",
+                delay_s=j.delay_s,
+            )
+            for j in (every.judged_labels if every else ())
+        ),
+        incidents=tuple(
+            IncidentMark(
+                incident_id=f"{server}/{opened_at}",
+                server_id=server,
+                priority=min(change.priority for change in life).value,
+                opened_ms=opened_at,
+                verdict=verdicts.get(f"{server}/{opened_at}"),
+                resolved_ms=_when(life, AlertEvent.RESOLVED),
+                escalated_ms=_when(life, AlertEvent.ESCALATED),
+                first_anomalous_ms=life[0].first_anomalous_at,
+                severity=life[0].severity,
+                evidence=tuple(_evidence(grid, trace.expected, trace.spread, server, opened_at, units)),
+            )
+            for (server, opened_at), life in sorted(lives.items(), key=lambda entry: entry[0][1])
+        ),
+        evaluations=outcome.evaluations,
+        comparison=comparison(outcomes) if len(outcomes) > 1 and outcome.evaluations else "",
+        facts={
+            "data": str(history.path),
+            "split by": history.split_by,
+            "trained on": " to ".join((body["trained"]["from"], body["trained"]["to"])),
+            "judged on": " to ".join((body["tested"]["from"], body["tested"]["to"])),
+            "point-wise": points_line(outcome),
+            "settings": str(body["setup"]),
+        },
+    )
+
+
+def points_line(outcome: Outcome) -> str:
+    """The point-wise figures, and which of them are missing."""
+    points = outcome.points
+    parts = []
+    if points.auc_pr is not None:
+        parts.append(f"point-wise AUC-PR {points.auc_pr:.3f} (a random order: {points.positives:.3f})")
+    if points.vus_pr is not None:
+        parts.append(f"VUS-PR {points.vus_pr:.3f}")
+    return "; ".join([*parts, *([points.note] if points.note else [])])
+
+
+def _when(life: Iterable[Change], event: AlertEvent) -> int | None:
+    return next((change.at for change in life if change.event is event), None)
+
+
+def _trace(outcome: Outcome, column: int) -> ServerTrace:
+    grid, trace = outcome.grid, outcome.backtest.trace
+    expected = low = high = None
+    if trace.expected is not None and trace.spread is not None:
+        expected, spread = trace.expected[:, column], trace.spread[:, column]
+        low, high = expected - BAND_SD * spread, expected + BAND_SD * spread
+    return ServerTrace(
+        server_id=grid.servers[column],
+        times_ms=grid.times_ms,
+        values=grid.values[:, column],
+        severity=trace.severity[:, column],
+        score=trace.score[:, column],
+        threshold=trace.threshold[:, column],
+        expected=expected,
+        low=low,
+        high=high,
+    )
+
+
+def _evidence(
+    grid: Grid, expected: Any, spread: Any, server: str, at: int, units: Mapping[str, str]
+) -> Iterable[MetricMark]:
+    """The metrics farthest from their expected value when the incident opened."""
+    if expected is None or server not in grid.servers:
+        return
+    row, column = int(np.searchsorted(grid.times_ms, at)), grid.servers.index(server)
+    measured, middle, sd = grid.values[row, column], expected[row, column], spread[row, column]
+    deviation = (measured - middle) / sd
+    for metric in np.argsort(-np.nan_to_num(np.abs(deviation), nan=-1.0))[:EVIDENCE]:
+        if np.isnan(deviation[metric]):
+            return
+        yield MetricMark(
+            name=grid.metrics[metric],
+            measured=float(measured[metric]),
+            expected=float(middle[metric]),
+            low=float(middle[metric] - BAND_SD * sd[metric]),
+            high=float(middle[metric] + BAND_SD * sd[metric]),
+            deviation=float(deviation[metric]),
+            unit=units.get(grid.metrics[metric], ""),
+        )

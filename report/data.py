@@ -1,0 +1,144 @@
+"""What a report is made of; whoever ran the replay fills this in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluate.judge import Evaluation, Tier, Verdict
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTrace:
+    """One server over the replayed time. All arrays share the first axis n, in time order."""
+
+    server_id: str
+    times_ms: NDArray[np.int64]  # (n,)
+    values: Floats  # (n, m) in the metrics' units; NaN: missing
+    severity: Floats  # (n,) calibrated; NaN: warming up or not scored
+    score: Floats | None = None  # (n,) the forest's score
+    threshold: Floats | float | None = None  # the score that would mean P2, on the scale of `score`
+    expected: Floats | None = None  # (n, m) what is normal for the server
+    low: Floats | None = None  # (n, m) the band a normal value stays in
+    high: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelMark:
+    """A labelled incident (merged, as the evaluation counts it); `found_by` is the incident that hit it."""
+
+    server_id: str
+    start_ms: int
+    end_ms: int  # inclusive
+    kind: str = ""
+    found_by: str = ""  # incident_id; empty: missed
+    delay_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricMark:
+    """One metric of an incident's evidence, as the alert told it."""
+
+    name: str
+    measured: float | None
+    expected: float
+    low: float
+    high: float
+    deviation: float  # standard deviations, signed
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentMark:
+    """An incident as it was delivered."""
+
+    incident_id: str
+    server_id: str
+    priority: str  # the highest it reached: "P1" or "P2"
+    opened_ms: int  # event time of the deciding observation
+    verdict: Verdict | None = None  # None: the data carries no labels
+    resolved_ms: int | None = None  # None: still open at the end
+    escalated_ms: int | None = None  # when it rose to P1, if it opened as P2
+    first_anomalous_ms: int | None = None
+    severity: float | None = None  # of the opening
+    score: float | None = None
+    threshold: float | None = None
+    evidence: tuple[MetricMark, ...] = ()  # strongest first
+    pages: int = 0  # messages that the on-call person's tool received
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounting:
+    """Where every record went: sent = stored + quarantined + duplicates, stored = scored + warming_up + too_late."""
+
+    sent: int
+    stored: int
+    quarantined: int
+    scored: int
+    warming_up: int
+    lost: int
+    duplicates: int = 0
+    too_late: int = 0  # came when their server was too far ahead: stored, counted, never scored
+    quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
+    alerts_published: int = 0
+    pages_delivered: int = 0
+    pages_refused: int = 0
+
+    @property
+    def seen(self) -> int:
+        """What detect has accounted for; all of what is stored, unless records were lost."""
+        return self.scored + self.warming_up + self.too_late
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """One latency, measured on the wall clock (s)."""
+
+    name: str  # such as "received to published"
+    p50_s: float
+    p95_s: float
+    max_s: float
+    count: int
+    budget_s: float | None = None  # what p50 has to stay below
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultMark:
+    """A fault that was injected, and what became of it."""
+
+    name: str
+    start_ms: int  # event time
+    end_ms: int
+    outcome: str
+    passed: bool | None = None  # None: nothing was checked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInfo:
+    """A metric's name and unit, in the order of the value columns."""
+
+    name: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportData:
+    """Everything the page shows. `traces` decide which servers have a row; marks of others are left out."""
+
+    title: str
+    subtitle: str  # one sentence: what was replayed, how
+    start_ms: int
+    end_ms: int
+    metrics: tuple[MetricInfo, ...]
+    traces: tuple[ServerTrace, ...]
+    labels: tuple[LabelMark, ...] = ()
+    incidents: tuple[IncidentMark, ...] = ()
+    evaluations: Mapping[Tier, Evaluation] = field(default_factory=dict)  # empty: no labels
+    accounting: Accounting | None = None
+    clocks: tuple[Clock, ...] = ()
+    faults: tuple[FaultMark, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)  # how to repeat the run: command, seed, model
+    comparison: str = ""  # HTML section: other detectors on the same data

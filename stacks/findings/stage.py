@@ -1,0 +1,184 @@
+"""What cdk-nag's AwsSolutions pack finds in our templates and we leave as it is, each with its reason.
+
+`cdk synth -c nag=true` runs the pack; a finding that does not stand here makes it fail, and so does the test.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from constructs import IConstruct
+
+from stacks.config.stage import StageConfig
+from stacks.findings import learning as learning_findings
+from stacks.findings import promotion as promotion_findings
+from treeline.settings import outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """One finding at one construct."""
+
+    rule: str
+    construct: str  # path below the app
+    reason: str
+
+
+_LATEST_RUNTIME = (
+    "python3.13 is supported until 2029-06, and every package we carry has arm64 wheels for it; "
+    "moving on is one constant and the pins."
+)
+_ACCESS_LOGS = (
+    "Written by one function and read by few roles of this account. Who wants each access on record "
+    "switches on CloudTrail data events, which need no second bucket."
+)
+
+# Rules of the Serverless pack that ask for another design than ours, wherever they ask.
+EVERYWHERE = {
+    "Serverless-LambdaLatestVersion": _LATEST_RUNTIME,
+    "Serverless-LambdaTracing": (
+        "Every alert carries its clocks and every function writes its durations; X-Ray would add a price per record."
+    ),
+    "Serverless-LambdaDLQ": (
+        "A function's own dead-letter queue sees asynchronous invocations only. Ours are invoked by queues and the "
+        "stream, whose failures have queues of their own; by events that happen once, which an on-failure destination "
+        "keeps; or by schedules, whose next run does the same work."
+    ),
+    "Serverless-LambdaAsyncFailureDestination": (
+        "A missed run of a schedule is not made up: the next one, a minute later, does the same work; an alarm counts."
+    ),
+    "Serverless-LambdaEventSourceMappingDestination": (
+        "A queue's failed messages go to the queue's own dead-letter queue; destinations are for streams."
+    ),
+    "Serverless-SQSRedrivePolicy": "These queues are the dead-letter queues; each has an alarm at its first message.",
+}
+
+
+def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
+    """The findings of one stage that stay."""
+
+    def at(part: str, path: str) -> str:
+        return f"Treeline-{config.stage}-{part}/{path}/Resource"
+
+    def objects_of(bucket_output: str, below: str) -> str:
+        source = f'"StackName":"{outputs.stack_name(config.stage, outputs.STATE)}","Region":"{config.region}"'
+        resource = f'{{"Fn::GetStackOutput":{{{source},"OutputName":"{bucket_output}"}}}}/{below}'
+        return f"AwsSolutions-IAM5[Resource::{resource}]"
+
+    for part, function in (
+        (outputs.DETECTION, "Dispatch"),
+        (outputs.DETECTION, "Detect"),
+        (outputs.DETECTION, "Reprocess"),
+        (outputs.INGESTION, "Ingest"),
+        (outputs.OBSERVABILITY, "WidgetFleet"),
+        (outputs.OBSERVABILITY, "WidgetIncidents"),
+        (outputs.OBSERVABILITY, "WidgetModel"),
+    ):
+        yield Acknowledged("AwsSolutions-L1", at(part, f"{function}/Function"), _LATEST_RUNTIME)
+    for rule in ("Heartbeat", "Redrive"):
+        yield Acknowledged(
+            "Serverless-EventBusDLQ",
+            at(outputs.DETECTION, rule),
+            "Runs every minute: the next run does the same work, and a missed heartbeat has an alarm of its own.",
+        )
+    for bucket in ("Quarantine", "Models"):
+        yield Acknowledged("AwsSolutions-S1", at(outputs.STATE, bucket), _ACCESS_LOGS)
+    yield Acknowledged(
+        objects_of("PublishOutputFnGetAttModelsC55D3500Arn5610F0FC", "*"),
+        at(outputs.DETECTION, "Detect/Role/DefaultPolicy"),
+        "detect reads whichever model package the controls table names; the bucket holds nothing else.",
+    )
+    yield Acknowledged(
+        objects_of("PublishOutputFnGetAttQuarantine23FF09FEArnB37EF52C", "quarantine/*"),
+        at(outputs.INGESTION, "Ingest/Role/DefaultPolicy"),
+        "The key of a quarantined batch is made of its time, shard and sequence number.",
+    )
+    yield Acknowledged(
+        "AwsSolutions-SQS3",
+        at(outputs.INGESTION, "UnreadBatches"),
+        "It is a dead-letter queue: the on-failure destination of the stream's mapping, which nag does not see.",
+    )
+    for function in learning_findings.functions(config):
+        yield Acknowledged("AwsSolutions-L1", at(outputs.LEARNING, f"{function}/Function"), _LATEST_RUNTIME)
+    models = objects_of("PublishOutputFnGetAttModelsC55D3500Arn5610F0FC", "")
+    models_arn = models.removeprefix("AwsSolutions-IAM5[Resource::").removesuffix("/]")
+    for function in promotion_findings.FUNCTIONS:
+        yield Acknowledged("AwsSolutions-L1", at(outputs.LEARNING, f"{function}/Function"), _LATEST_RUNTIME)
+    for finding in (
+        *learning_findings.findings(config, models_arn),
+        *promotion_findings.findings(config, models_arn),
+    ):
+        yield Acknowledged(finding.rule, at(outputs.LEARNING, finding.path), finding.reason)
+    yield Acknowledged(
+        "AwsSolutions-SQS3",
+        at(outputs.LEARNING, "EventsDead"),
+        "It is a dead-letter queue: that of the rules and of the functions they invoke, which nag does not see.",
+    )
+    if config.encryption.key:
+        yield Acknowledged(
+            "AwsSolutions-KDS3",
+            at(outputs.INGESTION, "Observations"),
+            "The stage asks for a key of its own (encryption.key); it rotates, and its policy names who may use it.",
+        )
+    notified = config.notifications
+    for part, topic, addresses in (
+        (outputs.ALERTING, "Alerts", notified.alert_emails),
+        (outputs.ALERTING, "Operations", notified.operations_emails),
+        (outputs.LEARNING, "ModelChanges", notified.operations_emails),
+    ):
+        for address in addresses:
+            yield Acknowledged(
+                "Serverless-SNSRedrivePolicy",
+                at(part, f"{topic}/{address}"),
+                "Mail: what did not arrive is still to be read in AWS, and AlertsNotDelivered counts alerts.",
+            )
+    for part, function in _in_vpc(config):
+        yield Acknowledged(
+            "AwsSolutions-IAM5[Resource::*]",
+            at(part, f"{function}/Role/DefaultPolicy"),
+            "Lambda makes the function's network interfaces with these actions; most of them have no resource type.",
+        )
+    if config.pagerduty.enabled:
+        yield Acknowledged("AwsSolutions-L1", at(outputs.ALERTING, "NotifyPagerDuty/Function"), _LATEST_RUNTIME)
+        yield Acknowledged(
+            "AwsSolutions-SQS3",
+            at(outputs.ALERTING, "PagesUndelivered"),
+            "It is a dead-letter queue: that of the topic's subscription, which nag does not see.",
+        )
+        yield Acknowledged(
+            "AwsSolutions-SMG4",
+            at(outputs.ALERTING, "RoutingKey"),
+            "PagerDuty issues the routing key and has no call to rotate it; a person replaces it there and here.",
+        )
+
+
+def _in_vpc(config: StageConfig) -> Iterator[tuple[str, str]]:
+    """Part and path of the functions that get leave to make network interfaces, where a stage runs in a VPC."""
+    if not config.network.is_on:
+        return
+    yield from ((outputs.DETECTION, name) for name in ("Dispatch", "Detect", "Reprocess"))
+    yield outputs.INGESTION, "Ingest"
+    yield from ((outputs.OBSERVABILITY, name) for name in ("WidgetFleet", "WidgetIncidents", "WidgetModel"))
+    if config.pagerduty.enabled:
+        yield outputs.ALERTING, "NotifyPagerDuty"
+    learning = (*learning_findings.functions(config), *promotion_findings.FUNCTIONS)
+    # Promotion/Step has an explanation for its `*` with and without a VPC.
+    yield from ((outputs.LEARNING, name) for name in learning if name != "Promotion/Step")
+
+
+def acknowledge(app: cdk.App, config: StageConfig) -> None:
+    """Put the explanations on their constructs; they end in the assembly's metadata, in no template."""
+    for rule, reason in EVERYWHERE.items():
+        cdk.Validations.of(app).acknowledge(cdk.Acknowledgment(id=rule, reason=reason))
+    for finding in acknowledged(config):
+        construct: IConstruct = app
+        for name in finding.construct.split("/"):
+            construct = construct.node.find_child(name)
+        cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=finding.rule, reason=finding.reason))
+
+
+def check(app: cdk.App) -> None:
+    """Have synthesis of `app` fail on what cdk-nag finds and nobody acknowledged."""
+    import cdk_nag  # here, because it is a development tool: deploying needs none
+
+    cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app), cdk_nag.ServerlessChecks(app))

@@ -1,0 +1,1 @@
+"""Documents that AWS executes: the training pipeline and the promotion state machine."""

@@ -1,0 +1,49 @@
+"""The release gate: the same figures twice, and a detector that has gone deaf does not pass."""
+
+import json
+
+import pytest
+
+from cli.main import run
+from demo.fleet.plan import FleetPlan
+from tests.offline.test_peers import check_peer, faulty_server
+from treeline.core.errors import UsageError
+
+SMALL = FleetPlan(servers=6, days=6.0, step_s=300, seed=3, incidents_per_server_week=6.0)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """The gate's own file, as `--record` leaves it after a run at the shipped settings."""
+    path = tmp_path_factory.mktemp("quality") / "quality.yaml"
+    path.write_text("tolerance: {precision: 0.05, recall: 0.03}\nsets: {}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cli.quality.PLAN", SMALL)
+        assert run(["quality", "--sets", "generated", "--recorded", str(path), "--record"]) == 0
+        yield path
+
+
+def test_two_runs_give_the_same_figures_and_pass(recorded, capsys):
+    outputs = []
+    for _ in range(2):
+        assert run(["quality", "--sets", "generated", "--recorded", str(recorded), "--json"]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert json.loads(outputs[0])["generated"]["P1+P2"]["hits"] > 0
+
+
+def test_a_detector_with_its_thresholds_times_ten_fails(recorded, tmp_path, capsys):
+    config = tmp_path / "deaf.yaml"
+    config.write_text("model: {threshold_factor: 10}\n")
+    assert run(["quality", "--sets", "generated", "--recorded", str(recorded), "--config", str(config)]) == 1
+    assert "worse than recorded" in capsys.readouterr().out
+
+
+def test_a_set_that_is_not_here_is_left_out_and_said(recorded, tmp_path):
+    with pytest.raises(UsageError, match="none of the sets is here"):
+        run(["quality", "--sets", "smd", "--data-folder", str(tmp_path), "--recorded", str(recorded)])
+
+
+def test_sarima_sees_a_plain_fault_too():
+    pytest.importorskip("statsmodels")
+    check_peer("SARIMA", *faulty_server())

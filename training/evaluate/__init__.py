@@ -1,0 +1,1 @@
+"""How good a model's incidents are: backtest, judge, gate, thresholds from a budget."""

@@ -1,0 +1,228 @@
+"""The pipeline's core run offline over a history: the same functions, the same incidents as through the cloud."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from training.history.grid import Grid
+from training.prepare.fit import Score
+from training.processes import Progress, run_jobs, shares
+from treeline.core.detection import detector
+from treeline.core.detection.policy import FLEET, FLEET_ROW, Change, PolicySettings
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetState
+from treeline.core.statistics import FloatArray
+
+ROWS_AT_ONCE = 100_000  # feature rows held between preparing and deciding
+Waiting = tuple[int, detector.Prepared]  # position in time, round
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What detection saw, on the grid's axes; NaN where a server was absent or warming up.
+
+    Attributes:
+        score, severity, threshold: Shape (times, servers); threshold is the raw score that means P2.
+        expected, spread: Shape (times, servers, metrics), in the metric's unit; None unless asked for.
+    """
+
+    score: npt.NDArray[np.float32]
+    severity: npt.NDArray[np.float32]
+    threshold: npt.NDArray[np.float32]
+    expected: npt.NDArray[np.float32] | None
+    spread: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """Incident changes by server (FLEET for shared ones), in event-time order, and the trace behind them."""
+
+    changes: list[tuple[str, Change]]
+    trace: Trace
+
+
+def backtest(
+    package: ModelPackage,
+    grid: Grid,
+    score: Score,
+    policy: PolicySettings,
+    *,
+    groups: Mapping[str, int] | None = None,
+    with_bands: bool = False,
+    given_scores: FloatArray | None = None,
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Backtest:
+    """Detect over a history.
+
+    Args:
+        package: The model.
+        grid: What to detect in; follows the training history.
+        score: The forest; rows (n, 12) -> scores (n,).
+        policy: When exceedances become incidents.
+        groups: Group of each server; servers share a fleet cycle within their group. One group when None.
+        with_bands: Also keep expected values and spreads (takes 2 x the grid's memory).
+        given_scores: Another detector's scores, shape (times, servers), to stand in the place of the forest's.
+        workers: Processes to share the groups out to; they do not change the result.
+        progress: Told how far it is.
+    """
+    by_group: dict[int, list[int]] = {}
+    for column, server in enumerate(grid.servers):
+        by_group.setdefault((groups or {}).get(server, 0), []).append(column)
+    members = list(by_group.values())
+    parts = [members[share] for share in shares(len(members), workers)]
+    if len(parts) == 1:
+        return _backtest(package, grid, members, score, policy, with_bands, given_scores, progress)
+    columns = [np.array([column for group in part for column in group]) for part in parts]
+    jobs = []
+    for part, own in zip(parts, columns, strict=True):
+        place = {column: position for position, column in enumerate(own.tolist())}
+        jobs.append(
+            partial(
+                _backtest,
+                package,
+                Grid(
+                    grid.times_ms, tuple(grid.servers[c] for c in own), grid.metrics, grid.values[:, own], grid.step_s
+                ),
+                [[place[column] for column in group] for group in part],
+                score,
+                policy,
+                with_bands,
+                None if given_scores is None else given_scores[:, own],
+            )
+        )
+    done = run_jobs(jobs, progress)
+    trace = _blank(grid.values.shape, with_bands)
+    for result, own in zip(done, columns, strict=True):
+        for name in Trace.__slots__:
+            whole, piece = getattr(trace, name), getattr(result.trace, name)
+            if whole is not None:
+                whole[:, own] = piece
+    return Backtest(_in_order([entry for result in done for entry in result.changes], grid), trace)
+
+
+def _blank(shape: tuple[int, ...], with_bands: bool) -> Trace:
+    return Trace(
+        *(np.full(shape[:2], np.nan, dtype=np.float32) for _ in range(3)),
+        *((np.full(shape, np.nan, dtype=np.float32) for _ in range(2)) if with_bands else (None, None)),
+    )
+
+
+def _in_order(changes: list[tuple[str, Change]], grid: Grid) -> list[tuple[str, Change]]:
+    """By event time, server and sequence; a change's row is the server's column in the grid."""
+    column = {server: position for position, server in enumerate(grid.servers)}
+    named = [(server, replace(change, row=column.get(server, FLEET_ROW))) for server, change in changes]
+    return sorted(named, key=lambda entry: (entry[1].at, entry[0], entry[1].sequence))
+
+
+def _backtest(
+    package: ModelPackage,
+    grid: Grid,
+    groups: list[list[int]],
+    score: Score,
+    policy: PolicySettings,
+    with_bands: bool,
+    given_scores: FloatArray | None,
+    progress: Progress,
+) -> Backtest:
+    """In this process; `groups` are the grid's columns by group."""
+    trace = _blank(grid.values.shape, with_bands)
+    run = _Run(package, grid, score, policy, trace, given_scores)
+    changes: list[tuple[str, Change]] = []
+    for share, told in run.detect([np.array(columns) for columns in groups]):
+        changes += told
+        progress("detection", share)
+    return Backtest(_in_order(changes, grid), trace)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """All groups of a backtest go through one state, so that a step costs one call for the fleet, not one a group.
+
+    Preparing a round needs no decision on an earlier one, so rounds are prepared in chunks; while the forest scores
+    one chunk in a thread of its own (compiled code that lets other threads run), the next is prepared.
+    """
+
+    package: ModelPackage
+    grid: Grid
+    score: Score
+    policy: PolicySettings
+    trace: Trace
+    given_scores: FloatArray | None
+
+    def detect(self, groups: list[npt.NDArray[np.intp]]) -> Iterator[tuple[float, list[tuple[str, Change]]]]:
+        """Go through the grid; yields the share done and the changes since.
+
+        Args:
+            groups: The grid's columns, by group.
+        """
+        package, grid = self.package, self.grid
+        columns = np.concatenate(groups)  # of each row of the state
+        state = package.new_state()
+        package.admit(state, [grid.servers[c] for c in columns])
+        stops = np.cumsum([len(members) for members in groups])
+        parts = [
+            detector.Group.of(state, stop - len(members), stop) for members, stop in zip(groups, stops, strict=True)
+        ]
+        row_of = np.argsort(columns)
+        with ThreadPoolExecutor(1) as scorer:
+            scoring: tuple[float, list[Waiting], Future[FloatArray]] | None = None
+            for share, chunk in self._chunks(state, row_of):
+                rows = np.concatenate([done.features.rows for _, done in chunk])
+                submitted = scorer.submit(self.score, rows)
+                if scoring is not None:
+                    before, earlier, scores = scoring
+                    yield before, self._decide(state, parts, earlier, columns, scores.result())
+                scoring = (share, chunk, submitted)
+            if scoring is not None:
+                share, chunk, submitted = scoring
+                yield share, self._decide(state, parts, chunk, columns, submitted.result())
+
+    def _chunks(self, state: FleetState, row_of: npt.NDArray[np.intp]) -> Iterator[tuple[float, list[Waiting]]]:
+        """Prepared rounds, about ROWS_AT_ONCE rows at a time, with the share of the grid that is done then."""
+        package, grid = self.package, self.grid
+        waiting: list[Waiting] = []
+        held = 0
+        for t, present, values in grid.rounds():
+            rows = row_of[present]
+            at = np.full(len(rows), grid.times_ms[t])
+            batch = detector.Round(int(at[0] // package.step_ms), rows, rows, at, values)
+            waiting.append((t, detector.prepare(state, batch, step_s=package.step_s)))
+            held += len(rows)
+            if held >= ROWS_AT_ONCE:
+                yield t / len(grid.times_ms), waiting
+                waiting, held = [], 0
+        if waiting:
+            yield 1.0, waiting
+
+    def _decide(
+        self,
+        state: FleetState,
+        groups: Sequence[detector.Group],
+        waiting: Sequence[Waiting],
+        columns: npt.NDArray[np.intp],
+        scores: FloatArray,
+    ) -> list[tuple[str, Change]]:
+        package, trace = self.package, self.trace
+        changes, start = [], 0
+        for t, done in waiting:
+            at_columns = columns[done.round.rows[done.ready]]
+            part = scores[start : start + len(done.ready)]
+            if self.given_scores is not None:
+                part = np.nan_to_num(self.given_scores[t, at_columns])
+            start += len(done.ready)
+            decided = detector.decide(
+                state, done, part, package.calibration, self.policy, step_ms=package.step_ms, groups=groups
+            )
+            trace.score[t, at_columns] = part
+            trace.severity[t, at_columns] = decided.severity
+            trace.threshold[t, at_columns] = decided.calibrated.threshold
+            if trace.expected is not None and trace.spread is not None:
+                trace.expected[t, at_columns] = done.features.expected
+                trace.spread[t, at_columns] = done.features.spread
+            changes += [(FLEET if c.row == FLEET_ROW else state.servers[c.row], c) for c in decided.changes]
+        return changes

@@ -1,0 +1,240 @@
+"""One experiment: fit on the unlabelled train part of a history, detect in its test part, judge against labels.
+
+The fit and the detection are the pipeline's own; the forest grows from the same bytes as in a training job.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from training.evaluate.backtest import Backtest, backtest
+from training.evaluate.judge import Evaluation, Opening, Tier, evaluate_tiers
+from training.evaluate.pointwise import Pointwise, judge_points
+from training.history.files import History
+from training.history.grid import Grid, both_grids
+from training.prepare.fit import calibrate_package, prepare
+from training.processes import Progress, workers_for
+from treeline.core.alert import AlertEvent
+from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.policy import Change, PolicySettings
+from treeline.core.errors import SettingsError, UsageError
+from treeline.core.model.package import ModelPackage
+from treeline.forest import recordio
+from treeline.forest.forest import RandomCutForest
+from treeline.forest.training import fit_channel
+from treeline.settings.policy import policy_from_values
+
+GROUP_SIZE = 50
+MIN_TRAIN_TIMES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What may differ between experiments; the defaults are what is shipped.
+
+    Attributes:
+        policy: When severities become incidents.
+        calibration: Channel mapping; None for the fit's own.
+        threshold_factor: Every threshold of the calibration times this.
+        num_trees, num_samples_per_tree: Of the forest.
+        seed: Of the choice of training rows.
+        forest_seed: Of the forest; SageMaker's algorithm has none, the embedded one starts from 0.
+        group_size: Servers that share a fleet cycle.
+    """
+
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    calibration: Calibration | None = None
+    threshold_factor: float = 1.0
+    num_trees: int = 50
+    num_samples_per_tree: int = 512
+    seed: int = 7
+    forest_seed: int = 0
+    group_size: int = GROUP_SIZE
+
+    @classmethod
+    def read(cls, path: Path, *, seed: int = 7) -> "Setup":
+        """Read a stage file (config/*.yaml) or one with the same keys.
+
+        `detection.policy` overrides the policy, `model` the rest: `num_trees`, `num_samples_per_tree`,
+        `calibration` (channel by channel), `threshold_factor`. Other keys of a stage file do not concern a backtest.
+
+        Raises:
+            UsageError: The file cannot be read, or a value is out of range.
+        """
+        try:
+            body = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(f"--config {path} is not a readable YAML file: {_one_line(error)}") from error
+        if not isinstance(body, dict):
+            raise UsageError(f"--config {path} holds {type(body).__name__}, expected keys such as detection and model")
+        try:
+            model = dict(body.get("model") or {})
+            calibration = model.pop("calibration", None)
+            unknown = sorted(set(model) - _MODEL_KEYS)
+            if unknown:
+                raise UsageError(
+                    f"--config {path}: model.{unknown[0]} is unknown; "
+                    f"there are calibration, {', '.join(sorted(_MODEL_KEYS))}"
+                )
+            return cls(
+                policy=policy_from_values((body.get("detection") or {}).get("policy") or {}, source="detection.policy"),
+                calibration=None if calibration is None else _calibration(calibration),
+                seed=seed,
+                **model,
+            )
+        except (SettingsError, TypeError, KeyError, ValueError, AttributeError) as error:
+            raise UsageError(f"--config {path}: {_one_line(error)}") from error
+
+
+_MODEL_KEYS = {"num_trees", "num_samples_per_tree", "threshold_factor"}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _calibration(given: Mapping[str, Any]) -> Calibration:
+    """The shipped calibration with some values replaced, channel by channel."""
+    body = Calibration().to_json()
+    unknown = sorted(set(given) - set(body))
+    if unknown:
+        raise SettingsError(f"model.calibration.{unknown[0]} is unknown; there are {', '.join(body)}")
+    for name, value in given.items():
+        body[name] = {**body[name], **value} if isinstance(value, Mapping) and isinstance(body[name], dict) else value
+    return Calibration.from_json(body)
+
+
+def scaled(calibration: Calibration, factor: float) -> Calibration:
+    """The same calibration with every channel's thresholds times `factor`."""
+    body = {
+        name: {key: threshold * factor for key, threshold in value.items()} if isinstance(value, dict) else value
+        for name, value in calibration.to_json().items()
+    }
+    return Calibration.from_json(body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one detector did on the test part, judged; `evaluations` and `points` say nothing without labels."""
+
+    name: str
+    grid: Grid
+    backtest: Backtest
+    openings: tuple[Opening, ...]
+    evaluations: Mapping[Tier, Evaluation]
+    points: Pointwise
+
+
+def split_grids(history: History) -> tuple[Grid, Grid]:
+    """The part to train on and the part to detect in.
+
+    Raises:
+        UsageError: One of them is too short.
+    """
+    past, present = both_grids(history)
+    if len(past.times_ms) < MIN_TRAIN_TIMES:
+        raise UsageError(
+            f"{history.path} has {len(past.times_ms)} times to train on (split by {history.split_by}); "
+            f"at least {MIN_TRAIN_TIMES} are needed"
+        )
+    return past, present
+
+
+def fit_model(
+    past: Grid, setup: Setup, *, model_version: str = "backtest", progress: Progress = lambda *_: None
+) -> tuple[ModelPackage, RandomCutForest]:
+    """A model package and its forest, as training makes them.
+
+    Raises:
+        UsageError: The history is too short for the forest asked for.
+    """
+    workers = workers_for(past.values.size)
+    prepared = prepare(past, seed=setup.seed, workers=workers, progress=progress)
+    forest = grow_forest(prepared.training_rows, setup)
+    package = calibrate_package(
+        prepared,
+        forest.score,
+        model_version=model_version,
+        calibration=setup.calibration,
+        workers=workers,
+        progress=progress,
+    )
+    return with_factor(package, setup), forest
+
+
+def with_factor(package: ModelPackage, setup: Setup) -> ModelPackage:
+    """The package with the setup's factor on its thresholds."""
+    if setup.threshold_factor == 1.0:
+        return package
+    return replace(package, calibration=scaled(package.calibration, setup.threshold_factor))
+
+
+def grow_forest(rows: np.ndarray[Any, np.dtype[np.float32]], setup: Setup) -> RandomCutForest:
+    """The forest that a training job makes of these rows."""
+    body = recordio.encode(rows)
+    hyperparameters = {
+        "feature_dim": str(rows.shape[1]),
+        "num_trees": str(setup.num_trees),
+        "num_samples_per_tree": str(setup.num_samples_per_tree),
+    }
+    return fit_channel([("application/x-recordio-protobuf", body)], hyperparameters, setup.forest_seed)
+
+
+def groups_of(grid: Grid, group_size: int = GROUP_SIZE) -> dict[str, int]:
+    """Server -> group, as ingest numbers servers: in order of their first observation, ties by name."""
+    first = np.where(grid.present().any(axis=0), grid.present().argmax(axis=0), len(grid.times_ms))
+    order = sorted(range(len(grid.servers)), key=lambda column: (int(first[column]), grid.servers[column]))
+    return {grid.servers[column]: number // group_size for number, column in enumerate(order)}
+
+
+def run_experiment(
+    history: History, setup: Setup, *, with_bands: bool = False, progress: Progress = lambda *_: None
+) -> tuple[Outcome, Grid, ModelPackage]:
+    """Fit, detect and judge.
+
+    Returns:
+        The outcome, the train part and the model.
+
+    Raises:
+        UsageError: The history cannot be used.
+    """
+    past, present = split_grids(history)
+    package, forest = fit_model(past, setup, progress=progress)
+    done = backtest(
+        package,
+        present,
+        forest.score,
+        setup.policy,
+        groups=groups_of(present, setup.group_size),
+        with_bands=with_bands,
+        workers=workers_for(present.values.size),
+        progress=progress,
+    )
+    return judge("Treeline", history, present, done), past, package
+
+
+def judge(name: str, history: History, grid: Grid, done: Backtest) -> Outcome:
+    """Hold a detector's incidents and severities against the labels of a history."""
+    pages = openings(done.changes)
+    labels, observed = history.incidents, history.observed(part="test")
+    return Outcome(
+        name=name,
+        grid=grid,
+        backtest=done,
+        openings=pages,
+        evaluations=evaluate_tiers(labels, pages, observed=observed, protocol=history.protocol) if labels else {},
+        points=judge_points(grid.times_ms, grid.servers, done.trace.severity, labels),
+    )
+
+
+def openings(changes: list[tuple[str, Change]]) -> tuple[Opening, ...]:
+    """When incidents began to page, and when they rose to P1."""
+    return tuple(
+        Opening(server_id=server, at_ms=c.at, priority=c.priority.value, incident_id=f"{server}/{c.opened_at}")
+        for server, c in changes
+        if c.event in (AlertEvent.OPENED, AlertEvent.ESCALATED)
+    )

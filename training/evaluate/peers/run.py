@@ -1,0 +1,122 @@
+"""Run a peer over a history with our own calibration and persistence, so that only the score differs.
+
+A peer's scores stand in the place of the forest's in the very functions that fit and detect; our other channels, which
+are no part of the score, are off for it. Its thresholds come from the same budget on the same unlabelled past as ours,
+above a floor of its own: ours was chosen for our forest, and a bounded score would never reach it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+
+import numpy as np
+import numpy.typing as npt
+
+from training.evaluate.backtest import Backtest, backtest
+from training.evaluate.experiment import Setup, groups_of, with_factor
+from training.evaluate.peers.catalogue import entry
+from training.evaluate.peers.interface import Peer, Values
+from training.history.grid import Grid
+from training.prepare.fit import Prepared, Score, calibrate_package, prepare
+from training.processes import Progress
+from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.warmup import spread_floor
+from treeline.core.severity import Channel
+from treeline.core.statistics import FloatArray
+
+MIN_ROWS = 100  # of a server to fit a peer on
+FLOORS = replace(Calibration(), score=Channel(p2=3.0, p1=4.0))  # the usual three-sigma
+LIMIT = 100.0  # standard deviations; a metric that was constant in training must not drown the others
+
+Matrix = npt.NDArray[np.float64]
+
+
+def run_peers(
+    names: Sequence[str], past: Grid, present: Grid, setup: Setup, *, workers: int, progress: Progress
+) -> Iterator[tuple[str, Backtest]]:
+    """Each peer's detection on the test part, as they finish, `workers` at a time in processes of their own."""
+    if workers <= 1 or len(names) <= 1:
+        for done, name in enumerate(names, start=1):
+            yield name, run_peer(name, past, present, setup)
+            progress("peers", done / len(names))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(run_peer, name, past, present, setup): name for name in names}
+        for done, future in enumerate(as_completed(running), start=1):
+            yield running[future], future.result()
+            progress("peers", done / len(names))
+
+
+def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
+    """One peer, fitted on the train part of each server and run over its test part."""
+    peer = entry(name)
+    before, after = score_servers(past, present, lambda: peer.make(past.step_s, setup.seed))
+    prepared = prepare(past, seed=setup.seed)
+    package = calibrate_package(
+        prepared,
+        _in_order(prepared, before),
+        model_version=name,
+        calibration=setup.calibration,
+        floors=FLOORS,
+    )
+    package.seeds.channel_gated[:] = 1
+    return backtest(
+        with_factor(package, setup),
+        present,
+        lambda rows: np.zeros(len(rows)),
+        setup.policy,
+        groups=groups_of(present, setup.group_size),
+        given_scores=after,
+    )
+
+
+def score_servers(past: Grid, present: Grid, make: Callable[[], Peer]) -> tuple[Matrix, Matrix]:
+    """Scores of the train and of the test part, each (times, servers), NaN where a server was absent.
+
+    A server that has no training part gets none: there is nothing to fit.
+    """
+    before = np.full(past.values.shape[:2], np.nan)
+    after = np.full(present.values.shape[:2], np.nan)
+    for column, server in enumerate(past.servers):
+        at = present.servers.index(server)
+        known = ~np.isnan(past.values[:, column]).all(axis=1)
+        known_after = ~np.isnan(present.values[:, at]).all(axis=1)
+        if known.sum() < MIN_ROWS:
+            continue
+        train = past.values[known, column].astype(np.float64)
+        test = present.values[known_after, at].astype(np.float64)
+        times = np.concatenate([past.times_ms[known], present.times_ms[known_after]])
+        values = _standardized(train, test)
+        detector = make()
+        detector.fit(times[: len(train)], values[: len(train)])
+        scores = detector.score(times, values)
+        before[known, column], after[known_after, at] = scores[: len(train)], scores[len(train) :]
+    return before, after
+
+
+def _standardized(train: Values, test: Values) -> Values:
+    """Both parts by the training part's mean and spread, without gaps."""
+    filled = np.where(np.isnan(train).all(axis=0), 0.0, train)
+    mean, sd = np.nanmean(filled, axis=0), np.nanstd(filled, axis=0)
+    low, high = np.nanquantile(filled, [0.001, 0.999], axis=0)
+    values = (np.concatenate([train, test]) - mean) / spread_floor(sd, high - low, mean)
+    known = ~np.isnan(values)
+    last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], -1), axis=0)
+    carried = np.take_along_axis(values, np.maximum(last, 0), axis=0)
+    return np.clip(np.where(last >= 0, carried, 0.0), -LIMIT, LIMIT)
+
+
+def _in_order(prepared: Prepared, scores: Matrix) -> Score:
+    """The forest's stand-in for `calibrate_package`, which asks row by row in order of time and server."""
+    present = prepared.present
+    queue = np.nan_to_num(scores[prepared.first :][present])
+    position = 0
+
+    def score(rows: npt.NDArray[np.float32]) -> FloatArray:
+        nonlocal position
+        part = queue[position : position + len(rows)]
+        position += len(rows)
+        return part
+
+    return score

@@ -1,0 +1,140 @@
+"""The release gate: figures of fixed backtests, held against those recorded in the repository.
+
+A set fails when precision or recall of a tier lies below the recorded figure by more than the stated tolerance. What
+is better than recorded passes; `treeline quality --record` writes it down.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.evaluate.judge import Evaluation, Tier
+from treeline.core.errors import UsageError
+
+RECORDED = Path(__file__).with_name("quality.yaml")
+JUDGED = ("precision", "recall")
+KEPT = ("labels", "hits", "false_openings", "precision", "recall")
+DIGITS = 4
+_HEAD = """# What the shipped defaults reached when last changed. `treeline quality --record` writes this file;
+# `make quality` fails where a figure falls below by more than the tolerance.
+"""
+
+Figures = Mapping[str, Mapping[str, Any]]  # tier -> name -> value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """A labelled set by its place under the data folder."""
+
+    name: str
+    data: str
+    incidents: str
+
+
+SHARED: tuple[DataSet, ...] = (
+    DataSet(name="smd", data="fleet/fleet.parquet", incidents="fleet/incidents.csv"),
+    DataSet(name="asd", data="asd/fleet.parquet", incidents="asd/incidents.csv"),
+    DataSet(name="nab", data="nab/realAWSCloudwatch.parquet", incidents="nab/incidents.csv"),
+)
+GENERATED = "generated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """A figure below what is recorded, by more than is tolerated."""
+
+    set_name: str
+    tier: str
+    figure: str
+    reached: float | None
+    recorded: float
+    tolerance: float
+
+    def __str__(self) -> str:
+        """One line."""
+        reached = "nothing" if self.reached is None else f"{self.reached:.3f}"
+        return (
+            f"{self.set_name}, {self.tier}: {self.figure} {reached}, recorded {self.recorded:.3f}, "
+            f"tolerance {self.tolerance:.3f}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The recorded figures: set -> tier -> figure, and how far below them is still good."""
+
+    tolerance: Mapping[str, float]
+    sets: Mapping[str, Figures]
+
+    @classmethod
+    def read(cls, path: Path = RECORDED) -> "Record":
+        """Read the file; raises UsageError when it is not one."""
+        try:
+            body = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return cls(tolerance={name: float(body["tolerance"][name]) for name in JUDGED}, sets=dict(body["sets"]))
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path} holds no recorded figures (tolerance, sets): {error}") from error
+
+    def write(self, path: Path = RECORDED) -> None:
+        """Replace the file."""
+        body = {"tolerance": dict(self.tolerance), "sets": {name: self.sets[name] for name in sorted(self.sets)}}
+        path.write_text(_HEAD + yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
+
+    def with_figures(self, reached: Mapping[str, Figures]) -> "Record":
+        """These figures in the place of the recorded ones; sets that were not run stay."""
+        return Record(tolerance=self.tolerance, sets={**self.sets, **reached})
+
+    def shortfalls(self, reached: Mapping[str, Figures]) -> Iterable[Shortfall]:
+        """Where the reached figures fall short; a set or figure that is not recorded cannot."""
+        for set_name, tiers in reached.items():
+            for tier, recorded in self.sets.get(set_name, {}).items():
+                for figure in JUDGED:
+                    was, now = recorded.get(figure), tiers[tier][figure]
+                    if was is not None and (now is None or now < was - self.tolerance[figure]):
+                        yield Shortfall(
+                            set_name=set_name,
+                            tier=tier,
+                            figure=figure,
+                            reached=now,
+                            recorded=was,
+                            tolerance=self.tolerance[figure],
+                        )
+
+
+def figures(evaluations: Mapping[Tier, Evaluation]) -> dict[str, dict[str, Any]]:
+    """What is kept of an evaluation, rounded, by tier."""
+    kept: dict[str, dict[str, Any]] = {}
+    for tier, evaluation in evaluations.items():
+        values = {name: getattr(evaluation, name) for name in KEPT}
+        kept[tier.value] = {
+            name: round(value, DIGITS) if isinstance(value, float) else value for name, value in values.items()
+        }
+    return kept
+
+
+def markdown(results: Mapping[str, Mapping[Tier, Evaluation]]) -> str:
+    """The README's table: every set and tier with 95 % intervals."""
+    lines = [
+        "| set | pages | hit | false | precision | recall | F1 | false pages a server-day | median delay |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, evaluations in results.items():
+        for tier, e in evaluations.items():
+            rate = "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}"
+            delay = "-" if e.delay_p50_s is None else f"{e.delay_p50_s / 60:.0f} min"
+            cells = (_cell(e, figure) for figure in ("precision", "recall", "f1"))
+            lines.append(
+                f"| {name} | {tier.value} | {e.hits} of {e.labels} | {e.false_openings} | "
+                f"{' | '.join(cells)} | {rate} | {delay} |"
+            )
+    return "\n".join(lines)
+
+
+def _cell(evaluation: Evaluation, figure: str) -> str:
+    value, interval = getattr(evaluation, figure), getattr(evaluation, f"{figure}_ci")
+    if value is None:
+        return "-"
+    return f"{value:.2f}" + ("" if interval is None else f" ({interval.low:.2f} to {interval.high:.2f})")

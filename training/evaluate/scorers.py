@@ -1,0 +1,129 @@
+"""How a training run asks a trained model for scores: our own forest in this process, any other at a passing endpoint.
+
+SageMaker's built-in algorithm leaves an artifact that only its own container can read. Calibration and evaluation need
+millions of its scores, in several rounds that depend on each other, so it is hosted for as long as the step runs; a
+batch transform job would take minutes to start for each round.
+"""
+
+import io
+import tarfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from training.prepare.fit import Score
+from treeline.aws.detect.endpoint import Endpoint
+from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
+from treeline.core.payload import csv_payloads
+from treeline.core.statistics import FloatArray
+from treeline.forest.storage import MEMBER, read_model_tar
+
+PREFIX = "treeline-evaluate-"  # of endpoints that live as long as an Evaluate step
+ROWS_PER_REQUEST = 5000  # about 0.7 MB; a request may have 6 MB and take 60 s
+PARALLEL = 4
+_START_TIMEOUT_S = 1800.0
+
+
+@dataclass(slots=True)
+class Scorers:
+    """Makes score functions of model artifacts; a context that takes down what it hosted.
+
+    Attributes:
+        client: boto3 clients by service.
+        name: Of this run; names what is hosted.
+        image: The container for artifacts that are not ours.
+        role_arn: What that container runs as.
+        instance_type: Where it runs.
+        poll_s: Seconds between two looks at an endpoint that starts.
+    """
+
+    client: Callable[[str], Any]
+    name: str
+    image: str
+    role_arn: str
+    instance_type: str
+    poll_s: float = 5.0
+    _hosted: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        """Nothing is hosted before it is asked for."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take everything down."""
+        sagemaker = self.client("sagemaker")
+        for name in self._hosted:
+            sagemaker.delete_endpoint(EndpointName=name)
+            sagemaker.delete_endpoint_config(EndpointConfigName=name)
+            sagemaker.delete_model(ModelName=name)
+        self._hosted.clear()
+
+    def of_artifact(self, folder: Path, url: str) -> Score:
+        """The score function of the training job's artifact, a copy of which is in `folder`."""
+        files = sorted(folder.rglob("*.tar.gz"))
+        if len(files) != 1:
+            raise ModelMismatchError(f"expected one model.tar.gz from {url}, found {[f.name for f in files]}")
+        return self._of_bytes(files[0].read_bytes(), url)
+
+    def of_url(self, url: str) -> Score:
+        """The score function of an artifact in S3."""
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        return self._of_bytes(self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(), url)
+
+    def _of_bytes(self, data: bytes, url: str) -> Score:
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+                is_ours = any(Path(name).name == MEMBER for name in archive.getnames())
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise ModelMismatchError(f"the model at {url} is no model.tar.gz: {error}") from error
+        return read_model_tar(data).score if is_ours else self._endpoint_score(url)
+
+    def _endpoint_score(self, url: str) -> Score:
+        endpoint = Endpoint(self.client("sagemaker-runtime"), self._host(url))
+
+        def score(rows: npt.NDArray[np.float32]) -> FloatArray:
+            scores = np.empty(len(rows))
+
+            def one(request: tuple[slice, bytes]) -> None:
+                part, body = request
+                scores[part] = endpoint.score(body, part.stop - part.start)
+
+            with ThreadPoolExecutor(PARALLEL) as pool:
+                list(pool.map(one, csv_payloads(rows, max_rows=ROWS_PER_REQUEST)))
+            return scores
+
+        return score
+
+    def _host(self, url: str) -> str:
+        sagemaker = self.client("sagemaker")
+        name = f"{PREFIX}{self.name}-{len(self._hosted)}"[:63].rstrip("-")
+        sagemaker.create_model(
+            ModelName=name,
+            ExecutionRoleArn=self.role_arn,
+            PrimaryContainer={"Image": self.image, "ModelDataUrl": url},
+        )
+        variant = {
+            "VariantName": "all",
+            "ModelName": name,
+            "InitialInstanceCount": 1,
+            "InstanceType": self.instance_type,
+            "InitialVariantWeight": 1.0,
+        }
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        self._hosted.append(name)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while (status := sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"]) != "InService":
+            if status == "Failed" or time.monotonic() > deadline:
+                raise ScorerUnavailableError(f"the endpoint {name} that would score for this run is {status}")
+            time.sleep(self.poll_s)
+        return name

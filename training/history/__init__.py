@@ -1,0 +1,1 @@
+"""History files: read, checked, put on one time axis, fetched from CloudWatch."""

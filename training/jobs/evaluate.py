@@ -1,0 +1,97 @@
+"""The pipeline's Evaluate step: `python -m training.jobs.evaluate`. Calibrates, packages and judges a trained forest.
+
+Leaves `package/package.zip` (baselines, calibration, provenance) and `package/evaluation.json` (the verdict). A
+candidate that does not pass is no error of this step: the pipeline's next ones say no, with the reasons.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import boto3
+
+from training.evaluate.candidate import Contender, Judgement, Limits, compare, judge, place_faults
+from training.evaluate.champion import Champions
+from training.evaluate.scorers import Scorers
+from training.history.grid import Grid
+from training.jobs import entry as job
+from training.prepare.fit import Score, calibrate_package
+from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
+from treeline.core.model.drift import reference
+from treeline.core.model.package import ModelPackage
+from treeline.core.times import iso
+from treeline.settings.policy import policy_from_values
+
+SCHEMA_VERSION = 1
+_AWS = cast("Callable[[str], Any]", boto3.client)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The step's arguments, as the pipeline's definition writes them."""
+    options = argparse.ArgumentParser(prog="python -m training.jobs.evaluate", description=__doc__)
+    options.add_argument("--fleet", type=Path, required=True, help="what Prepare left")
+    options.add_argument("--model", type=Path, required=True, help="folder of the training job's model.tar.gz")
+    options.add_argument("--out", type=Path, required=True)
+    for name in ("model-version", "model-data", "image", "role", "instance-type", "reason"):
+        options.add_argument(f"--{name}", required=True)
+    for name in ("group", "controls-table", "models-bucket"):
+        options.add_argument(f"--{name}", required=True)
+    options.add_argument("--policy", type=json.loads, default={}, help="JSON overrides of the incident policy")
+    options.add_argument("--seed", type=int, default=1)
+    for name in ("max-page-rate-ratio", "max-pages-per-server-week", "max-recall-loss", "min-recall"):
+        options.add_argument(f"--{name}", type=float, required=True)
+    return options
+
+
+def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
+    """Do the step; raises ModelMismatchError when what it was given does not belong together."""
+    asked = parser().parse_args(arguments)
+    fleet = FleetFile.read(asked.fleet)
+    prepared = fleet.prepared
+    policy = policy_from_values(asked.policy)
+    faults = place_faults(fleet.holdout(), seed=asked.seed)
+    champions = Champions(client, asked.controls_table, asked.models_bucket, asked.group)
+    champion, note = champions.current(fleet.recent.metrics)
+    manifest = {**fleet.manifest, "reason": asked.reason, "model_data": asked.model_data, "image": asked.image}
+
+    def judged(package: ModelPackage, score: Score, grid: Grid) -> Judgement:
+        return judge(Contender(package, score, grid), faults, policy, holdout_from_ms=fleet.holdout_from_ms)
+
+    with Scorers(client, asked.model_version, asked.image, asked.role, asked.instance_type) as scorers:
+        score = scorers.of_artifact(asked.model, asked.model_data)
+        rows = prepared.training_rows
+        manifest["reference"] = reference(score(rows), rows).to_json()
+        package = calibrate_package(prepared, score, model_version=asked.model_version, manifest=manifest)
+        candidate = judged(package, score, fleet.holdout())
+        rival = None
+        if champion is not None:
+            champion_score = scorers.of_url(champion.model_data_url)
+            rival = judged(champion.package, champion_score, fleet.holdout(lead_in_ms=LEAD_IN_MS))
+    limits = Limits(
+        max_page_rate_ratio=asked.max_page_rate_ratio,
+        max_pages_per_server_week=asked.max_pages_per_server_week,
+        max_recall_loss=asked.max_recall_loss,
+        min_recall=asked.min_recall,
+    )
+    verdict = compare(candidate, rival, limits, notes=[note] if note else [])
+    body = {
+        "schema_version": SCHEMA_VERSION,
+        "model_version": asked.model_version,
+        "fingerprint": package.fingerprint,
+        "reason": asked.reason,
+        "holdout": [iso(fleet.holdout_from_ms), iso(int(fleet.recent.times_ms[-1]))],
+        "faults_put_in": len(faults),
+        **verdict.to_json(),
+    }
+    folder = asked.out / "package"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "package.zip").write_bytes(package.to_bytes())
+    (folder / "evaluation.json").write_text(json.dumps(body, indent=1), encoding="utf-8")
+    print(f"{'passed' if verdict.passed else 'not passed'}: {'; '.join(verdict.reasons)}")
+
+
+if __name__ == "__main__":
+    sys.exit(job.run(work, sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""The pipeline's Prepare step: `python -m training.jobs.prepare`. History in, training rows out.
+
+Leaves `train/` (RecordIO shards for the training job), `fleet/` (for Evaluate) and `quality/` (the data-quality
+baseline: statistics.json and constraints.json).
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import boto3
+import numpy as np
+
+from training.history.cloudwatch.store import Folder
+from training.history.files import History, open_history
+from training.history.grid import Grid, grid_of
+from training.history.resolution import narrowed, open_resolutions
+from training.jobs import entry as job
+from training.prepare import data_quality
+from training.prepare.dataset import Known, Shards, build
+from training.prepare.disturbances import DisturbanceTables
+from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
+from training.prepare.hygiene import apply
+from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.errors import UsageError
+from treeline.core.times import from_ms, iso, parse_iso
+
+LATEST = "latest"
+DAY_MS = 86_400_000
+_AWS = cast("Callable[[str], Any]", boto3.client)
+MIN_TRAINING_TIMES, MIN_HOLDOUT_TIMES = 200, 20
+
+
+def parser() -> argparse.ArgumentParser:
+    """The step's arguments, as the pipeline's definition writes them."""
+    options = argparse.ArgumentParser(prog="python -m training.jobs.prepare", description=__doc__)
+    options.add_argument("--history", type=Path, required=True, help="folder of parquet files in the history format")
+    options.add_argument("--out", type=Path, required=True)
+    options.add_argument("--metrics", nargs="+", required=True, help="the metric set in order, joined by commas")
+    options.add_argument("--window-end", default=LATEST, help="event time, ISO 8601, or latest")
+    options.add_argument("--window-days", type=float, required=True)
+    options.add_argument("--holdout-days", type=float, required=True)
+    options.add_argument("--seed", type=int, default=1)
+    for name in ("controls-table", "incidents-table", "servers-table"):
+        options.add_argument(f"--{name}", default="", help="where the deployment knows of bad hours; empty: nowhere")
+    return options
+
+
+def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
+    """Do the step; raises UsageError when the history cannot be trained on."""
+    asked = parser().parse_args(arguments)
+    metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
+    histories = {period: history.of_metrics(metrics) for period, history in open_resolutions(asked.history).items()}
+    cut = window(
+        histories[min(histories)],
+        end_ms=None if asked.window_end == LATEST else parse_iso(asked.window_end),
+        window_ms=round(asked.window_days * DAY_MS),
+        holdout_ms=round(asked.holdout_days * DAY_MS),
+    )
+    recent = cut.recent(histories[min(histories)])
+    training = narrowed(histories, cut.start_ms, cut.holdout_from_ms - 1)
+    require_enough(training.get(min(histories)), recent, cut)
+    known = Known()
+    if asked.controls_table:
+        tables = DisturbanceTables(
+            client=client,
+            controls_table=asked.controls_table,
+            incidents_table=asked.incidents_table,
+            servers_table=asked.servers_table,
+        )
+        told = tables.read(training[min(training)].servers)
+        known = Known(labels=told.labels, open_incidents=told.open_incidents, maintenance=told.maintenance)
+    built = build(training, seed=asked.seed, known=known)
+    recent = apply(recent, built.left_out)
+    rows = built.prepared.training_rows
+    statistics, constraints = data_quality.baseline(metrics, built.values, seed=asked.seed, features=rows)
+    data_quality.write(Folder(asked.out), statistics, constraints, "quality")
+    of_features = (
+        [s for s in statistics if s.name in FEATURE_NAMES],
+        [c for c in constraints if c.name in FEATURE_NAMES],
+    )
+    data_quality.write(Folder(asked.out), *of_features, "quality/features")  # what Model Monitor may be given
+    shards = Shards(Folder(asked.out))
+    shards.write(rows)
+    shards.close()
+    fleet = FleetFile(prepared=built.prepared, recent=recent, holdout_from_ms=cut.holdout_from_ms)
+    violations = data_quality.check_grid(fleet.holdout(), statistics, constraints)
+    manifest = {
+        **built.manifest(),
+        "held_out_violations": [violation.to_json() for violation in violations],
+        "window": [iso(built.from_ms), iso(cut.last_ms)],
+        "holdout_from": iso(cut.holdout_from_ms),
+        "seed": asked.seed,
+    }
+    replace(fleet, manifest=manifest).write(asked.out / "fleet")
+    print(
+        f"{len(rows)} training rows of {built.observations} observations and {len(built.prepared.state.servers)} "
+        f"servers, held out from {iso(cut.holdout_from_ms)}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A window of a history: training in [start, holdout_from), evaluation in [holdout_from, last]; milliseconds."""
+
+    start_ms: int
+    holdout_from_ms: int
+    last_ms: int
+
+    def recent(self, history: History) -> Grid:
+        """The held-out part, and what the champion gets used to the present on."""
+        start_ms = max(self.start_ms, self.holdout_from_ms - LEAD_IN_MS)
+        part = open_history(history.path, start=from_ms(start_ms), end=from_ms(self.last_ms))
+        return grid_of(part.of_metrics(history.metrics))
+
+
+def window(history: History, *, end_ms: int | None, window_ms: int, holdout_ms: int) -> Cut:
+    """What part of a history to train and evaluate on; raises UsageError where it begins after its end."""
+    last = history.end_ms if end_ms is None else min(end_ms, history.end_ms)
+    if last < history.start_ms:
+        raise UsageError(f"the history begins at {iso(history.start_ms)}, after the window's end {iso(last)}")
+    holdout_from_ms = last - holdout_ms + 1
+    return Cut(holdout_from_ms - window_ms, holdout_from_ms, last)  # coarser histories begin before the finest
+
+
+def require_enough(training: History | None, recent: Grid, cut: Cut) -> None:
+    """Raises UsageError where either part holds too few times."""
+    times = 0 if training is None else max(rows.rows for rows in training.rows.values())
+    held_out = len(recent.times_ms) - int(np.searchsorted(recent.times_ms, cut.holdout_from_ms))
+    if times < MIN_TRAINING_TIMES or held_out < MIN_HOLDOUT_TIMES:
+        raise UsageError(
+            f"the window up to {iso(cut.last_ms)} holds {times} times to train on and {held_out} held out; "
+            f"at least {MIN_TRAINING_TIMES} and {MIN_HOLDOUT_TIMES} are needed"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(job.run(work, sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""From a history to what a model learns from."""

@@ -1,0 +1,83 @@
+"""What the deployment knows of its fleet's bad hours: labels, maintenance windows, incidents still open."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.history.labels import FLEET, Label
+from treeline.app.alert.controls import ControlKind
+from treeline.aws.alert.controls import ControlTable, ServerLabelTable
+from treeline.core.times import parse_iso
+
+STATE_INDEX = "by-state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbances:
+    """Times in milliseconds; server_id "fleet" means every server.
+
+    Attributes:
+        labels: Incidents that a person confirmed.
+        open_incidents: Server and time of opening.
+        maintenance: Server, start and last millisecond.
+    """
+
+    labels: tuple[Label, ...] = ()
+    open_incidents: tuple[tuple[str, int], ...] = ()
+    maintenance: tuple[tuple[str, int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisturbanceTables:
+    """Reads them from the deployed tables.
+
+    Attributes:
+        client: boto3 clients by service.
+        controls_table: Labels and maintenance windows.
+        incidents_table: Open incidents.
+        servers_table: Labels of servers, which a window may name.
+    """
+
+    client: Callable[[str], Any]
+    controls_table: str
+    incidents_table: str
+    servers_table: str
+
+    def read(self, servers: Sequence[str]) -> Disturbances:
+        """Everything known about these servers."""
+        dynamodb = self.client("dynamodb")
+        controls = ControlTable(dynamodb, self.controls_table)
+        labels = [
+            Label(server_id=label.server_id, start_ms=label.start_ms, end_ms=label.end_ms, kind=label.note)
+            for label in controls.labels().values()
+            if label.is_incident
+        ]
+        windows = controls.windows(ControlKind.MAINTENANCE)
+        known: Mapping[str, Mapping[str, str]] = {}
+        if any(window.scope.labels for window in windows):
+            table = ServerLabelTable(dynamodb, self.servers_table)
+            known = {server: table.of(server) for server in servers}
+        maintenance = []
+        for window in windows:
+            last_ms = window.until_ms - 1
+            if window.scope.fleet:
+                maintenance.append((FLEET, window.starts_ms, last_ms))
+                continue
+            maintenance += [
+                (server, window.starts_ms, last_ms)
+                for server in servers
+                if window.scope.covers(server, known.get(server, {}))
+            ]
+        return Disturbances(
+            labels=tuple(labels), open_incidents=tuple(self._open_incidents(dynamodb)), maintenance=tuple(maintenance)
+        )
+
+    def _open_incidents(self, dynamodb: Any) -> list[tuple[str, int]]:
+        pages = dynamodb.get_paginator("query").paginate(
+            TableName=self.incidents_table,
+            IndexName=STATE_INDEX,
+            KeyConditionExpression="#state = :open",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":open": {"S": "open"}},
+        )
+        return [(item["server_id"]["S"], parse_iso(item["opened_at"]["S"])) for page in pages for item in page["Items"]]

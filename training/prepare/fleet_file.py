@@ -1,0 +1,103 @@
+"""What Prepare hands to Evaluate: the prepared training set, the fleet's newest days, and what is known about both."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.history.grid import Grid
+from training.prepare.fit import Prepared, fingerprint
+from treeline.core.errors import ModelMismatchError
+from treeline.core.state.fleet import FleetState
+
+PREPARED, RECENT, FACTS = "prepared.npz", "recent.npz", "fleet.json"
+FORMAT = 2
+LEAD_IN_MS = 4 * 86_400_000  # the champion's running averages get used to the present before it is judged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetFile:
+    """What prepare hands to evaluate.
+
+    Attributes:
+        prepared: What calibration needs; its training rows are those the forest was given.
+        recent: The held-out part and up to LEAD_IN_MS before it, what hygiene took out already missing.
+        holdout_from_ms: The first held-out time.
+        manifest: What was trained on and what was left out, for the model package.
+    """
+
+    prepared: Prepared
+    recent: Grid
+    holdout_from_ms: int
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def holdout(self, *, lead_in_ms: int = 0) -> Grid:
+        """The held-out part, with up to `lead_in_ms` of what came before it."""
+        grid = self.recent
+        start = int(np.searchsorted(grid.times_ms, self.holdout_from_ms - lead_in_ms))
+        return replace(grid, times_ms=grid.times_ms[start:], values=grid.values[start:])
+
+    def write(self, folder: Path) -> None:
+        """Write all files; the folder is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        prepared, recent = self.prepared, self.recent
+        np.savez(
+            folder / PREPARED,
+            times_ms=prepared.grid.times_ms,
+            rows=prepared.rows,
+            magnitudes=prepared.magnitudes,
+            training_rows=prepared.training_rows,
+            state=np.frombuffer(prepared.state.pack(), dtype=np.uint8),
+        )
+        np.savez_compressed(folder / RECENT, times_ms=recent.times_ms, values=recent.values)
+        facts = {
+            "format": FORMAT,
+            "servers": list(recent.servers),
+            "metrics": list(recent.metrics),
+            "step_s": recent.step_s,
+            "holdout_from_ms": self.holdout_from_ms,
+            "fingerprint": fingerprint(prepared.training_rows),
+            "manifest": self.manifest,
+        }
+        (folder / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "FleetFile":
+        """Read what `write` wrote.
+
+        Raises:
+            ModelMismatchError: It is not there, of another version, or its rows are not those the forest was given.
+        """
+        try:
+            facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+            prepared, recent = (_arrays(folder / name) for name in (PREPARED, RECENT))
+        except (OSError, ValueError) as error:
+            raise ModelMismatchError(f"prepare left no fleet in {folder}: {error}") from error
+        if facts.get("format") != FORMAT:
+            raise ModelMismatchError(f"the fleet file has format {facts.get('format')}, this code needs {FORMAT}")
+        if fingerprint(prepared["training_rows"]) != facts["fingerprint"]:
+            raise ModelMismatchError("the training rows of this fleet are not those that the forest was given")
+        metrics, step_s = tuple(facts["metrics"]), facts["step_s"]
+        return cls(
+            prepared=_prepared(prepared, metrics, step_s),
+            recent=Grid(recent["times_ms"], tuple(facts["servers"]), metrics, recent["values"], step_s),
+            holdout_from_ms=facts["holdout_from_ms"],
+            manifest=facts["manifest"],
+        )
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _prepared(arrays: Mapping[str, npt.NDArray[Any]], metrics: tuple[str, ...], step_s: float) -> Prepared:
+    state = FleetState.unpack(arrays["state"].tobytes())
+    times_ms = arrays["times_ms"]
+    empty = np.empty((len(times_ms), len(state.servers), 0), dtype=np.float32)  # calibration needs the axis only
+    axis = Grid(times_ms, tuple(state.servers), metrics, empty, step_s)
+    return Prepared(axis, state, arrays["rows"], arrays["magnitudes"], 0, arrays["training_rows"])

@@ -1,0 +1,110 @@
+"""A fleet's own thresholds: how high does each channel rise in its unlabelled past, when nobody says what was wrong?
+
+A channel's k is the measure it exceeded so many times a server-week and no more, the same budget for all five, and
+never below the floor that ships (`Calibration()`). Fleets differ: what is one page a week here is ten there, and five
+fixed numbers chosen on one fleet do badly on the next (decision 20). An exceedance counts as it would page: two of
+three observations, and what continues within the next hour is one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.channels.channels import CHANNELS
+from treeline.core.detection.calibration import Calibration
+from treeline.core.severity import Channel
+from treeline.core.statistics import FloatArray
+
+P2_PAGES_PER_SERVER_WEEK = 1.2  # a channel's; what they open together is less, as they rise together
+P1_PAGES_PER_SERVER_WEEK = 0.5
+FEWEST_PAGES = 3  # fewer say little about where the tail ends: it is carried on from more frequent ones
+TAIL_PAGES = np.array([3.0, 5.0, 8.0, 12.0, 20.0])
+MOST_OVER_FLOOR = 5.0  # a past full of trouble must not switch a channel off
+TIERS_APART = 1.02  # P1's k over P2's, at least
+SMALLEST_SHARE_OF_A_PAGE = 0.01
+HOUR_MS = 3_600_000
+WEEK_S = 7 * 86_400.0
+NAMES = ("score", *CHANNELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """What is left of a history's measures: each hour's highest, and how much of it the hour before had too.
+
+    Attributes:
+        hours: The highest measures of each server's hours, shape (hours, channels), in no order.
+        joined: Of the same hours, what the hour before reached as well: up to it no new page begins.
+        server_weeks: How long the servers were observed.
+    """
+
+    hours: FloatArray
+    joined: FloatArray
+    server_weeks: float
+
+    @classmethod
+    def of(cls, times_ms: npt.NDArray[np.int64], measures: FloatArray, *, step_s: float) -> Self:
+        """Of measures (times, servers, channels), NaN where a server was absent, -inf where a channel is off."""
+        hours, joined, observations = [], [], 0
+        for server in range(measures.shape[1]):
+            known = ~np.isnan(measures[:, server, 0])
+            if not known.any():
+                continue
+            own = _of_two_in_three(measures[known, server].astype(np.float32))
+            hour = times_ms[known] // HOUR_MS
+            starts = np.flatnonzero(np.diff(hour, prepend=hour[0] - 1))
+            highest = np.maximum.reduceat(own, starts, axis=0)
+            before = np.full_like(highest, -np.inf)
+            follows = np.flatnonzero(np.diff(hour[starts]) == 1)
+            before[follows + 1] = highest[follows]
+            hours.append(highest)
+            joined.append(np.minimum(highest, before))
+            observations += len(own)
+        none = np.empty((0, measures.shape[2]), dtype=np.float32)
+        return cls(np.concatenate([none, *hours]), np.concatenate([none, *joined]), observations * step_s / WEEK_S)
+
+    @classmethod
+    def together(cls, parts: "Sequence[Peaks]") -> Self:
+        """Of several servers' histories."""
+        hours, joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("hours", "joined"))
+        return cls(hours, joined, sum(part.server_weeks for part in parts))
+
+    def threshold(self, channel: int, pages: float) -> float:
+        """The measure from which on a channel pages no more than so many times in this history."""
+        if pages >= FEWEST_PAGES:
+            return self._kept_to(channel, pages)
+        known = [self._kept_to(channel, each) for each in TAIL_PAGES]
+        slope, at_one = np.polyfit(np.log(TAIL_PAGES), known, 1)
+        return float(at_one + slope * np.log(max(pages, SMALLEST_SHARE_OF_A_PAGE)))
+
+    def _kept_to(self, channel: int, pages: float) -> float:
+        """The lowest measure from which on there were never more pages than that."""
+        hours, joined = np.sort(self.hours[:, channel]), np.sort(self.joined[:, channel])
+        candidates = np.unique(hours[np.isfinite(hours)])
+        if not len(candidates):
+            return 0.0  # nothing was seen, or the channel is off everywhere: the floor holds
+        begun = (len(hours) - np.searchsorted(hours, candidates)) - (len(joined) - np.searchsorted(joined, candidates))
+        too_many = np.flatnonzero(begun > pages)
+        return float(candidates[min(too_many[-1] + 1, len(candidates) - 1)]) if len(too_many) else float(candidates[0])
+
+
+def _of_two_in_three(measures: FloatArray) -> FloatArray:
+    """What each observation and one of the two before it both reached, shape (n, channels)."""
+    padded = np.concatenate([np.full((2, measures.shape[1]), -np.inf), measures])
+    reached: FloatArray = np.minimum(measures, np.maximum(padded[1:-1], padded[:-2]))
+    return reached
+
+
+def fitted(peaks: Peaks, floors: Calibration) -> Calibration:
+    """The calibration of the fleet that left these peaks."""
+    channels = {}
+    for position, name in enumerate(NAMES):
+        floor: Channel = getattr(floors, name)
+        p2, p1 = (
+            min(max(peaks.threshold(position, rate * peaks.server_weeks), lowest), MOST_OVER_FLOOR * lowest)
+            for rate, lowest in ((P2_PAGES_PER_SERVER_WEEK, floor.p2), (P1_PAGES_PER_SERVER_WEEK, floor.p1))
+        )
+        channels[name] = Channel(p2=p2, p1=max(p1, TIERS_APART * p2))
+    return Calibration(score_channel=floors.score_channel, **channels)

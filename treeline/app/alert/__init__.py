@@ -1,0 +1,1 @@
+"""What people are told of an incident, and who is not told for now."""

@@ -1,0 +1,117 @@
+"""From an incident change to the alert people read: which metrics moved, by how much, and when was what known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.alert import Alert, Clocks, MetricEvidence
+from treeline.core.detection.detector import Decided, Prepared
+from treeline.core.detection.policy import FLEET, FLEET_ROW, Change
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import NEVER, FleetState
+from treeline.core.statistics import FloatArray
+from treeline.core.times import iso
+
+TOP_METRICS = 4
+BAND_SD = 3.0
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertWriter:
+    """Writes alerts; knows what a deployment is called and where its pages are."""
+
+    identity: str  # "<account>/<region>/<profile>", the stable part of every dedup key
+    units: Mapping[str, str] = field(default_factory=dict)
+    runbook_url: str = ""
+    dashboard_url: str = ""
+
+    def write(
+        self,
+        change: Change,
+        *,
+        group: int,
+        state: FleetState,
+        model: ModelPackage,
+        prepared: Prepared,
+        decided: Decided,
+        scores: FloatArray,
+        received_ms: npt.NDArray[np.int64],
+        scored_ms: int,
+    ) -> Alert:
+        """The alert of one change, not yet stamped with a publishing time.
+
+        Args:
+            change: What happened.
+            group: The server group, named on alerts the fleet shares.
+            state: The group's state, for names.
+            model: The active model.
+            prepared: The round the deciding observation was in.
+            decided: Its decisions.
+            scores: Of the round's ready servers.
+            received_ms: Receipt of each observation of the batch the round was cut from.
+            scored_ms: When the scores were in.
+        """
+        batch = prepared.round
+        if change.row == FLEET_ROW:
+            # Groups see the same event within minutes of each other: the hour makes it one incident.
+            opened = iso(change.opened_at - change.opened_at % _HOUR_MS)
+            server_id, metrics, labels = FLEET, [], {"group": str(group)}
+            score, threshold = float(np.median(scores)) if len(scores) else 0.0, 0.0
+            received = int(received_ms[batch.index].max())
+        else:
+            opened, server_id, labels = iso(change.opened_at), state.servers[change.row], {}
+            at = int(np.flatnonzero(batch.rows[prepared.ready] == change.row)[0])
+            metrics = self._evidence(model, prepared, at)
+            score, threshold = float(scores[at]), float(decided.calibrated.threshold[at])
+            received = int(received_ms[batch.index[prepared.ready[at]]])
+        return Alert(
+            incident_id=f"{server_id}/{opened}",
+            sequence=change.sequence,
+            event=change.event,
+            priority=change.priority,
+            server_id=server_id,
+            dedup_key=f"{self.identity}/{server_id}",
+            severity=round(change.severity, 4),
+            score=score,
+            threshold=threshold,
+            metrics=metrics,
+            clocks=Clocks(
+                first_anomalous_at=iso(change.first_anomalous_at),
+                observed_at=iso(change.at),
+                received_at=iso(received),
+                scored_at=iso(scored_ms),
+                published_at="",
+            ),
+            model_version=model.model_version,
+            labels=labels,
+            runbook_url=f"{self.runbook_url}/{change.priority.lower()}.md",
+            dashboard_url=self.dashboard_url,
+            follows="" if change.follows_opened_at == NEVER else f"{server_id}/{iso(change.follows_opened_at)}",
+        )
+
+    def stamp(self, alert: Alert, now_ms: int) -> Alert:
+        """The same alert with its publishing time."""
+        return replace(alert, clocks=replace(alert.clocks, published_at=iso(now_ms)))
+
+    def _evidence(self, model: ModelPackage, prepared: Prepared, at: int) -> list[MetricEvidence]:
+        """The metrics farthest from their own trailing day, farthest first."""
+        features = prepared.features
+        measured = prepared.round.values[prepared.ready[at]].astype(np.float64)
+        expected, spread = features.expected[at].astype(np.float64), features.spread[at].astype(np.float64)
+        known = ~np.isnan(measured) & (spread > 0)  # a metric without a baseline has no spread, and no say
+        deviation = np.divide(measured - expected, spread, out=np.zeros_like(measured), where=known)
+        return [
+            MetricEvidence(
+                name=model.metrics[i],
+                unit=self.units.get(model.metrics[i], ""),
+                measured=None if np.isnan(measured[i]) else float(measured[i]),
+                expected=float(expected[i]),
+                low=float(expected[i] - BAND_SD * spread[i]),
+                high=float(expected[i] + BAND_SD * spread[i]),
+                deviation=round(float(deviation[i]), 3),
+            )
+            for i in [i for i in np.argsort(-np.abs(deviation), kind="stable") if spread[i] > 0][:TOP_METRICS]
+        ]

@@ -1,0 +1,124 @@
+"""Deciding a batch of observations: features, one scoring call for all of them, severities, alerts."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.app.alert.writer import AlertWriter
+from treeline.app.detect.origin import origins
+from treeline.app.detect.ports import Pending, Scorer
+from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.core.alert import Alert
+from treeline.core.detection import detector
+from treeline.core.detection.detector import Decided, Prepared
+from treeline.core.detection.features import Index
+from treeline.core.detection.policy import PolicySettings
+from treeline.core.model.package import ModelPackage
+from treeline.core.payload import csv_payloads
+from treeline.core.state.fleet import FleetState
+from treeline.core.statistics import FloatArray
+
+
+@dataclass(slots=True)
+class Decision:
+    """What was scored, what people are owed, and how many values were imputed on the way."""
+
+    block: ScoreBlock
+    alerts: list[Alert] = field(default_factory=list)
+    imputed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decider:
+    """Advances a group's state by a batch of its observations."""
+
+    scorer: Scorer
+    alerts: AlertWriter
+    policy: PolicySettings
+    clock_ms: Callable[[], int]
+
+    def decide(
+        self,
+        group: int,
+        state: FleetState,
+        model: ModelPackage,
+        pending: Pending,
+        rows: Index,
+        new: Index,
+        late: Index,
+    ) -> Decision:
+        """Decide the `new` observations in event-time order, and score the `late` ones against the state as it is.
+
+        Args:
+            group: The group, named on alerts that its servers share.
+            state: Changed in place.
+            model: The active model.
+            pending: What was read.
+            rows: The state's row of each observation read.
+            new: Positions in `pending` of observations to decide.
+            late: Positions of those that came after a later one of their server had been decided.
+
+        Raises:
+            ScorerUnavailableError, ScorerContractError: The state is then to be thrown away.
+        """
+        before, levels = state.pack(), dict[int, float]()
+        every = np.concatenate([new, late])
+        block = ScoreBlock.empty(state.servers, model.model_version, rows[every], pending.observed_at[every])
+        decision = Decision(block)
+        late_ready, late_features = detector.compare_late(
+            state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s
+        )
+        detector.mark_seen(state, rows[late], pending.observed_at[late])
+        prepared: list[tuple[Prepared, Index]] = []
+        for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
+            done = detector.prepare(state, batch, step_s=model.step_s)
+            state.last_received_at[batch.rows] = pending.received_at[new[batch.index]]
+            prepared.append((done, batch.index))
+            decision.imputed += int(done.features.imputed.sum())
+        scores = self._score(np.concatenate([done.features.rows for done, _ in prepared] + [late_features.rows]))
+        scored_ms = self.clock_ms()
+        start = 0
+        for done, index in prepared:
+            own = scores[start : start + len(done.ready)]
+            start += len(done.ready)
+            decided = detector.decide(state, done, own, model.calibration, self.policy, step_ms=model.step_ms)
+            levels[done.round.bucket] = state.cycle.level
+            block.fill(index[done.ready], done.features.rows, own, decided.severity, Status.SCORED)
+            decision.alerts.extend(
+                self._alerts(state, model, done, decided, own, pending.received_at[new], scored_ms, group)
+            )
+        block.fill(len(new) + late_ready, late_features.rows, scores[start:], np.zeros(len(late_ready)), Status.LATE)
+        block.origins = origins(before, state, decision.alerts, levels, self.policy)
+        return decision
+
+    def _score(self, rows: npt.NDArray[np.float32]) -> FloatArray:
+        scores = np.empty(len(rows))
+        for part, body in csv_payloads(rows):
+            scores[part] = self.scorer.score(body, part.stop - part.start)
+        return scores
+
+    def _alerts(
+        self,
+        state: FleetState,
+        model: ModelPackage,
+        done: Prepared,
+        decided: Decided,
+        scores: FloatArray,
+        received_ms: npt.NDArray[np.int64],
+        scored_ms: int,
+        group: int,
+    ) -> Iterable[Alert]:
+        for change in decided.changes:
+            yield self.alerts.write(
+                change,
+                group=group,
+                state=state,
+                model=model,
+                prepared=done,
+                decided=decided,
+                scores=scores,
+                received_ms=received_ms,
+                scored_ms=scored_ms,
+            )

@@ -1,0 +1,110 @@
+"""The detector-state table as detection sees it while models come and go.
+
+Which model decides is one pointer, and every change of it has a number, the *activation*. Each group is handed over
+by the first tick that meets the new activation: the old model's record is closed (so that a worker still on the old
+model cannot commit to it), then the new one's is written. A crash in between is finished by the next tick.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from treeline.app.detect.ports import Record, Records, Scores
+from treeline.core.errors import StateConflictError
+from treeline.core.model.handover import hand_over
+from treeline.core.model.package import ModelPackage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """Which model decides, and which one did before.
+
+    Attributes:
+        model_version: The active model's.
+        package_key: Where its package is, in the models bucket.
+        target_variant: The endpoint's variant that hosts it; empty where the endpoint has only one.
+        activation: Counts changes of the pointer, from 1.
+        previous_version: The model it took over from; empty for the first.
+        package_arn: Its model package in the registry; empty where it came from none.
+        model_name: SageMaker's name of the model; empty where it is not known.
+    """
+
+    model_version: str
+    package_key: str
+    target_variant: str = ""
+    activation: int = 1
+    previous_version: str = ""
+    package_arn: str = ""
+    model_name: str = ""
+
+
+class ActiveModel(Protocol):
+    """The active model as last read."""
+
+    @property
+    def pointer(self) -> Pointer | None:
+        """The pointer as of the last read; None before the first model."""
+        ...
+
+    def active(self) -> ModelPackage | None:
+        """Read the pointer; the active package."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoverRecords:
+    """Records that are handed over from the model before when the active model has changed."""
+
+    records: Records
+    scores: Scores
+    models: ActiveModel
+    clock_ms: Callable[[], int]
+
+    def load(self, group: int, model_version: str) -> Record | None:
+        """The active model's record, taken over from the model before where that is still to be done.
+
+        Raises:
+            StateConflictError: A newer model has taken the group over meanwhile, or another worker is doing so.
+        """
+        record = self.records.load(group, model_version)
+        pointer = self.models.pointer
+        if pointer is None or pointer.model_version != model_version:
+            return record
+        activation = 0 if record is None else record.state.activation
+        if activation > pointer.activation:
+            raise StateConflictError(f"group {group} was taken over from model {model_version}")
+        if activation == pointer.activation or not pointer.previous_version:
+            return record
+        return self._take_over(group, pointer, record)
+
+    def commit(self, record: Record, previous_version: int) -> None:
+        """See `Records`."""
+        self.records.commit(record, previous_version)
+
+    def clear_outbox(self, record: Record) -> None:
+        """See `Records`."""
+        self.records.clear_outbox(record)
+
+    def _take_over(self, group: int, pointer: Pointer, record: Record | None) -> Record:
+        package = self.models.active()
+        if package is None or package.model_version != pointer.model_version:
+            raise StateConflictError(f"the active model changed while group {group} was taken over")
+        source = self.records.load(group, pointer.previous_version)
+        if source is None:  # a group that came after the change
+            record = record or Record(group, pointer.model_version, package.new_state())
+            record.state.activation = pointer.activation
+            return record
+        if source.state.activation < pointer.activation:
+            source.state.activation = pointer.activation
+            source.state.version += 1
+            self.records.commit(source, source.state.version - 1)
+        if source.block is not None:
+            self.scores.put(group, source.block, self.clock_ms())
+        state = hand_over(package, source.state, own=None if record is None else record.state)
+        before = state.version
+        state.version, state.activation = before + 1, pointer.activation
+        taken = Record(group, pointer.model_version, state, None, source.outbox, self.clock_ms(), source.untold)
+        self.records.commit(taken, before)
+        if source.outbox:  # it is the new record's to tell
+            self.records.clear_outbox(Record(group, source.model_version, source.state))
+        return taken

@@ -1,0 +1,92 @@
+"""What an incident was decided from: its server's state just before it became anomalous, kept with the scores.
+
+Kept for every server without an open incident of which one of the last observations exceeded a tier: whether that
+becomes an incident is not known yet. Observations expire after two days and the detector's state moves on, so without
+it nobody could recompute, a week later, why a page went out, or what would have prevented it.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from treeline.core.alert import Alert, AlertEvent
+from treeline.core.detection.policy import FLEET, NONE, PolicySettings
+from treeline.core.errors import ModelMismatchError
+from treeline.core.state.fleet import FleetState
+
+MAX_ORIGINS = 16  # of one commit: 3 KB each at most, and the item they travel in has 400 KB for all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """A server before a commit in which it exceeded a tier.
+
+    Attributes:
+        server_id: The server.
+        state: Of that server alone.
+        levels: Bucket -> the severity that its group shared and that was taken off, for the buckets of the commit.
+        policy: What decided.
+    """
+
+    server_id: str
+    state: FleetState
+    levels: Mapping[int, float]
+    policy: PolicySettings = field(default_factory=PolicySettings)
+
+    def pack(self) -> bytes:
+        """As bytes, compressed."""
+        head = {"levels": sorted(self.levels.items()), "policy": self.policy.to_json()}
+        text = json.dumps(head, separators=(",", ":")).encode()
+        return zlib.compress(struct.pack("<I", len(text)) + text + self.state.pack())
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Origin":
+        """Read what `pack` wrote; raises ModelMismatchError for anything else."""
+        try:
+            body = zlib.decompress(data)
+            (size,) = struct.unpack_from("<I", body)
+            head = dict(json.loads(body[4 : 4 + size]))
+            state = FleetState.unpack(body[4 + size :])
+            return cls(
+                server_id=state.servers[0],
+                state=state,
+                levels={int(bucket): float(level) for bucket, level in head["levels"]},
+                policy=PolicySettings(**head["policy"]),
+            )
+        except (zlib.error, struct.error, ValueError, TypeError, KeyError, IndexError) as error:
+            raise ModelMismatchError(f"an incident's origin is not readable: {error}") from error
+
+
+def of_server(state: FleetState, server_id: str) -> FleetState:
+    """One server's row of a state, by itself."""
+    own = FleetState(state.metrics, servers=[server_id], version=state.version)
+    own.set_row(0, state.row_values(state.rows()[server_id]))
+    own.activation = state.activation
+    return own
+
+
+def origins(
+    before: bytes, after: FleetState, alerts: Iterable[Alert], levels: Mapping[int, float], policy: PolicySettings
+) -> dict[str, bytes]:
+    """By server, the packed origins of what a commit opened, or may be about to.
+
+    Args:
+        before: The group's state, packed before the commit.
+        after: The state after it.
+        alerts: What the commit changed.
+        levels: Bucket -> shared severity, of the commit.
+        policy: What decided.
+    """
+    opened = [a.server_id for a in alerts if a.event is AlertEvent.OPENED and a.server_id != FLEET]
+    suspects = [after.servers[row] for row in after.above_p2.nonzero()[0].tolist()]
+    if not opened and not suspects:
+        return {}
+    state = FleetState.unpack(before)
+    rows = state.rows()
+    suspects = [server_id for server_id in suspects if state.incident[rows[server_id]] == NONE]
+    return {
+        server_id: Origin(server_id=server_id, state=of_server(state, server_id), levels=levels, policy=policy).pack()
+        for server_id in list(dict.fromkeys([*opened, *suspects]))[:MAX_ORIGINS]
+    }

@@ -1,0 +1,53 @@
+"""The outbox: alerts a commit owes people, told in order by whoever comes next, until the topic takes them."""
+
+from collections.abc import Callable, Sequence
+
+from treeline.app.alert.writer import AlertWriter
+from treeline.app.detect.ports import Incidents, Publisher, Record
+from treeline.core.alert import Alert
+from treeline.core.errors import PublishError
+
+# How long the worker that committed may take to tell its alerts before another takes over. Telling takes a tenth of
+# a second; a worker that died leaves its alerts waiting these two seconds.
+OUTBOX_PAUSES, OUTBOX_PAUSE_S = 10, 0.2
+
+
+def load_untold(load: Callable[[], Record], *, clock_ms: Callable[[], int], sleep: Callable[[float], None]) -> Record:
+    """A record whose worker is not just telling its alerts: that one is waited for, so that it is not told again."""
+    record = load()
+    for _ in range(OUTBOX_PAUSES):
+        if not record.outbox or clock_ms() - record.committed_ms > OUTBOX_PAUSES * OUTBOX_PAUSE_S * 1000:
+            break
+        sleep(OUTBOX_PAUSE_S)
+        record = load()
+    return record
+
+
+def tell(
+    outbox: Sequence[Alert],
+    *,
+    incidents: Incidents,
+    publisher: Publisher,
+    alerts: AlertWriter,
+    clock_ms: Callable[[], int],
+) -> tuple[list[Alert], list[Alert]]:
+    """Write each alert to its incident's row and publish it.
+
+    Returns:
+        What was published, stamped, and what was refused and has to stay: behind a refused alert everything of the
+        same incident stays too, as a resolution must not overtake its opening.
+    """
+    published: list[Alert] = []
+    remaining: list[Alert] = []
+    for alert in outbox:
+        if any(alert.dedup_key == earlier.dedup_key for earlier in remaining):
+            remaining.append(alert)
+            continue
+        stamped = alerts.stamp(alert, clock_ms())
+        try:
+            if incidents.apply(stamped) and not stamped.quiet:
+                publisher.publish(stamped)
+                published.append(stamped)
+        except PublishError:
+            remaining.append(alert)
+    return published, remaining

@@ -1,0 +1,126 @@
+"""What the detect use case works with: its request, what it reads and commits, and the services it needs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.app.alert.muting import Untold
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.core.alert import Alert
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetState
+from treeline.core.statistics import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A request to score everything of a group that is not yet scored."""
+
+    group: int
+    since: str | None = None  # ISO time of the oldest observation that asked for it
+    is_sweep: bool = True  # also looks for what no tick asked for: every heartbeat does
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A group's observations as read: shape (n,) each, values (n, metrics) with NaN where missing."""
+
+    servers: list[str]
+    observed_at: npt.NDArray[np.int64]
+    received_at: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Record:
+    """A group's committed item: state, what the last commit scored, what it still owes people and keeps from them."""
+
+    group: int
+    model_version: str
+    state: FleetState
+    block: ScoreBlock | None = None
+    outbox: list[Alert] = field(default_factory=list)
+    committed_ms: int = 0
+    untold: dict[str, Untold] = field(default_factory=dict)  # by server: incidents that a mute keeps from people
+
+
+class Observations(Protocol):
+    """Reads a group's observations in event-time order."""
+
+    def read(
+        self,
+        group: int,
+        start_ms: int,
+        metrics: Sequence[str],
+        *,
+        skip: Callable[[str, int, str], bool],
+        limit: int,
+    ) -> Pending:
+        """At most `limit` observations from `start_ms` on for which `skip(server, observed_at, received_at)` is false.
+
+        `skip` is asked about every one read, in event-time order; `received_at` is ISO text.
+        """
+        ...
+
+
+class Records(Protocol):
+    """The detector-state table."""
+
+    def load(self, group: int, model_version: str) -> Record | None:
+        """The committed record, read consistently; None before the first commit."""
+        ...
+
+    def commit(self, record: Record, previous_version: int) -> None:
+        """Write if the stored version is still `previous_version`; raises StateConflictError otherwise."""
+        ...
+
+    def clear_outbox(self, record: Record) -> None:
+        """Forget delivered alerts, if the version is still the record's."""
+        ...
+
+
+class Scores(Protocol):
+    """The scores table."""
+
+    def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
+        """Write the block; writing it again changes nothing."""
+        ...
+
+    def entries(self, group: int, first_ms: int, last_ms: int) -> set[tuple[str, int]]:
+        """(server, observed_at) of what blocks of any model hold from `first_ms` to `last_ms`."""
+        ...
+
+
+class Incidents(Protocol):
+    """The incidents table."""
+
+    def apply(self, alert: Alert) -> bool:
+        """Fold one alert into its incident's row; whether it is to be told (a shared incident is told once)."""
+        ...
+
+
+class Publisher(Protocol):
+    """The alerts topic."""
+
+    def publish(self, alert: Alert) -> None:
+        """Tell people; raises PublishError."""
+        ...
+
+
+class Scorer(Protocol):
+    """The model endpoint."""
+
+    def score(self, body: bytes, rows: int) -> FloatArray:
+        """Scores of a CSV body; raises ScorerUnavailableError or ScorerContractError."""
+        ...
+
+
+class Models(Protocol):
+    """Where the active model package comes from."""
+
+    def active(self) -> ModelPackage | None:
+        """The active package; None before the first model."""
+        ...

@@ -1,0 +1,162 @@
+"""Reprocess: ticks that died while the endpoint was down go back to work once it serves again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from treeline.app.detect.ticks import DelayedTick, Tick, TickCause, TickQueue
+from treeline.core.errors import MalformedRecordError
+
+# Statuses in which InvokeEndpoint is answered. An endpoint that is updated, maintained or rolled back keeps
+# serving with what it has; after UpdateRollbackFailed it is "in service with a mix of the old and new endpoint
+# configurations" (DescribeEndpoint). Whatever else SageMaker says, or will come to say, does not count as serving.
+SERVING_STATUSES = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"})
+_ATTEMPT_TICKS = 10  # one SendMessageBatch
+
+
+class EndpointStatus(Protocol):
+    """The model endpoint, asked for its health."""
+
+    def status(self) -> str | None:
+        """SageMaker's EndpointStatus; None when there is no such endpoint."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadMessage:
+    """One message of the dead-letter queue; `sent_at_ms` is when it was first sent."""
+
+    message_id: str
+    receipt_handle: str
+    body: str
+    sent_at_ms: int
+
+
+class DeadTicks(Protocol):
+    """The dead-letter queue of ticks."""
+
+    def receive(self, limit: int) -> list[DeadMessage]:
+        """Take up to `limit` messages, which stay hidden for a while."""
+        ...
+
+    def delete(self, messages: Sequence[DeadMessage]) -> int:
+        """Delete them; returns how many stayed."""
+        ...
+
+    def release(self, messages: Sequence[DeadMessage]) -> None:
+        """Show them again at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReprocessOutcome:
+    """What one run did."""
+
+    endpoint_status: str | None
+    received: int = 0
+    ticks_redriven: int = 0
+    messages_deleted: int = 0
+    messages_left: int = 0  # not redriven this time: the next run has them
+    malformed: Sequence[tuple[DeadMessage, str]] = ()  # kept in the queue, with what is wrong with each
+
+
+@dataclass(slots=True)
+class _Group:
+    """The dead messages of one group, oldest first, and the oldest observation any of them named."""
+
+    messages: list[DeadMessage]
+    since_ms: int | None
+
+
+def can_serve(status: str | None) -> bool:
+    """Whether an endpoint of this status answers requests; an unknown endpoint does not."""
+    return status in SERVING_STATUSES
+
+
+class ReprocessService:
+    """Moves dead ticks back, one per group, oldest first, spread over `max_delay_s` with jitter.
+
+    Args:
+        endpoint: Asked before every attempt: redriving to a dead endpoint only wears the messages out.
+        dead: The dead-letter queue.
+        ticks: The queue detect reads.
+        max_messages: Dead messages to take in one run.
+        max_delay_s: The time the ticks are spread over, so that they do not all meet a fresh endpoint at once.
+        random: Gives a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: EndpointStatus,
+        dead: DeadTicks,
+        ticks: TickQueue,
+        max_messages: int,
+        max_delay_s: int,
+        random: Callable[[], float],
+    ) -> None:
+        self._endpoint = endpoint
+        self._dead = dead
+        self._ticks = ticks
+        self._max_messages = max_messages
+        self._max_delay_s = max_delay_s
+        self._random = random
+
+    def reprocess(self) -> ReprocessOutcome:
+        """Redrive once. Safe at any crash: a message is deleted after its tick was sent, and ticks may repeat."""
+        status = self._endpoint.status()
+        if not can_serve(status):
+            return ReprocessOutcome(endpoint_status=status)
+        received = self._dead.receive(self._max_messages)
+        groups, malformed = _by_group(received)
+        ordered = sorted(groups.items(), key=lambda entry: entry[1].messages[0].sent_at_ms)
+        delayed = self._delayed([(group, entry.since_ms) for group, entry in ordered])
+        redriven = deleted = 0
+        left: list[DeadMessage] = []
+        for start in range(0, len(delayed), _ATTEMPT_TICKS):
+            chunk = delayed[start : start + _ATTEMPT_TICKS]
+            messages = [entry.messages for _, entry in ordered[start : start + _ATTEMPT_TICKS]]
+            if start:
+                status = self._endpoint.status()
+            failed = set(self._ticks.send(chunk)) if can_serve(status) else set(range(len(chunk)))
+            done = [m for i, batch in enumerate(messages) if i not in failed for m in batch]
+            left.extend(m for i, batch in enumerate(messages) if i in failed for m in batch)
+            redriven += len(chunk) - len(failed)
+            deleted += len(done) - self._dead.delete(done)
+        if left:
+            self._dead.release(left)
+        return ReprocessOutcome(
+            endpoint_status=status,
+            received=len(received),
+            ticks_redriven=redriven,
+            messages_deleted=deleted,
+            messages_left=len(left),
+            malformed=malformed,
+        )
+
+    def _delayed(self, groups: Sequence[tuple[int, int | None]]) -> list[DelayedTick]:
+        """Each tick in its own slot of the time, at a random place within: in order and never in step."""
+        slot_s = self._max_delay_s / max(1, len(groups))
+        return [
+            DelayedTick(
+                tick=Tick(group=group, since_ms=since_ms, cause=TickCause.REDRIVE),
+                delay_s=int((i + self._random()) * slot_s),
+            )
+            for i, (group, since_ms) in enumerate(groups)
+        ]
+
+
+def _by_group(received: Sequence[DeadMessage]) -> tuple[dict[int, _Group], list[tuple[DeadMessage, str]]]:
+    groups: dict[int, _Group] = {}
+    malformed: list[tuple[DeadMessage, str]] = []
+    for message in sorted(received, key=lambda m: (m.sent_at_ms, m.message_id)):
+        try:
+            tick = Tick.from_body(message.body)
+        except MalformedRecordError as error:
+            malformed.append((message, str(error)))
+            continue
+        group = groups.setdefault(tick.group, _Group([], None))
+        group.messages.append(message)
+        known = [since for since in (group.since_ms, tick.since_ms) if since is not None]
+        group.since_ms = min(known, default=None)
+    return groups, malformed

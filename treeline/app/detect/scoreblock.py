@@ -1,0 +1,150 @@
+"""What one commit scored: every observation with its feature row, score and severity, as one binary item.
+
+The stored feature row is the one that was sent to the scorer, bit for bit, so any score can be reproduced.
+"""
+
+import json
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.detection.features import FEATURE_NAMES, Index
+from treeline.core.errors import ModelMismatchError
+from treeline.core.statistics import FloatArray
+from treeline.core.times import iso
+
+FORMAT = 1
+
+
+class Status(IntEnum):
+    """What became of an observation."""
+
+    WARMING_UP = 0
+    SCORED = 1
+    LATE = 2  # scored against the state as it was; changed nothing
+    TOO_LATE = 3  # came when its server was beyond what a state remembers: stored, counted, never scored
+
+
+_FIELDS: tuple[tuple[str, str, int], ...] = (
+    ("server", "<u2", 1),
+    ("observed_at", "<i8", 1),
+    ("status", "u1", 1),
+    ("score", "<f8", 1),
+    ("severity", "<f4", 1),
+    ("features", "<f4", len(FEATURE_NAMES)),
+)
+
+
+@dataclass(slots=True)
+class ScoreBlock:
+    """Arrays of one entry an observation; NaN score and features where the server was warming up."""
+
+    servers: list[str]
+    model_version: str
+    version: int  # of the state that this block led to
+    server: npt.NDArray[np.uint16]  # index into `servers`
+    observed_at: npt.NDArray[np.int64]
+    status: npt.NDArray[np.uint8]
+    score: FloatArray
+    severity: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    origins: dict[str, bytes] = field(default_factory=dict)  # by server whose incident it opened: see app.origin
+
+    @classmethod
+    def empty(
+        cls, servers: list[str], model_version: str, rows: Index, observed_at: npt.NDArray[np.int64]
+    ) -> "ScoreBlock":
+        """A block of observations none of which is scored yet; keeps only the servers that occur."""
+        present, server = np.unique(rows, return_inverse=True)
+        n = len(rows)
+        return cls(
+            servers=[servers[row] for row in present],
+            model_version=model_version,
+            version=0,
+            server=server.astype(np.uint16),
+            observed_at=observed_at.astype(np.int64),
+            status=np.full(n, Status.WARMING_UP, dtype=np.uint8),
+            score=np.full(n, np.nan),
+            severity=np.full(n, np.nan, dtype=np.float32),
+            features=np.full((n, len(FEATURE_NAMES)), np.nan, dtype=np.float32),
+        )
+
+    @classmethod
+    def too_late(cls, keys: list[tuple[str, int]], model_version: str) -> "ScoreBlock":
+        """A block of (server, observed_at) that came too late to be scored."""
+        servers = sorted({server for server, _ in keys})
+        rows = np.array([servers.index(server) for server, _ in keys], dtype=np.intp)
+        block = cls.empty(servers, model_version, rows, np.array([at for _, at in keys], dtype=np.int64))
+        block.status[:] = Status.TOO_LATE
+        return block
+
+    def entries(self) -> list[tuple[str, int]]:
+        """(server, observed_at) of every entry."""
+        return [(self.servers[s], at) for s, at in zip(self.server.tolist(), self.observed_at.tolist(), strict=True)]
+
+    def fill(
+        self,
+        positions: Index,
+        features: npt.NDArray[np.float32],
+        scores: FloatArray,
+        severity: FloatArray,
+        status: Status,
+    ) -> None:
+        """Enter the results of some observations."""
+        self.features[positions] = features
+        self.score[positions] = scores
+        self.severity[positions] = severity.astype(np.float32)
+        self.status[positions] = status
+
+    @property
+    def tick(self) -> str:
+        """Sort key in the scores table: first observation's time, model and version; unique in its group."""
+        first = iso(int(self.observed_at.min()) if len(self.observed_at) else 0)
+        return f"{first}#{self.model_version}#{self.version:010d}"
+
+    def pack(self) -> bytes:
+        """The block as bytes: a JSON head, then the arrays one after the other."""
+        head = {
+            "format": FORMAT,
+            "servers": self.servers,
+            "model_version": self.model_version,
+            "version": self.version,
+            "rows": len(self.observed_at),
+            "features": len(FEATURE_NAMES),
+        }
+        if self.origins:
+            head["origins"] = {server: len(data) for server, data in self.origins.items()}
+        text = json.dumps(head, separators=(",", ":")).encode()
+        arrays = [np.ascontiguousarray(getattr(self, name), dtype=kind).tobytes() for name, kind, _ in _FIELDS]
+        return struct.pack("<I", len(text)) + text + b"".join([*arrays, *self.origins.values()])
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "ScoreBlock":
+        """Read what `pack` wrote; raises ModelMismatchError for another format or another length."""
+        try:
+            (size,) = struct.unpack_from("<I", data)
+            head = dict(json.loads(data[4 : 4 + size]))
+        except (struct.error, ValueError, TypeError) as error:
+            raise ModelMismatchError(f"score block is not readable: {error}") from error
+        if head.get("format") != FORMAT or head.get("features") != len(FEATURE_NAMES):
+            raise ModelMismatchError(
+                f"score block of format {head.get('format')!r} with {head.get('features')!r} features; "
+                f"this code reads {FORMAT} with {len(FEATURE_NAMES)}"
+            )
+        width_bytes = sum(np.dtype(kind).itemsize * width for _, kind, width in _FIELDS)
+        kept: dict[str, int] = head.get("origins", {})
+        if len(data) != 4 + size + width_bytes * head["rows"] + sum(kept.values()):
+            raise ModelMismatchError(f"score block of {head['rows']} rows has {len(data)} bytes")
+        offset, arrays = 4 + size, dict[str, Any]()
+        for name, kind, width in _FIELDS:
+            array = np.frombuffer(data, dtype=kind, count=head["rows"] * width, offset=offset)
+            offset += array.nbytes
+            arrays[name] = array.reshape(head["rows"], width).copy() if width > 1 else array.copy()
+        origins = {}
+        for server, length in kept.items():
+            origins[server], offset = data[offset : offset + length], offset + length
+        return cls(head["servers"], head["model_version"], head["version"], **arrays, origins=origins)

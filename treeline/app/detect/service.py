@@ -1,0 +1,314 @@
+"""The detect use case: take a group's unscored observations, score them, decide, commit once, then tell.
+
+One conditional write commits everything a tick did: the new state, its score block and the alerts it owes (the
+outbox). Whatever comes after the commit (score block to its table, incident rows, publishing) can be repeated by
+whoever comes next, so a crash at any point loses nothing and decides nothing twice.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from treeline.app.alert.muting import Muting
+from treeline.app.alert.writer import AlertWriter
+from treeline.app.detect import outbox
+from treeline.app.detect.deciding import Decider
+from treeline.app.detect.known_observations import JudgedObservations, KnownObservations
+from treeline.app.detect.ports import (
+    Incidents,
+    Models,
+    Observations,
+    Pending,
+    Publisher,
+    Record,
+    Records,
+    Scorer,
+    Scores,
+    Tick,
+)
+from treeline.app.detect.read_spans import ReadSpans
+from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.core.alert import Alert
+from treeline.core.detection import detector
+from treeline.core.detection.features import Index
+from treeline.core.detection.policy import PolicySettings
+from treeline.core.detection.watermark import decidable
+from treeline.core.errors import StateConflictError
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import NEVER, FleetState
+from treeline.core.times import iso, parse_iso
+
+MAX_OBSERVATIONS_PER_COMMIT = 800  # keeps the committed item below DynamoDB's 400 KB
+MAX_OBSERVATIONS_READ = 16_000  # while everything read waits for a silent server
+MAX_CONFLICTS = 3
+
+
+@dataclass(slots=True)
+class TickOutcome:
+    """What a tick did, in numbers."""
+
+    scored: int = 0
+    warming_up: int = 0
+    late: int = 0
+    too_late: list[tuple[str, int]] = field(default_factory=list)  # server and time of what came too late to score
+    commits: int = 0
+    conflicts: int = 0
+    waiting: int = 0
+    imputed: int = 0
+    published: list[Alert] = field(default_factory=list)
+    quiet: list[Alert] = field(default_factory=list)  # stored and told nobody: muted, or a stage that pages nobody
+    unpublished: int = 0
+    has_model: bool = True
+    oldest_received_ms: int | None = None
+    silent_servers: list[str] = field(default_factory=list)
+    warming_servers: int = 0
+    servers: int = 0
+    max_severity: float = 0.0
+    severities: list[float] = field(default_factory=list)
+    cycle_level: float = 0.0  # what the group's servers do together: their median severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectService:
+    """Everything `detect` needs, wired by the handler."""
+
+    observations: Observations
+    records: Records
+    scores: Scores
+    incidents: Incidents
+    publisher: Publisher
+    scorer: Scorer
+    models: Models
+    alerts: AlertWriter
+    policy: PolicySettings
+    clock_ms: Callable[[], int]
+    sleep: Callable[[float], None] = time.sleep
+    late_window_ms: int = 600_000
+    wait_ms: int = 45_000
+    silent_after_ms: int = 300_000
+    muting: Muting = field(default_factory=Muting)
+    # Versions whose block this worker has seen written: saves repeating the write at every tick.
+    _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
+    _judged: JudgedObservations = field(default_factory=JudgedObservations)
+    _read: ReadSpans = field(default_factory=ReadSpans)
+
+    @property
+    def _decider(self) -> Decider:
+        return Decider(scorer=self.scorer, alerts=self.alerts, policy=self.policy, clock_ms=self.clock_ms)
+
+    def has_read(self, group: int, *, asked_ms: int, since_ms: int) -> bool:
+        """Whether this worker has already decided what was asked for at that time, from `since_ms` on."""
+        return self._read.cover(group, asked_ms=asked_ms, since_ms=since_ms)
+
+    def run(self, tick: Tick, outcome: TickOutcome | None = None, *, until_ms: int | None = None) -> TickOutcome:
+        """Score and decide everything the group has waiting.
+
+        Args:
+            tick: Which group.
+            outcome: Filled as the work goes: where an error ends it, what was committed and told before still counts.
+            until_ms: When to leave what is still waiting to the next tick, the heartbeat's at the latest.
+
+        Raises:
+            ScorerUnavailableError: The endpoint cannot answer; nothing of the unfinished part was committed.
+            ScorerContractError: The endpoint's answer is not usable.
+            StateConflictError: Others kept winning the race for this group; the tick is worth repeating.
+        """
+        outcome = outcome or TickOutcome()
+        model = self.models.active()
+        if model is None:
+            outcome.has_model = False
+            return outcome
+        began_ms, began_from = self.clock_ms(), None
+        while True:
+            record = self._load(tick.group, model)
+            if began_from is None:
+                began_from = self._start(record.state, tick, model.step_ms)
+            try:
+                self._settle(record, outcome)
+                rest = self._advance(record, model, tick, outcome)
+            except StateConflictError:
+                if outcome.conflicts == MAX_CONFLICTS:
+                    raise
+                outcome.conflicts += 1
+                continue
+            if rest is None:
+                self._read.add(tick.group, read_ms=began_ms, start_ms=began_from)
+            elif until_ms is None or self.clock_ms() < until_ms or not self._goes_on_by_itself(record.state, rest):
+                tick = rest
+                continue
+            self._note_servers(record.state, outcome)
+            return outcome
+
+    def _goes_on_by_itself(self, state: FleetState, tick: Tick) -> bool:
+        """Whether any tick would read on from here: what is waiting does not depend on where this one starts."""
+        return not tick.since or parse_iso(tick.since) >= self._start(state, Tick(tick.group), 0)
+
+    def _load(self, group: int, model: ModelPackage) -> Record:
+        """The group's record; one whose worker is just telling its alerts is waited for, not told again."""
+        blank = Record(group, model.model_version, model.new_state())
+        return outbox.load_untold(
+            lambda: self.records.load(group, model.model_version) or blank, clock_ms=self.clock_ms, sleep=self.sleep
+        )
+
+    def _settle(self, record: Record, outcome: TickOutcome) -> None:
+        """Do what the last commit still owes: its score block, its alerts."""
+        key = (record.group, record.model_version)
+        if record.block is not None and self._block_written.get(key) != record.state.version:
+            self.scores.put(record.group, record.block, self.clock_ms())
+            self._block_written[key] = record.state.version
+        outcome.unpublished = 0
+        if not record.outbox:
+            return
+        published, remaining = outbox.tell(
+            record.outbox,
+            incidents=self.incidents,
+            publisher=self.publisher,
+            alerts=self.alerts,
+            clock_ms=self.clock_ms,
+        )
+        outcome.published.extend(published)
+        outcome.unpublished = len(remaining)
+        if len(remaining) < len(record.outbox):
+            record.outbox = remaining
+            self.records.clear_outbox(record)
+
+    def _advance(self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome) -> Tick | None:
+        """One commit's worth of work; the tick for what may be left, None where nothing is."""
+        state = record.state
+        previous = state.version
+        pending, known, rows, new, late = self._due(record, model, tick, outcome)
+        if self._account_too_late(record, known, outcome):
+            return tick
+        if not len(new) and not len(late):
+            return None
+        decision = self._decider.decide(record.group, state, model, pending, rows, new, late)
+        block = decision.block
+        state.version = previous + 1
+        block.version = state.version
+        alerts = self.muting.apply(
+            decision.alerts,
+            record.untold,
+            event_ms=int(pending.observed_at[np.concatenate([new, late])].max()),
+            next_step=state.next_step,
+        )
+        committed = Record(
+            record.group, record.model_version, state, block, record.outbox + alerts, self.clock_ms(), record.untold
+        )
+        self.records.commit(committed, previous)
+        outcome.commits += 1
+        outcome.scored += int((block.status == Status.SCORED).sum())
+        outcome.warming_up += int((block.status == Status.WARMING_UP).sum())
+        outcome.late += int((block.status == Status.LATE).sum())
+        outcome.imputed += decision.imputed
+        outcome.quiet.extend(alert for alert in alerts if alert.quiet)
+        decided = block.severity[block.status == Status.SCORED]
+        outcome.max_severity = max(outcome.max_severity, float(decided.max(initial=0.0)))
+        outcome.severities.extend(decided.tolist())
+        received = int(pending.received_at[np.concatenate([new, late])].min())
+        outcome.oldest_received_ms = min(received, outcome.oldest_received_ms or received)
+        self._settle(committed, outcome)
+        if len(pending.servers) < MAX_OBSERVATIONS_PER_COMMIT:
+            return None
+        return self._rest(tick, pending, np.concatenate([new, late]))
+
+    def _rest(self, tick: Tick, pending: Pending, decided: Index) -> Tick:
+        """The same tick from where reading got to: a long backlog is not read from its beginning for each commit.
+
+        The late window is read again: whether an observation came too late shows by those that follow it.
+        """
+        if not tick.since:
+            return tick
+        left = np.delete(pending.observed_at, decided)
+        reached = int(left.min()) if len(left) else int(pending.observed_at[-1])
+        return replace(tick, since=iso(max(parse_iso(tick.since), reached - self.late_window_ms)))
+
+    def _due(
+        self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome
+    ) -> tuple[Pending, KnownObservations, Index, Index, Index]:
+        """What one commit may decide: the observations read, what of them was known, their server rows, positions of
+        the new and the late.
+
+        In a backlog the silence of one server may fill all that was read with observations that wait for it, while
+        its next one is already in the table: then more is read, to see it.
+        """
+        state = record.state
+        limit = MAX_OBSERVATIONS_PER_COMMIT
+        while True:
+            known = KnownObservations(state, model.seeds)
+            pending = self.observations.read(
+                record.group, self._start(state, tick, model.step_ms), model.metrics, skip=known.has, limit=limit
+            )
+            rows = self._admit(state, model, pending.servers)
+            new, late = detector.split_late(state, rows, pending.observed_at)
+            may = decidable(
+                rows[new],
+                pending.observed_at[new],
+                pending.received_at[new],
+                state.last_at,
+                step_ms=model.step_ms,
+                now_ms=self.clock_ms(),
+                wait_ms=self.wait_ms,
+                last_received_at=state.last_received_at,
+            )
+            if may.any() or len(late) or len(pending.servers) < limit or limit >= MAX_OBSERVATIONS_READ:
+                break
+            limit *= 4
+        outcome.waiting = int((~may).sum())
+        new = new[may][:MAX_OBSERVATIONS_PER_COMMIT]
+        return pending, known, rows, new, late[: MAX_OBSERVATIONS_PER_COMMIT - len(new)]
+
+    def _account_too_late(self, record: Record, known: KnownObservations, outcome: TickOutcome) -> bool:
+        """Commit what came too late to be scored, so that it is counted once; whether there was any."""
+        unsure = self._judged.unknown(record.group, known.out_of_turn)[:MAX_OBSERVATIONS_PER_COMMIT]
+        if not unsure:
+            return False
+        times = [observed_at for _, observed_at in unsure]
+        decided = self.scores.entries(record.group, min(times), max(times))
+        too_late = [key for key in unsure if key not in decided]
+        self._judged.add(record.group, set(unsure) - set(too_late))
+        if not too_late:
+            return len(unsure) == MAX_OBSERVATIONS_PER_COMMIT
+        state = record.state
+        previous, rows = state.version, state.rows()
+        block = ScoreBlock.too_late(too_late, record.model_version)
+        np.add.at(state.observations, [rows[server] for server, _ in too_late], 1)
+        state.version = block.version = previous + 1
+        committed = replace(record, block=block, committed_ms=self.clock_ms())
+        self.records.commit(committed, previous)
+        outcome.commits += 1
+        outcome.too_late.extend(too_late)
+        self._judged.add(record.group, too_late)
+        self._settle(committed, outcome)
+        return True
+
+    def _start(self, state: FleetState, tick: Tick, step_ms: int) -> int:
+        """Where reading starts: before the slowest active server, or earlier where the tick says so.
+
+        A sweep starts the late window before it. A tick that observations asked for starts a step before it: what is
+        new to an active server lies behind that, and what is late behind the time that the tick names. Reading is
+        paid by the byte, and there are several such ticks to a sweep.
+        """
+        last = state.last_at[state.last_at != NEVER]
+        if not len(last):
+            return 0  # not `since`: of several ticks for a group that was never decided any may come first
+        active = last[last > last.max() - max(self.late_window_ms, 3_600_000)]
+        start = int(active.min()) - (self.late_window_ms if tick.is_sweep else step_ms)
+        return min(start, parse_iso(tick.since)) if tick.since else start
+
+    def _admit(self, state: FleetState, model: ModelPackage, servers: list[str]) -> Index:
+        index = state.rows()
+        unknown = list(dict.fromkeys(server for server in servers if server not in index))
+        model.admit(state, unknown)
+        index = state.rows()
+        return np.fromiter((index[server] for server in servers), dtype=np.intp, count=len(servers))
+
+    def _note_servers(self, state: FleetState, outcome: TickOutcome) -> None:
+        """Servers warming up, and servers nothing came from for too long (by receipt)."""
+        outcome.servers = len(state.servers)
+        outcome.cycle_level = state.cycle.level
+        outcome.warming_servers = int((state.phase == 0).sum())
+        seen = state.last_received_at
+        silent = (seen != NEVER) & (seen < self.clock_ms() - self.silent_after_ms)
+        outcome.silent_servers = [state.servers[i] for i in np.flatnonzero(silent)]

@@ -1,0 +1,108 @@
+"""Where an incident's story is kept: deployed tables, or the folder that a run has left."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.app.detect.origin import Origin
+from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.core.alert import Alert
+from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.model.package import ModelPackage
+from treeline.core.statistics import FloatArray
+
+Score = Callable[[npt.NDArray[np.float32]], FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A server's stored observations in order of time: shape (n,) and (n, metrics), NaN where missing."""
+
+    observed_at: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+    def at(self, moment: int) -> npt.NDArray[np.float32] | None:
+        """The values of one time; None when that observation is not there any more."""
+        found = np.flatnonzero(self.observed_at == moment)
+        return self.values[found[0]] if len(found) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPath:
+    """What was scored of a server, in order of time, one entry an observation; and the origins kept with it."""
+
+    observed_at: npt.NDArray[np.int64]
+    status: npt.NDArray[np.uint8]
+    score: FloatArray
+    severity: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    origins: tuple[Origin, ...] = ()
+
+    @classmethod
+    def of(cls, blocks: Iterable[ScoreBlock], server_id: str, start_ms: int, end_ms: int) -> "ScoredPath":
+        """A server's part of score blocks, observations in [start, end]."""
+        parts: list[tuple[npt.NDArray[np.int64], ...]] = []
+        kept: list[Origin] = []
+        for block in blocks:
+            if server_id in block.origins:
+                kept.append(Origin.unpack(block.origins[server_id]))
+            if server_id not in block.servers:
+                continue
+            own = block.server == block.servers.index(server_id)
+            own &= (block.observed_at >= start_ms) & (block.observed_at <= end_ms)
+            parts.append(
+                tuple(getattr(block, name)[own] for name in ("observed_at", "status", "score", "severity", "features"))
+            )
+        if not parts:
+            width = len(FEATURE_NAMES)
+            return cls(
+                np.empty(0, np.int64),
+                np.empty(0, np.uint8),
+                np.empty(0),
+                np.empty(0, np.float32),
+                np.empty((0, width), np.float32),
+                tuple(kept),
+            )
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        order = np.argsort(columns[0], kind="stable")
+        at, status, score, severity, features = (column[order] for column in columns)
+        return cls(at, status, score, severity, features, tuple(kept))
+
+    def decided(self) -> "ScoredPath":
+        """Without what was only scored (late), or not even that."""
+        own = self.status == Status.SCORED
+        return ScoredPath(
+            self.observed_at[own],
+            self.status[own],
+            self.score[own],
+            self.severity[own],
+            self.features[own],
+            self.origins,
+        )
+
+
+class IncidentSource(Protocol):
+    """Reads what an explanation needs."""
+
+    def incident(self, incident_id: str) -> list[Alert]:
+        """An incident's changes in order; raises UsageError where there is no such incident."""
+        ...
+
+    def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
+        """What a model scored of a server in [start, end]; empty where scores have expired."""
+        ...
+
+    def observations(self, server_id: str, start_ms: int, end_ms: int, metrics: tuple[str, ...]) -> Observed:
+        """The stored observations of a server in [start, end]; what has expired is missing."""
+        ...
+
+    def package(self, model_version: str) -> ModelPackage:
+        """A model's package; raises ModelMismatchError where it is gone."""
+        ...
+
+    def scorer(self, model_version: str) -> tuple[Score, str]:
+        """A model's forest, and where it was found; raises ScorerUnavailableError where there is none."""
+        ...

@@ -1,0 +1,119 @@
+"""One server's observations decided again, with the detector's own functions and the forest that decided them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.app.detect.origin import Origin
+from treeline.app.explain.incident_source import Score
+from treeline.core.alert import AlertEvent
+from treeline.core.detection import detector
+from treeline.core.detection.detector import Decided, Prepared, Round
+from treeline.core.detection.policy import Change
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetCycle, FleetState
+from treeline.core.statistics import FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One observation decided again.
+
+    Attributes:
+        at: Its time, ms.
+        features: The row that is scored, shape (12,); empty while the server warms up.
+        score: The forest's.
+        severity: With what the group shares taken off.
+        calibrated: Every measure of the calibration, by name.
+        expected, spread: By metric, in its unit.
+        changes: What it changed.
+    """
+
+    at: int
+    features: npt.NDArray[np.float32]
+    score: float = float("nan")
+    severity: float = float("nan")
+    calibrated: dict[str, float] = field(default_factory=dict)
+    expected: FloatArray
+    spread: FloatArray
+    changes: list[Change] = field(default_factory=list)
+
+
+class ServerReplay:
+    """Decides observations of one server, from an origin on.
+
+    Args:
+        origin: Where to begin; its state is not changed.
+        package: The model.
+        score: Its forest.
+    """
+
+    def __init__(self, origin: Origin, package: ModelPackage, score: Score) -> None:
+        self.state = origin.state.copy()
+        self._origin = origin
+        self._package = package
+        self._score = score
+
+    def step(self, at: int, values: npt.NDArray[np.float32], *, given_score: float | None = None) -> Step:
+        """Decide the next observation; `given_score` stands in for the forest's."""
+        state = self.state
+        done = self._prepare(state, at, values[None])
+        if not len(done.ready):
+            blank = np.full(len(values), np.nan)
+            return Step(at=at, features=np.empty(0, np.float32), expected=blank, spread=blank)
+        rows = done.features.rows
+        scores = self._score(rows) if given_score is None else np.array([given_score])
+        decided = self._decide(state, done, scores)
+        return Step(
+            at=at,
+            features=rows[0],
+            score=float(scores[0]),
+            severity=float(decided.severity[0]),
+            calibrated={
+                f.name: float(getattr(decided.calibrated, f.name)[0])
+                for f in fields(decided.calibrated)
+                if np.ndim(getattr(decided.calibrated, f.name)) == 1
+            },
+            expected=done.features.expected[0].astype(np.float64),
+            spread=done.features.spread[0].astype(np.float64),
+            changes=list(decided.changes),
+        )
+
+    def would_open(
+        self, times: Sequence[int], candidates: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+        """What each of some versions of the next observations would do, the state being left as it is.
+
+        Args:
+            times: Of the observations, ms.
+            candidates: Shape (k, times, metrics).
+
+        Returns:
+            Whether an incident would open, and the severity of the last observation, shape (k,) each.
+        """
+        state = FleetState(self.state.metrics, servers=[str(i) for i in range(len(candidates))])
+        own = self.state.row_values(0)
+        for row in range(len(candidates)):
+            state.set_row(row, own)
+        opens = np.zeros(len(candidates), dtype=bool)
+        severity: FloatArray = np.zeros(len(candidates))
+        for i, at in enumerate(times):
+            done = self._prepare(state, at, candidates[:, i])
+            decided = self._decide(state, done, self._score(done.features.rows))
+            opens[[change.row for change in decided.changes if change.event is AlertEvent.OPENED]] = True
+            severity = decided.severity
+        return opens, severity
+
+    def _prepare(self, state: FleetState, at: int, values: npt.NDArray[np.float32]) -> Prepared:
+        rows = np.arange(len(values), dtype=np.intp)
+        bucket = at // self._package.step_ms
+        batch = Round(bucket, rows, rows, np.full(len(values), at, dtype=np.int64), values)
+        # The shared level is the one that was taken off then: these rows are not a group of their own.
+        state.cycle = FleetCycle(bucket=bucket, level=self._origin.levels.get(bucket, 0.0))
+        return detector.prepare(state, batch, step_s=self._package.step_s)
+
+    def _decide(self, state: FleetState, done: Prepared, scores: FloatArray) -> Decided:
+        package = self._package
+        return detector.decide(state, done, scores, package.calibration, self._origin.policy, step_ms=package.step_ms)

@@ -1,0 +1,340 @@
+"""Why an incident opened: measured and expected, the score's path, the rule that fired, what would prevent it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.app.alert.writer import BAND_SD
+from treeline.app.detect.origin import Origin
+from treeline.app.detect.scoreblock import Status
+from treeline.app.explain import reproduction
+from treeline.app.explain.counterfactual import Counterfactual, counterfactuals
+from treeline.app.explain.incident_source import IncidentSource, Observed, Score, ScoredPath
+from treeline.app.explain.reproduction import Reproduction
+from treeline.app.explain.server_replay import ServerReplay, Step
+from treeline.core.alert import Alert, AlertEvent, MetricEvidence
+from treeline.core.detection.policy import FLEET, PolicySettings
+from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
+from treeline.core.model.package import ModelPackage
+from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
+from treeline.core.state.fleet import NEVER
+from treeline.core.times import iso, parse_iso
+
+BEFORE_MS, AFTER_MS = 6 * 3_600_000, 3_600_000  # of the path around the opening
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persistence:
+    """The rule that fired: `needed` of the last `of_last` observations at or above a tier."""
+
+    priority: str
+    tier: float
+    needed: int
+    of_last: int
+    observations: tuple[tuple[int, float, bool], ...]  # time, severity, whether it counted
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "priority": self.priority,
+            "severity_at_least": self.tier,
+            "needed": self.needed,
+            "of_last": self.of_last,
+            "observations": [
+                {"observed_at": iso(at), "severity": severity, "counted": counted}
+                for at, severity, counted in self.observations
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """An incident explained; parts that can no longer be known are empty, and `notes` say why.
+
+    Attributes:
+        alerts: The incident's changes.
+        metrics: Of the deciding observation, the farthest from its expectation first.
+        calibration: Every measure of the deciding observation, and the thresholds it met.
+        path: Scores and severities around the opening.
+        persistence: The rule that fired.
+        counterfactuals: What would have prevented the opening.
+        reproduction: When it was asked for.
+        forest: Where the forest was found.
+    """
+
+    alerts: Sequence[Alert]
+    metrics: Sequence[MetricEvidence]
+    calibration: Mapping[str, Any]
+    path: ScoredPath
+    persistence: Persistence | None = None
+    counterfactuals: Sequence[Counterfactual] = field(default_factory=tuple)
+    reproduction: Reproduction | None = None
+    forest: str = ""
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def opening(self) -> Alert:
+        """The change that opened the incident, as decided."""
+        return self.alerts[0]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still open."""
+        return self.alerts[-1].event is not AlertEvent.RESOLVED
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        opening, path = self.opening, self.path
+        return {
+            "incident_id": opening.incident_id,
+            "server_id": opening.server_id,
+            "state": "open" if self.is_open else "resolved",
+            "priority": opening.priority.value,
+            "opened_at": opening.clocks.observed_at,
+            "first_anomalous_at": opening.clocks.first_anomalous_at,
+            "model_version": opening.model_version,
+            "severity": opening.severity,
+            "score": opening.score,
+            "threshold": opening.threshold,
+            "events": [
+                {
+                    "event": alert.event.value,
+                    "priority": alert.priority.value,
+                    "severity": alert.severity,
+                    "observed_at": alert.clocks.observed_at,
+                    "told": not alert.quiet,
+                    "quiet": alert.quiet,
+                    "muted_by": alert.muted_by,
+                }
+                for alert in self.alerts
+            ],
+            "metrics": [
+                {
+                    "name": m.name,
+                    "unit": m.unit,
+                    "measured": m.measured,
+                    "expected": m.expected,
+                    "low": m.low,
+                    "high": m.high,
+                    "deviation_sd": m.deviation,
+                }
+                for m in self.metrics
+            ],
+            "calibration": dict(self.calibration),
+            "persistence": None if self.persistence is None else self.persistence.to_json(),
+            "counterfactuals": [c.to_json() for c in self.counterfactuals],
+            "path": [
+                {
+                    "observed_at": iso(int(at)),
+                    "status": Status(int(status)).name.lower(),
+                    "score": None if np.isnan(score) else float(score),
+                    "severity": None if np.isnan(severity) else float(severity),
+                }
+                for at, status, score, severity in zip(
+                    path.observed_at, path.status, path.score, path.severity, strict=True
+                )
+            ],
+            "forest": self.forest,
+            "reproduction": None if self.reproduction is None else self.reproduction.to_json(),
+            "notes": list(self.notes),
+        }
+
+
+def explain(source: IncidentSource, incident_id: str, *, reproduce: bool = False) -> Explanation:
+    """Explain an incident from what is stored of it.
+
+    Raises:
+        UsageError: There is no such incident.
+    """
+    alerts = source.incident(incident_id)
+    opening = alerts[0]
+    at = parse_iso(opening.clocks.observed_at)
+    if opening.server_id == FLEET:
+        note = "the servers share this incident: the median severity of a group rose, no server's own metrics did"
+        empty = ScoredPath.of((), FLEET, at, at)
+        return Explanation(alerts=alerts, metrics=[], calibration={}, path=empty, notes=[note])
+    story = _Story(source, alerts, at)
+    return story.told(reproduce=reproduce)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replayed:
+    """Steps from the origin to the deciding observation, and how the server stood before the first anomalous one."""
+
+    steps: list[Step]
+    before: ServerReplay
+    times: list[int]  # from the first anomalous observation to the deciding one
+    measured: npt.NDArray[np.float32]
+
+    @property
+    def opens(self) -> bool:
+        """Whether the last step opens the incident."""
+        return any(change.event is AlertEvent.OPENED for change in self.steps[-1].changes)
+
+
+class _Story:
+    """What could be loaded of an incident, and notes on what could not."""
+
+    def __init__(self, source: IncidentSource, alerts: list[Alert], at: int) -> None:
+        opening = alerts[0]
+        self.source, self.alerts, self.at = source, alerts, at
+        self.server_id, self.version = opening.server_id, opening.model_version
+        self.first = parse_iso(opening.clocks.first_anomalous_at)
+        self.notes: list[str] = []
+        self.path = source.scored(self.server_id, at - BEFORE_MS, at + AFTER_MS, model_version=self.version)
+        if not len(self.path.observed_at):
+            self.notes.append("its scores have expired; what the alert carried is all there is")
+        self.origin = self._origin()
+        self.package: ModelPackage | None = None
+        self.score: Score | None = None
+        self.forest = ""
+        try:
+            self.package = source.package(self.version)
+            self.score, self.forest = source.scorer(self.version)
+        except (ModelMismatchError, ScorerUnavailableError) as error:
+            self.notes.append(f"nothing can be scored again: {error}")
+
+    def _origin(self) -> Origin | None:
+        """The last state kept before the first anomalous observation, or else before the deciding one.
+
+        It gets the levels of all commits: the way from it to the deciding observation may lead through several.
+        """
+        kept = sorted(self.path.origins, key=lambda o: int(o.state.last_at[0]))
+        levels = {bucket: level for o in kept for bucket, level in o.levels.items()}
+        for moment in (self.first, self.at):
+            found = [o for o in kept if int(o.state.last_at[0]) < moment]
+            if found:
+                return replace(found[-1], levels=levels)
+        return None
+
+    def told(self, *, reproduce: bool) -> Explanation:
+        opening = self.alerts[0]
+        metrics: Sequence[MetricEvidence] = opening.metrics
+        calibration: dict[str, Any] = {"score": opening.score, "threshold": opening.threshold}
+        found: list[Counterfactual] = []
+        replayed = self._replayed()
+        if replayed is not None and self.package is not None and self.origin is not None:
+            last = replayed.steps[-1]
+            units = {m.name: m.unit for m in opening.metrics}
+            metrics = _evidence(self.package, last, replayed.measured[-1], units)
+            level = self.origin.levels.get(self.at // self.package.step_ms, 0.0)
+            calibration |= last.calibrated | {"fleet_level": level}
+            if replayed.opens:
+                found = counterfactuals(
+                    replayed.before,
+                    replayed.times,
+                    replayed.measured,
+                    last.expected,
+                    last.spread,
+                    names=self.package.metrics,
+                    units=[units.get(name, "") for name in self.package.metrics],
+                )
+            else:
+                self.notes.append("decided again, the incident does not open: what is stored is not what decided it")
+        if self.package is not None:
+            calibration["thresholds"] = self.package.calibration.to_json()
+        return Explanation(
+            alerts=self.alerts,
+            metrics=metrics,
+            calibration=calibration,
+            path=self.path,
+            persistence=self._persistence(),
+            counterfactuals=found,
+            reproduction=self._reproduction(replayed) if reproduce else None,
+            forest=self.forest,
+            notes=self.notes,
+        )
+
+    def _observed(self, start_ms: int) -> Observed:
+        metrics = () if self.package is None else self.package.metrics
+        return self.source.observations(self.server_id, start_ms, self.at, metrics)
+
+    def _replayed(self) -> "_Replayed | None":
+        """The server's observations from its origin to the deciding one, decided again; None where that cannot be."""
+        if self.origin is None or self.package is None or self.score is None:
+            if self.origin is None and len(self.path.observed_at):
+                self.notes.append(
+                    "no state was kept with this incident: no bands beyond the alert's, and no counterfactuals"
+                )
+            return None
+        decided = self.path.decided().observed_at
+        wanted = [int(t) for t in decided if int(self.origin.state.last_at[0]) < t <= self.at]
+        observed = self._observed(wanted[0]) if wanted else None
+        values = [] if observed is None else [v for v in map(observed.at, wanted) if v is not None]
+        if not wanted or len(values) < len(wanted):
+            self.notes.append("its observations have expired: nothing can be decided again")
+            return None
+        replay = ServerReplay(self.origin, self.package, self.score)
+        begin = next((i for i, t in enumerate(wanted) if t >= self.first), len(wanted) - 1)
+        steps = [replay.step(t, v) for t, v in zip(wanted[:begin], values, strict=False)]
+        before = ServerReplay(replace(self.origin, state=replay.state.copy()), self.package, self.score)
+        steps += [replay.step(t, v) for t, v in zip(wanted[begin:], values[begin:], strict=True)]
+        return _Replayed(steps=steps, before=before, times=wanted[begin:], measured=np.array(values[begin:]))
+
+    def _persistence(self) -> Persistence | None:
+        policy = self.origin.policy if self.origin else PolicySettings()
+        decided = self.path.decided()
+        upto = decided.observed_at <= self.at
+        times, severities = decided.observed_at[upto][-policy.of_last :], decided.severity[upto][-policy.of_last :]
+        if not len(times) or int(times[-1]) != self.at:
+            return None
+        is_p1 = int((severities > P1_SEVERITY).sum()) >= policy.needed and severities[-1] > P1_SEVERITY
+        tier = P1_SEVERITY if is_p1 else P2_SEVERITY
+        counted = severities > tier if is_p1 else severities >= tier
+        return Persistence(
+            priority="P1" if is_p1 else "P2",
+            tier=tier,
+            needed=policy.needed,
+            of_last=policy.of_last,
+            observations=tuple((int(t), float(s), bool(c)) for t, s, c in zip(times, severities, counted, strict=True)),
+        )
+
+    def _reproduction(self, replayed: "_Replayed | None") -> Reproduction:
+        if self.score is None or self.package is None:
+            return Reproduction(parts=(), notes=list(self.notes))
+        notes, parts = [], list[reproduction.Part]()
+        if self.origin is not None:
+            start = self._trained_until()
+            path = self.source.scored(self.server_id, start, self.at, model_version=self.version)
+            whole = reproduction.from_training(
+                self.package, self.score, path, self._observed(start), self.origin, self.at
+            )
+            if isinstance(whole, str):
+                notes.append(f"not rebuilt from training on: {whole}")
+            else:
+                parts += whole
+        if replayed is not None:
+            parts += reproduction.from_origin(replayed.steps, self.path, replayed.opens)
+        else:
+            notes.append(reproduction.expired_note(self._observed(self.at), self.origin, self.at))
+        if not parts:
+            parts += reproduction.from_rows(self.score, self.path)
+        return Reproduction(parts=parts, notes=notes)
+
+    def _trained_until(self) -> int:
+        """Where the server's training ended; 0 for one the model had not met."""
+        if self.package is None or self.server_id not in self.package.seeds.rows():
+            return 0
+        last = int(self.package.seeds.last_at[self.package.seeds.rows()[self.server_id]])
+        return 0 if last == NEVER else last + 1
+
+
+def _evidence(package: ModelPackage, step: Step, values: Any, units: Mapping[str, str]) -> list[MetricEvidence]:
+    """Every metric of the deciding observation, the farthest from its expectation first."""
+    measured = values.astype(np.float64)
+    deviation = np.where(np.isnan(measured), 0.0, (measured - step.expected) / step.spread)
+    return [
+        MetricEvidence(
+            name=package.metrics[i],
+            unit=units.get(package.metrics[i], ""),
+            measured=None if np.isnan(measured[i]) else float(measured[i]),
+            expected=float(step.expected[i]),
+            low=float(step.expected[i] - BAND_SD * step.spread[i]),
+            high=float(step.expected[i] + BAND_SD * step.spread[i]),
+            deviation=round(float(deviation[i]), 3),
+        )
+        for i in np.argsort(-np.abs(deviation), kind="stable")
+    ]

@@ -1,0 +1,185 @@
+"""The daily drift check: is the active model still the fleet's, and is it time for the next one?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from treeline.app.learn.rollup import FLEET_SCOPE, Maintenance, Rollup, Rollups, reference_of
+from treeline.app.promote.ports import Announcer, Progress
+from treeline.core.model.drift import (
+    DAY_MS,
+    DriftRules,
+    Evaluation,
+    Hour,
+    Outcome,
+    Reference,
+    Window,
+    evaluate,
+    feature_drift,
+)
+from treeline.core.model.package import ModelPackage
+from treeline.core.times import iso
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraining:
+    """The last retraining that drift asked for; `at` is event time, milliseconds."""
+
+    at: int
+    run_id: str = ""
+
+
+class Retrainings(Protocol):
+    """Remembers the last retraining, and keeps two evaluations from starting one each."""
+
+    def last(self) -> Retraining | None:
+        """The last one; None before the first."""
+        ...
+
+    def claim(self, at: int, before: Retraining | None) -> bool:
+        """Enter one at `at`, if the last still is `before`; whether that was so."""
+        ...
+
+    def started(self, at: int, run_id: str) -> None:
+        """Note which run it became."""
+        ...
+
+    def withdraw(self, at: int, before: Retraining | None) -> None:
+        """Take a claim back whose run could not be started."""
+        ...
+
+
+class Training(Protocol):
+    """The training pipeline."""
+
+    def is_running(self) -> bool:
+        """Whether a run is under way."""
+        ...
+
+    def start(self, reason: str, at: int) -> str:
+        """Start a run that may learn up to `at`; the same `at` gives the same run. Its id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """An evaluation with what is reported beside it.
+
+    Attributes:
+        features: Population stability index by feature, over the rolling days; above 0.25 is a shift.
+        levels: By metric, the rolling days' mean level shift.
+        hours: Hours of data in the evaluation window.
+        run_id: The retraining that was started, if one was.
+    """
+
+    model_version: str
+    evaluation: Evaluation
+    features: dict[str, float] = field(default_factory=dict)
+    levels: dict[str, float] = field(default_factory=dict)
+    hours: int = 0
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftService:
+    """Evaluates, reports, and starts at most one retraining."""
+
+    rollups: Rollups
+    package: Callable[[], ModelPackage | None]
+    maintenance: Callable[[], Sequence[Maintenance]]
+    retrainings: Retrainings
+    training: Training
+    promotion: Callable[[], Progress | None]
+    announcer: Announcer
+    rules: DriftRules
+
+    def run(self, now_ms: int) -> DriftReport | None:
+        """Judge the days up to `now_ms` (event time); None before the first model."""
+        package = self.package()
+        if package is None:
+            return None
+        start = now_ms - self.rules.window_days * DAY_MS
+        rollups = self.rollups.read(package.model_version, start, now_ms)
+        reference = reference_of(package)
+        last = self.retrainings.last()
+        progress = self.promotion()
+        is_retraining = self.training.is_running() or (progress is not None and not progress.is_over)
+        evaluation = evaluate(
+            hours_of(rollups, reference),
+            now_ms,
+            self.rules,
+            maintenance=[Window(start=w.start, end=w.end) for w in self.maintenance() if w.server_id == FLEET_SCOPE],
+            last_retraining_at=None if last is None else last.at,
+            is_retraining=is_retraining,
+        )
+        run_id = ""
+        if evaluation.outcome is Outcome.RETRAIN:
+            run_id = self._retrain(evaluation, last, package.model_version)
+        recent = [r for r in rollups if r.hour >= now_ms - self.rules.rolling_days * DAY_MS]
+        report = DriftReport(
+            model_version=package.model_version,
+            evaluation=evaluation,
+            features=dict(feature_drift(reference, np.sum([r.features for r in recent], axis=0))) if recent else {},
+            levels=_mean_levels(recent),
+            hours=len(rollups),
+            run_id=run_id,
+        )
+        if evaluation.outcome is not Outcome.STABLE:
+            self._tell(report)
+        return report
+
+    def _retrain(self, evaluation: Evaluation, last: Retraining | None, model_version: str) -> str:
+        """Start one; empty where somebody else was first."""
+        if not self.retrainings.claim(evaluation.at, last):
+            return ""
+        reason = f"drift of {model_version}: {evaluation.measure} at {evaluation.shift:+.2f} sd"
+        try:
+            run_id = self.training.start(reason, evaluation.at)
+        except Exception:
+            self.retrainings.withdraw(evaluation.at, last)
+            raise
+        self.retrainings.started(evaluation.at, run_id)
+        return run_id
+
+    def _tell(self, report: DriftReport) -> None:
+        evaluation = report.evaluation
+        step = "retraining" if report.run_id else "drift"
+        largest = dict(sorted(report.features.items(), key=lambda item: -item[1])[:3])
+        self.announcer.tell(
+            step,
+            f"Model {report.model_version} drifts: {evaluation.measure} {evaluation.shift:+.2f} sd, "
+            f"{evaluation.breaches} days over {self.rules.threshold} ({evaluation.outcome.value})",
+            {
+                "model_version": report.model_version,
+                "evaluated_at": iso(evaluation.at),
+                "outcome": evaluation.outcome.value,
+                "shift_sd": round(evaluation.shift, 3),
+                "measure": evaluation.measure,
+                "breaches": evaluation.breaches,
+                "feature_psi": {name: round(value, 3) for name, value in largest.items()},
+                "levels_sd": {name: round(value, 3) for name, value in report.levels.items()},
+                "run_id": report.run_id,
+                "runbook_url": "docs/runbooks/model-drift.md",
+            },
+        )
+
+
+def hours_of(rollups: Sequence[Rollup], reference: Reference) -> list[Hour]:
+    """Each hour's shift in the model's standard deviations."""
+    sd = max(reference.score_sd, 1e-9)
+    return [
+        Hour(
+            at=r.hour,
+            scores=(r.mean - reference.score_mean) / sd,
+            levels=max(r.levels.values(), default=0.0),
+        )
+        for r in rollups
+        if r.count
+    ]
+
+
+def _mean_levels(rollups: Sequence[Rollup]) -> dict[str, float]:
+    names = sorted({name for r in rollups for name in r.levels})
+    return {name: float(np.mean([r.levels[name] for r in rollups if name in r.levels])) for name in names}

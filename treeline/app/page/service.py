@@ -1,0 +1,257 @@
+"""Paging: alerts reach the on-call service once, in order, and one it refuses is said so and not tried for ever.
+
+Before the service is called the event is claimed in a ledger that all workers share, afterwards it is entered as
+through. A worker that dies between the two has paged, perhaps: the claim runs out and the page is repeated with the
+same dedup key, which the service takes as the same page. That is the only way to a repetition.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from treeline.app.errors import StoreUnavailableError
+from treeline.app.page.ledger import PageEntry, PageLedger, Turn, followed_by, position_of
+from treeline.core.alert import Alert, AlertEvent
+
+_MAX_BACKOFF_S = 900
+_MAX_HOLD_S = 30
+# How often an event is looked at again for an earlier one that has not come. With pauses of 1, 2, 4, 8, 16 and then
+# 30 s an opening is late by half a minute at most, where the resolution before it is missing; the others by two.
+_OPENING_LOOKS, _OTHER_LOOKS = 5, 8
+_LEDGER_TRIES = 3  # then a page that may be repeated is better than none
+_WAITING_SLACK_MS = 60_000  # by which a page put off may come back later than it was put off for
+
+
+class PageFailure(StrEnum):
+    """Why a page was not delivered; the value is a metric dimension."""
+
+    REJECTED = "rejected"  # 400 and whatever else says that the same event will never be taken
+    UNAUTHORIZED = "unauthorized"  # the routing key is not accepted, also after a fresh look at the secret: it waits
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    KEY_UNAVAILABLE = "key_unavailable"  # the secret could not be read
+    MALFORMED_ALERT = "malformed_alert"
+    HELD_BACK = "held_back"  # an earlier event of the same dedup key has to go first
+    LEDGER_UNAVAILABLE = "ledger_unavailable"  # whether it was sent before cannot be known now
+    OUT_OF_TIME = "out_of_time"  # the invocation would end before the answer could come
+
+
+PERMANENT_FAILURES = frozenset({PageFailure.REJECTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """The answer to one page."""
+
+    failure: PageFailure | None = None  # None: taken
+    status: int | None = None  # HTTP status, if there was an answer
+    detail: str = ""
+    retry_after_s: float | None = None  # what the service asked for
+    cut: Sequence[str] = ()  # fields cut to the service's limits
+
+
+class Pager(Protocol):
+    """The on-call service."""
+
+    def page(self, alert: Alert) -> Delivery | None:
+        """Tell it of an incident event; None when the event is none of its business (suppressed). Never raises."""
+        ...
+
+
+class PageQueue(Protocol):
+    """The queue alerts wait in."""
+
+    def delay(self, receipt_handle: str, delay_s: int) -> None:
+        """Hide a message for `delay_s` more seconds; when that fails it comes back at the queue's own pace."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageMessage:
+    """One message of the queue; `receive_count` is 1 at first delivery."""
+
+    message_id: str
+    receipt_handle: str
+    receive_count: int
+    body: str
+
+
+class PageResult(StrEnum):
+    """What became of a message."""
+
+    DELIVERED = "delivered"
+    IGNORED = "ignored"  # suppressed: nobody is paged
+    SUPERSEDED = "superseded"  # delivered before, or a later event of the same incident was
+    REFUSED = "refused"  # never to be taken: recorded, not retried
+    WAITING = "waiting"  # comes again later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageOutcome:
+    """One message, what it said (None: not an alert) and what became of it."""
+
+    message: PageMessage
+    result: PageResult
+    alert: Alert | None = None
+    delivery: Delivery | None = None
+    delay_s: int | None = None
+
+
+class PagingService:
+    """Delivers a batch of alerts.
+
+    Args:
+        pager: The on-call service.
+        queue: Told to hide what is to be tried later.
+        ledger: Shared by all workers.
+        retry_base_s: The bound of the wait after a first failure; it doubles with every further one.
+        claim_s: The longest that telling one page may take; a claim older than that is a dead worker's.
+        random: Gives a number in [0, 1).
+        clock_ms: Milliseconds since the epoch.
+        on_unwritten: Told when a page is through but could not be entered, and so may be repeated.
+    """
+
+    def __init__(
+        self,
+        *,
+        pager: Pager,
+        queue: PageQueue,
+        ledger: PageLedger,
+        retry_base_s: int,
+        claim_s: float,
+        random: Callable[[], float],
+        clock_ms: Callable[[], int],
+        on_unwritten: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self._pager = pager
+        self._queue = queue
+        self._ledger = ledger
+        self._retry_base_s = retry_base_s
+        self._claim_ms = round(claim_s * 1000)
+        self._random = random
+        self._clock_ms = clock_ms
+        self._on_unwritten = on_unwritten
+
+    def deliver(
+        self, messages: Sequence[PageMessage], *, has_time: Callable[[], bool] = lambda: True
+    ) -> list[PageOutcome]:
+        """Deliver in order of incident and sequence; what waits is to be reported as a failed item.
+
+        A message that is no alert waits as well: it may be of a newer version that is being deployed, and if not,
+        the queue hands it to its dead letters, body and all.
+
+        Args:
+            messages: A batch of the queue, in any order.
+            has_time: Whether one more page can be sent and answered; asked before every page but the first. An
+                invocation cut off in the middle would deliver everything again that it had delivered.
+        """
+        outcomes: list[PageOutcome] = []
+        alerts: list[tuple[PageMessage, Alert]] = []
+        for message in messages:
+            try:
+                alert = Alert.from_json(json.loads(message.body))
+                _check_order(alert)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                problem = Delivery(failure=PageFailure.MALFORMED_ALERT, detail=f"{type(error).__name__}: {error}")
+                outcomes.append(self._wait(message, None, problem))
+            else:
+                alerts.append((message, alert))
+        alerts.sort(key=lambda entry: (entry[1].dedup_key, position_of(entry[1])))
+        for i, (message, alert) in enumerate(alerts):
+            if i > 0 and not has_time():
+                outcomes.append(self._wait(message, alert, Delivery(failure=PageFailure.OUT_OF_TIME)))
+            else:
+                outcomes.append(self._deliver(message, alert))
+        return outcomes
+
+    def _deliver(self, message: PageMessage, alert: Alert) -> PageOutcome:
+        key, position = alert.dedup_key, position_of(alert)
+        try:
+            entry = self._ledger.load(key)
+            turn = entry.turn(
+                position, follows=followed_by(alert), now_ms=self._clock_ms(), is_overdue=_is_overdue(message, alert)
+            )
+            if turn is Turn.SUPERSEDED:
+                return PageOutcome(message=message, result=PageResult.SUPERSEDED, alert=alert)
+            if turn is not Turn.GO:
+                return self._hold(message, alert, turn)
+            entry = entry.claim(position, self._clock_ms() + self._claim_ms)
+            if not self._ledger.save(key, entry):
+                return self._hold(message, alert, Turn.BUSY)
+        except StoreUnavailableError as error:
+            if message.receive_count <= _LEDGER_TRIES:
+                failure = Delivery(failure=PageFailure.LEDGER_UNAVAILABLE, detail=str(error))
+                return self._wait(message, alert, failure)
+            entry = None
+        delivery = self._pager.page(alert)
+        if delivery is not None and delivery.failure is not None and delivery.failure not in PERMANENT_FAILURES:
+            outcome = self._wait(message, alert, delivery)
+            back_ms = self._clock_ms() + 1000 * (outcome.delay_s or 0) + _WAITING_SLACK_MS
+            self._enter(key, entry and entry.put_off(position, back_ms))
+            return outcome
+        self._enter(key, entry and entry.done(position, alert.event))
+        if delivery is None:
+            return PageOutcome(message=message, result=PageResult.IGNORED, alert=alert)
+        result = PageResult.DELIVERED if delivery.failure is None else PageResult.REFUSED
+        return PageOutcome(message=message, result=result, alert=alert, delivery=delivery)
+
+    def _enter(self, key: str, entry: PageEntry | None) -> None:
+        """Write what became of a claim; where that fails the claim runs out and the page is repeated."""
+        if entry is None:
+            return
+        try:
+            self._ledger.save(key, entry)
+        except StoreUnavailableError as error:
+            self._on_unwritten(error)
+
+    def _hold(self, message: PageMessage, alert: Alert, turn: Turn) -> PageOutcome:
+        """Come back when the earlier event should be through: soon, unless that one is being put off itself."""
+        delivery = Delivery(failure=PageFailure.HELD_BACK, detail=turn.name.lower())
+        if turn is Turn.BEHIND:
+            return self._wait(message, alert, delivery)
+        delay_s = min(1 << min(message.receive_count - 1, 10), _MAX_HOLD_S)
+        self._queue.delay(message.receipt_handle, delay_s)
+        return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
+
+    def _wait(self, message: PageMessage, alert: Alert | None, delivery: Delivery) -> PageOutcome:
+        delay_s = backoff_s(
+            message.receive_count,
+            base_s=self._retry_base_s,
+            random=self._random(),
+            retry_after_s=delivery.retry_after_s,
+        )
+        self._queue.delay(message.receipt_handle, delay_s)
+        return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
+
+
+def _is_overdue(message: PageMessage, alert: Alert) -> bool:
+    """Whether to wait no longer for earlier events: they may be among the dead letters, or were never published."""
+    return message.receive_count > (_OPENING_LOOKS if alert.event is AlertEvent.OPENED else _OTHER_LOOKS)
+
+
+def backoff_s(receive_count: int, *, base_s: int, random: float, retry_after_s: float | None = None) -> int:
+    """Whole seconds to hide a message: half of an exponentially growing bound, and a random part of the other half.
+
+    Args:
+        receive_count: Deliveries so far, at least 1.
+        base_s: The bound after the first.
+        random: A number in [0, 1).
+        retry_after_s: What the service asked for; never less than that, up to 15 minutes.
+    """
+    # The exponent is cut as the cap has long taken over by then.
+    bound = min(float(_MAX_BACKOFF_S), base_s * 2.0 ** min(max(receive_count, 1) - 1, 30))
+    wait = bound / 2 * (1 + random)
+    if retry_after_s is not None:
+        wait = max(wait, min(retry_after_s, _MAX_BACKOFF_S))
+    return max(1, round(wait))
+
+
+def _check_order(alert: Alert) -> None:
+    """Raise TypeError where the fields that put events in order are not of their type; JSON does not say."""
+    texts = (alert.dedup_key, alert.incident_id, alert.follows)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(alert.sequence, int):
+        raise TypeError(f"dedup_key, incident_id, follows and sequence: {texts!r} {alert.sequence!r}")

@@ -1,0 +1,1 @@
+"""A new model takes over: canary, judgement, cut-over or roll-back."""

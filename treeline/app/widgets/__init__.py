@@ -1,0 +1,1 @@
+"""What the dashboards' custom widgets show, as HTML."""

@@ -1,0 +1,1 @@
+"""The alert topic, and the controls that people set."""

@@ -1,0 +1,119 @@
+"""The controls table as people use it: mutes, maintenance windows and labels; and servers' labels.
+
+Item of a mute or window: kind `mute` or `maintenance`, id; `scope` (server, labels, fleet), `server_id`, `labels`,
+`starts_at`, `until` (ISO event times), `reason`, `by`, `created_at`.
+Item of a label: kind `label`, id the incident's; `server_id`, `is_incident` (BOOL), `start`, `end` (ISO event times,
+inclusive), `by`, `note`, `created_at`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from treeline.app.alert.controls import Control, ControlKind, IncidentLabel, Scope
+from treeline.core.times import parse_iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+WINDOWS = (ControlKind.MUTE, ControlKind.MAINTENANCE)
+
+
+class ControlTable:
+    """Mutes, maintenance windows and labels."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def in_force(self) -> Sequence[Control]:
+        """Every mute and maintenance window, over or not."""
+        return [control for kind in WINDOWS for control in self.windows(kind)]
+
+    def windows(self, kind: ControlKind) -> list[Control]:
+        """All of one kind, in order of their start."""
+        found = [_control(kind, item) for item in self._items(kind)]
+        return sorted(found, key=lambda control: (control.starts_ms, control.id))
+
+    def labels(self) -> dict[str, IncidentLabel]:
+        """Incident -> what people say it was."""
+        return {item["id"]["S"]: _label(item) for item in self._items(ControlKind.LABEL)}
+
+    def put(self, entry: Control | IncidentLabel) -> None:
+        """Store one; the same id again replaces it."""
+        self._dynamodb.put_item(TableName=self._table, Item=_item(entry.to_json()))
+
+    def remove(self, kind: ControlKind, id_: str) -> bool:
+        """Take one away; False where there was none."""
+        gone = self._dynamodb.delete_item(
+            TableName=self._table, Key={"kind": {"S": kind.value}, "id": {"S": id_}}, ReturnValues="ALL_OLD"
+        )
+        return bool(gone.get("Attributes"))
+
+    def _items(self, kind: ControlKind) -> Iterator[dict[str, Any]]:
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "kind = :kind",
+            "ExpressionAttributeValues": {":kind": {"S": kind.value}},
+            "ConsistentRead": True,
+        }
+        while True:
+            page = self._dynamodb.query(**query)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+class ServerLabelTable:
+    """Labels of servers, from the servers table."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def of(self, server_id: str) -> Mapping[str, str]:
+        """A server's labels; empty where it has none or is not known."""
+        item = self._dynamodb.get_item(TableName=self._table, Key={"server_id": {"S": server_id}}).get("Item", {})
+        return {name: value["S"] for name, value in item.get("labels", {}).get("M", {}).items()}
+
+
+def _item(body: Mapping[str, Any]) -> dict[str, Any]:
+    item: dict[str, Any] = {}
+    for name, value in body.items():
+        if isinstance(value, bool):
+            item[name] = {"BOOL": value}
+        elif isinstance(value, Mapping):
+            item[name] = {"M": {key: {"S": text} for key, text in value.items()}}
+        else:
+            item[name] = {"S": value}
+    return item
+
+
+def _control(kind: ControlKind, item: Mapping[str, Any]) -> Control:
+    return Control(
+        kind=kind,
+        id=item["id"]["S"],
+        scope=Scope(
+            server=item["server_id"]["S"],
+            labels={name: value["S"] for name, value in item["labels"]["M"].items()},
+            fleet=item["scope"]["S"] == "fleet",
+        ),
+        starts_ms=parse_iso(item["starts_at"]["S"]),
+        until_ms=parse_iso(item["until"]["S"]),
+        reason=item["reason"]["S"],
+        by=item["by"]["S"],
+        created_ms=parse_iso(item["created_at"]["S"]),
+    )
+
+
+def _label(item: Mapping[str, Any]) -> IncidentLabel:
+    return IncidentLabel(
+        incident_id=item["id"]["S"],
+        server_id=item["server_id"]["S"],
+        is_incident=item["is_incident"]["BOOL"],
+        start_ms=parse_iso(item["start"]["S"]),
+        end_ms=parse_iso(item["end"]["S"]),
+        by=item["by"]["S"],
+        created_ms=parse_iso(item["created_at"]["S"]),
+        note=item["note"]["S"],
+    )

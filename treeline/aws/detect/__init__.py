@@ -1,0 +1,1 @@
+"""Ticks' queues, the model endpoint, detector state, scores, incidents."""

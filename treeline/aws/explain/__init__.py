@@ -1,0 +1,1 @@
+"""An incident's story read from the deployed tables."""

@@ -1,0 +1,1 @@
+"""Kinesis, the observations table, the servers table, quarantine."""

@@ -1,0 +1,1 @@
+"""Roll-ups, the model registry, the training pipeline."""

@@ -1,0 +1,1 @@
+"""The queue of pages and the pages table."""

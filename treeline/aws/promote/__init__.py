@@ -1,0 +1,1 @@
+"""The endpoint's control plane, promotions, and a canary's evidence."""

@@ -1,0 +1,111 @@
+"""The judge's evidence, from the tables that detect writes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from treeline.app.detect.ports import Record, Records
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.app.promote.canary import shadow_group
+from treeline.app.promote.ports import CallTotals
+from treeline.aws.detect.score_blocks import ScoreBlocks
+from treeline.aws.promote.shadow_table import ShadowTable
+from treeline.core.detection.policy import FLEET
+from treeline.core.state.fleet import NEVER
+from treeline.core.times import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_ALIVE_MS = 3_600_000  # a group this far behind the others has stopped reporting
+
+
+class CanaryTables:
+    """See `treeline.app.promote.ports.Evidence`.
+
+    Args:
+        dynamodb: The client.
+        records: The detector-state table, without hand-over.
+        blocks: The scores table.
+        shadow: What the candidate decided.
+        incidents_table: Incidents as told.
+        groups: How many groups of servers there are.
+        active_version: The active model's version; None before the first.
+    """
+
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        *,
+        records: Records,
+        blocks: ScoreBlocks,
+        shadow: ShadowTable,
+        incidents_table: str,
+        groups: Callable[[], int],
+        active_version: Callable[[], str | None],
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._records = records
+        self._blocks = blocks
+        self._shadow = shadow
+        self._incidents_table = incidents_table
+        self._groups = groups
+        self._active_version = active_version
+
+    def servers(self) -> Sequence[str]:
+        """All servers the active model decides."""
+        version = self._active_version()
+        return [] if version is None else [s for record in self._all(version) for s in record.state.servers]
+
+    def watermark(self, model_version: str) -> int | None:
+        """Event time up to which a model has decided all groups that are alive; None before its first decision."""
+        newest = [int(r.state.last_at.max()) for r in self._all(model_version) if len(r.state.last_at)]
+        newest = [at for at in newest if at != NEVER]
+        return min((at for at in newest if at >= max(newest) - _ALIVE_MS), default=None)
+
+    def blocks(self, start_ms: int, end_ms: int, *, model_version: str, is_shadow: bool) -> Sequence[ScoreBlock]:
+        """Score blocks with observations in [start, end).
+
+        A group's last block stands in its state before it is in the scores table: who sees the state past an hour
+        shall not miss what it decided of it.
+        """
+        found: list[ScoreBlock] = []
+        for group in range(self._groups()):
+            record = self._records.load(group, model_version)
+            own = shadow_group(group) if is_shadow else group
+            found += self._blocks.read(own, start_ms, end_ms, model_version=model_version)
+            if record is not None and record.block is not None:
+                found.append(record.block)
+        return found
+
+    def candidate_pages(self, model_version: str, start_ms: int, end_ms: int) -> int:
+        """Incidents the candidate opened."""
+        return self._shadow.pages(model_version, iso(start_ms), iso(end_ms))
+
+    def champion_pages(self, servers: Sequence[str], start_ms: int, end_ms: int) -> int:
+        """Incidents the champion opened for these servers."""
+        wanted = set(servers) - {FLEET}
+        count = 0
+        for state in ("open", "resolved"):
+            pages = self._dynamodb.get_paginator("query").paginate(
+                TableName=self._incidents_table,
+                IndexName="by-state",
+                KeyConditionExpression="#state = :state AND opened_at BETWEEN :start AND :end",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":state": {"S": state},
+                    ":start": {"S": iso(start_ms)},
+                    ":end": {"S": iso(end_ms - 1)},
+                },
+            )
+            count += sum(item["server_id"]["S"] in wanted for page in pages for item in page["Items"])
+        return count
+
+    def totals(self, model_version: str, role: str) -> CallTotals:
+        """Calls of the `champion` or the `candidate` during this candidate's canary."""
+        return self._shadow.totals(model_version, role)
+
+    def _all(self, model_version: str) -> Iterator[Record]:
+        for group in range(self._groups()):
+            record = self._records.load(group, model_version)
+            if record is not None:
+                yield record

@@ -1,0 +1,1 @@
+"""Measures beside the forest's score, made from the metrics' own deviations."""

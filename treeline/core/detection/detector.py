@@ -1,0 +1,211 @@
+"""One round of detection over some servers: features, then (outside) scores, then decisions.
+
+A *round* holds at most one observation of each server, all of one time bucket. Lambda, training, backtest and demo
+call these two functions and nothing else; whatever the batching, the rounds and thus the results are the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.detection import features, policy
+from treeline.core.detection.calibration import Calibrated, Calibration, calibrate
+from treeline.core.detection.features import Features, Index
+from treeline.core.detection.metric_warmup import warm_up_metrics, without_unknown
+from treeline.core.detection.policy import Change, PolicySettings
+from treeline.core.detection.warmup import warm_up
+from treeline.core.state.fleet import NEVER, FleetCycle, FleetState, Phase, together
+from treeline.core.statistics import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """At most one observation a server, all of one bucket; arrays of shape (n,) or (n, metrics)."""
+
+    bucket: int
+    index: Index  # where each observation stands in the batch it came from
+    rows: Index
+    observed_at: npt.NDArray[np.int64]
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A round compared with the past: `features` belong to `ready`, positions within the round."""
+
+    round: Round
+    ready: Index
+    features: Features
+    elapsed_s: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Neighbouring rows of a state that holds several groups (a backtest's): their severities, and their own cycle.
+
+    Attributes:
+        start, stop: The rows, as in a slice.
+        severity, severity_bucket: Views of the state's arrays.
+        cycle: What these servers do together.
+    """
+
+    start: int
+    stop: int
+    severity: FloatArray
+    severity_bucket: npt.NDArray[np.int64]
+    cycle: FleetCycle
+
+    @classmethod
+    def of(cls, state: FleetState, start: int, stop: int) -> "Group":
+        """The rows [start, stop) of a state that gets no further servers."""
+        return cls(start, stop, state.severity[start:stop], state.severity_bucket[start:stop], FleetCycle())
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A round's severities (fleet level taken off) and what they changed."""
+
+    calibrated: Calibrated
+    severity: FloatArray
+    changes: list[Change] = field(default_factory=list)
+
+
+def rounds(rows: Index, observed_at: npt.NDArray[np.int64], values: FloatArray, *, step_ms: int) -> Iterator[Round]:
+    """Cut a batch into rounds, in event-time order.
+
+    Args:
+        rows: Server row of each observation, shape (n,); distinct (row, observed_at) pairs.
+        observed_at: Milliseconds.
+        values: Shape (n, metrics).
+        step_ms: Width of a bucket, the profile's sampling step.
+    """
+    buckets = observed_at // step_ms
+    by_server = np.lexsort((observed_at, rows, buckets))
+    sorted_rows, sorted_buckets = rows[by_server], buckets[by_server]
+    fresh = np.ones(len(rows), dtype=bool)
+    fresh[1:] = (sorted_rows[1:] != sorted_rows[:-1]) | (sorted_buckets[1:] != sorted_buckets[:-1])
+    position = np.arange(len(rows))
+    repeat = position - np.maximum.accumulate(np.where(fresh, position, 0))
+    in_time = np.lexsort((sorted_rows, repeat, sorted_buckets))
+    order, bucket, turn = by_server[in_time], sorted_buckets[in_time], repeat[in_time]
+    cuts = np.flatnonzero((bucket[1:] != bucket[:-1]) | (turn[1:] != turn[:-1])) + 1
+    for part in np.split(order, cuts):
+        if len(part):
+            yield Round(int(buckets[part[0]]), part, rows[part], observed_at[part], values[part])
+
+
+def prepare(state: FleetState, batch: Round, *, step_s: float) -> Prepared:
+    """Feature rows of the round's ready servers; the others warm up. Changes the state."""
+    every = together(batch.rows)
+    before = state.last_at[every]
+    elapsed_s = np.where(before == NEVER, step_s, (batch.observed_at - before) / 1000.0)
+    is_ready = state.phase[every] == Phase.READY
+    ready = np.flatnonzero(is_ready)
+    warming = np.flatnonzero(~is_ready)
+    if len(warming):
+        warm_up(state, batch.rows[warming], batch.values[warming], step_s=step_s)
+    values, rows = batch.values[ready], batch.rows[ready]
+    counted = warm_up_metrics(state, rows, values, step_s=step_s)
+    extracted = features.extract(state, rows, batch.observed_at[ready], counted, step_s=step_s)
+    if counted is not values:  # what has no baseline yet is evidence of nothing
+        shown = batch.values.copy()
+        shown[ready] = counted
+        batch = replace(batch, values=shown)
+        extracted = replace(extracted, imputed=np.isnan(values) & extracted.imputed)
+    state.observations[every] += 1
+    state.last_at[every] = batch.observed_at
+    state.seen_at[every] = np.concatenate([state.seen_at[every, 1:], batch.observed_at[:, None]], axis=1)
+    return Prepared(batch, ready, extracted, elapsed_s[ready])
+
+
+def decide(
+    state: FleetState,
+    prepared: Prepared,
+    scores: FloatArray,
+    calibration: Calibration,
+    settings: PolicySettings,
+    *,
+    step_ms: int,
+    groups: Sequence[Group] = (),
+) -> Decided:
+    """Severities and incident changes of a round's ready servers. Changes the state.
+
+    Args:
+        state: Changed in place.
+        prepared: The round, compared.
+        scores: The forest's, of the round's ready servers.
+        calibration: The model's mapping.
+        settings: The policy.
+        step_ms: Width of a bucket.
+        groups: Where the state holds several groups, each with its own cycle: all of them, in order of their rows.
+    """
+    batch = prepared.round
+    rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
+    level, changes = _fleet_level(state, batch, settings, step_ms, groups, rows)
+    measures, elapsed_s = prepared.features.measures, prepared.elapsed_s
+    calibrated = calibrate(state, rows, at, scores, measures, calibration, elapsed_s=elapsed_s)
+    state.severity[rows] = calibrated.severity
+    state.severity_bucket[rows] = batch.bucket
+    own = np.maximum(calibrated.severity - level, 0.0)
+    return Decided(calibrated, own, changes + policy.decide(state, rows, at, own, settings))
+
+
+def _fleet_level(
+    state: FleetState, batch: Round, settings: PolicySettings, step_ms: int, groups: Sequence[Group], rows: Index
+) -> tuple[FloatArray | float, list[Change]]:
+    """What the servers share: one level for a group alone, else that of each row's group."""
+    at = batch.bucket * step_ms
+    if not groups:
+        return policy.apply_fleet_cycle(state, batch.bucket, at, settings)
+    starts = np.array([group.start for group in groups])
+    here = np.zeros(len(groups), dtype=bool)
+    here[np.searchsorted(starts, batch.rows, side="right") - 1] = True
+    levels, changes = np.zeros(len(groups)), list[Change]()
+    for number in np.flatnonzero(here).tolist():
+        levels[number], told = policy.apply_fleet_cycle(groups[number], batch.bucket, at, settings)
+        changes += told
+    return levels[np.searchsorted(starts, rows, side="right") - 1], changes
+
+
+def compare_late(
+    state: FleetState,
+    rows: Index,
+    observed_at: npt.NDArray[np.int64],
+    values: FloatArray,
+    *,
+    step_s: float,
+) -> tuple[Index, Features]:
+    """Features of late observations against the state as it is, which they do not change.
+
+    Returns:
+        Positions of those whose server is ready, and their features.
+    """
+    ready = np.flatnonzero(state.phase[rows] == Phase.READY)
+    counted = without_unknown(state, rows[ready], values[ready])
+    compared = features.extract(state, rows[ready], observed_at[ready], counted, step_s=step_s, learn=False)
+    return ready, compared
+
+
+def split_late(state: FleetState, rows: Index, observed_at: npt.NDArray[np.int64]) -> tuple[Index, Index]:
+    """Which observations are new, and which came after a later one of their server had been decided.
+
+    Returns:
+        Positions of the new ones and of the late ones. What is in neither was decided before (a repeated
+        delivery), or is older than the times the state remembers and can no longer be told from that.
+    """
+    last = state.last_at[rows]
+    new = np.flatnonzero(observed_at > last)
+    seen = state.seen_at[rows]
+    known = (seen == observed_at[:, None]).any(axis=1)
+    oldest = seen[:, 0]  # NEVER until the memory is full
+    late = np.flatnonzero((observed_at <= last) & ~known & (observed_at > oldest))
+    return new, late
+
+
+def mark_seen(state: FleetState, rows: Index, observed_at: npt.NDArray[np.int64]) -> None:
+    """Remember late observations as decided, one at a time: a server may have several."""
+    for row, at in zip(rows.tolist(), observed_at.tolist(), strict=True):
+        state.seen_at[row] = np.sort(np.append(state.seen_at[row], at))[1:]
+        state.observations[row] += 1

@@ -1,0 +1,89 @@
+"""A metric that a ready server first reports after training: it learns its own baseline before it counts.
+
+Without one its first value would stand against a spread of nothing and read as a huge deviation. Until it has been
+seen for as long as a new server warms up, it is treated as missing. Such a metric has `base_spread` 0; then
+`base_mean` counts its values, and the trailing-day fields hold their running mean and variance in the metric's unit.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.detection.features import Index
+from treeline.core.detection.warmup import (
+    LARGEST,
+    SD_PER_RANGE,
+    TYPICAL_VIEW_SD,
+    WARM_UP_FREE,
+    WARM_UP_GROWTH,
+    observations_needed,
+    spread_floor,
+)
+from treeline.core.state.fleet import FleetState, together
+from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_update
+
+UNKNOWN = 0.0  # base_spread of a metric without a baseline
+FEWEST_VALUES = 20  # in training; a spread made from less says nothing
+# A tail as wide as a normal distribution's, until the next training measures it.
+_TAIL_START, _TAIL_SCALE = 2.0, 1.0
+
+
+def unknown_metrics(state: FleetState, rows: Index) -> npt.NDArray[np.bool_]:
+    """Which metrics of some servers have no baseline yet, shape (n, metrics)."""
+    unknown: npt.NDArray[np.bool_] = state.base_spread[together(rows)] == UNKNOWN
+    return unknown
+
+
+def without_unknown(state: FleetState, rows: Index, values: FloatArray) -> FloatArray:
+    """The values with those of metrics without a baseline taken as missing."""
+    unknown = unknown_metrics(state, rows)
+    return np.where(unknown, np.nan, values) if unknown.any() else values
+
+
+def warm_up_metrics(state: FleetState, rows: Index, values: FloatArray, *, step_s: float) -> FloatArray:
+    """Learn the metrics of ready servers that have no baseline yet; those seen long enough count from the next on.
+
+    Args:
+        state: Changed in place.
+        rows: Rows of ready servers, distinct, shape (n,).
+        values: Shape (n, metrics), NaN where missing.
+        step_s: The profile's sampling step in seconds.
+
+    Returns:
+        The values to go on with: missing where a metric has no baseline.
+    """
+    unknown = unknown_metrics(state, rows)
+    if not unknown.any():
+        return values
+    own = np.where(unknown, np.clip(values, -LARGEST, LARGEST), np.nan)
+    measured = ~np.isnan(own)
+    mean, variance = state.day_mean[rows], state.day_var[rows]
+    mean_or_count, spread = state.base_mean[rows], state.base_spread[rows]
+    count = np.where(unknown, mean_or_count, 0.0) + measured
+    alpha = 1.0 / np.maximum(count, 1.0)
+    floor = spread_floor(np.zeros_like(mean), np.zeros_like(mean), mean)
+    limited = bounded_step(own, mean, variance, floor, alpha, growth=WARM_UP_GROWTH)
+    ew_update(mean, variance, np.where(count > WARM_UP_FREE, limited, own), alpha)
+    done = measured & (count >= observations_needed(step_s))
+    sd = np.sqrt(variance)
+    learned = spread_floor(sd, SD_PER_RANGE * sd, mean)
+    settled = np.where(done, np.clip((own - mean) / learned, -Z_LIMIT, Z_LIMIT), 0.0)
+    state.base_mean[rows] = np.where(done, mean, np.where(unknown, count, mean_or_count))
+    state.base_spread[rows] = np.where(done, learned, spread)
+    state.day_var[rows] = np.where(done, (sd / learned) ** 2, variance)
+    state.day_mean[rows] = np.where(done, 0.0, mean)
+    if done.any():
+        _settle(state, rows, done, settled)
+    return np.where(unknown, np.nan, values)
+
+
+def _settle(state: FleetState, rows: Index, done: npt.NDArray[np.bool_], last: FloatArray) -> None:
+    """The views of metrics whose baseline is learned, as of a server that has just warmed up."""
+    views = TYPICAL_VIEW_SD[:, None]
+    at, every_view = done, done[:, None, :]
+    state.recent[rows] = np.where(every_view, last[:, None, :], state.recent[rows])
+    state.view_mean[rows] = np.where(every_view, 0.0, state.view_mean[rows])
+    state.view_var[rows] = np.where(every_view, views**2, state.view_var[rows])
+    state.view_floor[rows] = np.where(every_view, 0.1 * views, state.view_floor[rows])
+    state.change_var[rows] = np.where(at, TYPICAL_VIEW_SD[2] ** 2, state.change_var[rows])
+    state.tail_start[rows] = np.where(at, _TAIL_START, state.tail_start[rows])
+    state.tail_scale[rows] = np.where(at, _TAIL_SCALE, state.tail_scale[rows])

@@ -1,0 +1,238 @@
+"""From severities to incidents: persistence, fleet cycle, and the incident state machine.
+
+none --(M of N at a tier)--> P2 or P1 --(M of N above P1)--> escalated; a P1 quiet at its tier for the quiet time
+becomes P2; an incident quiet at every tier for the quiet time is resolved. Everything by event time.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.alert import FLEET as FLEET
+from treeline.core.alert import AlertEvent, Priority
+from treeline.core.detection.features import Index
+from treeline.core.errors import SettingsError
+from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
+from treeline.core.state.fleet import NEVER, FleetCycle, FleetState, together
+from treeline.core.statistics import FloatArray
+
+NONE, OPEN_P2, OPEN_P1 = 0, 1, 2
+FLEET_ROW = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """When exceedances become an incident, and when it is over."""
+
+    needed: int = 2  # exceedances
+    of_last: int = 3  # observations
+    quiet_s: float = 3600.0
+    cooldown_s: float = 0.0  # after a resolution nothing opens for this long
+    fleet_min_servers: int = 10  # fewer have no common mode to speak of; 0 switches the fleet cycle off
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not 1 <= self.needed <= self.of_last <= 32:
+            raise SettingsError(f"persistence needs 1 <= needed <= of_last <= 32, got {self.needed} of {self.of_last}")
+        if self.quiet_s < 0 or self.cooldown_s < 0:
+            raise SettingsError(f"quiet_s and cooldown_s must be >= 0, got {self.quiet_s} and {self.cooldown_s}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One step of an incident's life.
+
+    Attributes:
+        row: The server's row in the state, FLEET_ROW for the fleet.
+        at: Event time of the deciding observation, milliseconds.
+        sequence: 1 for opened, then counting within the incident.
+        follows_opened_at: For opened, when the server's incident before was opened; NEVER without one.
+    """
+
+    row: int
+    event: AlertEvent
+    priority: Priority
+    at: int
+    opened_at: int
+    first_anomalous_at: int
+    sequence: int
+    severity: float
+    follows_opened_at: int = NEVER
+
+
+class Sharing(Protocol):
+    """Servers that share a fleet cycle: a state, or a part of one."""
+
+    @property
+    def severity(self) -> FloatArray:
+        """Of each server's last observation."""
+
+    @property
+    def severity_bucket(self) -> npt.NDArray[np.int64]:
+        """And the bucket it was in."""
+
+    @property
+    def cycle(self) -> FleetCycle:
+        """What they do together."""
+
+
+def shared_level(median: float) -> float:
+    """What is taken off each server's severity: nothing up to 1.2, all of the median from P2's 1.5 on.
+
+    The median of servers that have nothing to do with each other is not 0; taking it off would only make every
+    server's own incident smaller.
+    """
+    return max(0.0, min(median, 5.0 * (median - 0.8 * P2_SEVERITY)))
+
+
+def _median(values: FloatArray) -> float:
+    """Bit for bit numpy's, whose care for NaN and axes takes ten times as long on a group of 50."""
+    ordered, middle = np.sort(values), len(values) // 2
+    return float((ordered[-1 - middle] + ordered[middle]) / 2)
+
+
+def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
+    """The severity that the servers of a group share, and the fleet incident that follows from it.
+
+    Called before each bucket is decided. The level comes from the median of the severities in the bucket just
+    completed (servers without an observation in it count with the one before); see `shared_level`. A load that rises
+    everywhere, as at a month's end, raises it; subtracted from each server's severity it leaves what that server has
+    of its own.
+
+    Args:
+        state: Its cycle is changed in place.
+        bucket: The bucket about to be decided.
+        at: Event time the bucket starts at, milliseconds.
+        settings: The policy.
+
+    Returns:
+        The level, 0.0 for a group of fewer than `fleet_min_servers`, and at most one change. A bucket that is not
+        newer than the last one gets that one's level and changes nothing.
+    """
+    cycle = state.cycle
+    if bucket <= cycle.bucket:  # another round of it, or one server catching up: the fleet has moved on
+        return cycle.level, []
+    cycle.bucket = bucket
+    current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)
+    count = int(np.count_nonzero(current))
+    enough = settings.fleet_min_servers > 0 and count >= settings.fleet_min_servers
+    median = _median(state.severity[current]) if enough else 0.0
+    cycle.level = shared_level(median)
+    above = median >= P2_SEVERITY
+    before = (cycle.above << 1) & ((1 << settings.of_last) - 1)
+    if above and before == 0 and cycle.incident == NONE:
+        cycle.first_above_at = at
+    cycle.above = before | above
+    if above:
+        cycle.last_above_at, cycle.quiet = at, 0
+    else:
+        cycle.quiet += 1
+    event = None
+    if cycle.incident == NONE and above and cycle.above.bit_count() >= settings.needed:
+        cycle.incident, cycle.opened_at, cycle.sequence = OPEN_P2, at, 0
+        event = AlertEvent.OPENED
+    elif (
+        cycle.incident != NONE
+        and at - cycle.last_above_at >= settings.quiet_s * 1000
+        and cycle.quiet >= settings.of_last
+    ):
+        cycle.incident = NONE
+        event = AlertEvent.RESOLVED
+    if event is None:
+        return cycle.level, []
+    cycle.sequence += 1
+    change = Change(
+        row=FLEET_ROW,
+        event=event,
+        priority=Priority.P2,
+        at=at,
+        opened_at=cycle.opened_at,
+        first_anomalous_at=cycle.first_above_at,
+        sequence=cycle.sequence,
+        severity=median,
+    )
+    return cycle.level, [change]
+
+
+def decide(
+    state: FleetState,
+    rows: Index,
+    observed_at: npt.NDArray[np.int64],
+    severity: FloatArray,
+    settings: PolicySettings,
+) -> list[Change]:
+    """Advance the incident state machine of some servers by one observation each.
+
+    Args:
+        state: Changed in place.
+        rows: Distinct rows of the servers, shape (n,).
+        observed_at: Milliseconds, shape (n,).
+        severity: On the fixed scale, the fleet's level already taken off.
+        settings: The policy.
+
+    Returns:
+        The changes, in order of the rows.
+    """
+    here = together(rows)
+    mask = np.uint32((1 << settings.of_last) - 1)
+    at_p2 = severity >= P2_SEVERITY
+    at_p1 = severity > P1_SEVERITY
+    before = (state.above_p2[here] << np.uint32(1)) & mask  # what is still among the last N
+    above_p2 = before | at_p2
+    above_p1 = ((state.above_p1[here] << np.uint32(1)) | at_p1) & mask
+    state.above_p2[here], state.above_p1[here] = above_p2, above_p1
+    incident = state.incident[here]
+    first = np.where((incident == NONE) & at_p2 & (before == 0), observed_at, state.first_above_at[here])
+    last_p2 = np.where(at_p2, observed_at, state.last_p2_at[here])
+    last_p1 = np.where(at_p1, observed_at, state.last_p1_at[here])
+    quiet = np.where(at_p2, 0, state.quiet[here] + 1)
+    state.first_above_at[here], state.last_p2_at[here] = first, last_p2
+    state.last_p1_at[here], state.quiet[here] = last_p1, quiet
+
+    enough_p2 = at_p2 & (np.bitwise_count(above_p2) >= settings.needed)
+    enough_p1 = at_p1 & (np.bitwise_count(above_p1) >= settings.needed)
+    resolved_at = state.resolved_at[here]
+    cooling = (resolved_at != NEVER) & (observed_at - resolved_at < settings.cooldown_s * 1000)
+    opening = (incident == NONE) & enough_p2 & ~cooling
+    escalating = (incident == OPEN_P2) & enough_p1
+    quiet_ms = settings.quiet_s * 1000
+    over = (incident != NONE) & (observed_at - last_p2 >= quiet_ms) & (quiet >= settings.of_last)
+    calmer = (incident == OPEN_P1) & ~over & ~at_p1 & (observed_at - last_p1 >= quiet_ms)
+
+    changes = []
+    for i in np.flatnonzero(opening | escalating | over | calmer):
+        row, at = int(rows[i]), int(observed_at[i])
+        follows = int(state.opened_at[row]) if opening[i] else NEVER
+        if opening[i]:
+            new, event = (OPEN_P1 if enough_p1[i] else OPEN_P2), AlertEvent.OPENED
+            state.opened_at[row], state.sequence[row] = at, 0
+        elif escalating[i]:
+            new, event = OPEN_P1, AlertEvent.ESCALATED
+        elif over[i]:
+            new, event = NONE, AlertEvent.RESOLVED
+            state.resolved_at[row] = at
+        else:
+            new, event = OPEN_P2, AlertEvent.DEESCALATED
+        was = int(incident[i])
+        state.incident[row] = new
+        state.sequence[row] += 1
+        changes.append(
+            Change(
+                row=row,
+                event=event,
+                priority=Priority.P1 if max(new, was if new == NONE else new) == OPEN_P1 else Priority.P2,
+                at=at,
+                opened_at=int(state.opened_at[row]),
+                first_anomalous_at=int(first[i]),
+                sequence=int(state.sequence[row]),
+                severity=float(severity[i]),
+                follows_opened_at=follows,
+            )
+        )
+    return changes

@@ -1,0 +1,67 @@
+"""A server the model has not met: it learns its own baseline first, then joins with the fleet's typical settings."""
+
+import numpy as np
+
+from treeline.core.detection.features import Index
+from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, Z_LIMIT, FloatArray, bounded_step, ew_update
+
+WARM_UP_S = 86_400.0  # one daily cycle; less would take the night for a fall
+# Standard deviations of the three views of a stationary, moderately autocorrelated standardized series.
+TYPICAL_VIEW_SD = np.array([1.0, 0.7, 0.7], dtype=np.float32)
+CONSTANT_FLOOR = 1e-3  # spread of a metric that never moved and is 0
+LARGEST = 1e18  # its square is still a float32
+WARM_UP_FREE = 10  # values learned as they are: before that there is nothing to call absurd
+WARM_UP_GROWTH = 9.0  # of the variance by one value: more than of a settled average, as there may be bursts to learn
+SD_PER_RANGE = 6.0  # a running summary has no quantiles: six standard deviations stand for the range
+
+
+def spread_floor(sd: FloatArray, value_range: FloatArray, mean: FloatArray) -> FloatArray:
+    """The divisor of the z-score: max(sd, 1 % of the range), and for a constant metric 1 % of its level.
+
+    Never 0: a metric that is constant in training and moves later gets a finite deviation.
+    """
+    spread = np.maximum(sd, FLOOR_SHARE_OF_RANGE * value_range)
+    constant = np.maximum(FLOOR_SHARE_OF_RANGE * np.abs(mean), CONSTANT_FLOOR)
+    return np.where(spread > 1e-6 * (1.0 + np.abs(mean)), spread, constant)
+
+
+def observations_needed(step_s: float) -> int:
+    """How many observations a server warms up for."""
+    return max(int(WARM_UP_S / step_s), 20)
+
+
+def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float) -> None:
+    """Learn from one observation each of some warming servers; the last one makes them ready.
+
+    While a server warms up `base_mean` is 0 and `base_spread` 1, so the trailing-day fields hold the running mean
+    and variance (Welford) in the metric's own unit; the first view's mean, not needed yet, holds how many values of
+    each metric they were made from (a metric may come less often than the others).
+    """
+    values = np.clip(values, -LARGEST, LARGEST).astype(np.float32)
+    count = state.observations[rows] + 1
+    mean, variance, seen = state.day_mean[rows], state.day_var[rows], state.view_mean[rows, 0]
+    seen += ~np.isnan(values)
+    alpha = 1.0 / np.maximum(seen, 1.0, dtype=np.float64)
+    floor = spread_floor(np.zeros_like(mean), np.zeros_like(mean), mean)
+    limited = bounded_step(values, mean, variance, floor, alpha, growth=WARM_UP_GROWTH)
+    known = np.where(seen > WARM_UP_FREE, limited, values)
+    ew_update(mean, variance, known, alpha)
+    state.day_mean[rows], state.day_var[rows], state.view_mean[rows, 0] = mean, variance, seen
+    done = count >= observations_needed(step_s)
+    if not done.any():
+        return
+    ready = rows[done]
+    sd = np.sqrt(variance[done])
+    spread = spread_floor(sd, SD_PER_RANGE * sd, mean[done])
+    never = seen[done] == 0  # base_spread 0: the metric warms up when it comes, see metric_warmup
+    state.base_mean[ready], state.base_spread[ready] = mean[done], np.where(never, 0.0, spread)
+    state.day_mean[ready] = 0.0
+    state.day_var[ready] = (sd / spread) ** 2
+    x = np.clip((np.nan_to_num(values[done]) - mean[done]) / spread, -Z_LIMIT, Z_LIMIT)
+    state.recent[ready] = np.where(np.isnan(values[done]), 0.0, x)[:, None]
+    state.view_mean[ready] = 0.0
+    state.view_var[ready] = (TYPICAL_VIEW_SD**2)[:, None]
+    state.view_floor[ready] = 0.1 * TYPICAL_VIEW_SD[:, None]
+    state.change_var[ready] = TYPICAL_VIEW_SD[2] ** 2
+    state.phase[ready] = Phase.READY

@@ -1,0 +1,225 @@
+"""Drift: has the fleet left what the model was trained on, and is a new model due? Pure decisions on hourly summaries.
+
+Two measures, each in the model's own standard deviations: how far the mean score is from training, and how far the
+metrics' level is. The features follow a level within three days (they are standardized against a trailing window), so
+a fleet on a new level soon scores as before, although its baselines are no longer those it was trained with.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.errors import SettingsError
+from treeline.core.statistics import FloatArray
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+# Upper edges of the bins features are counted in; a feature is >= 0 and at most 30 (see features.summarize).
+FEATURE_EDGES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0)
+PSI_FLOOR = 1e-4  # share an empty bin counts with; the usual choice, it bounds a bin's contribution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a model's training looked like: the other side of every comparison."""
+
+    score_mean: float
+    score_sd: float
+    features: tuple[tuple[float, ...], ...] = ()  # share of each bin, by feature; empty: not known
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {
+            "score_mean": self.score_mean,
+            "score_sd": self.score_sd,
+            "features": [list(shares) for shares in self.features],
+        }
+
+
+def reference(scores: FloatArray, rows: FloatArray) -> Reference:
+    """The reference of a training: its scores (n,) and feature rows (n, features), NaN left out.
+
+    Raises:
+        ValueError: No finite score.
+    """
+    known = scores[np.isfinite(scores)]
+    if not len(known):
+        raise ValueError("no finite score to take a reference from")
+    counts = count_features(rows[~np.isnan(rows).any(axis=1)])
+    return Reference(
+        score_mean=float(known.mean()),
+        score_sd=float(known.std()),
+        features=tuple(tuple((c / max(c.sum(), 1)).tolist()) for c in counts),
+    )
+
+
+def count_features(rows: FloatArray) -> FloatArray:
+    """Rows (n, features) by bin: shape (features, bins), whole numbers."""
+    bins = np.searchsorted(np.array(FEATURE_EDGES), np.asarray(rows, dtype=np.float64), side="left")
+    width = len(FEATURE_EDGES) + 1
+    counts = [np.bincount(bins[:, i], minlength=width) for i in range(len(FEATURE_NAMES))]
+    return np.array(counts, dtype=np.float64)
+
+
+def stability_index(reference: Sequence[float], current: Sequence[float]) -> float:
+    """Population stability index of two distributions over the same bins; 0 is equal, above 0.25 is a shift.
+
+    Args:
+        reference: Shares or counts.
+        current: Shares or counts; NaN where either is empty.
+    """
+    a, b = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
+    if a.sum() <= 0 or b.sum() <= 0:
+        return math.nan
+    p, q = np.maximum(a / a.sum(), PSI_FLOOR), np.maximum(b / b.sum(), PSI_FLOOR)
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRules:
+    """When a model is to be replaced; every one is a setting."""
+
+    threshold: float = 1.5  # standard deviations
+    rolling_days: int = 7
+    window_days: int = 14  # of data an evaluation looks at
+    consecutive: int = 3  # daily evaluations in breach
+    cooldown_days: int = 7  # after a retraining has started
+    clip: float = 3.0  # an hour counts at most so much
+
+    def __post_init__(self) -> None:
+        """Check that the rules can be met, and not by a disturbance of three days."""
+        if self.threshold <= 0 or self.clip <= self.threshold:
+            raise SettingsError(f"drift needs 0 < threshold < clip, got {self.threshold} and {self.clip}")
+        if min(self.rolling_days, self.consecutive) < 1 or self.cooldown_days < 0:
+            raise SettingsError("drift needs rolling_days and consecutive >= 1 and cooldown_days >= 0")
+        if self.window_days < self.rolling_days + self.consecutive - 1:
+            raise SettingsError(
+                f"a window of {self.window_days} days does not hold {self.consecutive} evaluations "
+                f"over {self.rolling_days} days each"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hour:
+    """One hour's shift, in the model's standard deviations."""
+
+    at: int  # its start, milliseconds
+    scores: float
+    levels: float = 0.0
+
+    def measure(self, name: str) -> float:
+        """By name: `scores` or `levels`."""
+        return self.scores if name == "scores" else self.levels
+
+
+MEASURES = ("scores", "levels")
+
+
+def rolling_shift(hours: Iterable[Hour], measure: str, end: int, rules: DriftRules) -> float:
+    """Mean shift of the `rolling_days` before `end`, every hour clipped, a missing hour counted as no shift.
+
+    With the defaults 72 hours of any size come to 3 x 72 / 168 = 1.29, below the threshold: a disturbance of three
+    days is no drift, however large. An hour nobody saw is no evidence of drift either.
+    """
+    start = end - rules.rolling_days * DAY_MS
+    clipped = [min(max(h.measure(measure), -rules.clip), rules.clip) for h in hours if start <= h.at < end]
+    return math.fsum(clipped) / (rules.rolling_days * 24)  # the same in whatever order the hours come
+
+
+class Outcome(StrEnum):
+    """What a drift evaluation ends in."""
+
+    STABLE = "stable"
+    BREACH = "breach"  # over the threshold, not yet often enough
+    BLOCKED_BY_MAINTENANCE = "blocked_by_maintenance"
+    COOLING_DOWN = "cooling_down"
+    RETRAINING_RUNS = "retraining_runs"
+    RETRAIN = "retrain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One day's judgement.
+
+    Attributes:
+        shift: The larger measure's rolling shift today, signed.
+        measure: Which one that is.
+        breaches: Consecutive daily evaluations over the threshold, up to today.
+        daily: The rolling shifts of each evaluation in the window, oldest first, by measure.
+    """
+
+    at: int
+    outcome: Outcome
+    shift: float
+    measure: str
+    breaches: int
+    daily: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of time, milliseconds, the end excluded."""
+
+    start: int
+    end: int
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether it shares any time with [start, end)."""
+        return self.start < end and start < self.end
+
+
+def evaluate(
+    hours: Sequence[Hour],
+    at: int,
+    rules: DriftRules,
+    *,
+    maintenance: Sequence[Window] = (),
+    last_retraining_at: int | None = None,
+    is_retraining: bool = False,
+) -> Evaluation:
+    """Judge the days up to `at`. Every day's value follows from the hours alone, so a missed or repeated run is none.
+
+    Args:
+        hours: Hourly shifts of the active model, in any order.
+        at: The moment of judgement, milliseconds of event time; the last hour that counts ends by then.
+        rules: The rules.
+        maintenance: Windows over the whole fleet. Their hours do not count, and while one lies within the rolling
+            days no retraining starts: a model must not be fitted on them.
+        last_retraining_at: When the last retraining started.
+        is_retraining: Whether one is under way, or its model is being promoted.
+    """
+    counted = [h for h in hours if not any(w.overlaps(h.at, h.at + HOUR_MS) for w in maintenance)]
+    days = rules.window_days - rules.rolling_days + 1
+    ends = [at - back * DAY_MS for back in reversed(range(days))]
+    daily = {name: [rolling_shift(counted, name, end, rules) for end in ends] for name in MEASURES}
+    largest = [max(MEASURES, key=lambda name: abs(daily[name][i])) for i in range(days)]
+    breaches = 0
+    for i in reversed(range(days)):
+        if abs(daily[largest[i]][i]) <= rules.threshold:
+            break
+        breaches += 1
+    shift = daily[largest[-1]][-1]
+    if breaches == 0:
+        outcome = Outcome.STABLE
+    elif breaches < rules.consecutive:
+        outcome = Outcome.BREACH
+    elif any(w.overlaps(at - rules.rolling_days * DAY_MS, at) for w in maintenance):
+        outcome = Outcome.BLOCKED_BY_MAINTENANCE
+    elif is_retraining:
+        outcome = Outcome.RETRAINING_RUNS
+    elif last_retraining_at is not None and at - last_retraining_at < rules.cooldown_days * DAY_MS:
+        outcome = Outcome.COOLING_DOWN
+    else:
+        outcome = Outcome.RETRAIN
+    return Evaluation(at=at, outcome=outcome, shift=shift, measure=largest[-1], breaches=breaches, daily=daily)
+
+
+def feature_drift(reference: Reference, counts: FloatArray) -> Mapping[str, float]:
+    """PSI of every feature, by name; empty where the model says nothing about its training features."""
+    if not reference.features or not counts.size:
+        return {}
+    return {name: stability_index(reference.features[i], counts[i].tolist()) for i, name in enumerate(FEATURE_NAMES)}

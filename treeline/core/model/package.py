@@ -1,0 +1,135 @@
+"""The model package: everything detection needs beside the forest itself, in one versioned file.
+
+A zip of `manifest.json` and `seeds.bin` (the detector state at the end of training, one row a server).
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.errors import ModelMismatchError
+from treeline.core.state.fleet import FleetState
+
+FORMAT = 2
+_FIELDS = {"model_version", "metrics", "step_s", "calibration", "typical", "fingerprint", "training"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPackage:
+    """A trained model's baselines, calibration and provenance.
+
+    Attributes:
+        model_version: Names the model everywhere; unique.
+        metrics: Names in the order of every metrics axis.
+        step_s: Sampling step the model was trained at.
+        calibration: Channel mapping.
+        seeds: State at the end of training; its rows are copied into the state of a group on first sight.
+        typical: Values by name for a server the model has not met (medians over the fleet).
+        manifest: What was trained on, with what, and what was left out and why.
+        fingerprint: SHA-256 of the training rows, first 16 hexadecimal digits.
+    """
+
+    model_version: str
+    metrics: tuple[str, ...]
+    step_s: float
+    calibration: Calibration
+    seeds: FleetState
+    typical: dict[str, float | list[float]]
+    fingerprint: str
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def step_ms(self) -> int:
+        """The sampling step in milliseconds."""
+        return round(self.step_s * 1000)
+
+    def new_state(self) -> FleetState:
+        """An empty state for a group under this model."""
+        return FleetState(len(self.metrics))
+
+    def admit(self, state: FleetState, servers: list[str]) -> None:
+        """Give servers their rows in a state: seeded where the model knows them, else warming up."""
+        known = self.seeds.rows()
+        first = len(state.servers)
+        state.add(servers)
+        for row, server in enumerate(servers, start=first):
+            if server in known:
+                state.set_row(row, self.seeds.row_values(known[server]))
+            else:
+                state.set_row(row, {name: np.asarray(value, np.float32) for name, value in self.typical.items()})
+
+    def to_bytes(self) -> bytes:
+        """Serialize; equal packages give equal bytes."""
+        manifest = {
+            "format": FORMAT,
+            "model_version": self.model_version,
+            "metrics": list(self.metrics),
+            "features": list(FEATURE_NAMES),
+            "step_s": self.step_s,
+            "calibration": self.calibration.to_json(),
+            "typical": self.typical,
+            "fingerprint": self.fingerprint,
+            "seeds_sha256": hashlib.sha256(self.seeds.pack()).hexdigest(),
+            "training": self.manifest,
+        }
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in (
+                ("manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode()),
+                ("seeds.bin", self.seeds.pack()),
+            ):
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "ModelPackage":
+        """Read and check; raises ModelMismatchError naming what does not fit this code."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                manifest = json.loads(archive.read("manifest.json"))
+                seeds = archive.read("seeds.bin")
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, ValueError) as error:
+            raise ModelMismatchError(f"not a model package: {error}") from error
+        expected: dict[str, object] = {
+            "format": FORMAT,
+            "features": list(FEATURE_NAMES),
+            "seeds_sha256": hashlib.sha256(seeds).hexdigest(),
+        }
+        for name, value in expected.items():
+            if manifest.get(name) != value:
+                raise ModelMismatchError(
+                    f"model package: {name} is {str(manifest.get(name))[:120]}, this code needs {str(value)[:120]}"
+                )
+        missing = sorted(_FIELDS - set(manifest))
+        if missing:
+            raise ModelMismatchError(f"model package: the manifest lacks {', '.join(missing)}")
+        state = FleetState.unpack(seeds)
+        if state.metrics != len(manifest["metrics"]):
+            raise ModelMismatchError(
+                f"model package: seeds have {state.metrics} metrics, the manifest names {len(manifest['metrics'])}"
+            )
+        return cls(
+            model_version=manifest["model_version"],
+            metrics=tuple(manifest["metrics"]),
+            step_s=manifest["step_s"],
+            calibration=Calibration.from_json(manifest["calibration"]),
+            seeds=state,
+            typical=manifest["typical"],
+            fingerprint=manifest["fingerprint"],
+            manifest=manifest["training"],
+        )
+
+    def require_metrics(self, metrics: tuple[str, ...]) -> None:
+        """Raise ModelMismatchError unless the deployment's metric set is the model's, in order."""
+        if metrics != self.metrics:
+            raise ModelMismatchError(
+                f"model {self.model_version} was trained on {self.metrics}, this deployment watches {metrics}"
+            )

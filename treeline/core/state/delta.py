@@ -1,0 +1,179 @@
+"""What one commit changed of a group's state, in a few hundred bytes a server instead of the whole state.
+
+Physical, not logical: the bytes that differ, never a recipe to compute them again. Whatever code reads a delta gets
+the very state that the code that wrote it had, bit for bit, and a check sum says so.
+
+A delta holds, of the rows that changed, which elements of each array did (a bit each) and the elements themselves,
+XORed with what they replace. Slowly moving floats then have zeros in their upper bytes; sorted by byte they compress.
+Arrays that move up by one with each observation are compared moved.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.errors import ModelMismatchError
+from treeline.core.state.fleet import FleetCycle, FleetState
+
+FORMAT = 1
+_MOVING = ("seen_at", "recent")  # along their second axis, the newest last
+_MOST_STEPS = 4  # rows that got more observations in one commit are stored element by element
+_UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
+
+Bits = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """An array's rows as unsigned integers of its elements' width, one row each."""
+
+    bits: Bits
+
+    @classmethod
+    def of(cls, array: npt.NDArray[Any]) -> "_Plain":
+        flat = np.ascontiguousarray(array.reshape(len(array), int(np.prod(array.shape[1:]))))
+        return cls(flat.view(_UNSIGNED[array.dtype.itemsize]))
+
+
+def pack(before: FleetState, after: FleetState) -> bytes | None:
+    """The delta from one state to the other; None where it is not worth one: other servers in a row, other metrics."""
+    added = after.servers[len(before.servers) :]
+    if before.metrics != after.metrics or after.servers[: len(before.servers)] != before.servers:
+        return None
+    base = before.copy()
+    base.add(added)
+    old, new = _plain(base), _plain(after)
+    rows = np.flatnonzero(np.any([(new[n].bits != old[n].bits).any(axis=1) for n in new], axis=0))
+    steps = {name: _steps(base.arrays()[name][rows], after.arrays()[name][rows]) for name in _MOVING}
+    masks, values = list[bytes](), list[bytes]()
+    for name in new:
+        now = new[name].bits[rows]
+        was = old[name].bits[rows]
+        if name in steps:
+            was = _moved(base.arrays()[name][rows], steps[name])
+        changed = now != was
+        masks.append(np.packbits(changed).tobytes())
+        values.append(_by_byte((now ^ was)[changed]))
+    head = {
+        "format": FORMAT,
+        "version": after.version,
+        "activation": after.activation,
+        "added": added,
+        "cycle": {f.name: getattr(after.cycle, f.name) for f in fields(FleetCycle)},
+    }
+    text = json.dumps(head, separators=(",", ":")).encode()
+    body = b"".join(
+        [
+            struct.pack("<IH", len(text), len(rows)),
+            text,
+            rows.astype("<u2").tobytes(),
+            *(steps[name].tobytes() for name in _MOVING),
+            *masks,
+            *values,
+        ]
+    )
+    return struct.pack("<I", zlib.crc32(after.pack())) + zlib.compress(body, 1)
+
+
+def apply(state: FleetState, delta: bytes) -> int:
+    """Take a state, in place, to what `pack` was given as `after`; its check sum, for `verify`.
+
+    Raises:
+        ModelMismatchError: Another format, or not readable.
+    """
+    try:
+        (crc,) = struct.unpack_from("<I", delta)
+        reader = _Reader(zlib.decompress(delta[4:]))
+        size, count = reader.unpack("<IH")
+        head = json.loads(reader.take(size))
+    except (struct.error, zlib.error, ValueError) as error:
+        raise ModelMismatchError(f"state delta is not readable: {error}") from error
+    if head.get("format") != FORMAT:
+        raise ModelMismatchError(f"state delta has format {head.get('format')!r}, this code reads {FORMAT}")
+    try:
+        state.add(head["added"])
+    except ValueError as error:
+        raise ModelMismatchError(f"state delta does not fit the state: {error}") from error
+    rows = np.frombuffer(reader.take(2 * count), "<u2").astype(np.intp)
+    if rows.max(initial=0) >= max(len(state.servers), 1):
+        raise ModelMismatchError(f"detector state of {len(state.servers)} servers does not add up: row {rows.max()}")
+    steps = {name: np.frombuffer(reader.take(count), "u1") for name in _MOVING}
+    arrays = state.arrays()
+    masks = {}
+    for name, array in arrays.items():
+        width = int(np.prod(array.shape[1:]))
+        masks[name] = _unpacked(reader.take(-(-count * width // 8)), count, width)
+    for name, array in arrays.items():
+        was = _moved(array[rows], steps[name]) if name in steps else _Plain.of(array[rows]).bits.copy()
+        mask = masks[name]
+        was[mask] ^= _from_bytes(reader.take(int(mask.sum()) * array.dtype.itemsize), array.dtype.itemsize)
+        array[rows] = was.view(array.dtype).reshape(count, *array.shape[1:])
+    state.version, state.activation = head["version"], head["activation"]
+    state.cycle = FleetCycle(**head["cycle"])
+    return int(crc)
+
+
+def verify(state: FleetState, crc: int) -> None:
+    """Raise ModelMismatchError where a state is not the one whose check sum this is."""
+    if zlib.crc32(state.pack()) != crc:
+        raise ModelMismatchError(f"detector state does not add up at version {state.version}: a delta is damaged")
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        if self._at + size > len(self._data):
+            raise ModelMismatchError("state delta ends too early")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def unpack(self, form: str) -> tuple[Any, ...]:
+        return struct.unpack(form, self.take(struct.calcsize(form)))
+
+
+def _plain(state: FleetState) -> Mapping[str, _Plain]:
+    return {name: _Plain.of(array) for name, array in state.arrays().items()}
+
+
+def _steps(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """By how many places each row moved up; 0 where it did not, or in another way."""
+    steps = np.zeros(len(old), dtype=np.uint8)
+    undecided = np.ones(len(old), dtype=bool)
+    for step in range(_MOST_STEPS + 1):
+        kept = old.shape[1] - step
+        equal = (_Plain.of(old[:, step:]).bits == _Plain.of(new[:, :kept]).bits).all(axis=1)
+        steps[undecided & equal] = step
+        undecided &= ~equal
+    return steps
+
+
+def _moved(array: npt.NDArray[Any], steps: npt.NDArray[np.uint8]) -> Bits:
+    """The rows moved up, as bits; what is moved out at the front stands at the end, to be overwritten."""
+    moved = array.copy()
+    for step in np.unique(steps[steps > 0]).tolist():
+        moved[steps == step] = np.roll(array[steps == step], -step, axis=1)
+    return _Plain.of(moved).bits
+
+
+def _by_byte(values: Bits) -> bytes:
+    """All lowest bytes, then all second bytes, and so on."""
+    return np.ascontiguousarray(values.view("u1").reshape(len(values), values.itemsize).T).tobytes()
+
+
+def _from_bytes(data: bytes, width: int) -> Bits:
+    planes = np.frombuffer(data, "u1").reshape(width, -1)
+    return np.ascontiguousarray(planes.T).view(_UNSIGNED[width]).reshape(-1)
+
+
+def _unpacked(data: bytes, count: int, width: int) -> npt.NDArray[np.bool_]:
+    bits = np.unpackbits(np.frombuffer(data, "u1"), count=count * width)
+    return bits.astype(bool).reshape(count, width)

@@ -1,0 +1,1 @@
+"""PagerDuty: events, change events, and the client that sends them."""

@@ -1,0 +1,1 @@
+"""What functions are told: typed environment variables, checked once."""

@@ -1,0 +1,1 @@
+"""What senders speak: one module a wire format, pure; each turns bytes into observations or reasons."""

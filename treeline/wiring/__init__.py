@@ -1,0 +1,1 @@
+"""The composition root: which adapters each function's use case is given."""
