@@ -18,7 +18,8 @@ from training.evaluate.backtest import backtest
 from training.history.grid import Grid
 from training.history.labels import Label
 from training.prepare import hygiene
-from training.prepare.fit import calibrate_package, prepare
+from training.prepare.calibrating import calibrate_package
+from training.prepare.rows import prepare
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
 from treeline.core.times import parse_iso

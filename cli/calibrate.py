@@ -16,7 +16,7 @@ from training.evaluate.calibrate import Budget, Solution, solve
 from training.evaluate.experiment import Setup, fit_model, groups_of
 from training.history.files import open_history
 from training.history.grid import Grid, grid_of
-from training.prepare.fit import FITTED
+from training.prepare.calibrating import FITTED
 from training.processes import Progress as Tell
 from treeline.core.channels.channels import CHANNELS
 from treeline.core.detection.calibration import Calibration

@@ -10,7 +10,8 @@ import numpy as np
 from demo.cloud import Deployment
 from demo.model import IMAGE, _training_job
 from training.history.grid import Grid
-from training.prepare.fit import calibrate_package, prepare
+from training.prepare.calibrating import calibrate_package
+from training.prepare.rows import prepare
 from treeline.app.learn.rollup import Rollup, reference_of
 from treeline.app.promote.ports import Progress
 from treeline.aws.detect.detector_records import DetectorRecords

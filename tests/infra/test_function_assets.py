@@ -153,7 +153,7 @@ def test_a_function_is_deployed_again_only_for_its_own_code_or_the_shared_one(tm
     _, before = _assemble(root)
 
     (root / "lambdas" / "two" / "handler.py").write_text("# changed\n", encoding="utf-8")
-    (root / "treeline" / "cli" / "main.py").write_text("# changed\n", encoding="utf-8")
+    (root / "cli" / "main.py").write_text("# changed\n", encoding="utf-8")
     (root / "treeline" / "core" / "a.py").touch()
     (root / "treeline" / "core" / "__pycache__" / "a.pyc").write_bytes(b"\1")
     _, untouched = _assemble(root)

@@ -9,10 +9,11 @@ from training.history.files import open_history
 from training.history.grid import grid_of
 from training.history.labels import Label
 from training.history.resolution import open_resolutions
+from training.prepare.calibrating import calibrate_package
 from training.prepare.data_quality import baseline
 from training.prepare.dataset import Known, ServerSamples, Shards, build
-from training.prepare.fit import calibrate_package, prepare
 from training.prepare.hygiene import Reason, from_manifest
+from training.prepare.rows import prepare
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.errors import UsageError
 from treeline.core.model.data_quality import statistics_to_json

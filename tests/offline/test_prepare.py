@@ -11,9 +11,10 @@ from training.history.labels import Label
 from training.jobs import entry as job
 from training.jobs import prepare as prepare_run
 from training.prepare import data_quality, dataset
+from training.prepare.calibrating import calibrate_package
 from training.prepare.disturbances import Disturbances, DisturbanceTables
-from training.prepare.fit import calibrate_package, prepare
 from training.prepare.fleet_file import FACTS, FleetFile
+from training.prepare.rows import prepare
 from treeline.core.errors import ModelMismatchError, UsageError
 from treeline.core.times import iso
 from treeline.forest import recordio

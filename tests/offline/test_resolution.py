@@ -4,7 +4,7 @@ import pytest
 from tests.unit.history.series import MINUTE_MS, averaged, minutes
 from training.history.grid import Grid
 from training.history.resolution import Series, mixed_baseline, variance_within
-from training.prepare.fit import seed_state
+from training.prepare.rows import seed_state
 from treeline.core.detection.warmup import spread_floor
 
 DAY = 1440

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from training.history.grid import Grid
-from training.prepare.fit import calibrate_package, prepare
+from training.prepare.calibrating import calibrate_package
+from training.prepare.rows import prepare
 from treeline.app.alert.muting import Untold
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.ports import Pending, Record, Tick

@@ -6,7 +6,8 @@ import numpy as np
 
 from tests.unit.detection_fakes import METRICS, STEP_MS, TICK, Store, distance_score, fleet, service
 from training.history.grid import Grid
-from training.prepare.fit import calibrate_package, prepare
+from training.prepare.calibrating import calibrate_package
+from training.prepare.rows import prepare
 from treeline.app.detect.handover import HandoverRecords, Pointer
 from treeline.app.promote.canary import Calls, Canary, CanaryRun, MeasuredScorer, WatchedDetect
 from treeline.core.alert import Alert

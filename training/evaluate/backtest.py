@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.history.grid import Grid
-from training.prepare.fit import Score
+from training.prepare.calibrating import Score
 from training.processes import Progress, run_jobs, shares
 from treeline.core.detection import detector
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change, PolicySettings

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from training.evaluate.backtest import Backtest, backtest
 from training.history.grid import Grid
-from training.prepare.fit import Score
+from training.prepare.calibrating import Score
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.model.package import ModelPackage

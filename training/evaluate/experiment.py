@@ -16,7 +16,8 @@ from training.evaluate.judge import Evaluation, Opening, Tier, evaluate_tiers
 from training.evaluate.pointwise import Pointwise, judge_points
 from training.history.files import History
 from training.history.grid import Grid, both_grids
-from training.prepare.fit import calibrate_package, prepare
+from training.prepare.calibrating import calibrate_package
+from training.prepare.rows import prepare
 from training.processes import Progress, workers_for
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.calibration import Calibration

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from training.prepare.fit import Score
+from training.prepare.calibrating import Score
 from treeline.aws.detect.endpoint import Endpoint
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
 from treeline.core.payload import csv_payloads

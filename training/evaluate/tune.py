@@ -16,7 +16,8 @@ from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, o
 from training.evaluate.judge import Opening, Tier
 from training.history.files import History
 from training.history.grid import Grid
-from training.prepare.fit import Prepared, calibrate_package, prepare
+from training.prepare.calibrating import calibrate_package
+from training.prepare.rows import Prepared, prepare
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage

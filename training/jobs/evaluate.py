@@ -18,7 +18,7 @@ from training.evaluate.champion import Champions
 from training.evaluate.scorers import Scorers
 from training.history.grid import Grid
 from training.jobs import entry as job
-from training.prepare.fit import Score, calibrate_package
+from training.prepare.calibrating import Score, calibrate_package
 from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
 from treeline.core.model.drift import reference
 from treeline.core.model.package import ModelPackage

@@ -2,7 +2,7 @@
 
 The first pass over the files goes server by server: what each usually reports, and hourly means for hygiene; the
 second too: baselines over all resolutions. The third goes through time: the detector's own features, a window at a
-time; what hygiene leaves out is never learned from. What comes out is what `fit.prepare` gives for a short history,
+time; what hygiene leaves out is never learned from. What comes out is what `rows.prepare` gives for a short history,
 of which that one holds the whole in memory.
 """
 
@@ -19,8 +19,8 @@ from training.history.labels import FLEET, Label
 from training.history.resolution import Series, mixed_baseline
 from training.prepare import hygiene
 from training.prepare.data_quality import MOST_ROWS
-from training.prepare.fit import MAX_CALIBRATION_ROWS, ROWS_PER_SERVER, Prepared, seed_state
 from training.prepare.hygiene import DEFAULT_RULES, HOUR_MS, Exclusion, Rules
+from training.prepare.rows import MAX_CALIBRATION_ROWS, ROWS_PER_SERVER, Prepared, seed_state
 from training.processes import Progress
 from treeline.core.detection import detector
 from treeline.core.detection.features import FEATURE_NAMES, TRAILING_S

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.history.grid import Grid
-from training.prepare.fit import Prepared, fingerprint
+from training.prepare.rows import Prepared, fingerprint
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.fleet import FleetState
 

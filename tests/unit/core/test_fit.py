@@ -5,7 +5,8 @@ import pytest
 
 from tests.unit.detection_fakes import distance_score, fleet
 from training.history.grid import Grid
-from training.prepare.fit import calibrate_package, prepare
+from training.prepare.calibrating import calibrate_package
+from training.prepare.rows import prepare
 from treeline.core.detection.calibration import Calibration, ScoreChannel
 from treeline.core.errors import UsageError
 

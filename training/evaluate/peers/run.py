@@ -18,7 +18,8 @@ from training.evaluate.experiment import Setup, groups_of, with_factor
 from training.evaluate.peers.catalogue import entry
 from training.evaluate.peers.interface import Peer, Values
 from training.history.grid import Grid
-from training.prepare.fit import Prepared, Score, calibrate_package, prepare
+from training.prepare.calibrating import Score, calibrate_package
+from training.prepare.rows import Prepared, prepare
 from training.processes import Progress
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.warmup import spread_floor
