@@ -24,10 +24,10 @@ from training.history.grid import Grid
 from training.history.labels import Label
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.detection.policy import FLEET
+from treeline.core.evidence import BAND_SD
 from treeline.core.times import parse_iso
 
 LATENCY_BUDGET_S = 4.3
-BAND_SD = 3.0
 _CLOCKS = (
     ("received to published", "received_at", "published_at"),
     ("received to scored", "received_at", "scored_at"),

@@ -13,11 +13,11 @@ from training.history.files import History
 from training.history.grid import Grid
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import Change
+from treeline.core.evidence import BAND_SD
 from treeline.core.model.package import ModelPackage
 from treeline.core.profile import DEFAULT_METRICS
 from treeline.core.times import iso
 
-BAND_SD = 3.0
 EVIDENCE = 5
 
 

@@ -1,6 +1,6 @@
 """An observation: what one server measured at one time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,4 +14,4 @@ class Observation:
     server_id: str
     observed_at_ms: int
     metrics: dict[str, float]
-    labels: dict[str, str]
+    labels: dict[str, str] = field(default_factory=dict)

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from treeline.core.alert import Alert, Clocks, MetricEvidence
+from treeline.core.alert import Alert, Clocks
 from treeline.core.detection.detector import Decided, Prepared
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change
+from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import NEVER, FleetState
 from treeline.core.statistics import FloatArray
 from treeline.core.times import iso
 
 TOP_METRICS = 4
-BAND_SD = 3.0
 _HOUR_MS = 3_600_000
 
 
@@ -64,7 +64,10 @@ class AlertWriter:
         else:
             opened, server_id, labels = iso(change.opened_at), state.servers[change.row], {}
             at = int(np.flatnonzero(batch.rows[prepared.ready] == change.row)[0])
-            metrics = self._evidence(model, prepared, at)
+            features = prepared.features
+            metrics = metric_evidence(
+                model.metrics, batch.values[prepared.ready[at]], features.expected[at], features.spread[at], self.units
+            )[:TOP_METRICS]
             score, threshold = float(scores[at]), float(decided.calibrated.threshold[at])
             received = int(received_ms[batch.index[prepared.ready[at]]])
         return Alert(
@@ -95,23 +98,3 @@ class AlertWriter:
     def stamp(self, alert: Alert, now_ms: int) -> Alert:
         """The same alert with its publishing time."""
         return replace(alert, clocks=replace(alert.clocks, published_at=iso(now_ms)))
-
-    def _evidence(self, model: ModelPackage, prepared: Prepared, at: int) -> list[MetricEvidence]:
-        """The metrics farthest from their own trailing day, farthest first."""
-        features = prepared.features
-        measured = prepared.round.values[prepared.ready[at]].astype(np.float64)
-        expected, spread = features.expected[at].astype(np.float64), features.spread[at].astype(np.float64)
-        known = ~np.isnan(measured) & (spread > 0)  # a metric without a baseline has no spread, and no say
-        deviation = np.divide(measured - expected, spread, out=np.zeros_like(measured), where=known)
-        return [
-            MetricEvidence(
-                name=model.metrics[i],
-                unit=self.units.get(model.metrics[i], ""),
-                measured=None if np.isnan(measured[i]) else float(measured[i]),
-                expected=float(expected[i]),
-                low=float(expected[i] - BAND_SD * spread[i]),
-                high=float(expected[i] + BAND_SD * spread[i]),
-                deviation=round(float(deviation[i]), 3),
-            )
-            for i in [i for i in np.argsort(-np.abs(deviation), kind="stable") if spread[i] > 0][:TOP_METRICS]
-        ]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from treeline.app.alert.writer import BAND_SD
 from treeline.app.detect.origin import Origin
 from treeline.app.detect.scoreblock import Status
 from treeline.app.explain import reproduction
@@ -18,6 +17,7 @@ from treeline.app.explain.server_replay import ServerReplay, Step
 from treeline.core.alert import Alert, AlertEvent, MetricEvidence
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
+from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.state.fleet import NEVER
@@ -219,7 +219,7 @@ class _Story:
         if replayed is not None and self.package is not None and self.origin is not None:
             last = replayed.steps[-1]
             units = {m.name: m.unit for m in opening.metrics}
-            metrics = _evidence(self.package, last, replayed.measured[-1], units)
+            metrics = metric_evidence(self.package.metrics, replayed.measured[-1], last.expected, last.spread, units)
             level = self.origin.levels.get(self.at // self.package.step_ms, 0.0)
             calibration |= last.calibrated | {"fleet_level": level}
             if replayed.opens:
@@ -320,21 +320,3 @@ class _Story:
             return 0
         last = int(self.package.seeds.last_at[self.package.seeds.rows()[self.server_id]])
         return 0 if last == NEVER else last + 1
-
-
-def _evidence(package: ModelPackage, step: Step, values: Any, units: Mapping[str, str]) -> list[MetricEvidence]:
-    """Every metric of the deciding observation, the farthest from its expectation first."""
-    measured = values.astype(np.float64)
-    deviation = np.where(np.isnan(measured), 0.0, (measured - step.expected) / step.spread)
-    return [
-        MetricEvidence(
-            name=package.metrics[i],
-            unit=units.get(package.metrics[i], ""),
-            measured=None if np.isnan(measured[i]) else float(measured[i]),
-            expected=float(step.expected[i]),
-            low=float(step.expected[i] - BAND_SD * step.spread[i]),
-            high=float(step.expected[i] + BAND_SD * step.spread[i]),
-            deviation=round(float(deviation[i]), 3),
-        )
-        for i in np.argsort(-np.abs(deviation), kind="stable")
-    ]
