@@ -19,7 +19,7 @@ from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.errors import UsageError
 from treeline.core.state.fleet import CHANNEL_COUNT, RECENT, VIEWS, FleetState, Phase
-from treeline.core.statistics import FloatArray
+from treeline.core.statistics import FloatArray, standardize
 
 ROWS_PER_SERVER = 2500  # equal shares: a long history must not outvote a short one
 MAX_CALIBRATION_ROWS = 2_000_000
@@ -72,7 +72,7 @@ def seed_state(grid: Grid, baselines: tuple[FloatArray, FloatArray] | None = Non
         spread = spread_floor(sd, high - low, mean)
         if baselines is not None:
             mean, spread = baselines[0][row], baselines[1][row]
-        x = np.clip((data - mean) / spread, -10.0, 10.0)
+        x = standardize(data, mean, spread)
         x = np.where(np.isnan(x), 0.0, x)
         sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[1])), x]), axis=0)
         width = min(RECENT, len(x))

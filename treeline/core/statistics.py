@@ -1,13 +1,11 @@
 """Standardization and the running statistics behind it. All arrays; no state of its own."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
 
-Z_LIMIT = 10.0
+Z_LIMIT = 10.0  # standard deviations; what is farther out is not stranger
 FLOOR_SHARE_OF_RANGE = 0.01  # a metric's noise below 1 % of its observed range is not worth noticing
 
 
@@ -23,83 +21,26 @@ def row_sums(values: FloatArray) -> FloatArray:
     return sum((values[..., column] for column in range(1, width)), start=values[..., 0])
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """Mean, standard deviation and smallest spread worth noticing, each of one shape and unit."""
-
-    mean: FloatArray
-    sd: FloatArray
-    floor: FloatArray
-
-    @property
-    def spread(self) -> FloatArray:
-        """The divisor of a z-score: max(sd, floor)."""
-        return np.maximum(self.sd, self.floor)
-
-
-def zscore(values: FloatArray, baseline: Baseline, *, limit: float = Z_LIMIT) -> FloatArray:
-    """Standardize values against a baseline: `clip((x - mean) / max(sd, floor), -limit, limit)`.
+def standardize(values: FloatArray, mean: FloatArray, spread: FloatArray, *, limit: float = Z_LIMIT) -> FloatArray:
+    """How far values are from their mean, in their own spread: `clip((x - mean) / spread, -limit, limit)`.
 
     Args:
-        values: Shape (servers, metrics), each metric in its own unit; NaN where missing.
-        baseline: Broadcastable to the same shape, in the same units.
-        limit: Largest magnitude returned, in standard deviations, > 0.
+        values: In any unit; NaN where missing.
+        mean: What is usual, broadcastable to the same shape, same unit.
+        spread: The smallest difference that counts as 1, above 0; callers floor it (`spread_floor`).
+        limit: Largest magnitude returned, above 0.
 
     Returns:
         Same shape, dimensionless; 0.0 is the mean, NaN stays NaN.
-
-    Raises:
-        ValueError: The shapes do not fit, a floor is not > 0, or limit is not > 0.
     """
-    if limit <= 0:
-        raise ValueError(f"limit must be > 0, got {limit}")
-    if not np.all(baseline.floor > 0):
-        raise ValueError(f"every floor must be > 0, got {np.min(baseline.floor)}")
-    z: FloatArray = np.clip((values - baseline.mean) / baseline.spread, -limit, limit)
+    z: FloatArray = np.clip((values - mean) / spread, -limit, limit)
     return z
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Count, mean and sum of squared deviations of a sample, per column; merge them in any order.
-
-    Welford (1962) for growth, Chan, Golub and LeVeque (1983) for merging; float64 throughout.
-    """
-
-    count: FloatArray
-    mean: FloatArray
-    squares: FloatArray
-
-    @classmethod
-    def of(cls, values: FloatArray) -> "Moments":
-        """Moments of the rows of `values` (n, columns), NaN left out; count 0 has mean 0."""
-        data = np.asarray(values, dtype=np.float64)
-        seen = ~np.isnan(data)
-        count = seen.sum(axis=0).astype(np.float64)
-        mean = np.where(seen, data, 0.0).sum(axis=0) / np.maximum(count, 1.0)
-        squares = np.where(seen, (data - mean) ** 2, 0.0).sum(axis=0)
-        return cls(count, mean, squares)
-
-    def merge(self, other: "Moments") -> "Moments":
-        """Moments of both samples together."""
-        count = self.count + other.count
-        share = other.count / np.maximum(count, 1.0)
-        delta = other.mean - self.mean
-        return Moments(
-            count,
-            self.mean + delta * share,
-            self.squares + other.squares + delta**2 * self.count * share,
-        )
-
-    @property
-    def sd(self) -> FloatArray:
-        """Population standard deviation; 0 for an empty or constant column."""
-        sd: FloatArray = np.sqrt(self.squares / np.maximum(self.count, 1.0))
-        return sd
 
 
 def rolling_zscore(values: FloatArray, window: int, floor: FloatArray, *, limit: float = Z_LIMIT) -> FloatArray:
     """Standardize each row against the `window` rows before it (the current row excluded).
+
+    Nothing in production calls it yet: it is kept to become an expectation that a stage can choose (issue 13).
 
     Args:
         values: Shape (rows, metrics) in time order; NaN where missing.
@@ -109,12 +50,16 @@ def rolling_zscore(values: FloatArray, window: int, floor: FloatArray, *, limit:
 
     Returns:
         Same shape; NaN where fewer than two earlier values exist in the window.
+
+    Raises:
+        ValueError: The window is shorter than two rows.
     """
     if window < 2:
         raise ValueError(f"window must be >= 2, got {window}")
     data = np.asarray(values, dtype=np.float64)
-    shifted = data - Moments.of(data).mean  # keeps the sums of squares well conditioned
-    seen = ~np.isnan(shifted)
+    seen = ~np.isnan(data)
+    level = np.where(seen, data, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    shifted = data - level  # sums of squares far from zero would lose their last digits
     filled = np.where(seen, shifted, 0.0)
     zero = np.zeros((1, data.shape[1]))
     ends = np.arange(len(data))
@@ -127,7 +72,7 @@ def rolling_zscore(values: FloatArray, window: int, floor: FloatArray, *, limit:
     count = over_window(seen.astype(np.float64))
     mean = over_window(filled) / np.maximum(count, 1.0)
     variance = np.maximum(over_window(filled**2) / np.maximum(count, 1.0) - mean**2, 0.0)
-    z: FloatArray = np.clip((shifted - mean) / np.maximum(np.sqrt(variance), floor), -limit, limit)
+    z = standardize(shifted, mean, np.maximum(np.sqrt(variance), floor), limit=limit)
     return np.where(count >= 2, z, np.nan)
 
 

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
-from treeline.core.channels.channels import DAY, top_mean
+from treeline.core.channels.channels import DAY, TAIL_QUANTILE, top_mean
 from treeline.core.detection.features import FEATURE_NAMES, extract, summarize, window_mean
 from treeline.core.state.fleet import RECENT
 
@@ -137,6 +137,18 @@ def test_a_missing_metric_is_imputed_flagged_and_not_learned():
     assert np.isfinite(features.rows).all()
     assert (state.day_mean[0, 1], state.day_var[0, 1]) == (mean, variance)
     assert state.recent[0, -1].tolist() == [0.0, 1.0, 0.0, 0.0], "the last value seen stands in"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_value_counts_as_no_farther_out_than_ten_deviations(sign):
+    """What one view would remember of it would drown what comes after it."""
+    state = ready_state(1)
+    features = observe(state, [50.0 + sign * 2.0 * 500.0] * 4)
+    assert state.recent[0, -1].tolist() == [sign * 10.0] * 4
+    assert feature(features.rows[0], "value.max") == 10.0
+    assert feature(features.rows[0], "difference.max") == 10.0
+    tail_of_ten = -math.log(1.0 - TAIL_QUANTILE) + 10.0 - 2.0  # a tail that starts at 2, of mean excess 1
+    assert features.magnitudes[0].tolist() == pytest.approx([10.0, tail_of_ten, 10.0 * 0.1 / 0.7, 10.0 / 0.7])
 
 
 def test_after_a_gap_there_is_no_difference_to_the_value_before_it():

@@ -10,15 +10,13 @@ from hypothesis.extra import numpy as hnp
 
 from tests.unit.core.examples import FEW
 from treeline.core.statistics import (
-    Baseline,
-    Moments,
     bounded_step,
     ew_alpha,
     ew_update,
     half_life_alpha,
     rolling_zscore,
     row_sums,
-    zscore,
+    standardize,
 )
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -30,76 +28,24 @@ def columns(elements=None):
     return st.integers(0, 40).flatmap(lambda n: hnp.arrays(np.float64, (n, 3), elements=elements))
 
 
-def baseline(mean=10.0, sd=2.0, floor=0.5):
-    return Baseline(np.array([[mean]]), np.array([[sd]]), np.array([[floor]]))
-
-
 @pytest.mark.parametrize(
     ("value", "expected"), [(10.0, 0.0), (14.0, 2.0), (6.0, -2.0), (1e9, 10.0), (-1e9, -10.0), (math.inf, 10.0)]
 )
-def test_zscore_by_hand(value, expected):
-    assert zscore(np.array([[value]]), baseline()).item() == expected
+def test_a_standardized_value_by_hand(value, expected):
+    assert standardize(np.array([[value]]), np.array([[10.0]]), np.array([[2.0]])).item() == expected
 
 
-def test_the_floor_keeps_a_constant_metric_from_dividing_by_zero():
-    assert zscore(np.array([[11.0]]), baseline(sd=0.0)).item() == 2.0
-
-
-def test_a_missing_value_stays_missing():
-    assert math.isnan(zscore(np.array([[math.nan]]), baseline()).item())
-
-
-@pytest.mark.parametrize("bad", [{"floor": 0.0}, {"floor": -1.0}, {"floor": math.nan}])
-def test_a_floor_that_is_not_positive_is_refused(bad):
-    with pytest.raises(ValueError, match="floor must be > 0"):
-        zscore(np.array([[1.0]]), baseline(**bad))
-
-
-def test_a_limit_of_zero_is_refused():
-    with pytest.raises(ValueError, match="limit must be > 0"):
-        zscore(np.array([[1.0]]), baseline(), limit=0.0)
-
-
-def test_no_servers_give_no_scores():
-    empty = np.empty((0, 3))
-    assert zscore(empty, Baseline(empty, empty, empty)).shape == (0, 3)
+def test_a_missing_value_stays_missing_and_no_servers_give_nothing():
+    assert math.isnan(standardize(np.array([math.nan]), np.array([10.0]), np.array([2.0])).item())
+    assert standardize(np.empty((0, 3)), np.zeros(3), np.ones(3)).shape == (0, 3)
 
 
 @FEW
 @given(st.floats(-1e3, 1e3), st.floats(0.5, 100.0), st.floats(-1e3, 1e3), st.floats(0.1, 10.0))
-def test_zscore_does_not_depend_on_the_unit(value, sd, shift, scale):
-    one = zscore(np.array([[value]]), baseline(0.0, sd, 0.1))
-    other = zscore(np.array([[value * scale + shift]]), baseline(shift, sd * scale, 0.1 * scale))
+def test_a_standardized_value_does_not_depend_on_the_unit(value, sd, shift, scale):
+    one = standardize(np.array([value]), np.array([0.0]), np.array([sd]))
+    other = standardize(np.array([value * scale + shift]), np.array([shift]), np.array([sd * scale]))
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
-
-
-def test_moments_by_hand():
-    moments = Moments.of(np.array([[1.0, 5.0], [2.0, math.nan], [3.0, 5.0], [6.0, 5.0]]))
-    assert moments.count.tolist() == [4.0, 3.0]
-    assert moments.mean.tolist() == [3.0, 5.0]
-    assert moments.sd.tolist() == [math.sqrt(14 / 4), 0.0]
-
-
-def test_moments_of_nothing_are_zero_and_neutral():
-    empty = Moments.of(np.empty((0, 2)))
-    other = Moments.of(np.array([[1.0, 2.0], [3.0, 8.0]]))
-    assert empty.sd.tolist() == [0.0, 0.0]
-    for merged in (empty.merge(other), other.merge(empty)):
-        assert (merged.count.tolist(), merged.mean.tolist()) == ([2.0, 2.0], [2.0, 5.0])
-        assert merged.sd.tolist() == [1.0, 3.0]
-
-
-@FEW
-@given(columns(), columns(), columns())
-def test_merged_moments_are_those_of_the_whole_in_any_order_and_grouping(a, b, c):
-    whole = Moments.of(np.concatenate([a, b, c]))
-    x, y, z = Moments.of(a), Moments.of(b), Moments.of(c)
-    size = max(1.0, float(np.nanmax(np.abs(np.concatenate([a, b, c])), initial=0.0)) if len(a) + len(b) + len(c) else 1)
-    for merged in (x.merge(y).merge(z), x.merge(y.merge(z)), z.merge(x).merge(y)):
-        np.testing.assert_array_equal(merged.count, whole.count)
-        np.testing.assert_allclose(merged.mean, whole.mean, atol=1e-12 * size, rtol=1e-9)
-        np.testing.assert_allclose(merged.sd, whole.sd, atol=1e-6 * size)
-        assert (merged.squares >= 0).all()
 
 
 def test_rolling_zscore_excludes_the_current_row():

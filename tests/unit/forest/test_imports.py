@@ -5,7 +5,7 @@ import pytest
 
 SCRIPT = """
 import sys
-import treeline.forest.attribution, treeline.forest.content, treeline.forest.forest, treeline.forest.invocation
+import treeline.forest.content, treeline.forest.forest, treeline.forest.invocation
 import treeline.forest.recordio, treeline.forest.serve, treeline.forest.storage, treeline.forest.training
 heavy = {"numba", "llvmlite", "scipy", "pandas", "pyarrow", "sklearn", "boto3", "aws_cdk"}
 print(*sorted(heavy & set(sys.modules)))

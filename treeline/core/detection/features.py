@@ -25,11 +25,12 @@ from treeline.core.channels.channels import (
     top_mean,
 )
 from treeline.core.state.fleet import RECENT, FleetState, together
-from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_alpha, ew_update, row_sums
+from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_alpha, ew_update, row_sums, standardize
 
 TRAILING_S = 3 * 86_400.0
 DAY_S = 86_400.0
 CHANGE_CLIP_SD = 6.0  # one jump must not hide the next ones for a day
+LARGEST_DEVIATION = 1e6  # of the training spread; its square is still a float32
 VIEW_FLOOR = 0.001
 DAY_FLOOR = 0.1  # of the training spread
 MAX_ELAPSED_STEPS = 5  # a long gap ages the averages by no more than this
@@ -118,9 +119,8 @@ def extract(
     at = together(rows)
     base_mean, base_spread = state.base_mean[at], state.base_spread[at]
     recent = state.recent[at]
-    with np.errstate(over="ignore"):  # a value near the float limit is clipped two lines on
-        raw = (values - base_mean) / base_spread
-    raw = np.clip(raw, -1e6, 1e6).astype(np.float32)
+    with np.errstate(over="ignore"):  # a value near the float limit is clipped
+        raw = standardize(values, base_mean, base_spread, limit=LARGEST_DEVIATION).astype(np.float32)
     imputed = np.isnan(raw)
     x = np.clip(raw, -Z_LIMIT, Z_LIMIT)
     x = np.where(imputed, recent[:, -1], x)
@@ -133,11 +133,11 @@ def extract(
 
     view_mean, view_var = state.view_mean[at], state.view_var[at]
     spread = np.maximum(np.sqrt(view_var), np.maximum(state.view_floor[at], VIEW_FLOOR))
-    standardized = np.clip((views - view_mean) / spread, -Z_LIMIT, Z_LIMIT)
+    standardized = standardize(views, view_mean, spread)
 
     day_mean, day_var = state.day_mean[at], state.day_var[at]
     day_spread = np.maximum(np.sqrt(day_var), DAY_FLOOR)
-    deviation = np.clip(np.where(imputed, 0.0, raw - day_mean) / day_spread, -Z_LIMIT, Z_LIMIT)
+    deviation = standardize(np.where(imputed, day_mean, raw), day_mean, day_spread)
     change_var = state.change_var[at]  # around 0: what rises comes down
     change_sd = np.maximum(np.sqrt(change_var), np.maximum(state.view_floor[at, 2], VIEW_FLOOR))
     change = np.minimum(np.abs(difference / change_sd), DIFFERENCE_LIMIT)

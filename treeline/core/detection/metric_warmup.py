@@ -19,7 +19,7 @@ from treeline.core.detection.warmup import (
     spread_floor,
 )
 from treeline.core.state.fleet import FleetState, together
-from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_update
+from treeline.core.statistics import FloatArray, bounded_step, ew_update, standardize
 
 UNKNOWN = 0.0  # base_spread of a metric without a baseline
 FEWEST_VALUES = 20  # in training; a spread made from less says nothing
@@ -66,7 +66,7 @@ def warm_up_metrics(state: FleetState, rows: Index, values: FloatArray, *, step_
     done = measured & (count >= observations_needed(step_s))
     sd = np.sqrt(variance)
     learned = spread_floor(sd, SD_PER_RANGE * sd, mean)
-    settled = np.where(done, np.clip((own - mean) / learned, -Z_LIMIT, Z_LIMIT), 0.0)
+    settled = np.where(done, standardize(own, mean, learned), 0.0)
     state.base_mean[rows] = np.where(done, mean, np.where(unknown, count, mean_or_count))
     state.base_spread[rows] = np.where(done, learned, spread)
     state.day_var[rows] = np.where(done, (sd / learned) ** 2, variance)

@@ -4,7 +4,7 @@ import numpy as np
 
 from treeline.core.detection.features import Index
 from treeline.core.state.fleet import FleetState, Phase
-from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, Z_LIMIT, FloatArray, bounded_step, ew_update
+from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, FloatArray, bounded_step, ew_update, standardize
 
 WARM_UP_S = 86_400.0  # one daily cycle; less would take the night for a fall
 # Standard deviations of the three views of a stationary, moderately autocorrelated standardized series.
@@ -58,7 +58,7 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     state.base_mean[ready], state.base_spread[ready] = mean[done], np.where(never, 0.0, spread)
     state.day_mean[ready] = 0.0
     state.day_var[ready] = (sd / spread) ** 2
-    x = np.clip((np.nan_to_num(values[done]) - mean[done]) / spread, -Z_LIMIT, Z_LIMIT)
+    x = standardize(np.nan_to_num(values[done]), mean[done], spread)
     state.recent[ready] = np.where(np.isnan(values[done]), 0.0, x)[:, None]
     state.view_mean[ready] = 0.0
     state.view_var[ready] = (TYPICAL_VIEW_SD**2)[:, None]
