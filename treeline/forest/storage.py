@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from dataclasses import asdict, fields
@@ -41,6 +42,8 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     RuntimeError,  # zipfile: encrypted, or NotImplementedError: another compression
+    SyntaxError,  # numpy reads an array's header as Python
+    tokenize.TokenError,
 )
 
 

@@ -2,6 +2,7 @@ import gzip
 import io
 import json
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -152,6 +153,20 @@ def test_an_array_file_that_is_no_archive_is_refused():
 def test_an_archive_without_a_forest_is_refused(content, message):
     with pytest.raises(ModelMismatchError, match=message):
         read_model_tar(content)
+
+
+@pytest.mark.parametrize("header", [b"{'descr': (", b"  {\n }\n) "])
+def test_an_array_whose_header_is_no_python_is_refused(header):
+    damaged = io.BytesIO()
+    with zipfile.ZipFile(saved()) as whole, zipfile.ZipFile(damaged, "w") as archive:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "boxes.npy":
+                size = int.from_bytes(content[8:10], "little")
+                content = content[:10] + header.ljust(size - 1) + b"\n" + content[10 + size :]
+            archive.writestr(name, content)
+    with pytest.raises(ModelMismatchError, match="not a saved forest"):
+        load(io.BytesIO(damaged.getvalue()))
 
 
 @settings(max_examples=300, deadline=None)
