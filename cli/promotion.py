@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from treeline.app.promote.approval import Pace, execution_name, request_for
+from treeline.app.promote.approval import execution_name, request_for
+from treeline.app.promote.protocol import Pace
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.learn.registry import ModelRegistry
 from treeline.aws.promote.promotions import CandidateModels

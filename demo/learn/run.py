@@ -18,7 +18,7 @@ from demo.learn.watch import ModelWatch
 from demo.run import metric_set
 from demo.screen import Screen
 from emulator.launcher import EmbeddedCloud
-from treeline.app.promote.ports import Stage
+from treeline.app.promote.progress import Stage
 from treeline.core.times import iso
 from treeline.settings import outputs
 

@@ -8,7 +8,7 @@ from demo.learn.event_time import StuckError, wait_for
 from treeline.app.detect.handover import Pointer
 from treeline.app.learn.rollup import reference_of
 from treeline.app.learn.training_runs import start_training
-from treeline.app.promote.ports import Progress, Stage
+from treeline.app.promote.progress import Progress, Stage
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.promote.promotions import PromotionTable

@@ -7,7 +7,8 @@ from typing import Any
 
 import boto3
 
-from treeline.app.promote.approval import Pace, promote_approved
+from treeline.app.promote.approval import promote_approved
+from treeline.app.promote.protocol import Pace
 from treeline.aws.observability import Telemetry
 from treeline.aws.promote.workflow import PromotionWorkflow
 from treeline.settings.promotion import ApprovalSettings

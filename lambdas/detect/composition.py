@@ -19,7 +19,7 @@ from treeline.app.detect.handover import HandoverRecords
 from treeline.app.detect.ports import Tick
 from treeline.app.detect.service import DetectService, TickOutcome
 from treeline.app.detect.ticks import TickCause
-from treeline.app.promote.canary import CanaryRun, MeasuredScorer, WatchedDetect
+from treeline.app.promote.candidate_run import CandidateRun, MeasuredScorer, WatchedDetect
 from treeline.aws.alert.controls import ControlTable, ServerLabelTable
 from treeline.aws.alert.topic import AlertTopic
 from treeline.aws.detect.detector_records import DetectorRecords
@@ -29,7 +29,7 @@ from treeline.aws.detect.incidents import IncidentTable
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.detect.score_table import ScoreTable
 from treeline.aws.observability import Telemetry
-from treeline.aws.promote.shadow_table import ShadowTable
+from treeline.aws.promote.candidate_decisions import CandidateDecisions
 from treeline.core import profile
 from treeline.core.errors import ScorerUnavailableError, SettingsError, StateConflictError, TreelineError
 from treeline.core.times import parse_iso
@@ -258,13 +258,13 @@ def compose(settings: DetectSettings) -> Composition:
         telemetry.logger.warning("candidate failed", error=str(error), error_type=type(error).__name__)
         telemetry.count("CandidateFailures")
 
-    canary = CanaryRun(
+    canary = CandidateRun(
         champion=service,
         models=models,
         records=records,
         scorer_of=lambda variant: Endpoint(runtime, settings.endpoint_name, target_variant=variant),
         champion_calls=scorer.take,
-        decisions=ShadowTable(dynamodb, settings.rollups_table),
+        decisions=CandidateDecisions(dynamodb, settings.rollups_table),
         on_error=on_candidate_error,
         adapter_errors=(ClientError, BotoCoreError),
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 
+from treeline.app.promote.protocol import Step
 from treeline.app.promote.service import PromotionService
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.learn.registry import ModelRegistry
@@ -77,35 +78,15 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """`{"step", "execution"}`, `request` to prepare and `state` to roll back in, `{"next", ...}` out."""
     app = _app()
     with app.telemetry.invocation(context):
-        step, execution = str(event["step"]), str(event["execution"])
-        match step:
-            case "prepare":
-                answer = app.service.prepare(execution, event["request"])
-            case "roll_back":
-                answer = app.service.roll_back(execution, _reason(event.get("state") or {}))
-            case "host" | "check" | "start_canary" | "judge" | "cut_over" | "trim" | "finish" | "finish_roll_back":
-                answer = getattr(app.service, step)(execution)
-            case _:
-                raise ValueError(f"no step {step!r} in a promotion")
-        app.telemetry.logger.info("promotion step", step=step, execution=execution, **_loggable(answer))
-        if step == "cut_over":
+        answer = app.service.run(event).to_json()
+        app.telemetry.logger.info(
+            "promotion step",
+            step=event["step"],
+            execution=event["execution"],
+            **{f"promotion_{key}": value for key, value in answer.items()},
+        )
+        if event["step"] == Step.CUT_OVER:
             app.telemetry.count("ModelsPromoted")
-        if step == "finish_roll_back":
+        if event["step"] == Step.FINISH_ROLL_BACK:
             app.telemetry.count("PromotionsRolledBack")
         return answer
-
-
-def _reason(state: dict[str, Any]) -> str:
-    """Why to roll back: what a step said, or the error Step Functions caught."""
-    result = state.get("result") or {}
-    if result.get("reason"):
-        return str(result["reason"])
-    cause = str((state.get("error") or {}).get("Cause", ""))
-    try:
-        return str(json.loads(cause)["errorMessage"])
-    except (ValueError, KeyError, TypeError):
-        return cause or "a step failed"
-
-
-def _loggable(answer: dict[str, Any]) -> dict[str, Any]:
-    return {f"promotion_{key}": value for key, value in answer.items()}

@@ -13,7 +13,7 @@ from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
 from training.prepare.rows import prepare
 from treeline.app.learn.rollup import Rollup, reference_of
-from treeline.app.promote.ports import Progress
+from treeline.app.promote.progress import Progress
 from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.learn.rollups import RollupTable

@@ -9,7 +9,7 @@ import pytest
 from cli import model as model_command
 from tests.deployed.pipeline import SERVERS, TRAIN, Pipeline, part, samples, whole_fleet
 from tests.deployed.promotions import Promotions
-from treeline.app.promote.evidence import scored
+from treeline.app.promote.comparison import scored
 from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.core.alert import AlertEvent
 from treeline.core.model.drift import HOUR_MS

@@ -9,7 +9,8 @@ from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
 from training.prepare.rows import prepare
 from treeline.app.detect.handover import HandoverRecords, Pointer
-from treeline.app.promote.canary import Calls, Canary, CanaryRun, MeasuredScorer, WatchedDetect
+from treeline.app.promote.canary import Canary
+from treeline.app.promote.candidate_run import Calls, CandidateRun, MeasuredScorer, WatchedDetect
 from treeline.core.alert import Alert
 from treeline.core.errors import ScorerUnavailableError
 from treeline.core.model.package import ModelPackage
@@ -122,7 +123,7 @@ class World:
         )
         self.detect = WatchedDetect(
             self.champion,
-            CanaryRun(
+            CandidateRun(
                 champion=self.champion,
                 models=self.models,
                 records=self.store,

@@ -1,5 +1,6 @@
 """An endpoint, a registry and a fleet in memory, and a walk through the state machine's own definition."""
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +10,9 @@ from stacks.workflows.promotion import definition
 from treeline.app.detect.handover import Pointer
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.app.promote.canary import Canary
-from treeline.app.promote.ports import CallTotals, Candidate, EndpointView, Progress, PromotionError
+from treeline.app.promote.ports import CallTotals, EndpointView
+from treeline.app.promote.progress import Candidate, Progress, PromotionError
+from treeline.app.promote.protocol import START
 from treeline.app.promote.service import PromotionService
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import ModelMismatchError
@@ -42,8 +45,11 @@ class World:
     missing: set[str] = field(default_factory=set)
     remembered: dict[str, Candidate] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
-    told: list[tuple[str, str]] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)  # (step, summary)
+    details: list[dict[str, Any]] = field(default_factory=list)  # of each of these
     update_fails: str = ""
+    update_takes: int = 0  # looks at the endpoint that find it updating
+    updating: int = 0
     at: int = 0  # the fleet's event time
     candidate_at: int | None = None  # where the candidate is stuck
     bias: float = 0.0
@@ -52,6 +58,7 @@ class World:
     now_ms: int = 0
     updates: int = 0
     settled: list[str] = field(default_factory=list)
+    answered: set[tuple[str, str]] = field(default_factory=set)  # (state, answer)
 
     def candidate(self, arn: str) -> Candidate:
         version = arn.rpartition("/")[2]
@@ -70,6 +77,9 @@ class World:
             raise PromotionError("no model data at u")
 
     def view(self) -> EndpointView | None:
+        if self.endpoint is not None and self.updating > 0:
+            self.updating -= 1
+            return replace(self.endpoint, status="Updating")
         return self.endpoint
 
     def ensure_model(self, candidate: Candidate) -> str:
@@ -80,6 +90,7 @@ class World:
         if self.endpoint is not None and self.endpoint.config_name == config:
             return config
         self.updates += 1
+        self.updating = self.update_takes
         if self.update_fails:
             status = "InService" if self.endpoint else "Failed"
             old = self.endpoint or EndpointView(status=status, config_name="")
@@ -137,14 +148,14 @@ class World:
             return self.at
         return self.at if self.candidate_at is None else self.candidate_at
 
-    def blocks(self, start: int, end: int, *, model_version: str, is_shadow: bool) -> list[ScoreBlock]:
-        if is_shadow and self.candidate_at is not None:
+    def blocks(self, start: int, end: int, *, model_version: str, is_candidate: bool) -> list[ScoreBlock]:
+        if is_candidate and self.candidate_at is not None:
             return []
-        servers = [s for s in SERVERS if not is_shadow or (self.canary and self.canary.covers(s))]
+        servers = [s for s in SERVERS if not is_candidate or (self.canary and self.canary.covers(s))]
         times = np.arange(max(start, 0), min(end, self.at), 60_000)
         noise = np.sin(np.arange(len(times) * len(servers)))
         n = len(noise)
-        mean = float(self.packages[model_version].seeds.score_mean[0]) + (self.bias if is_shadow else 0.0)
+        mean = float(self.packages[model_version].seeds.score_mean[0]) + (self.bias if is_candidate else 0.0)
         return [
             ScoreBlock(
                 servers=servers, model_version=model_version, version=1,
@@ -168,6 +179,7 @@ class World:
 
     def tell(self, step: str, summary: str, details: Any) -> None:
         self.told.append((step, summary))
+        self.details.append(dict(details))
 
 
 class Walker:
@@ -185,8 +197,9 @@ class Walker:
 
     def walk(self, *, stop_at: str = "", limit: int = 400) -> str:
         """Until the end, or before a state is entered; its name."""
-        name = "Prepare"
+        name = START
         for _ in range(limit):
+            self.at = name
             if name == stop_at:
                 return name
             state = self.states[name]
@@ -206,21 +219,21 @@ class Walker:
         raise AssertionError(f"no end after {limit} states, in {name}")
 
     def _task(self, state: dict[str, Any]) -> str:
-        step = state["Parameters"]["step"]
+        """Run the step as Step Functions would: parameters by their paths, an error as its name and cause."""
+        paths = {"$": self.data, "$.request": self.request, "$$.Execution.Id": self.execution}
+        event = {
+            name.removesuffix(".$"): paths[value] if name.endswith(".$") else value
+            for name, value in state["Parameters"].items()
+        }
         try:
-            if step == "prepare":
-                answer = self.service.prepare(self.execution, self.request)
-            elif step == "roll_back":
-                why = self.data.get("result", {}).get("reason") or self.data.get("error", "a step failed")
-                answer = self.service.roll_back(self.execution, why)
-            else:
-                answer = getattr(self.service, step)(self.execution)
+            self.data["result"] = self.service.run(json.loads(json.dumps(event))).to_json()
         except Exception as error:
             if "Catch" not in state:
                 raise
-            self.data["error"] = str(error)
+            cause = {"errorMessage": str(error), "errorType": type(error).__name__}
+            self.data["error"] = {"Error": type(error).__name__, "Cause": json.dumps(cause)}
             return str(state["Catch"][0]["Next"])
-        self.data["result"] = answer
+        self.world.answered.add((self.at, self.data["result"]["next"]))
         return str(state["Next"])
 
 

@@ -43,6 +43,7 @@ LAYERS = {
     "stacks": {
         "stacks",
         "treeline.settings",
+        "treeline.app.promote.protocol",  # the state machine is made from it
         "treeline.core.errors",
         "treeline.core.profile",
         "treeline.core.detection.policy",

@@ -2,12 +2,14 @@
 
 import pytest
 
-from stacks.workflows.promotion import START_AT, definition
 from tests.unit.promotion_fakes import HOUR, SERVERS, Walker, World, package
 from treeline.app.detect.handover import Pointer
-from treeline.app.promote.approval import Pace, approved_arn, execution_name, promote_approved
-from treeline.app.promote.ports import EndpointView, Stage
-from treeline.app.promote.service import variant_name
+from treeline.app.promote.approval import approved_arn, execution_name, promote_approved
+from treeline.app.promote.ports import EndpointView
+from treeline.app.promote.progress import PromotionError, Stage
+from treeline.app.promote.protocol import Answer, Pace, Reply
+from treeline.app.promote.service import reason_of, variant_name
+from treeline.core.times import iso
 
 ARN = "arn:aws:sagemaker:r:1:model-package/g/m2"
 
@@ -35,6 +37,7 @@ def test_a_good_model_is_held_24_hours_and_takes_over(world):
     assert world.endpoint.variants == ("m2",)
     assert world.canary is None
     assert world.settled == ["m2"]
+    assert world.remembered["m2"].model_name == "model-m2", "a roll-back to it needs no registry"
     assert steps(world) == ["started", "canary", "cut_over", "done"]
     assert f"on 2 of {len(SERVERS)} servers" in world.told[1][1]
 
@@ -57,6 +60,7 @@ def test_a_bad_model_is_rolled_back_before_its_day_is_over(world, trouble, reaso
     assert world.endpoint.variants == ("m1",)
     assert world.canary is None
     assert world.progress.stage is Stage.ROLLED_BACK
+    assert world.settled == ["m1"]
     assert reason in world.progress.reason
     assert len(world.progress.verdicts) < 24
 
@@ -73,14 +77,14 @@ def test_a_candidate_behind_in_a_backlog_is_waited_for(world):
     walker.walk(stop_at="HoldSlice")
     begun = world.candidate_at = world.at
     world.at += 3 * HOUR
-    assert walker.service.judge("e1") == {"next": "hold", "slices": 0}
+    assert walker.service.judge("e1") == Reply(Answer.HOLD, {"slices": 0})
     world.now_ms += 100_000
-    assert walker.service.judge("e1") == {"next": "hold", "slices": 0}
+    assert walker.service.judge("e1") == Reply(Answer.HOLD, {"slices": 0})
     world.candidate_at = begun + HOUR // 2
     world.now_ms += 100_000
-    assert walker.service.judge("e1") == {"next": "hold", "slices": 0}, "it gets on"
+    assert walker.service.judge("e1") == Reply(Answer.HOLD, {"slices": 0}), "it gets on"
     world.candidate_at = None
-    assert walker.service.judge("e1") == {"next": "hold", "slices": 3}
+    assert walker.service.judge("e1") == Reply(Answer.HOLD, {"slices": 3})
     assert all(verdict["has_evidence"] for verdict in world.progress.verdicts)
 
 
@@ -89,7 +93,8 @@ def test_a_fleet_that_falls_silent_promotes_nothing(world):
     walker.walk(stop_at="HoldSlice")
     world.at -= 10**9
     world.now_ms += 201 * HOUR
-    assert walker.service.judge("e1")["next"] == "roll_back"
+    why = "the fleet's time did not get to the canary's end"
+    assert walker.service.judge("e1") == Reply(Answer.ROLL_BACK, {"reason": why})
 
 
 def test_the_first_model_is_hosted_alone_and_needs_no_canary(world):
@@ -150,6 +155,35 @@ def test_every_step_may_be_repeated(world, state):
     assert len(world.progress.verdicts) == 24
 
 
+def test_people_hear_of_a_repeated_step_once(world):
+    Walker(world, package_arn=ARN).walk(stop_at="Trim")
+    heard = list(world.told)
+    assert Walker(world).service.cut_over("e1") == Reply(Answer.TRIM)
+    assert world.told == heard
+
+
+def test_people_hear_of_a_repeated_roll_back_once(world):
+    Walker(world, package_arn=ARN).walk(stop_at="HoldSlice")
+    world.pages = 5
+    Walker(world, package_arn=ARN).walk()
+    heard = list(world.told)
+    assert Walker(world).service.finish_roll_back("e1") == Reply(Answer.ROLLED_BACK)
+    assert world.told == heard
+
+
+def test_a_candidate_whose_endpoint_is_gone_is_rolled_back(world):
+    Walker(world, package_arn=ARN).walk(stop_at="CheckEndpoint")
+    world.endpoint = None
+    assert Walker(world).service.check("e1") == Reply(Answer.ROLL_BACK, {"reason": "the endpoint is gone"})
+
+
+def test_the_canary_of_an_execution_that_was_stopped_ends_with_the_next_model(world):
+    world.packages["m3"] = package("m3", mean=2.0)
+    Walker(world, package_arn=ARN).walk(stop_at="HoldSlice")
+    Walker(world, execution="e2", package_arn=ARN.replace("m2", "m3")).walk(stop_at="Host")
+    assert world.canary is None
+
+
 def test_a_second_promotion_waits_for_the_first(world):
     world.packages["m3"] = package("m3", mean=2.0)
     Walker(world, package_arn=ARN).walk(stop_at="HoldSlice")
@@ -163,11 +197,102 @@ def test_a_second_promotion_waits_for_the_first(world):
     assert world.endpoint.variants == ("m3",)
 
 
+def test_people_hear_what_becomes_of_a_model(world):
+    Walker(world, package_arn=ARN).walk()
+    assert [said for said in world.told if said[0] != "slice"] == [
+        ("started", "Model m2 is checked and will be hosted"),
+        ("canary", "Model m2 decides beside m1 on 2 of 20 servers"),
+        ("cut_over", "Model m2 takes over from m1"),
+        ("done", "Model m2 is the only model on the endpoint"),
+    ]
+    assert world.told[2] == ("slice", "Model m2 slice 1 passed")
+    assert [details["stage"] for details in world.details] == ["prepared", *["canary"] * 25, "cut_over", "done"]
+    assert {(details["model_version"], details["execution"]) for details in world.details} == {("m2", "e1")}
+    assert (world.details[1]["servers"], world.details[1]["since"]) == (2, iso(31 * HOUR))
+    assert world.details[2]["verdict"] == world.progress.verdicts[0]
+
+
+def test_people_hear_why_a_model_is_rolled_back(world):
+    """The reason of the step that decided it, in the log of the promotion as in what is told."""
+    Walker(world, package_arn=ARN).walk(stop_at="HoldSlice")
+    world.pages = 5
+    Walker(world, package_arn=ARN).walk()
+    why = "slice 1 breached its limits: page_rate 6"
+    assert world.progress.reason == why
+    assert world.told[-3:] == [
+        ("slice", "Model m2 slice 1 failed"),
+        ("rolling_back", f"Model m2 {why}"),
+        ("rolled_back", f"Model m2 {why}"),
+    ]
+
+
+def test_a_roll_back_that_was_stopped_is_finished_with_its_first_reason(world):
+    Walker(world, package_arn=ARN).walk(stop_at="HoldSlice")
+    world.pages = 5
+    Walker(world, package_arn=ARN).walk(stop_at="WaitForRollBack")
+    again = Walker(world, execution="e2", package_arn=ARN)
+    why = {"reason": "slice 1 breached its limits: page_rate 6"}
+    assert again.service.prepare("e2", again.request) == Reply(Answer.ROLL_BACK, why)
+    again.walk()
+    assert world.progress.stage is Stage.ROLLED_BACK
+    assert world.progress.reason == "slice 1 breached its limits: page_rate 6"
+    assert steps(world)[-3:] == ["rolling_back", "resumed", "rolled_back"]
+    assert ("resumed", "Model m2 goes on after canary") in world.told
+
+
+def test_a_step_that_fails_rolls_back_and_says_its_error(world):
+    Walker(world, package_arn=ARN).walk(stop_at="CutOver")
+
+    def refuse(wanted: Pointer) -> Pointer:
+        raise PromotionError("somebody pointed elsewhere meanwhile")
+
+    world.point_at = refuse
+    assert Walker(world, package_arn=ARN).walk() == "RolledBack"
+    assert world.progress.reason == "somebody pointed elsewhere meanwhile"
+    assert world.told[-1] == ("rolled_back", "Model m2 somebody pointed elsewhere meanwhile")
+
+
+def test_a_refused_promotion_says_why(world):
+    world.missing.add("m2")
+    Walker(world, package_arn=ARN).walk()
+    assert world.told == [("refused", "A promotion was refused: no model data at u")]
+    assert world.details == [{"reason": "no model data at u"}]
+    refused = Reply(Answer.FINISH_ROLL_BACK, {"reason": "no"})
+    assert Walker(world).service.roll_back("e1", "no") == refused
+
+
+def test_a_new_model_stays_where_the_old_variant_cannot_be_removed(world):
+    Walker(world, package_arn=ARN).walk(stop_at="Trim")
+    world.update_fails = "no capacity"
+    assert Walker(world, package_arn=ARN).walk() == "RolledBack"
+    assert world.pointer.model_version == "m2"
+    assert world.progress.stage is Stage.DONE
+    why = "the endpoint did not take the configuration: no capacity"
+    assert world.told[-2:] == [
+        ("rolling_back", f"Model m2 {why}"),
+        ("unfinished", f"Model m2 is active, but the old variant could not be removed: {why}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ({"result": {"next": "roll_back", "reason": "bad"}, "error": {"Cause": "later"}}, "bad"),
+        ({"result": {"next": "hold"}, "error": {"Error": "E", "Cause": '{"errorMessage": "no model"}'}}, "no model"),
+        ({"error": {"Error": "States.Runtime", "Cause": "no JSON"}}, "no JSON"),
+        ({"error": {"Error": "States.Timeout"}}, "States.Timeout"),
+        ({"result": {"next": "perhaps"}}, "a step answered 'perhaps', which its execution does not know"),
+    ],
+)  # fmt: skip
+def test_the_reason_is_found_in_the_executions_data(state, why):
+    assert reason_of(state) == why
+
+
 def test_a_canary_ended_by_hand_is_rolled_back(world):
     walker = Walker(world, package_arn=ARN)
     walker.walk(stop_at="HoldSlice")
     world.end_canary()
-    assert walker.service.judge("e1") == {"next": "roll_back", "reason": "the canary was ended by hand"}
+    assert walker.service.judge("e1") == Reply(Answer.ROLL_BACK, {"reason": "the canary was ended by hand"})
 
 
 def test_back_by_hand_takes_no_canary(world):
@@ -181,15 +306,6 @@ def test_back_by_hand_takes_no_canary(world):
 def test_the_active_model_is_not_promoted_again(world):
     assert Walker(world, package_arn=ARN.replace("m2", "m1")).walk() == "Promoted"
     assert world.updates == 0
-
-
-def test_every_state_can_be_reached_and_leads_somewhere():
-    states = definition("arn", timeout_s=1)["States"]
-    targets = {START_AT}
-    for state in states.values():
-        targets |= {c["Next"] for c in state.get("Choices", [])} | {c["Next"] for c in state.get("Catch", [])}
-        targets |= {state[key] for key in ("Next", "Default") if key in state}
-    assert targets == set(states)
 
 
 class Workflow:

@@ -197,7 +197,7 @@ def test_nothing_starts_while_a_run_or_a_promotion_is_under_way(deployment):
     deployment.running = True
     assert drift(deployment, 20).evaluation.outcome is Outcome.RETRAINING_RUNS
     deployment.running = False
-    from treeline.app.promote.ports import Candidate, Progress
+    from treeline.app.promote.progress import Candidate, Progress
 
     under_way = Progress(execution="e", candidate=Candidate(model_version="m2", package_key="k"))
     assert drift(deployment, 20, promotion=under_way).evaluation.outcome is Outcome.RETRAINING_RUNS

@@ -13,9 +13,9 @@ from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.aws.ingest.servers import DynamoServerCount
 from treeline.aws.learn.rollups import DetectionHistory, RollupTable
 from treeline.aws.observability import Telemetry
-from treeline.aws.promote.canary_tables import CanaryTables
+from treeline.aws.promote.canary_evidence import CanaryEvidence
+from treeline.aws.promote.candidate_decisions import CandidateDecisions
 from treeline.aws.promote.changes import ModelChanges
-from treeline.aws.promote.shadow_table import ShadowTable
 from treeline.core.times import parse_iso
 from treeline.receivers.pagerduty.changes import PagerDutyChanges
 from treeline.receivers.pagerduty.client import SecretsManagerRoutingKey
@@ -76,13 +76,13 @@ class ModelTables:
             groups=self.groups,
         )
 
-    def evidence(self) -> CanaryTables:
+    def evidence(self) -> CanaryEvidence:
         """What a canary is judged by."""
-        return CanaryTables(
+        return CanaryEvidence(
             self._dynamodb,
             records=self.records,
             blocks=self.blocks,
-            shadow=ShadowTable(self._dynamodb, self._settings.rollups_table),
+            decisions=CandidateDecisions(self._dynamodb, self._settings.rollups_table),
             incidents_table=self._settings.incidents_table,
             groups=self.groups,
             active_version=self._active_version,

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from treeline.app.learn.rollup import FLEET_SCOPE, Maintenance, Rollup, Rollups, reference_of
-from treeline.app.promote.ports import Announcer, Progress
+from treeline.app.promote.ports import Announcer
+from treeline.app.promote.progress import Progress
 from treeline.core.model.drift import (
     DAY_MS,
     DriftRules,

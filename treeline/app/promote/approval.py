@@ -1,10 +1,12 @@
-"""From an approval to one execution of the promotion workflow, however often the approval is told."""
+"""From an approval to one execution of the promotion workflow, however often the approval arrives."""
 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
+
+from treeline.app.promote.protocol import Pace
 
 _NAME_CHARACTERS = 80  # Step Functions' limit
 
@@ -15,15 +17,6 @@ class Workflow(Protocol):
     def start(self, name: str, request: Mapping[str, Any]) -> str | None:
         """Start an execution of this name; None where there has been one."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often the workflow looks, in seconds."""
-
-    poll_s: int = 300
-    endpoint_poll_s: int = 30
-    settle_s: int = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +46,7 @@ def approved_arn(event: Mapping[str, Any]) -> str | None:
 
 def request_for(pace: Pace, **request: Any) -> dict[str, Any]:
     """An execution's input: what to promote and how often to look."""
-    return {
-        "request": {key: value for key, value in request.items() if value is not None},
-        "poll_s": pace.poll_s,
-        "endpoint_poll_s": pace.endpoint_poll_s,
-        "settle_s": pace.settle_s,
-    }
+    return {"request": {key: value for key, value in request.items() if value is not None}, **asdict(pace)}
 
 
 def promote_approved(event: Mapping[str, Any], workflow: Workflow, pace: Pace) -> Approved | None:

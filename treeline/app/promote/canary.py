@@ -1,34 +1,25 @@
-"""The canary in detect: on some servers the candidate decides beside the champion, and nobody is told of it.
+"""A canary under way: which candidate decides beside the champion, and on which servers.
 
-The candidate runs the very use case the champion runs, over the same observations, with its own state, on its own
-variant; its decisions go to the rollups table and its scores beside the champion's, where the judge finds them. What
-goes wrong with it is counted and stays without effect on the champion's tick.
+The promotion's steps (service.py) start and end it; detect reads it and lets the candidate decide (candidate_run.py);
+the steps judge its hours (judge.py, comparison.py) by the limits of treeline.core.model.canary.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass
+from enum import StrEnum
 
-from treeline.app.detect.handover import Pointer
-from treeline.app.detect.known_observations import JudgedObservations
-from treeline.app.detect.ports import Observations, Pending, Record, Records, Scorer, Scores, Tick
-from treeline.app.detect.read_spans import ReadSpans
-from treeline.app.detect.scoreblock import ScoreBlock
-from treeline.app.detect.service import DetectService, TickOutcome
-from treeline.core.alert import Alert
-from treeline.core.detection.policy import PolicySettings
-from treeline.core.errors import ScorerContractError, ScorerUnavailableError, StateConflictError, TreelineError
 from treeline.core.model.canary import is_canary
-from treeline.core.model.handover import hand_over
-from treeline.core.model.package import ModelPackage
-from treeline.core.statistics import FloatArray
+
+
+class Role(StrEnum):
+    """The two sides of a canary."""
+
+    CHAMPION = "champion"
+    CANDIDATE = "candidate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """A candidate that decides beside the active model.
+    """A candidate that decides beside the active model, as the control table names it to detect.
 
     Attributes:
         model_version: The candidate's.
@@ -49,270 +40,6 @@ class Canary:
         return is_canary(server_id, self.reach)
 
 
-def shadow_group(group: int) -> int:
+def candidate_group(group: int) -> int:
     """Where a candidate's score blocks of a group are kept: no reader of the group's own meets them."""
     return -1 - group
-
-
-class CanaryModels(Protocol):
-    """The models as last read."""
-
-    @property
-    def pointer(self) -> Pointer | None:
-        """The active model's pointer."""
-        ...
-
-    @property
-    def canary(self) -> Canary | None:
-        """The canary under way."""
-        ...
-
-    def load(self, key: str) -> ModelPackage:
-        """A package by its key."""
-        ...
-
-    def read(self) -> Pointer | None:
-        """Read the pointers."""
-        ...
-
-
-class ShadowDecisions(Protocol):
-    """Where a candidate's incident changes and its calls are kept."""
-
-    def record(self, model_version: str, alert: Alert) -> None:
-        """Keep one change; keeping it again changes nothing."""
-        ...
-
-    def add_calls(self, model_version: str, role: str, calls: "Calls") -> None:
-        """Add to the counts of calls of the champion or the candidate during this candidate's canary."""
-        ...
-
-
-@dataclass(slots=True)
-class Calls:
-    """Calls of one variant: how many, how many failed, how long the others took."""
-
-    errors: int = 0
-    durations_ms: list[float] = field(default_factory=list)
-
-    @property
-    def count(self) -> int:
-        """All of them."""
-        return self.errors + len(self.durations_ms)
-
-    @contextmanager
-    def measure(self, clock_s: Callable[[], float]) -> Iterator[None]:
-        """Time one call; a scorer's error counts and goes on."""
-        started = clock_s()
-        try:
-            yield
-        except (ScorerUnavailableError, ScorerContractError):
-            self.errors += 1
-            raise
-        self.durations_ms.append(1000.0 * (clock_s() - started))
-
-
-@dataclass(slots=True)
-class MeasuredScorer:
-    """A scorer whose calls are counted and timed."""
-
-    scorer: Scorer
-    calls: Calls = field(default_factory=Calls)
-    clock_s: Callable[[], float] = time.perf_counter
-
-    def score(self, body: bytes, rows: int) -> FloatArray:
-        """See `Scorer`."""
-        with self.calls.measure(self.clock_s):
-            return self.scorer.score(body, rows)
-
-    def take(self) -> Calls:
-        """The calls since the last take."""
-        taken, self.calls = self.calls, Calls()
-        return taken
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryRun:
-    """Runs the candidate after the champion's tick.
-
-    Attributes:
-        champion: The champion's use case; what the candidate needs of it is taken over.
-        models: As the champion's tick last read them.
-        records: The detector-state table itself, without hand-over.
-        scorer_of: The scorer of a variant.
-        champion_calls: What the champion's scorer measured.
-        decisions: Where the candidate's go.
-        on_error: Told what went wrong with the candidate.
-        adapter_errors: What the adapters raise besides our own errors; it is the candidate's trouble too.
-    """
-
-    champion: DetectService
-    models: CanaryModels
-    records: Records
-    scorer_of: Callable[[str], Scorer]
-    champion_calls: Callable[[], Calls]
-    decisions: ShadowDecisions
-    on_error: Callable[[Exception], None]
-    adapter_errors: tuple[type[Exception], ...] = ()
-    _judged: JudgedObservations = field(default_factory=JudgedObservations)
-
-    def prepare(self, group: int) -> None:
-        """Give a candidate that is new here its state, from where the champion stands before it goes on."""
-        self.models.read()
-        canary, pointer = self.models.canary, self.models.pointer
-        failures: tuple[type[Exception], ...] = (TreelineError, *self.adapter_errors)
-        if canary is None or pointer is None:
-            return
-        try:
-            records = _ShadowRecords(self.records, pointer, canary, self.models.load(canary.package_key))
-            records.load(group, canary.model_version)
-        except StateConflictError:
-            return  # the champion's tick comes first here
-        except failures as error:
-            self.on_error(error)
-
-    def run(self, tick: Tick, *, until_ms: int | None = None) -> int:
-        """Let the candidate decide what the champion has decided; how many observations it scored.
-
-        Without a canary this only forgets what was measured. `until_ms` is the champion's: what it left to the next
-        tick, or a candidate that lags, must not use up the time of what comes after.
-        """
-        canary, pointer = self.models.canary, self.models.pointer
-        calls = self.champion_calls()
-        if canary is None or pointer is None:
-            return 0
-        scorer = MeasuredScorer(self.scorer_of(canary.target_variant))
-        scored = 0
-        failures: tuple[type[Exception], ...] = (TreelineError, *self.adapter_errors)
-        try:
-            package = self.models.load(canary.package_key)
-            records = _ShadowRecords(self.records, pointer, canary, package)
-            shadow = _ShadowSink(self.champion.scores, self.decisions, canary.model_version)
-            service = replace(
-                self.champion,
-                observations=_CanaryObservations(self.champion.observations, canary),
-                records=records,
-                scores=shadow,
-                incidents=shadow,
-                publisher=shadow,
-                scorer=scorer,
-                models=_OneModel(package),
-                policy=_without_fleet_cycle(self.champion.policy),
-                # What the candidate has read or found too late says nothing of the champion, and the other way round.
-                _judged=self._judged,
-                _read=ReadSpans(),
-            )
-            scored = service.run(tick, until_ms=until_ms).scored
-        except failures as error:  # a lost race too: the next tick has it
-            self.on_error(error)
-        try:
-            self.decisions.add_calls(canary.model_version, "champion", calls)
-            self.decisions.add_calls(canary.model_version, "candidate", scorer.take())
-        except self.adapter_errors as error:
-            self.on_error(error)
-        return scored
-
-
-@dataclass(frozen=True, slots=True)
-class WatchedDetect:
-    """The champion's tick, then the candidate's; what comes back is the champion's outcome."""
-
-    champion: DetectService
-    canary: CanaryRun
-
-    def has_read(self, group: int, *, asked_ms: int, since_ms: int) -> bool:
-        """See `DetectService.has_read`."""
-        return self.champion.has_read(group, asked_ms=asked_ms, since_ms=since_ms)
-
-    def run(self, tick: Tick, outcome: TickOutcome | None = None, *, until_ms: int | None = None) -> TickOutcome:
-        """See `DetectService.run`."""
-        self.canary.prepare(tick.group)
-        outcome = self.champion.run(tick, outcome, until_ms=until_ms)
-        self.canary.run(tick, until_ms=until_ms)
-        return outcome
-
-
-def _without_fleet_cycle(policy: PolicySettings) -> PolicySettings:
-    """The candidate sees too few servers of a group to know what they share; the champion's level stands in."""
-    return replace(policy, fleet_min_servers=0)
-
-
-@dataclass(frozen=True, slots=True)
-class _OneModel:
-    package: ModelPackage
-
-    def active(self) -> ModelPackage:
-        return self.package
-
-
-@dataclass(frozen=True, slots=True)
-class _CanaryObservations:
-    observations: Observations
-    canary: Canary
-
-    def read(
-        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
-    ) -> Pending:
-        return self.observations.read(
-            group,
-            start_ms,
-            metrics,
-            skip=lambda server, at, received: not self.canary.covers(server) or skip(server, at, received),
-            limit=limit,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _ShadowRecords:
-    """The candidate's state of a group's canary servers; begun from the champion's, and kept at its fleet level."""
-
-    records: Records
-    pointer: Pointer
-    canary: Canary
-    package: ModelPackage
-
-    def load(self, group: int, model_version: str) -> Record | None:
-        champion = self.records.load(group, self.pointer.model_version)
-        record = self.records.load(group, model_version)
-        if record is not None and record.state.activation > self.pointer.activation:
-            raise StateConflictError(f"model {model_version} has become the active one")
-        if champion is None or champion.state.activation > self.pointer.activation:
-            raise StateConflictError(f"group {group} is being taken over")
-        if record is None or record.state.activation != -self.canary.number:
-            servers = [s for s in champion.state.servers if self.canary.covers(s)]
-            state = hand_over(self.package, champion.state, servers=servers)
-            before = 0 if record is None else record.state.version
-            state.version, state.activation = before + 1, -self.canary.number
-            record = Record(group, model_version, state)
-            # At once: a seed taken anew at every tick would always be as far as the champion, and decide nothing.
-            self.records.commit(record, before)
-        record.state.cycle = replace(champion.state.cycle)
-        return record
-
-    def commit(self, record: Record, previous_version: int) -> None:
-        self.records.commit(record, previous_version)
-
-    def clear_outbox(self, record: Record) -> None:
-        self.records.clear_outbox(record)
-
-
-@dataclass(frozen=True, slots=True)
-class _ShadowSink:
-    """Takes the candidate's blocks and incident changes to where nobody is told of them."""
-
-    scores: Scores
-    decisions: ShadowDecisions
-    model_version: str
-
-    def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
-        self.scores.put(shadow_group(group), block, now_ms)
-
-    def entries(self, group: int, first_ms: int, last_ms: int) -> set[tuple[str, int]]:
-        return self.scores.entries(shadow_group(group), first_ms, last_ms)
-
-    def apply(self, alert: Alert) -> bool:
-        self.decisions.record(self.model_version, alert)
-        return False
-
-    def publish(self, alert: Alert) -> None:
-        raise AssertionError("a candidate's decision is never published")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from treeline.app.promote.ports import Candidate, EndpointView, PromotionError
+from treeline.app.promote.ports import EndpointView
+from treeline.app.promote.progress import Candidate, PromotionError
 from treeline.app.promote.service import variant_name
 from treeline.aws.retries import error_code
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from treeline.app.promote.ports import Candidate, Progress, PromotionError
+from treeline.app.promote.progress import Candidate, Progress, PromotionError
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.learn.registry import ModelRegistry
 from treeline.aws.retries import error_code

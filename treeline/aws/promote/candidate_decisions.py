@@ -5,7 +5,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from treeline.app.promote.canary import Calls
+from treeline.app.promote.canary import Role
+from treeline.app.promote.candidate_run import Calls
 from treeline.app.promote.ports import CallTotals
 from treeline.core.alert import Alert, AlertEvent
 
@@ -16,7 +17,7 @@ _BIN_WIDTH = 1.1  # of the latency histogram: within 5 % of the true quantile
 _TOTALS = "totals"
 
 
-class ShadowTable:
+class CandidateDecisions:
     """Incident changes and call counts of candidates; scopes `shadow#<model version>` and `canary#<model version>`."""
 
     def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
@@ -53,7 +54,7 @@ class ShadowTable:
         )
         return sum(page["Count"] for page in pages)
 
-    def add_calls(self, model_version: str, role: str, calls: Calls) -> None:
+    def add_calls(self, model_version: str, role: Role, calls: Calls) -> None:
         """Add to the totals; a repeated tick adds again, as its calls were made again."""
         if not calls.count:
             return
@@ -69,7 +70,7 @@ class ShadowTable:
             ExpressionAttributeValues={f":{n[1:]}": {"N": str(added[name])} for n, name in names.items()},
         )
 
-    def totals(self, model_version: str, role: str) -> CallTotals:
+    def totals(self, model_version: str, role: Role) -> CallTotals:
         """All calls so far."""
         item: dict[str, Any] = self._dynamodb.get_item(
             TableName=self._table,

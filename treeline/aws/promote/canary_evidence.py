@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from treeline.app.detect.ports import Record, Records
 from treeline.app.detect.scoreblock import ScoreBlock
-from treeline.app.promote.canary import shadow_group
+from treeline.app.promote.canary import Role, candidate_group
 from treeline.app.promote.ports import CallTotals
 from treeline.aws.detect.score_blocks import ScoreBlocks
-from treeline.aws.promote.shadow_table import ShadowTable
+from treeline.aws.promote.candidate_decisions import CandidateDecisions
 from treeline.core.detection.policy import FLEET
 from treeline.core.state.fleet import NEVER
 from treeline.core.times import iso
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _ALIVE_MS = 3_600_000  # a group this far behind the others has stopped reporting
 
 
-class CanaryTables:
+class CanaryEvidence:
     """See `treeline.app.promote.ports.Evidence`.
 
     Args:
         dynamodb: The client.
         records: The detector-state table, without hand-over.
         blocks: The scores table.
-        shadow: What the candidate decided.
+        decisions: What the candidate decided.
         incidents_table: Incidents as told.
         groups: How many groups of servers there are.
         active_version: The active model's version; None before the first.
@@ -38,7 +38,7 @@ class CanaryTables:
         *,
         records: Records,
         blocks: ScoreBlocks,
-        shadow: ShadowTable,
+        decisions: CandidateDecisions,
         incidents_table: str,
         groups: Callable[[], int],
         active_version: Callable[[], str | None],
@@ -46,7 +46,7 @@ class CanaryTables:
         self._dynamodb = dynamodb
         self._records = records
         self._blocks = blocks
-        self._shadow = shadow
+        self._decisions = decisions
         self._incidents_table = incidents_table
         self._groups = groups
         self._active_version = active_version
@@ -62,7 +62,7 @@ class CanaryTables:
         newest = [at for at in newest if at != NEVER]
         return min((at for at in newest if at >= max(newest) - _ALIVE_MS), default=None)
 
-    def blocks(self, start_ms: int, end_ms: int, *, model_version: str, is_shadow: bool) -> Sequence[ScoreBlock]:
+    def blocks(self, start_ms: int, end_ms: int, *, model_version: str, is_candidate: bool) -> Sequence[ScoreBlock]:
         """Score blocks with observations in [start, end).
 
         A group's last block stands in its state before it is in the scores table: who sees the state past an hour
@@ -71,7 +71,7 @@ class CanaryTables:
         found: list[ScoreBlock] = []
         for group in range(self._groups()):
             record = self._records.load(group, model_version)
-            own = shadow_group(group) if is_shadow else group
+            own = candidate_group(group) if is_candidate else group
             found += self._blocks.read(own, start_ms, end_ms, model_version=model_version)
             if record is not None and record.block is not None:
                 found.append(record.block)
@@ -79,7 +79,7 @@ class CanaryTables:
 
     def candidate_pages(self, model_version: str, start_ms: int, end_ms: int) -> int:
         """Incidents the candidate opened."""
-        return self._shadow.pages(model_version, iso(start_ms), iso(end_ms))
+        return self._decisions.pages(model_version, iso(start_ms), iso(end_ms))
 
     def champion_pages(self, servers: Sequence[str], start_ms: int, end_ms: int) -> int:
         """Incidents the champion opened for these servers."""
@@ -100,9 +100,9 @@ class CanaryTables:
             count += sum(item["server_id"]["S"] in wanted for page in pages for item in page["Items"])
         return count
 
-    def totals(self, model_version: str, role: str) -> CallTotals:
+    def totals(self, model_version: str, role: Role) -> CallTotals:
         """Calls of the `champion` or the `candidate` during this candidate's canary."""
-        return self._shadow.totals(model_version, role)
+        return self._decisions.totals(model_version, role)
 
     def _all(self, model_version: str) -> Iterator[Record]:
         for group in range(self._groups()):

@@ -4,8 +4,8 @@ import numpy as np
 
 from treeline.app.detect.ports import Record
 from treeline.app.detect.scoreblock import ScoreBlock, Status
-from treeline.app.promote.canary import shadow_group
-from treeline.aws.promote.canary_tables import CanaryTables
+from treeline.app.promote.canary import candidate_group
+from treeline.aws.promote.canary_evidence import CanaryEvidence
 from treeline.core.state.fleet import FleetState
 
 
@@ -21,7 +21,7 @@ class Tables:
     """Blocks by group, and one record whose block is not among them yet."""
 
     def __init__(self) -> None:
-        self.by_group = {0: [block("champion", 1)], shadow_group(0): [block("candidate", 1)]}
+        self.by_group = {0: [block("champion", 1)], candidate_group(0): [block("candidate", 1)]}
 
     def load(self, group: int, version: str) -> Record:
         return Record(group, version, FleetState(1, servers=["a"]), block(version, 2))
@@ -33,10 +33,10 @@ class Tables:
 def test_a_decision_counts_from_its_commit_on():
     """The commit holds the block, the scores table gets it after: a judge in between saw an hour without evidence."""
     tables = Tables()
-    evidence = CanaryTables(
-        None, records=tables, blocks=tables, shadow=None, incidents_table="", groups=lambda: 1,
+    evidence = CanaryEvidence(
+        None, records=tables, blocks=tables, decisions=None, incidents_table="", groups=lambda: 1,
         active_version=lambda: "champion",
     )  # fmt: skip
-    for version, is_shadow in (("champion", False), ("candidate", True)):
-        found = evidence.blocks(0, 10, model_version=version, is_shadow=is_shadow)
+    for version, is_candidate in (("champion", False), ("candidate", True)):
+        found = evidence.blocks(0, 10, model_version=version, is_candidate=is_candidate)
         assert [(b.model_version, b.observed_at.tolist()) for b in found] == [(version, [1]), (version, [2])]

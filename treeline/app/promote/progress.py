@@ -1,0 +1,93 @@
+"""What a promotion remembers between its steps: the candidate, how far it has come, what its canary showed so far."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from treeline.core.errors import TreelineError
+
+
+class PromotionError(TreelineError):
+    """A candidate cannot be promoted: what it needs is missing, does not fit, or did not come up."""
+
+
+class PromotionBusyError(TreelineError):
+    """Another promotion is under way; this one has to wait its turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model to promote, as the registry describes it."""
+
+    model_version: str
+    package_key: str
+    package_arn: str = ""
+    image: str = ""
+    model_data_url: str = ""
+    model_name: str = ""  # an existing SageMaker model, where it is one (a roll-back)
+
+
+class Stage(StrEnum):
+    """How far a promotion has come."""
+
+    PREPARED = "prepared"
+    HOSTED = "hosted"
+    CANARY = "canary"
+    CUT_OVER = "cut_over"
+    DONE = "done"
+    ROLLED_BACK = "rolled_back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A promotion's memory, so that any step may be repeated and a restarted execution goes on where it stopped.
+
+    Attributes:
+        execution: Who runs it.
+        candidate: What is promoted.
+        stage: The last step done.
+        config_name: The endpoint configuration that hosts both; later the one that hosts the candidate alone.
+        variant: The candidate's variant.
+        canary_from: Event time the canary started at, milliseconds.
+        reference: The champion's score mean and sd before the canary, by canary server.
+        verdicts: One JSON object a judged slice.
+        snapshot: Call totals and sums of scores at the end of the last judged slice; since when it is behind.
+        reason: Why it was rolled back.
+    """
+
+    execution: str
+    candidate: Candidate
+    stage: Stage = Stage.PREPARED
+    started_ms: int = 0
+    hold_s: int | None = None
+    config_name: str = ""
+    variant: str = ""
+    canary_from: int = 0
+    reference: dict[str, tuple[float, float]] = field(default_factory=dict)
+    verdicts: tuple[Mapping[str, Any], ...] = ()
+    snapshot: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.stage in (Stage.DONE, Stage.ROLLED_BACK)
+
+    def at(self, stage: Stage, **values: Any) -> "Progress":
+        """The same promotion one step on."""
+        return replace(self, stage=stage, **values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Progress":
+        """Read what `to_json` wrote."""
+        values = dict(body)
+        values["candidate"] = Candidate(**values["candidate"])
+        values["stage"] = Stage(values["stage"])
+        values["verdicts"] = tuple(values["verdicts"])
+        values["reference"] = {server: (float(m), float(s)) for server, (m, s) in values["reference"].items()}
+        return cls(**values)
