@@ -22,7 +22,8 @@ from treeline.core.channels.channels import CHANNELS
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
-from treeline.core.state.fleet import NEVER, FleetState
+from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import NEVER
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.storage import read_model_tar, write_model_tar
 

@@ -16,7 +16,8 @@ from training.processes import Progress, run_jobs, shares
 from treeline.core.channels.channels import DAY, MEAN10, measure
 from treeline.core.detection.calibration import Calibration, ScoreChannel, calibrate
 from treeline.core.model.package import ModelPackage
-from treeline.core.state.fleet import NEVER, FleetState, Phase
+from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
 
 CHANNEL_FLOOR_SHARE = 0.2  # of the channel's training spread

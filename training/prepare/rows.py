@@ -18,7 +18,8 @@ from treeline.core.detection.features import TRAILING_S
 from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.errors import UsageError
-from treeline.core.state.fleet import CHANNEL_COUNT, RECENT, VIEWS, FleetState, Phase
+from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import CHANNELS, RECENT, VIEWS
 from treeline.core.statistics import FloatArray, standardize
 
 ROWS_PER_SERVER = 2500  # equal shares: a long history must not outvote a short one
@@ -146,7 +147,7 @@ def _features(grid: Grid, keep: int, progress: Progress) -> tuple[FleetState, Ar
     total, servers = len(grid.times_ms), len(grid.servers)
     first = total - keep
     rows = np.full((keep, servers, 12), np.nan, dtype=np.float32)
-    magnitudes = np.full((keep, servers, CHANNEL_COUNT), np.nan, dtype=np.float32)
+    magnitudes = np.full((keep, servers, len(CHANNELS)), np.nan, dtype=np.float32)
     step_ms = round(grid.step_s * 1000)
     for t, present, values in grid.rounds():
         at = np.full(len(present), grid.times_ms[t])

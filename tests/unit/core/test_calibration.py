@@ -12,7 +12,7 @@ from tests.unit.core.fleets import START_MS, STEP_MS, ready_state
 from treeline.core.channels.channels import CHANNELS
 from treeline.core.detection.calibration import ONSET_WINDOW_S, Calibration, ScoreChannel, calibrate
 from treeline.core.severity import Channel
-from treeline.core.state.fleet import SCORE_SLOTS
+from treeline.core.state.layout import SCORE_SLOTS
 
 SLOT_MS = int(ONSET_WINDOW_S * 1000 / SCORE_SLOTS)
 

@@ -7,18 +7,13 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, Run, ready_state
-from treeline.core.channels.channels import CHANNELS, DAY, DIFFERENCE, MEAN10, TAIL, TAIL_CAP, improbability, measure
-from treeline.core.state.fleet import CHANNEL_COUNT
+from treeline.core.channels.channels import DAY, DIFFERENCE, MEAN10, TAIL, TAIL_CAP, improbability, measure
 
 ONE = np.array([0])
 
 
 def measured(state, magnitudes, *, at=START_MS, learn=True):
     return measure(state, ONE, np.array([at]), np.array([magnitudes], np.float32), np.array([60.0]), learn=learn)[0]
-
-
-def test_the_state_has_a_place_for_every_channel():
-    assert len(CHANNELS) == CHANNEL_COUNT
 
 
 def test_improbability_by_hand():

@@ -11,7 +11,8 @@ from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.detector import compare_late, mark_seen, rounds, split_late
 from treeline.core.detection.watermark import decidable
-from treeline.core.state.fleet import LATE_SLOTS, FleetState
+from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import LATE_SLOTS
 
 SERVERS, STEPS = 11, 24
 

@@ -12,7 +12,7 @@ from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
 from treeline.core.channels.channels import DAY, TAIL_QUANTILE, top_mean
 from treeline.core.detection.features import FEATURE_NAMES, extract, summarize, window_mean
-from treeline.core.state.fleet import RECENT
+from treeline.core.state.layout import RECENT
 
 ZS = st.floats(-10, 10, width=32, allow_subnormal=False)
 

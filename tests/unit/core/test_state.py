@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from treeline.core.errors import ModelMismatchError
-from treeline.core.state.fleet import _LAYOUT, NEVER, FleetCycle, FleetState, Phase, together
+from treeline.core.state.fleet import FleetCycle, FleetState, Phase, together
+from treeline.core.state.layout import LAYOUT, NEVER
 
 ITEM_LIMIT = 400 * 1024
+NAMES = [spec.name for spec in LAYOUT.arrays]
 
 
 def filled(metrics, servers, seed=0):
     state = FleetState(metrics, servers=[f"s{i}" for i in range(servers)], version=3)
     rng = np.random.default_rng(seed)
-    for name in _LAYOUT:
+    for name in NAMES:
         array = getattr(state, name)
         array[...] = rng.integers(0, 100, array.shape) if array.dtype.kind in "iu" else rng.normal(size=array.shape)
     state.cycle = FleetCycle(bucket=5, level=0.1 + 0.2, above=3, incident=1, sequence=2)
@@ -44,7 +46,7 @@ def test_pack_and_unpack_keep_every_bit(metrics, servers, seed):
         state.version,
         state.cycle,
     )
-    for name in _LAYOUT:
+    for name in NAMES:
         one, other = getattr(state, name), getattr(back, name)
         assert (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
     assert back.pack() == state.pack()
@@ -92,7 +94,7 @@ def test_a_server_has_one_row():
 def test_a_row_moves_to_another_state_whole():
     source, target = filled(3, 2), FleetState(3, servers=["new"])
     target.set_row(0, source.row_values(1))
-    for name in _LAYOUT:
+    for name in NAMES:
         np.testing.assert_array_equal(getattr(target, name)[0], getattr(source, name)[1])
 
 

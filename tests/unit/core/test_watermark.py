@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from treeline.core.detection.watermark import ACTIVE_BUCKETS, decidable
-from treeline.core.state.fleet import NEVER
+from treeline.core.state.layout import NEVER
 
 STEP, NOW, WAIT = 60_000, 1_000_000_000_000, 45_000
 

@@ -11,7 +11,8 @@ from treeline.core.detection.detector import Decided, Prepared
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change
 from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
-from treeline.core.state.fleet import NEVER, FleetState
+from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
 from treeline.core.times import iso
 

@@ -37,7 +37,8 @@ from treeline.core.detection.policy import PolicySettings
 from treeline.core.detection.watermark import decidable
 from treeline.core.errors import StateConflictError
 from treeline.core.model.package import ModelPackage
-from treeline.core.state.fleet import NEVER, FleetState
+from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import NEVER
 from treeline.core.times import iso, parse_iso
 
 MAX_OBSERVATIONS_PER_COMMIT = 800  # keeps the committed item below DynamoDB's 400 KB

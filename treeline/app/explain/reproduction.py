@@ -11,7 +11,7 @@ from treeline.app.detect.scoreblock import Status
 from treeline.app.explain.incident_source import Observed, Score, ScoredPath
 from treeline.app.explain.server_replay import ServerReplay, Step
 from treeline.core.model.package import ModelPackage
-from treeline.core.state.fleet import NEVER
+from treeline.core.state.layout import NEVER
 from treeline.core.times import iso
 
 

@@ -20,7 +20,7 @@ from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
 from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
-from treeline.core.state.fleet import NEVER
+from treeline.core.state.layout import NEVER
 from treeline.core.times import iso, parse_iso
 
 BEFORE_MS, AFTER_MS = 6 * 3_600_000, 3_600_000  # of the path around the opening

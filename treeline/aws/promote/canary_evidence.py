@@ -10,7 +10,7 @@ from treeline.app.promote.ports import CallTotals
 from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.aws.promote.candidate_decisions import CandidateDecisions
 from treeline.core.detection.policy import FLEET
-from treeline.core.state.fleet import NEVER
+from treeline.core.state.layout import NEVER
 from treeline.core.times import iso
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from treeline.app.widgets.fleet_map import FleetView, GroupView, ServerView
 from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.ingest.servers import DynamoServerCount
 from treeline.aws.widgets.pointers import model_pointers
-from treeline.core.state.fleet import NEVER, FleetState, Phase
+from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import NEVER
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

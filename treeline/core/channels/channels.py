@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from treeline.core.channels import habit
 from treeline.core.state.fleet import FleetState, together
+from treeline.core.state.layout import CHANNELS as CHANNELS
 from treeline.core.statistics import FloatArray, ew_update, half_life_alpha, row_sums
 
-CHANNELS = ("day", "tail", "mean10", "difference")
 DAY, TAIL, MEAN10, DIFFERENCE = range(4)
 HALF_LIFE_S = np.array([86_400.0, 86_400.0, np.inf, np.inf], dtype=np.float32)  # infinite: stays as training left it
 CLIP_SD = 6.0  # an outage must not teach a channel that outages are normal

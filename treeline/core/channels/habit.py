@@ -8,7 +8,8 @@ of a threshold that depends on the time of day is CloudWatch's and Prophet's; th
 import numpy as np
 import numpy.typing as npt
 
-from treeline.core.state.fleet import HABIT_LAG, HABIT_SLOTS, NEVER, FleetState
+from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import HABIT_LAG, HABIT_SLOTS, NEVER
 from treeline.core.statistics import FloatArray
 
 SLOT_MS = 86_400_000 // HABIT_SLOTS

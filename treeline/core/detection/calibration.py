@@ -22,7 +22,8 @@ import numpy.typing as npt
 from treeline.core.channels.channels import CHANNELS
 from treeline.core.detection.features import Index
 from treeline.core.severity import LARGEST_SEVERITY, Channel
-from treeline.core.state.fleet import SCORE_SLOTS, FleetState, together
+from treeline.core.state.fleet import FleetState, together
+from treeline.core.state.layout import SCORE_SLOTS
 from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 
 ONSET_WINDOW_S = 6 * 3600.0

@@ -16,7 +16,8 @@ from treeline.core.detection.features import Features, Index
 from treeline.core.detection.metric_warmup import warm_up_metrics, without_unknown
 from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.detection.warmup import warm_up
-from treeline.core.state.fleet import NEVER, FleetCycle, FleetState, Phase, together
+from treeline.core.state.fleet import FleetCycle, FleetState, Phase, together
+from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
 
 

@@ -24,7 +24,8 @@ from treeline.core.channels.channels import (
     mean_of_last,
     top_mean,
 )
-from treeline.core.state.fleet import RECENT, FleetState, together
+from treeline.core.state.fleet import FleetState, together
+from treeline.core.state.layout import RECENT
 from treeline.core.statistics import Z_LIMIT, FloatArray, bounded_step, ew_alpha, ew_update, row_sums, standardize
 
 TRAILING_S = 3 * 86_400.0

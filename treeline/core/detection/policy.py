@@ -15,7 +15,8 @@ from treeline.core.alert import AlertEvent, Priority
 from treeline.core.detection.features import Index
 from treeline.core.errors import SettingsError
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
-from treeline.core.state.fleet import NEVER, FleetCycle, FleetState, together
+from treeline.core.state.fleet import FleetCycle, FleetState, together
+from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
 
 NONE, OPEN_P2, OPEN_P1 = 0, 1, 2

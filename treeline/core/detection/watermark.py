@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.detection.features import Index
-from treeline.core.state.fleet import NEVER
+from treeline.core.state.layout import NEVER
 
 ACTIVE_BUCKETS = 120  # a server not seen for this many steps no longer holds others back
 

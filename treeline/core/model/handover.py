@@ -14,7 +14,8 @@ import numpy as np
 from treeline.core.channels.channels import DAY
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.model.package import ModelPackage
-from treeline.core.state.fleet import CHANNEL_COUNT, FleetState, Phase
+from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import CHANNELS
 from treeline.core.statistics import Z_LIMIT
 
 # The candidate's own windows are used where it decided the server until so long before the hand-over.
@@ -96,8 +97,8 @@ def _converted(seed: Row, old: Row) -> Row:
         "day_var": old["day_var"] * ratio**2,
         "change_var": old["change_var"] * ratio**2,
         # The trailing day's deviation in spreads is the same whatever the baseline; the others are the model's.
-        "channel_mean": np.where(np.arange(CHANNEL_COUNT) == DAY, old["channel_mean"], seed["channel_mean"]),
-        "channel_var": np.where(np.arange(CHANNEL_COUNT) == DAY, old["channel_var"], seed["channel_var"]),
+        "channel_mean": np.where(np.arange(len(CHANNELS)) == DAY, old["channel_mean"], seed["channel_mean"]),
+        "channel_var": np.where(np.arange(len(CHANNELS)) == DAY, old["channel_var"], seed["channel_var"]),
     }
     return values | _newly_known(seed, old, values) | _rescored(seed, old)
 

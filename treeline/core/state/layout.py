@@ -1,0 +1,111 @@
+"""Which arrays a detector state has: one declaration an array, from which blank rows and the stored form follow.
+
+Every array has one row a server. They are float32 (float16 where three digits do: floors, tails, the table of habits)
+and rounded at every step, not at every save: a replay that saves after each observation and one that saves once a day
+then hold the same bits, so speed changes no result.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+CHANNELS = ("day", "tail", "mean10", "difference")  # measures beside the forest's score
+VIEWS = 3  # z, its mean over RECENT, its lag-1 difference
+RECENT = 10  # observations the second view averages
+SCORE_SLOTS = 72  # the onset window, thinned to one score each 1/72 of it
+HABIT_SLOTS = 96  # quarter hours of a day
+HABIT_LAG = 8  # quarter hours until a peak enters the table of habits
+LATE_SLOTS = 32  # observation times remembered to tell a late observation from a repeated one
+NEVER = -1
+
+Array = npt.NDArray[Any]
+
+
+class Axis(StrEnum):
+    """An axis whose length is not the code's to fix."""
+
+    METRICS = "metrics"
+    CHANNELS = "channels"
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """One array of a detector state.
+
+    Attributes:
+        name: By which code, stored states and model packages know it.
+        dtype: numpy's name; stored little-endian.
+        axes: Lengths beyond the server axis.
+        initial: What a server begins with in every place; None is NaN (which does not equal itself).
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[int | Axis, ...] = ()
+    initial: float | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The arrays of a detector state, in the order in which they are stored, and the names along their channel axis."""
+
+    channels: tuple[str, ...]
+    arrays: tuple[ArraySpec, ...]
+
+    def blank(self, spec: ArraySpec, rows: int, metrics: int) -> Array:
+        """An array of initial values, shape (rows, ...)."""
+        lengths = {Axis.METRICS: metrics, Axis.CHANNELS: len(self.channels)}
+        shape = (rows, *(lengths[axis] if isinstance(axis, Axis) else axis for axis in spec.axes))
+        initial = np.nan if spec.initial is None else spec.initial
+        return np.full(shape, initial, dtype=np.dtype(spec.dtype).newbyteorder("<"))
+
+
+_M, _C = Axis.METRICS, Axis.CHANNELS
+LAYOUT = Layout(
+    CHANNELS,
+    (
+        ArraySpec("phase", "u1"),
+        ArraySpec("observations", "i8"),
+        ArraySpec("last_at", "i8", (), NEVER),
+        ArraySpec("last_received_at", "i8", (), NEVER),
+        ArraySpec("seen_at", "i8", (LATE_SLOTS,), NEVER),
+        ArraySpec("base_mean", "f4", (_M,)),
+        ArraySpec("base_spread", "f4", (_M,), 1.0),
+        ArraySpec("view_floor", "f2", (VIEWS, _M), 0.1),
+        ArraySpec("view_mean", "f4", (VIEWS, _M)),
+        ArraySpec("view_var", "f4", (VIEWS, _M), 1.0),
+        ArraySpec("recent", "f4", (RECENT, _M)),
+        ArraySpec("day_mean", "f4", (_M,)),
+        ArraySpec("day_var", "f4", (_M,)),
+        ArraySpec("change_var", "f4", (_M,), 1.0),
+        ArraySpec("tail_start", "f2", (_M,), 2.0),
+        ArraySpec("tail_scale", "f2", (_M,), 1.0),
+        ArraySpec("channel_mean", "f4", (_C,)),
+        ArraySpec("channel_var", "f4", (_C,), 1.0),
+        ArraySpec("channel_floor", "f4", (_C,), 0.2),
+        ArraySpec("channel_gated", "u1", (_C,)),
+        ArraySpec("habit", "f2", (HABIT_SLOTS,)),
+        ArraySpec("habit_recent", "f2", (HABIT_LAG,)),
+        ArraySpec("habit_slot", "i8", (), NEVER),
+        ArraySpec("score_slots", "f4", (SCORE_SLOTS,), None),
+        ArraySpec("score_slot", "i8", (), NEVER),
+        ArraySpec("score_mean", "f4"),
+        ArraySpec("score_var", "f4", (), 1.0),
+        ArraySpec("residual_sd", "f4", (), 1.0),
+        ArraySpec("severity", "f4"),
+        ArraySpec("severity_bucket", "i8", (), NEVER),
+        ArraySpec("above_p2", "u4"),
+        ArraySpec("above_p1", "u4"),
+        ArraySpec("incident", "u1"),
+        ArraySpec("opened_at", "i8", (), NEVER),
+        ArraySpec("first_above_at", "i8", (), NEVER),
+        ArraySpec("last_p2_at", "i8", (), NEVER),
+        ArraySpec("last_p1_at", "i8", (), NEVER),
+        ArraySpec("quiet", "i4"),
+        ArraySpec("resolved_at", "i8", (), NEVER),
+        ArraySpec("sequence", "i4"),
+    ),
+)
