@@ -6,7 +6,7 @@ ARGS ?=
 # Where this is set (containers set it), every process compiles the CDK, pandas and the emulator anew: minutes in sum.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install stage demo learn permissions diagram destroy test check lint types unit bench requirements clean
+.PHONY: help install stage demo learn permissions diagram destroy test verify check lint types unit bench requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
@@ -17,8 +17,13 @@ install: $(VENV)/.dev ## Make .venv, with what developing and deploying need
 demo: $(VENV)/.demo ## Watch the whole system find incidents in a generated fleet (ARGS="--servers 20" and so on)
 	@$(BIN)/treeline demo $(ARGS)
 
-test: check ## Everything: lint, types, unit, offline commands, contract, templates, embedded cloud
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/offline tests/contract tests/infra tests/emulator tests/deployed
+# The deployed pipeline under every fault there is.
+DEPLOYMENT := tests/deployed/test_faults.py
+test: check ## Before every push, minutes: lint, types, unit, contract, templates, one deployment with its faults
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --explain-over 20 tests/contract tests/infra $(DEPLOYMENT)
+
+verify: $(VENV)/.dev ## Before a release, a quarter of an hour: figures, learning loop, all other tests (tests/verify.py)
+	@$(BIN)/python -m tests.verify
 
 check: $(VENV)/.dev ## The inner loop, under a minute: lint, types, unit
 	@$(MAKE) --no-print-directory -j 2 lint types unit

@@ -1,5 +1,6 @@
-"""What stays together when two workers share the tests (`-n 2 --dist loadgroup`)."""
+"""What stays together when two workers share the tests (`-n 2 --dist loadgroup`); which are slow and do not say why."""
 
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -32,3 +33,32 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return group(nodeid)
 
     return Groups(config, log)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test` asks for reasons, other runs do not."""
+    parser.addoption("--explain-over", type=float, metavar="SECONDS", help="list slower tests that do not say why")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that is slow on purpose says why, where it is written."""
+    for item in items:
+        for mark in item.iter_markers("slow"):
+            if len(mark.args) != 1 or not isinstance(mark.args[0], str):
+                raise pytest.UsageError(f'{item.nodeid}: slow needs its reason: @pytest.mark.slow("why")')
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Tests over the limit that do not say why; a list and no failure, as a busy machine is slow without a reason."""
+    limit = config.getoption("--explain-over")
+    if limit is None:
+        return
+    took: dict[str, Counter[str]] = defaultdict(Counter)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and "slow" not in report.keywords:
+                took[report.nodeid][report.when] += report.duration
+    for test, parts in sorted(took.items(), key=lambda entry: -entry[1].total()):
+        if parts.total() > limit:
+            seconds = f"{parts.total():.0f} s, {parts['setup']:.0f} of it set-up that others may share"
+            terminalreporter.write_line(f"{test}: {seconds}; it does not say why (pytest.mark.slow)")
