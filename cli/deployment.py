@@ -52,7 +52,7 @@ def add_stage(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class DeployedStage:
     """A deployed stage: its clients, and its resources by the names of treeline.settings.outputs."""
 
     stage: str
@@ -60,7 +60,7 @@ class Deployment:
     arguments: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> "Deployment":
+    def of(cls, args: argparse.Namespace) -> "DeployedStage":
         """The one that `add_stage`'s options name."""
         if not 0 < args.port < 65_536:
             raise UsageError(f"--port must be in [1, 65535], got {args.port}")
@@ -149,10 +149,10 @@ class _EndpointScore:
 class reaching:  # noqa: N801 - reads as a sentence: `with reaching(deployment):`
     """Turns the SDK's errors into one line."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: DeployedStage) -> None:
         self._deployment = deployment
 
-    def __enter__(self) -> Deployment:
+    def __enter__(self) -> DeployedStage:
         """The deployment."""
         return self._deployment
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from cli.deployment import WHERE, Deployment, add_stage, reaching
+from cli.deployment import WHERE, DeployedStage, add_stage, reaching
 from cli.explain_screen import show
 from cli.times import wide_console
 from demo.incident_files import IncidentFolder
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Explain; exit code 1 where a reproduction was asked for and something came out different."""
     if args.run is not None:
         return _explain(IncidentFolder(args.run), args)
-    with reaching(Deployment.of(args)) as deployment:
+    with reaching(DeployedStage.of(args)) as deployment:
         return _explain(deployment.source, args)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from cli.deployment import WHERE, Deployment, add_stage, reaching
+from cli.deployment import WHERE, DeployedStage, add_stage, reaching
 from cli.times import wide_console
 from demo.incident_files import IncidentFolder
 from treeline.app.alert.controls import ControlKind, IncidentLabel
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.
     if args.verb == "list" and args.run is not None:
         _show(args, IncidentFolder(args.run).incidents(), {})
         return 0
-    with reaching(Deployment.of(args)) as deployment:
+    with reaching(DeployedStage.of(args)) as deployment:
         if args.verb == "list":
             now = clock_ms()
             found = deployment.incidents.between(round(now - args.days * _DAY_MS), now + _DAY_MS)
@@ -89,7 +89,7 @@ def label_of(alerts: Sequence[Alert], *, is_incident: bool, by: str, note: str, 
     )
 
 
-def _label(args: argparse.Namespace, deployment: Deployment, now_ms: int) -> None:
+def _label(args: argparse.Namespace, deployment: DeployedStage, now_ms: int) -> None:
     alerts = deployment.source.incident(args.incident)
     label = label_of(alerts, is_incident=args.verdict == "true", by=args.by, note=args.note, now_ms=now_ms)
     deployment.controls.put(label)

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.deployment import WHERE, Deployment, add_stage, reaching
+from cli.deployment import WHERE, DeployedStage, add_stage, reaching
 from cli.times import moment_ms, wide_console
 from demo.incident_files import IncidentFolder
 from training.evaluate.calibrate import Budget as PageBudget
-from treeline.app.alert.shadow_report import DAY_MS, MONTH_DAYS, Budget, ShadowReport, shadow_report
+from treeline.app.alert.shadow_report import DAY_MS, MONTH_DAYS, MonthlyBudget, ShadowReport, shadow_report
 from treeline.aws.ingest.servers import server_count
 from treeline.core.alert import Priority
 from treeline.core.errors import UsageError
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.
     else:
         end_ms = args.until if args.until is not None else clock_ms()
         start_ms = round(end_ms - args.days * DAY_MS)
-        with reaching(Deployment.of(args)) as deployment:
+        with reaching(DeployedStage.of(args)) as deployment:
             servers = server_count(deployment.client("dynamodb"), deployment.output(outputs.SERVERS_TABLE))
             report = shadow_report(
                 deployment.incidents.between(start_ms, end_ms),
@@ -88,12 +88,12 @@ def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.
     return 0
 
 
-def _budget(text: str | None, servers: int) -> Budget | None:
+def _budget(text: str | None, servers: int) -> MonthlyBudget | None:
     """A page budget as `treeline calibrate` reads it, per server-month."""
     if text is None:
         return None
     asked = PageBudget.parse(text, servers=max(servers, 1))
-    return Budget(p1=asked.p1 * MONTH_DAYS, p2=asked.p2 * MONTH_DAYS)
+    return MonthlyBudget(p1=asked.p1 * MONTH_DAYS, p2=asked.p2 * MONTH_DAYS)
 
 
 def _show(report: ShadowReport, console: Console) -> None:

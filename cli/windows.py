@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from cli.deployment import Deployment, add_stage, reaching
+from cli.deployment import DeployedStage, add_stage, reaching
 from cli.times import duration_ms, moment_ms, wide_console, window_ms
 from treeline.app.alert.controls import Control, ControlKind, Scope
 from treeline.core.errors import UsageError
@@ -52,7 +52,7 @@ def run(
 ) -> int:
     """Do what was asked; the clock and the token of a new id are arguments for tests."""
     control = _control(args, kind, clock_ms(), token()) if args.verb == "add" else None  # checked before AWS is asked
-    with reaching(Deployment.of(args)) as deployment:
+    with reaching(DeployedStage.of(args)) as deployment:
         if control is not None:
             deployment.controls.put(control)
             _say(args, [control], clock_ms())

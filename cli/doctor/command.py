@@ -9,7 +9,7 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
-from cli.deployment import LOCAL, WHERE, Deployment, add_stage
+from cli.deployment import LOCAL, WHERE, DeployedStage, add_stage
 from cli.doctor import after as doctor_after
 from cli.doctor import before as doctor_before
 from cli.doctor.checks import Check, Finding, State, examine
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         stage = config.load(args.stage)
     except SettingsError as error:
         raise UsageError(str(error)) from error
-    deployment = Deployment.of(args)
+    deployment = DeployedStage.of(args)
     if not deployment.session.region_name:  # before the first deployment few have set one
         deployment = replace(deployment, session=boto3.session.Session(region_name=stage.region))
     findings = list(diagnose(stage, deployment.client, is_local=args.stage == LOCAL))

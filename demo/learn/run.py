@@ -18,7 +18,7 @@ from demo.learn.watch import ModelWatch
 from demo.run import metric_set
 from demo.screen import Screen
 from emulator.launcher import EmbeddedCloud
-from treeline.app.promote.progress import Stage
+from treeline.app.promote.progress import PromotionStage
 from treeline.core.times import iso
 from treeline.settings import outputs
 
@@ -228,7 +228,7 @@ class Loop:
         if progress is not None and progress.candidate.model_version != story.first_model:
             self._note_promotion(progress)
         story.active_model = "" if pointer is None else pointer.model_version
-        expected = Stage.ROLLED_BACK if self._plan.bias_sd else Stage.DONE
+        expected = PromotionStage.ROLLED_BACK if self._plan.bias_sd else PromotionStage.DONE
         checks = {
             "drift asked for exactly one retraining": story.trainings == 1,
             "after 3 consecutive breaches": story.breaches == 3,

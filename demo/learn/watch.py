@@ -8,7 +8,7 @@ from demo.learn.event_time import StuckError, wait_for
 from treeline.app.detect.handover import Pointer
 from treeline.app.learn.rollup import reference_of
 from treeline.app.learn.training_runs import start_training
-from treeline.app.promote.progress import Progress, Stage
+from treeline.app.promote.progress import Progress, PromotionStage
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.promote.promotions import PromotionTable
@@ -123,7 +123,7 @@ class ModelWatch:
             progress = self.promotion()
             if progress is None or progress.candidate.model_version == before:
                 return False
-            return progress.is_over or progress.stage is Stage.CANARY
+            return progress.is_over or progress.stage is PromotionStage.CANARY
 
         wait_for(begun, "the next model's canary has begun", trouble=self.trouble, poll_s=_POLL_S)
 
@@ -135,7 +135,9 @@ class ModelWatch:
             if progress is None or progress.is_over:
                 return True
             due = (last_ms - progress.canary_from) // (self.slice_s * 1000)
-            is_held = progress.stage is Stage.CANARY and not progress.reason and due < self.hold_s // self.slice_s
+            is_held = (
+                progress.stage is PromotionStage.CANARY and not progress.reason and due < self.hold_s // self.slice_s
+            )
             return is_held and len(progress.verdicts) >= due
 
         wait_for(judged, "the canary's slices are judged", trouble=self.trouble, poll_s=_POLL_S)

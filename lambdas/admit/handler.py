@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from treeline.app.learn.admission import Candidate, admit
+from treeline.app.learn.admission import TrainedModel, admit
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.observability import Telemetry
 from treeline.core import profile
@@ -36,7 +36,7 @@ def handler(event: Mapping[str, str], context: object) -> dict[str, Any]:
     """The step's outputs: admitted, reasons, fingerprint."""
     app = _app()
     with app.telemetry.invocation(context):
-        admission = admit(Candidate(**event), app.artifacts, app.metrics)
+        admission = admit(TrainedModel(**event), app.artifacts, app.metrics)
         app.telemetry.count("CandidatesAdmitted", int(admission.admitted))
         app.telemetry.logger.info(
             "candidate judged",

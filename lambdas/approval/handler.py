@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 
 from treeline.app.promote.approval import promote_approved
-from treeline.app.promote.protocol import Pace
+from treeline.app.promote.protocol import PromotionPace
 from treeline.aws.observability import Telemetry
 from treeline.aws.promote.workflow import PromotionWorkflow
 from treeline.settings.promotion import ApprovalSettings
@@ -17,7 +17,7 @@ from treeline.settings.promotion import ApprovalSettings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _App:
     workflow: PromotionWorkflow
-    pace: Pace
+    pace: PromotionPace
     telemetry: Telemetry
 
 
@@ -26,7 +26,9 @@ def _app() -> _App:
     settings = ApprovalSettings.from_env(os.environ)
     return _App(
         workflow=PromotionWorkflow(boto3.client("stepfunctions"), settings.state_machine_arn),
-        pace=Pace(poll_s=settings.poll_s, endpoint_poll_s=settings.endpoint_poll_s, settle_s=settings.settle_s),
+        pace=PromotionPace(
+            poll_s=settings.poll_s, endpoint_poll_s=settings.endpoint_poll_s, settle_s=settings.settle_s
+        ),
         telemetry=Telemetry("approval", settings.stage),
     )
 

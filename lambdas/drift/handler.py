@@ -14,7 +14,7 @@ from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.learn.rollups import PipelineTraining, RetrainingTable
 from treeline.aws.observability import Telemetry
 from treeline.aws.promote.promotions import PromotionTable
-from treeline.core.model.drift import DriftRules, Outcome
+from treeline.core.model.drift import DriftOutcome, DriftRules
 from treeline.settings.promotion import ChangeSettings, DriftSettings, ModelTablesSettings
 from treeline.wiring.model_tables import ModelTables, announcer, now_of
 
@@ -81,7 +81,7 @@ def _report(telemetry: Telemetry, report: DriftReport) -> None:
     telemetry.gauge("LargestFeatureDrift", max(report.features.values(), default=0.0))
     telemetry.count("DriftBreaches", evaluation.breaches)
     telemetry.count("RetrainingsStarted", 1 if report.run_id else 0)
-    telemetry.count("RetrainingsBlocked", 1 if evaluation.outcome is Outcome.BLOCKED_BY_MAINTENANCE else 0)
+    telemetry.count("RetrainingsBlocked", 1 if evaluation.outcome is DriftOutcome.BLOCKED_BY_MAINTENANCE else 0)
     telemetry.logger.info(
         "drift evaluated",
         model_version=report.model_version,

@@ -108,7 +108,7 @@ def _log(telemetry: Telemetry, outcome: PageOutcome) -> None:
         telemetry.logger.info("page handled", extra=fields)
 
 
-def handler(event: pages.SqsEvent, context: pages.Invocation) -> PartialBatchResponse:
+def handler(event: pages.SqsEvent, context: pages.LambdaContext) -> PartialBatchResponse:
     """Deliver one batch of alerts."""
     app = _app()
     with app.telemetry.invocation(context):

@@ -8,7 +8,7 @@ from stacks.config.stage import StageConfig
 _ROLE = "TrainingRole/Role/DefaultPolicy"
 
 
-class Finding(NamedTuple):
+class AcceptedFinding(NamedTuple):
     """A rule, a construct below the learning stack, and why it stays."""
 
     rule: str
@@ -16,7 +16,7 @@ class Finding(NamedTuple):
     reason: str
 
 
-def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
+def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[AcceptedFinding]:
     """The findings of one stage.
 
     Args:
@@ -24,13 +24,13 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
         models_bucket_arn: The models bucket's ARN as cdk-nag words it.
     """
 
-    def wildcard(path: str, resource: str, reason: str) -> Finding:
-        return Finding(f"AwsSolutions-IAM5[Resource::{resource}]", path, reason)
+    def wildcard(path: str, resource: str, reason: str) -> AcceptedFinding:
+        return AcceptedFinding(f"AwsSolutions-IAM5[Resource::{resource}]", path, reason)
 
     def arn(kind: str, name: str) -> str:
         return f"arn:aws:sagemaker:{config.region}:<AWS::AccountId>:{kind}/{name}"
 
-    yield Finding(
+    yield AcceptedFinding(
         "AwsSolutions-S1",
         "TrainingData",
         "Written by few roles of this account. Who wants each access on record switches on CloudTrail data events.",

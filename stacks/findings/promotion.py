@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from stacks.config.stage import StageConfig
-from stacks.findings.learning import Finding
+from stacks.findings.learning import AcceptedFinding
 
 FUNCTIONS = ("Promotion/Approval", "Promotion/Step", "DriftWatch/Drift", "DriftWatch/Rollup")
 _STEP = "Promotion/Step/Role/DefaultPolicy"
 _HOSTING = "Promotion/HostingRole/DefaultPolicy"
 
 
-def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
+def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[AcceptedFinding]:
     """The findings of one stage.
 
     Args:
@@ -18,8 +18,8 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[Finding]:
         models_bucket_arn: The models bucket's ARN as cdk-nag words it.
     """
 
-    def wildcard(path: str, resource: str, reason: str) -> Finding:
-        return Finding(f"AwsSolutions-IAM5[Resource::{resource}]", path, reason)
+    def wildcard(path: str, resource: str, reason: str) -> AcceptedFinding:
+        return AcceptedFinding(f"AwsSolutions-IAM5[Resource::{resource}]", path, reason)
 
     def arn(service: str, rest: str) -> str:
         return f"arn:aws:{service}:{config.region}:<AWS::AccountId>:{rest}"

@@ -10,7 +10,7 @@ from cli.main import run
 from demo.incident_files import IncidentFolder, save
 from tests.offline.test_explain import MemorySource, package, stored, whole  # noqa: F401 - fixtures
 from treeline.app.alert.controls import IncidentLabel
-from treeline.app.alert.shadow_report import DAY_MS, Budget, shadow_report
+from treeline.app.alert.shadow_report import DAY_MS, MonthlyBudget, shadow_report
 from treeline.app.explain.service import explain
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
 from treeline.core.errors import UsageError
@@ -55,19 +55,19 @@ def test_only_what_opened_in_the_days_counts():
 
 def test_a_budget_keeps_the_most_severe_and_names_where_that_begins():
     pages = [[alert(f"s{i}", severity=1.6 + 0.1 * i)] for i in range(10)]
-    [fit] = report(*pages, budget=Budget(p2=3)).fits
+    [fit] = report(*pages, budget=MonthlyBudget(p2=3)).fits
     assert (fit.pages, fit.kept) == (10, 3)
     assert fit.severity_at_least == pytest.approx(2.3)
 
 
 def test_pages_of_equal_severity_stand_or_fall_together():
-    [fit] = report(*[[alert(f"s{i}", severity=2.0)] for i in range(4)], budget=Budget(p2=2)).fits
+    [fit] = report(*[[alert(f"s{i}", severity=2.0)] for i in range(4)], budget=MonthlyBudget(p2=2)).fits
     assert fit.kept == 0
     assert fit.severity_at_least > 2.0
 
 
 def test_a_budget_that_suffices_changes_nothing():
-    p1, p2 = report([alert("a")], budget=Budget(p1=1, p2=1)).fits
+    p1, p2 = report([alert("a")], budget=MonthlyBudget(p1=1, p2=1)).fits
     assert (p1.kept, p1.severity_at_least) == (0, 3.0)
     assert (p2.kept, p2.severity_at_least) == (1, 1.5)
 

@@ -6,8 +6,8 @@ from tests.unit.promotion_fakes import HOUR, SERVERS, Walker, World, package
 from treeline.app.detect.handover import Pointer
 from treeline.app.promote.approval import approved_arn, execution_name, promote_approved
 from treeline.app.promote.ports import EndpointView
-from treeline.app.promote.progress import PromotionError, Stage
-from treeline.app.promote.protocol import Answer, Pace, Reply
+from treeline.app.promote.progress import PromotionError, PromotionStage
+from treeline.app.promote.protocol import Answer, PromotionPace, Reply
 from treeline.app.promote.service import reason_of, variant_name
 from treeline.core.times import iso
 
@@ -59,7 +59,7 @@ def test_a_bad_model_is_rolled_back_before_its_day_is_over(world, trouble, reaso
     assert world.pointer.model_version == "m1"
     assert world.endpoint.variants == ("m1",)
     assert world.canary is None
-    assert world.progress.stage is Stage.ROLLED_BACK
+    assert world.progress.stage is PromotionStage.ROLLED_BACK
     assert world.settled == ["m1"]
     assert reason in world.progress.reason
     assert len(world.progress.verdicts) < 24
@@ -234,7 +234,7 @@ def test_a_roll_back_that_was_stopped_is_finished_with_its_first_reason(world):
     why = {"reason": "slice 1 breached its limits: page_rate 6"}
     assert again.service.prepare("e2", again.request) == Reply(Answer.ROLL_BACK, why)
     again.walk()
-    assert world.progress.stage is Stage.ROLLED_BACK
+    assert world.progress.stage is PromotionStage.ROLLED_BACK
     assert world.progress.reason == "slice 1 breached its limits: page_rate 6"
     assert steps(world)[-3:] == ["rolling_back", "resumed", "rolled_back"]
     assert ("resumed", "Model m2 goes on after canary") in world.told
@@ -266,7 +266,7 @@ def test_a_new_model_stays_where_the_old_variant_cannot_be_removed(world):
     world.update_fails = "no capacity"
     assert Walker(world, package_arn=ARN).walk() == "RolledBack"
     assert world.pointer.model_version == "m2"
-    assert world.progress.stage is Stage.DONE
+    assert world.progress.stage is PromotionStage.DONE
     why = "the endpoint did not take the configuration: no capacity"
     assert world.told[-2:] == [
         ("rolling_back", f"Model m2 {why}"),
@@ -325,9 +325,9 @@ def approval(status: str = "Approved") -> dict:
 
 def test_an_approval_told_again_starts_nothing_again():
     workflow = Workflow()
-    told = [promote_approved(approval(), workflow, Pace()) for _ in range(3)]
+    told = [promote_approved(approval(), workflow, PromotionPace()) for _ in range(3)]
     assert [t.execution is not None for t in told] == [True, False, False]
-    assert promote_approved(approval("Rejected"), workflow, Pace()) is None
+    assert promote_approved(approval("Rejected"), workflow, PromotionPace()) is None
     assert approved_arn({}) is None
 
 

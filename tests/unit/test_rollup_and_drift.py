@@ -9,7 +9,7 @@ from tests.unit.promotion_fakes import SERVERS, package
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.app.learn.drift import DriftService, Retraining
 from treeline.app.learn.rollup import Maintenance, Rollup, RollupService, reference_of
-from treeline.core.model.drift import DAY_MS, HOUR_MS, DriftRules, Outcome, count_features
+from treeline.core.model.drift import DAY_MS, HOUR_MS, DriftOutcome, DriftRules, count_features
 from treeline.core.sketch import Sketch
 
 START = 1_700_006_400_000 - 1_700_006_400_000 % DAY_MS
@@ -171,7 +171,7 @@ def test_a_server_in_maintenance_does_not_count(deployment):
 def test_a_shift_that_stays_starts_exactly_one_retraining(deployment):
     deployment.fill(lambda i: 3.0 if i >= 24 * 10 else 0.0, days=30)
     outcomes = [drift(deployment, day).evaluation.outcome for day in range(1, 21)]
-    assert outcomes.count(Outcome.RETRAIN) == 1
+    assert outcomes.count(DriftOutcome.RETRAIN) == 1
     assert len(deployment.runs) == 1
     assert [step for step, _ in deployment.told].count("retraining") == 1
     assert deployment.retraining.run_id == "run-1"
@@ -180,7 +180,7 @@ def test_a_shift_that_stays_starts_exactly_one_retraining(deployment):
 def test_72_hours_of_anything_start_none(deployment):
     deployment.fill(lambda i: 500.0 if 24 * 10 <= i < 24 * 13 else 0.0, days=30)
     outcomes = {drift(deployment, day).evaluation.outcome for day in range(1, 31)}
-    assert outcomes <= {Outcome.STABLE, Outcome.BREACH}
+    assert outcomes <= {DriftOutcome.STABLE, DriftOutcome.BREACH}
     assert deployment.runs == []
 
 
@@ -195,12 +195,12 @@ def test_the_same_day_judged_twice_starts_one(deployment):
 def test_nothing_starts_while_a_run_or_a_promotion_is_under_way(deployment):
     deployment.fill(lambda i: 3.0, days=20)
     deployment.running = True
-    assert drift(deployment, 20).evaluation.outcome is Outcome.RETRAINING_RUNS
+    assert drift(deployment, 20).evaluation.outcome is DriftOutcome.RETRAINING_RUNS
     deployment.running = False
     from treeline.app.promote.progress import Candidate, Progress
 
     under_way = Progress(execution="e", candidate=Candidate(model_version="m2", package_key="k"))
-    assert drift(deployment, 20, promotion=under_way).evaluation.outcome is Outcome.RETRAINING_RUNS
+    assert drift(deployment, 20, promotion=under_way).evaluation.outcome is DriftOutcome.RETRAINING_RUNS
     assert deployment.runs == []
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.promotion_fakes import HOUR, SERVERS, World, package
 from treeline.app.detect.handover import Pointer
-from treeline.app.promote.canary import Canary, Role
+from treeline.app.promote.canary import Canary, Side
 from treeline.app.promote.judge import SliceJudge
 from treeline.app.promote.ports import CallTotals
 from treeline.app.promote.progress import Candidate, Progress
@@ -27,7 +27,7 @@ class Fleet(World):
         return (end - start) // HOUR
 
     def totals(self, version: str, role: str) -> CallTotals:
-        slow = self.candidate_ms if role is Role.CANDIDATE else self.champion_ms
+        slow = self.candidate_ms if role is Side.CANDIDATE else self.champion_ms
         return CallTotals(calls=100, errors=0, durations={slow: 100})
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from treeline.core.errors import SettingsError
 from treeline.core.model.canary import (
     CanaryLimits,
-    Decision,
+    CanaryOutcome,
     HoldPlan,
     SliceEvidence,
     decide,
@@ -89,21 +89,21 @@ PLAN = HoldPlan(hold_ms=24 * 3_600_000, slice_ms=3_600_000)
 
 @given(st.integers(0, 23))
 def test_nothing_is_cut_over_before_the_last_slice(slices: int):
-    assert decide([True] * slices, slices, PLAN) is Decision.HOLD
+    assert decide([True] * slices, slices, PLAN) is CanaryOutcome.HOLD
 
 
 @given(st.integers(0, 23))
 def test_the_first_failed_slice_rolls_back(before: int):
-    assert decide([True] * before + [False], before + 1, PLAN) is Decision.ROLL_BACK
+    assert decide([True] * before + [False], before + 1, PLAN) is CanaryOutcome.ROLL_BACK
 
 
 def test_a_full_hold_is_cut_over_if_it_showed_anything():
-    assert decide([True] * 24, 12, PLAN) is Decision.CUT_OVER
-    assert decide([True] * 24, 11, PLAN) is Decision.ROLL_BACK
+    assert decide([True] * 24, 12, PLAN) is CanaryOutcome.CUT_OVER
+    assert decide([True] * 24, 11, PLAN) is CanaryOutcome.ROLL_BACK
 
 
 def test_a_hold_of_nothing_is_cut_over_at_once():
-    assert decide([], 0, HoldPlan(hold_ms=0)) is Decision.CUT_OVER
+    assert decide([], 0, HoldPlan(hold_ms=0)) is CanaryOutcome.CUT_OVER
 
 
 @pytest.mark.parametrize("wrong", [{"error_share": 1.0}, {"page_ratio": 0.5}, {"min_observations": 0}])

@@ -6,7 +6,7 @@ import pytest
 from treeline.core.errors import ModelMismatchError
 from treeline.core.model.data_quality import (
     BINS,
-    Check,
+    Violated,
     check,
     constraints_from_json,
     constraints_to_json,
@@ -54,7 +54,7 @@ def test_more_of_the_same_violates_nothing(baseline):
 def test_missing_values_are_found(baseline):
     values = table(seed=2)
     values[:200, 1] = np.nan
-    assert violations(baseline, values) == {("memory_percent", Check.COMPLETENESS): 0.96}
+    assert violations(baseline, values) == {("memory_percent", Violated.COMPLETENESS): 0.96}
 
 
 def test_values_out_of_range_are_found_but_a_single_one_is_not(baseline):
@@ -62,13 +62,13 @@ def test_values_out_of_range_are_found_but_a_single_one_is_not(baseline):
     values[0, 1] = 90.0
     assert violations(baseline, values) == {}
     values[:50, 1] = 90.0
-    assert violations(baseline, values)["memory_percent", Check.RANGE] == pytest.approx(0.01)
+    assert violations(baseline, values)["memory_percent", Violated.RANGE] == pytest.approx(0.01)
 
 
 def test_a_shifted_distribution_is_found_though_all_values_are_in_range(baseline):
     values = table(seed=2)
     values[:, 0] = np.clip(values[:, 0] + 8, 0, 75)
-    assert violations(baseline, values).keys() == {("cpu_percent", Check.DRIFT)}
+    assert violations(baseline, values).keys() == {("cpu_percent", Violated.DRIFT)}
 
 
 def test_few_values_say_nothing_about_a_distribution(baseline):
@@ -79,7 +79,7 @@ def test_few_values_say_nothing_about_a_distribution(baseline):
 
 def test_a_column_that_is_gone_is_named_and_a_new_one_is_ignored(baseline):
     found = violations(baseline, table(seed=2), names=("cpu_percent", "disk_iops"))
-    assert found == {("memory_percent", Check.MISSING_COLUMN): 0.0}
+    assert found == {("memory_percent", Violated.MISSING_COLUMN): 0.0}
 
 
 @pytest.mark.parametrize("column", [np.full(1_000, 3.0), np.zeros(1_000), np.full(1_000, np.nan)])

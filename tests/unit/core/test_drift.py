@@ -12,9 +12,9 @@ from treeline.core.errors import SettingsError
 from treeline.core.model.drift import (
     DAY_MS,
     HOUR_MS,
+    DriftOutcome,
     DriftRules,
     Hour,
-    Outcome,
     Window,
     count_features,
     evaluate,
@@ -39,14 +39,14 @@ def daily(history: list[Hour], days: int = 25, **kwargs):
         at = START + day * DAY_MS
         seen = [h for h in history if at - RULES.window_days * DAY_MS <= h.at < at]
         evaluation = evaluate(seen, at, RULES, last_retraining_at=last, **kwargs)
-        if evaluation.outcome is Outcome.RETRAIN:
+        if evaluation.outcome is DriftOutcome.RETRAIN:
             last = at
         found.append(evaluation)
     return found
 
 
 def retrainings(evaluations) -> list[int]:
-    return [(e.at - START) // DAY_MS for e in evaluations if e.outcome is Outcome.RETRAIN]
+    return [(e.at - START) // DAY_MS for e in evaluations if e.outcome is DriftOutcome.RETRAIN]
 
 
 @settings(max_examples=8, deadline=None)
@@ -75,7 +75,7 @@ def test_a_true_level_shift_retrains_exactly_once():
         seen = history if activated is None else [Hour(at=h.at, scores=0.0) for h in history if h.at >= activated]
         seen = [h for h in seen if at - RULES.window_days * DAY_MS <= h.at < at]
         busy = last is not None and activated is None
-        if evaluate(seen, at, RULES, last_retraining_at=last, is_retraining=busy).outcome is Outcome.RETRAIN:
+        if evaluate(seen, at, RULES, last_retraining_at=last, is_retraining=busy).outcome is DriftOutcome.RETRAIN:
             starts.append(day)
             last = at
         if last is not None and at >= last + 2 * DAY_MS:
@@ -86,7 +86,11 @@ def test_a_true_level_shift_retrains_exactly_once():
 def test_it_takes_three_breaches_in_a_row():
     found = daily(hours(lambda i: 3.0 if i >= 24 * 10 else 0.0), days=20)
     first = next(i for i, e in enumerate(found) if e.breaches)
-    assert [e.outcome for e in found[first : first + 3]] == [Outcome.BREACH, Outcome.BREACH, Outcome.RETRAIN]
+    assert [e.outcome for e in found[first : first + 3]] == [
+        DriftOutcome.BREACH,
+        DriftOutcome.BREACH,
+        DriftOutcome.RETRAIN,
+    ]
     assert [e.breaches for e in found[first : first + 3]] == [1, 2, 3]
 
 
@@ -94,26 +98,26 @@ def test_declared_maintenance_hides_its_hours_and_blocks_while_it_is_in_the_wind
     start, end = START + 10 * DAY_MS, START + 13 * DAY_MS
     window = Window(start=start, end=end)
     calm = hours(lambda i: 40.0 if 24 * 10 <= i < 24 * 13 else 0.0)
-    assert {e.outcome for e in daily(calm, maintenance=[window])} == {Outcome.STABLE}
+    assert {e.outcome for e in daily(calm, maintenance=[window])} == {DriftOutcome.STABLE}
     shifted = daily(hours(lambda i: 3.0 if i >= 24 * 5 else 0.0), maintenance=[window])
     outcomes = [e.outcome for e in shifted]
-    assert Outcome.BLOCKED_BY_MAINTENANCE in outcomes
-    assert outcomes.index(Outcome.RETRAIN) == 19, "the first evaluation whose seven days are free of the window"
+    assert DriftOutcome.BLOCKED_BY_MAINTENANCE in outcomes
+    assert outcomes.index(DriftOutcome.RETRAIN) == 19, "the first evaluation whose seven days are free of the window"
 
 
 def test_it_is_blocked_while_a_retraining_runs_and_cools_down_after():
     history = hours(lambda i: 3.0, days=20)
     at = START + 20 * DAY_MS
-    assert evaluate(history, at, RULES).outcome is Outcome.RETRAIN
-    assert evaluate(history, at, RULES, is_retraining=True).outcome is Outcome.RETRAINING_RUNS
-    assert evaluate(history, at, RULES, last_retraining_at=at - 6 * DAY_MS).outcome is Outcome.COOLING_DOWN
-    assert evaluate(history, at, RULES, last_retraining_at=at - 7 * DAY_MS).outcome is Outcome.RETRAIN
+    assert evaluate(history, at, RULES).outcome is DriftOutcome.RETRAIN
+    assert evaluate(history, at, RULES, is_retraining=True).outcome is DriftOutcome.RETRAINING_RUNS
+    assert evaluate(history, at, RULES, last_retraining_at=at - 6 * DAY_MS).outcome is DriftOutcome.COOLING_DOWN
+    assert evaluate(history, at, RULES, last_retraining_at=at - 7 * DAY_MS).outcome is DriftOutcome.RETRAIN
 
 
 def test_a_level_that_moved_counts_though_the_scores_do_not():
     history = [Hour(at=START + i * HOUR_MS, scores=0.1, levels=2.5) for i in range(24 * 20)]
     evaluation = evaluate(history, START + 20 * DAY_MS, RULES)
-    assert evaluation.outcome is Outcome.RETRAIN
+    assert evaluation.outcome is DriftOutcome.RETRAIN
     assert evaluation.measure == "levels"
     assert evaluation.shift == pytest.approx(2.5)
 

@@ -9,7 +9,7 @@ from training.history.grid import Grid
 from training.prepare.data_quality import baseline, check_grid, read, write
 from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.errors import UsageError
-from treeline.core.model.data_quality import Check
+from treeline.core.model.data_quality import Violated
 
 
 def grid(seed, shift=0.0):
@@ -35,7 +35,7 @@ def test_a_training_runs_baseline_is_written_read_and_checked(tmp_path):
     write(Folder(tmp_path), statistics, constraints, "quality")
     again = read(tmp_path / "quality")
     assert check_grid(grid(3), *again) == []
-    assert {(v.feature, v.check) for v in check_grid(grid(3, shift=5.0), *again)} >= {("x", Check.DRIFT)}
+    assert {(v.feature, v.check) for v in check_grid(grid(3, shift=5.0), *again)} >= {("x", Violated.DRIFT)}
 
 
 def test_a_folder_without_a_baseline_is_refused(tmp_path):

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.detection_fakes import METRICS, fleet, trained
-from treeline.app.learn.admission import Candidate, admit
+from treeline.app.learn.admission import TrainedModel, admit
 from treeline.core.errors import ModelMismatchError
 
 VERSION = "prod-default-abc"
-CANDIDATE = Candidate(
+CANDIDATE = TrainedModel(
     model_version=VERSION,
     package_key="packages/p/package.zip",
     evaluation_key="packages/p/evaluation.json",

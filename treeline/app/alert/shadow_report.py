@@ -20,7 +20,7 @@ MONTH_DAYS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class WouldBePage:
     """One incident as people would have met it: its highest priority and severity."""
 
     incident_id: str
@@ -34,7 +34,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class MonthlyBudget:
     """At most so many pages per server-month, by tier; None: no limit."""
 
     p1: float | None = None
@@ -69,7 +69,7 @@ class ShadowReport:
     start_ms: int
     end_ms: int
     servers: int
-    pages: Sequence[Page]
+    pages: Sequence[WouldBePage]
     fits: Sequence[Fit] = ()
 
     @property
@@ -132,7 +132,7 @@ def shadow_report(
     start_ms: int,
     end_ms: int,
     servers: int,
-    budget: Budget | None = None,
+    budget: MonthlyBudget | None = None,
 ) -> ShadowReport:
     """Count what would have paged.
 
@@ -156,10 +156,10 @@ def shadow_report(
     return ShadowReport(start_ms=start_ms, end_ms=end_ms, servers=servers, pages=pages, fits=fits)
 
 
-def _page(incident_id: str, alerts: Sequence[Alert], label: IncidentLabel | None) -> Page:
+def _page(incident_id: str, alerts: Sequence[Alert], label: IncidentLabel | None) -> WouldBePage:
     first = alerts[0]
     active = [alert for alert in alerts if alert.event is not AlertEvent.RESOLVED]
-    return Page(
+    return WouldBePage(
         incident_id=incident_id,
         server_id=first.server_id,
         priority=min(alert.priority for alert in active or alerts),
@@ -171,7 +171,7 @@ def _page(incident_id: str, alerts: Sequence[Alert], label: IncidentLabel | None
     )
 
 
-def _fit(tier: Priority, allowed: float, pages: Sequence[Page]) -> Fit:
+def _fit(tier: Priority, allowed: float, pages: Sequence[WouldBePage]) -> Fit:
     """Keep the most severe pages of a tier, as many as the budget allows; ties are left out together."""
     floor = P1_SEVERITY if tier is Priority.P1 else P2_SEVERITY
     own = sorted((page.severity for page in pages if page.priority is tier), reverse=True)

@@ -22,7 +22,7 @@ from treeline.core.statistics import FloatArray
 
 
 @dataclass(slots=True)
-class Decision:
+class DecidedBatch:
     """What was scored, what people are owed, and how many values were imputed on the way."""
 
     block: ScoreBlock
@@ -48,7 +48,7 @@ class Decider:
         rows: Index,
         new: Index,
         late: Index,
-    ) -> Decision:
+    ) -> DecidedBatch:
         """Decide the `new` observations in event-time order, and score the `late` ones against the state as it is.
 
         Args:
@@ -66,7 +66,7 @@ class Decider:
         before, levels = state.pack(), dict[int, float]()
         every = np.concatenate([new, late])
         block = ScoreBlock.empty(state.servers, model.model_version, rows[every], pending.observed_at[every])
-        decision = Decision(block)
+        decision = DecidedBatch(block)
         late_ready, late_features = detector.compare_late(
             state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s
         )

@@ -118,7 +118,7 @@ class Scorer(Protocol):
         ...
 
 
-class Models(Protocol):
+class ActiveModel(Protocol):
     """Where the active model package comes from."""
 
     def active(self) -> ModelPackage | None:

@@ -17,8 +17,8 @@ from treeline.app.detect import outbox
 from treeline.app.detect.deciding import Decider
 from treeline.app.detect.known_observations import JudgedObservations, KnownObservations
 from treeline.app.detect.ports import (
+    ActiveModel,
     Incidents,
-    Models,
     Observations,
     Pending,
     Publisher,
@@ -81,7 +81,7 @@ class DetectService:
     incidents: Incidents
     publisher: Publisher
     scorer: Scorer
-    models: Models
+    models: ActiveModel
     alerts: AlertWriter
     policy: PolicySettings
     clock_ms: Callable[[], int]

@@ -9,14 +9,14 @@ import numpy as np
 from treeline.app.detect.origin import Origin, of_server
 from treeline.app.detect.scoreblock import Status
 from treeline.app.explain.incident_source import Observed, Score, ScoredPath
-from treeline.app.explain.server_replay import ServerReplay, Step
+from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.layout import NEVER
 from treeline.core.times import iso
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class RebuiltPart:
     """One thing rebuilt: what, from what, and whether all of it is equal."""
 
     what: str
@@ -38,7 +38,7 @@ class Part:
 class Reproduction:
     """What was rebuilt, and why not more of it."""
 
-    parts: Sequence[Part]
+    parts: Sequence[RebuiltPart]
     notes: Sequence[str] = field(default_factory=tuple)
 
     @property
@@ -53,7 +53,7 @@ class Reproduction:
 
 def from_training(
     package: ModelPackage, score: Score, path: ScoredPath, observed: Observed, origin: Origin, at: int
-) -> tuple[Part, ...] | str:
+) -> tuple[RebuiltPart, ...] | str:
     """Rebuild every score of the server since its model was trained, from observations and model package alone.
 
     Returns:
@@ -98,7 +98,7 @@ def from_training(
     )
 
 
-def from_origin(steps: Sequence[Step], path: ScoredPath, policy_opened: bool) -> tuple[Part, ...]:
+def from_origin(steps: Sequence[Replayed], path: ScoredPath, policy_opened: bool) -> tuple[RebuiltPart, ...]:
     """Compare the opening commit, replayed from the state kept with it, with what was stored.
 
     Args:
@@ -114,11 +114,11 @@ def from_origin(steps: Sequence[Step], path: ScoredPath, policy_opened: bool) ->
         _part("feature rows", source, np.array([s.features for s in steps]), path.features[at]),
         _part("scores", f"{source}, through the forest", np.array([s.score for s in steps]), path.score[at]),
         _part("severities", f"{source}, calibrated", severities, path.severity[at]),
-        Part(what="the opening", source=f"{source}, by the policy", count=1, equal=int(policy_opened)),
+        RebuiltPart(what="the opening", source=f"{source}, by the policy", count=1, equal=int(policy_opened)),
     )
 
 
-def from_rows(score: Score, path: ScoredPath) -> tuple[Part, ...]:
+def from_rows(score: Score, path: ScoredPath) -> tuple[RebuiltPart, ...]:
     """Score the stored feature rows again: what is left when observations and state are gone."""
     scored = path.status != Status.WARMING_UP
     scored &= np.isfinite(path.score)
@@ -137,9 +137,9 @@ def expired_note(observed: Observed, origin: Origin | None, at: int) -> str:
     return f"observations between {since} and {iso(at)} have expired, so features are not rebuilt"
 
 
-def _part(what: str, source: str, rebuilt: Any, stored: Any) -> Part:
+def _part(what: str, source: str, rebuilt: Any, stored: Any) -> RebuiltPart:
     """Bits, not values: equal to the last one, and NaN like NaN."""
     mine, theirs = np.ascontiguousarray(rebuilt), np.ascontiguousarray(stored)
     count = len(mine)
     equal = sum(mine[i].tobytes() == theirs[i].tobytes() for i in range(count)) if mine.dtype == theirs.dtype else 0
-    return Part(what=what, source=source, count=count, equal=equal)
+    return RebuiltPart(what=what, source=source, count=count, equal=equal)

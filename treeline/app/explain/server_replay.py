@@ -18,7 +18,7 @@ from treeline.core.statistics import FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Replayed:
     """One observation decided again.
 
     Attributes:
@@ -56,17 +56,17 @@ class ServerReplay:
         self._package = package
         self._score = score
 
-    def step(self, at: int, values: npt.NDArray[np.float32], *, given_score: float | None = None) -> Step:
+    def step(self, at: int, values: npt.NDArray[np.float32], *, given_score: float | None = None) -> Replayed:
         """Decide the next observation; `given_score` stands in for the forest's."""
         state = self.state
         done = self._prepare(state, at, values[None])
         if not len(done.ready):
             blank = np.full(len(values), np.nan)
-            return Step(at=at, features=np.empty(0, np.float32), expected=blank, spread=blank)
+            return Replayed(at=at, features=np.empty(0, np.float32), expected=blank, spread=blank)
         rows = done.features.rows
         scores = self._score(rows) if given_score is None else np.array([given_score])
         decided = self._decide(state, done, scores)
-        return Step(
+        return Replayed(
             at=at,
             features=rows[0],
             score=float(scores[0]),

@@ -13,7 +13,7 @@ from treeline.app.explain import reproduction
 from treeline.app.explain.counterfactual import Counterfactual, counterfactuals
 from treeline.app.explain.incident_source import IncidentSource, Observed, Score, ScoredPath
 from treeline.app.explain.reproduction import Reproduction
-from treeline.app.explain.server_replay import ServerReplay, Step
+from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.core.alert import Alert, AlertEvent, MetricEvidence
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
@@ -164,7 +164,7 @@ def explain(source: IncidentSource, incident_id: str, *, reproduce: bool = False
 class _Replayed:
     """Steps from the origin to the deciding observation, and how the server stood before the first anomalous one."""
 
-    steps: list[Step]
+    steps: list[Replayed]
     before: ServerReplay
     times: list[int]  # from the first anomalous observation to the deciding one
     measured: npt.NDArray[np.float32]
@@ -295,7 +295,7 @@ class _Story:
     def _reproduction(self, replayed: "_Replayed | None") -> Reproduction:
         if self.score is None or self.package is None:
             return Reproduction(parts=(), notes=list(self.notes))
-        notes, parts = [], list[reproduction.Part]()
+        notes, parts = [], list[reproduction.RebuiltPart]()
         if self.origin is not None:
             start = self._trained_until()
             path = self.source.scored(self.server_id, start, self.at, model_version=self.version)

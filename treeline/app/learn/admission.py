@@ -10,7 +10,7 @@ from treeline.core.model.package import ModelPackage
 _REQUIRED = ("passed", "reasons", "fingerprint", "model_version")
 
 
-class Artifacts(Protocol):
+class ModelsBucket(Protocol):
     """The models bucket."""
 
     def read(self, key: str) -> bytes | None:
@@ -23,7 +23,7 @@ class Artifacts(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class TrainedModel:
     """What a training run says it has made."""
 
     model_version: str
@@ -45,7 +45,7 @@ class Admission:
         return {"admitted": int(self.admitted), "reasons": self.reasons, "fingerprint": self.fingerprint}
 
 
-def admit(candidate: Candidate, artifacts: Artifacts, metrics: tuple[str, ...]) -> Admission:
+def admit(candidate: TrainedModel, artifacts: ModelsBucket, metrics: tuple[str, ...]) -> Admission:
     """Check a candidate in the environment that will use it, with the code that will use it.
 
     Args:
@@ -75,7 +75,7 @@ def admit(candidate: Candidate, artifacts: Artifacts, metrics: tuple[str, ...]) 
     return Admission(admitted=bool(evaluation["passed"]), reasons=reasons, fingerprint=package.fingerprint)
 
 
-def _require(artifacts: Artifacts, key: str, what: str) -> bytes:
+def _require(artifacts: ModelsBucket, key: str, what: str) -> bytes:
     data = artifacts.read(key)
     if data is None:
         raise ModelMismatchError(f"there is no {what} at {key}")

@@ -11,10 +11,10 @@ from treeline.app.promote.ports import Announcer
 from treeline.app.promote.progress import Progress
 from treeline.core.model.drift import (
     DAY_MS,
+    DriftEvaluation,
+    DriftOutcome,
     DriftRules,
-    Evaluation,
     Hour,
-    Outcome,
     Reference,
     Window,
     evaluate,
@@ -76,7 +76,7 @@ class DriftReport:
     """
 
     model_version: str
-    evaluation: Evaluation
+    evaluation: DriftEvaluation
     features: dict[str, float] = field(default_factory=dict)
     levels: dict[str, float] = field(default_factory=dict)
     hours: int = 0
@@ -116,7 +116,7 @@ class DriftService:
             is_retraining=is_retraining,
         )
         run_id = ""
-        if evaluation.outcome is Outcome.RETRAIN:
+        if evaluation.outcome is DriftOutcome.RETRAIN:
             run_id = self._retrain(evaluation, last, package.model_version)
         recent = [r for r in rollups if r.hour >= now_ms - self.rules.rolling_days * DAY_MS]
         report = DriftReport(
@@ -127,11 +127,11 @@ class DriftService:
             hours=len(rollups),
             run_id=run_id,
         )
-        if evaluation.outcome is not Outcome.STABLE:
+        if evaluation.outcome is not DriftOutcome.STABLE:
             self._tell(report)
         return report
 
-    def _retrain(self, evaluation: Evaluation, last: Retraining | None, model_version: str) -> str:
+    def _retrain(self, evaluation: DriftEvaluation, last: Retraining | None, model_version: str) -> str:
         """Start one; empty where somebody else was first."""
         if not self.retrainings.claim(evaluation.at, last):
             return ""

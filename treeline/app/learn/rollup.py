@@ -88,7 +88,7 @@ class Maintenance:
     end: int
 
 
-class History(Protocol):
+class PastDecisions(Protocol):
     """What detection left behind."""
 
     def groups(self) -> int:
@@ -149,7 +149,7 @@ class RollupService:
         package: The active model's package; None before the first.
     """
 
-    history: History
+    history: PastDecisions
     rollups: Rollups
     package: Callable[[], ModelPackage | None]
 
@@ -211,7 +211,7 @@ class RollupService:
 class _Fleet:
     """Where the groups stand now, each read once a run however many hours are summed up."""
 
-    def __init__(self, history: History, package: ModelPackage | None) -> None:
+    def __init__(self, history: PastDecisions, package: ModelPackage | None) -> None:
         self._history = history
         self._package = package
         self._records: list[Record] | None = None

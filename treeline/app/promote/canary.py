@@ -10,7 +10,7 @@ from enum import StrEnum
 from treeline.core.model.canary import is_canary
 
 
-class Role(StrEnum):
+class Side(StrEnum):
     """The two sides of a canary."""
 
     CHAMPION = "champion"

@@ -17,7 +17,7 @@ from treeline.app.detect.ports import Observations, Pending, Record, Records, Sc
 from treeline.app.detect.read_spans import ReadSpans
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.detect.service import DetectService, TickOutcome
-from treeline.app.promote.canary import Canary, Role, candidate_group
+from treeline.app.promote.canary import Canary, Side, candidate_group
 from treeline.core.alert import Alert
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ScorerContractError, ScorerUnavailableError, StateConflictError, TreelineError
@@ -55,7 +55,7 @@ class DecisionSink(Protocol):
         """Keep one change; keeping it again changes nothing."""
         ...
 
-    def add_calls(self, model_version: str, role: Role, calls: "Calls") -> None:
+    def add_calls(self, model_version: str, role: Side, calls: "Calls") -> None:
         """Add to the counts of calls of one side during this candidate's canary."""
         ...
 
@@ -178,8 +178,8 @@ class CandidateRun:
         except failures as error:  # a lost race too: the next tick has it
             self.on_error(error)
         try:
-            self.decisions.add_calls(canary.model_version, Role.CHAMPION, calls)
-            self.decisions.add_calls(canary.model_version, Role.CANDIDATE, scorer.take())
+            self.decisions.add_calls(canary.model_version, Side.CHAMPION, calls)
+            self.decisions.add_calls(canary.model_version, Side.CANDIDATE, scorer.take())
         except self.adapter_errors as error:
             self.on_error(error)
         return scored

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from treeline.app.detect.handover import Pointer
-from treeline.app.promote.canary import Canary, Role
+from treeline.app.promote.canary import Canary, Side
 from treeline.app.promote.comparison import add, compare, reference, score_shift, scored
 from treeline.app.promote.ports import CallTotals, Evidence
 from treeline.app.promote.progress import Progress
@@ -86,10 +86,10 @@ class SliceJudge:
                 candidate_pages=self.evidence.candidate_pages(version, progress.canary_from, end_ms),
                 champion_pages=self.evidence.champion_pages(servers, progress.canary_from, end_ms),
                 score_shift=score_shift(sums, package, progress.reference),
-                calls=calls[Role.CANDIDATE].calls,
-                errors=calls[Role.CANDIDATE].errors,
-                candidate_p95_ms=calls[Role.CANDIDATE].p95_ms(),
-                champion_p95_ms=calls[Role.CHAMPION].p95_ms(),
+                calls=calls[Side.CANDIDATE].calls,
+                errors=calls[Side.CANDIDATE].errors,
+                candidate_p95_ms=calls[Side.CANDIDATE].p95_ms(),
+                champion_p95_ms=calls[Side.CHAMPION].p95_ms(),
             ),
             self.limits,
         )
@@ -106,8 +106,8 @@ class SliceJudge:
         snapshot = {**progress.snapshot, **counted, "sums": sums}
         return replace(progress, verdicts=(*progress.verdicts, entry), snapshot=snapshot)
 
-    def _totals(self, progress: Progress) -> dict[Role, CallTotals]:
-        return {role: self.evidence.totals(progress.candidate.model_version, role) for role in Role}
+    def _totals(self, progress: Progress) -> dict[Side, CallTotals]:
+        return {role: self.evidence.totals(progress.candidate.model_version, role) for role in Side}
 
 
 def why_not(progress: Progress) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from treeline.app.detect.handover import Pointer
 from treeline.app.detect.scoreblock import ScoreBlock
-from treeline.app.promote.canary import Canary, Role
+from treeline.app.promote.canary import Canary, Side
 from treeline.app.promote.progress import Candidate, Progress
 from treeline.core.model.package import ModelPackage
 
@@ -80,7 +80,7 @@ class Registry(Protocol):
         ...
 
 
-class Artifacts(Protocol):
+class ArtifactCheck(Protocol):
     """The objects a model is made of."""
 
     def require(self, candidate: Candidate) -> None:
@@ -116,7 +116,7 @@ class Hosting(Protocol):
         ...
 
 
-class Models(Protocol):
+class ModelPointers(Protocol):
     """The pointers to the models that decide."""
 
     def read(self) -> Pointer | None:
@@ -168,7 +168,7 @@ class Evidence(Protocol):
         """Incidents the champion opened for these servers."""
         ...
 
-    def totals(self, model_version: str, role: Role) -> CallTotals:
+    def totals(self, model_version: str, role: Side) -> CallTotals:
         """Calls of one side during this candidate's canary."""
         ...
 

@@ -28,7 +28,7 @@ class Candidate:
     model_name: str = ""  # an existing SageMaker model, where it is one (a roll-back)
 
 
-class Stage(StrEnum):
+class PromotionStage(StrEnum):
     """How far a promotion has come."""
 
     PREPARED = "prepared"
@@ -58,7 +58,7 @@ class Progress:
 
     execution: str
     candidate: Candidate
-    stage: Stage = Stage.PREPARED
+    stage: PromotionStage = PromotionStage.PREPARED
     started_ms: int = 0
     hold_s: int | None = None
     config_name: str = ""
@@ -72,9 +72,9 @@ class Progress:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to do."""
-        return self.stage in (Stage.DONE, Stage.ROLLED_BACK)
+        return self.stage in (PromotionStage.DONE, PromotionStage.ROLLED_BACK)
 
-    def at(self, stage: Stage, **values: Any) -> "Progress":
+    def at(self, stage: PromotionStage, **values: Any) -> "Progress":
         """The same promotion one step on."""
         return replace(self, stage=stage, **values)
 
@@ -87,7 +87,7 @@ class Progress:
         """Read what `to_json` wrote."""
         values = dict(body)
         values["candidate"] = Candidate(**values["candidate"])
-        values["stage"] = Stage(values["stage"])
+        values["stage"] = PromotionStage(values["stage"])
         values["verdicts"] = tuple(values["verdicts"])
         values["reference"] = {server: (float(m), float(s)) for server, (m, s) in values["reference"].items()}
         return cls(**values)

@@ -16,18 +16,18 @@ from treeline.app.promote.canary import Canary
 from treeline.app.promote.judge import SliceJudge, why_not
 from treeline.app.promote.ports import (
     Announcer,
-    Artifacts,
+    ArtifactCheck,
     EndpointView,
     Evidence,
     Hosting,
-    Models,
+    ModelPointers,
     ProgressStore,
     Registry,
 )
-from treeline.app.promote.progress import Candidate, Progress, PromotionBusyError, PromotionError, Stage
+from treeline.app.promote.progress import Candidate, Progress, PromotionBusyError, PromotionError, PromotionStage
 from treeline.app.promote.protocol import Answer, Reply, Step
 from treeline.core.errors import ModelMismatchError
-from treeline.core.model.canary import CanaryLimits, Decision, HoldPlan, decide, is_canary, reach_of
+from treeline.core.model.canary import CanaryLimits, CanaryOutcome, HoldPlan, decide, is_canary, reach_of
 from treeline.core.times import iso
 
 _IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
@@ -53,9 +53,9 @@ class PromotionService:
     """
 
     registry: Registry
-    artifacts: Artifacts
+    artifacts: ArtifactCheck
     hosting: Hosting
-    models: Models
+    models: ModelPointers
     evidence: Evidence
     store: ProgressStore
     announcer: Announcer
@@ -130,7 +130,7 @@ class PromotionService:
         if progress is not None and not progress.is_over and progress.execution == execution:
             if progress.reason:
                 return _roll_back(progress.reason)
-            return Reply(Answer.TRIM if progress.stage is Stage.CUT_OVER else Answer.HOST)
+            return Reply(Answer.TRIM if progress.stage is PromotionStage.CUT_OVER else Answer.HOST)
         if progress is not None and progress.execution == execution:
             return Reply(Answer.DONE)
         candidate = self._candidate(request)
@@ -163,7 +163,7 @@ class PromotionService:
         config = self.hosting.host(model_name, progress.variant, beside=_champion_variant(pointer, view))
         candidate = replace(progress.candidate, model_name=model_name)
         # A restarted execution comes through here again: the canary that is under way goes on, from when it began.
-        stage = Stage.CANARY if progress.stage is Stage.CANARY else Stage.HOSTED
+        stage = PromotionStage.CANARY if progress.stage is PromotionStage.CANARY else PromotionStage.HOSTED
         self.store.save(progress.at(stage, candidate=candidate, config_name=config))
         return Reply(Answer.CHECK)
 
@@ -183,7 +183,7 @@ class PromotionService:
     def start_canary(self, execution: str) -> Reply[Literal[Answer.HOLD, Answer.CUT_OVER]]:
         """Let the candidate decide beside the champion; `cut_over` at once where there is nothing to compare with."""
         progress = self._mine(execution)
-        if progress.stage is Stage.CANARY:
+        if progress.stage is PromotionStage.CANARY:
             return Reply(Answer.HOLD)
         pointer = self.models.read()
         hold_s = self._plan(progress).hold_ms
@@ -202,7 +202,7 @@ class PromotionService:
             )
         )
         champion = self.models.load(pointer.package_key)
-        progress = self._judge.begin(progress, champion, chosen, started).at(Stage.CANARY)
+        progress = self._judge.begin(progress, champion, chosen, started).at(PromotionStage.CANARY)
         self.store.save(progress)
         self._tell(
             progress,
@@ -240,11 +240,11 @@ class PromotionService:
         passed = [bool(v["passed"]) for v in progress.verdicts]
         evident = sum(bool(v["has_evidence"]) for v in progress.verdicts)
         decision = decide(passed, evident, plan)
-        if decision is Decision.HOLD and self.clock_ms() - progress.started_ms > self.max_wait_ms:
+        if decision is CanaryOutcome.HOLD and self.clock_ms() - progress.started_ms > self.max_wait_ms:
             return _roll_back("the fleet's time did not get to the canary's end")
-        if decision is Decision.ROLL_BACK:
+        if decision is CanaryOutcome.ROLL_BACK:
             return _roll_back(why_not(progress))
-        return Reply(Answer.HOLD if decision is Decision.HOLD else Answer.CUT_OVER, {"slices": len(passed)})
+        return Reply(Answer.HOLD if decision is CanaryOutcome.HOLD else Answer.CUT_OVER, {"slices": len(passed)})
 
     def cut_over(self, execution: str) -> Reply[Literal[Answer.TRIM]]:
         """Point detection at the candidate; every group is handed over by its next tick."""
@@ -262,8 +262,8 @@ class PromotionService:
         )
         self.models.end_canary()
         self.registry.remember(candidate)
-        if progress.stage is not Stage.CUT_OVER:
-            progress = progress.at(Stage.CUT_OVER)
+        if progress.stage is not PromotionStage.CUT_OVER:
+            progress = progress.at(PromotionStage.CUT_OVER)
             self.store.save(progress)
             before = written.previous_version or (pointer.model_version if pointer else "")
             self._tell(progress, "cut_over", f"takes over from {before}" if before else "is the first model")
@@ -276,14 +276,14 @@ class PromotionService:
         if view is not None and view.status in _IN_PROGRESS and view.config_name != progress.config_name:
             return Reply(Answer.AGAIN)
         config = self.hosting.keep_only(progress.variant)
-        self.store.save(progress.at(Stage.CUT_OVER, config_name=config))
+        self.store.save(progress.at(PromotionStage.CUT_OVER, config_name=config))
         return Reply(Answer.CHECK)
 
     def finish(self, execution: str) -> Reply[Literal[Answer.DONE]]:
         """Leave the endpoint as it is to stay, and say that it is done."""
         progress = self._mine(execution)
         self.hosting.settle(progress.variant)
-        progress = progress.at(Stage.DONE)
+        progress = progress.at(PromotionStage.DONE)
         self.store.save(progress)
         self._tell(progress, "done", "is the only model on the endpoint")
         return Reply(Answer.DONE)
@@ -302,7 +302,7 @@ class PromotionService:
             progress = replace(progress, reason=reason)
             self.store.save(progress)
             self._tell(progress, "rolling_back", reason)
-        if progress.stage is Stage.CUT_OVER:
+        if progress.stage is PromotionStage.CUT_OVER:
             return Reply(Answer.FINISH_ROLL_BACK, {"reason": progress.reason})
         self.models.end_canary()
         pointer, view = self.models.read(), self.hosting.view()
@@ -321,18 +321,18 @@ class PromotionService:
         progress = self.store.load()
         if progress is None or progress.execution != execution:
             return Reply(Answer.ROLLED_BACK)
-        if progress.stage is Stage.CUT_OVER:
+        if progress.stage is PromotionStage.CUT_OVER:
             self._tell(
                 progress, "unfinished", f"is active, but the old variant could not be removed: {progress.reason}"
             )
-            self.store.save(progress.at(Stage.DONE))
+            self.store.save(progress.at(PromotionStage.DONE))
             return Reply(Answer.ROLLED_BACK)
         view, pointer = self.hosting.view(), self.models.read()
         champion = _champion_variant(pointer, view)
         if champion is not None:
             self.hosting.settle(champion)
         if not progress.is_over:
-            progress = progress.at(Stage.ROLLED_BACK)
+            progress = progress.at(PromotionStage.ROLLED_BACK)
             self.store.save(progress)
             self._tell(progress, "rolled_back", progress.reason)
         return Reply(Answer.ROLLED_BACK)

@@ -33,7 +33,7 @@ class SqsEvent(TypedDict):
     Records: list[SqsEventRecord]
 
 
-class Invocation(Protocol):
+class LambdaContext(Protocol):
     """The part of Lambda's context object that is read here."""
 
     def get_remaining_time_in_millis(self) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from treeline.app.detect.ports import Record, Records
 from treeline.app.detect.scoreblock import ScoreBlock
-from treeline.app.promote.canary import Role, candidate_group
+from treeline.app.promote.canary import Side, candidate_group
 from treeline.app.promote.ports import CallTotals
 from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.aws.promote.candidate_decisions import CandidateDecisions
@@ -100,7 +100,7 @@ class CanaryEvidence:
             count += sum(item["server_id"]["S"] in wanted for page in pages for item in page["Items"])
         return count
 
-    def totals(self, model_version: str, role: Role) -> CallTotals:
+    def totals(self, model_version: str, role: Side) -> CallTotals:
         """Calls of the `champion` or the `candidate` during this candidate's canary."""
         return self._decisions.totals(model_version, role)
 

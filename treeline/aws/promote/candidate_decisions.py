@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from treeline.app.promote.canary import Role
+from treeline.app.promote.canary import Side
 from treeline.app.promote.candidate_run import Calls
 from treeline.app.promote.ports import CallTotals
 from treeline.core.alert import Alert, AlertEvent
@@ -54,7 +54,7 @@ class CandidateDecisions:
         )
         return sum(page["Count"] for page in pages)
 
-    def add_calls(self, model_version: str, role: Role, calls: Calls) -> None:
+    def add_calls(self, model_version: str, role: Side, calls: Calls) -> None:
         """Add to the totals; a repeated tick adds again, as its calls were made again."""
         if not calls.count:
             return
@@ -70,7 +70,7 @@ class CandidateDecisions:
             ExpressionAttributeValues={f":{n[1:]}": {"N": str(added[name])} for n, name in names.items()},
         )
 
-    def totals(self, model_version: str, role: Role) -> CallTotals:
+    def totals(self, model_version: str, role: Side) -> CallTotals:
         """All calls so far."""
         item: dict[str, Any] = self._dynamodb.get_item(
             TableName=self._table,

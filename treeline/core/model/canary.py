@@ -90,7 +90,7 @@ class SliceEvidence:
     champion_p95_ms: float = 0.0
 
 
-class Finding(StrEnum):
+class Breach(StrEnum):
     """What was wrong with a slice."""
 
     ERRORS = "errors"
@@ -130,18 +130,18 @@ def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
     enough = evidence.observations >= limits.min_observations
     disagreement = evidence.disagreeing / evidence.observations if evidence.observations else 0.0
     measures = {
-        Finding.ERRORS.value: errors,
-        Finding.LATENCY.value: evidence.candidate_p95_ms,
-        Finding.PAGE_RATE.value: more,
-        Finding.DISAGREEMENT.value: disagreement,
-        Finding.SCORE_SHIFT.value: evidence.score_shift,
+        Breach.ERRORS.value: errors,
+        Breach.LATENCY.value: evidence.candidate_p95_ms,
+        Breach.PAGE_RATE.value: more,
+        Breach.DISAGREEMENT.value: disagreement,
+        Breach.SCORE_SHIFT.value: evidence.score_shift,
     }
     breached = {
-        Finding.ERRORS: evidence.calls >= 5 and errors > limits.error_share,
-        Finding.LATENCY: evidence.candidate_p95_ms > latency_limit_ms,
-        Finding.PAGE_RATE: max(more, 1.0 / more) > limits.page_ratio,
-        Finding.DISAGREEMENT: enough and disagreement > limits.disagreement,
-        Finding.SCORE_SHIFT: enough and abs(evidence.score_shift) > limits.score_shift,
+        Breach.ERRORS: evidence.calls >= 5 and errors > limits.error_share,
+        Breach.LATENCY: evidence.candidate_p95_ms > latency_limit_ms,
+        Breach.PAGE_RATE: max(more, 1.0 / more) > limits.page_ratio,
+        Breach.DISAGREEMENT: enough and disagreement > limits.disagreement,
+        Breach.SCORE_SHIFT: enough and abs(evidence.score_shift) > limits.score_shift,
     }
     return SliceVerdict(
         has_evidence=enough,
@@ -150,7 +150,7 @@ def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
     )
 
 
-class Decision(StrEnum):
+class CanaryOutcome(StrEnum):
     """What becomes of a canary now."""
 
     HOLD = "hold"
@@ -179,7 +179,7 @@ class HoldPlan:
         return math.ceil(self.hold_ms / self.slice_ms)
 
 
-def decide(verdicts: Iterable[bool], with_evidence: int, plan: HoldPlan) -> Decision:
+def decide(verdicts: Iterable[bool], with_evidence: int, plan: HoldPlan) -> CanaryOutcome:
     """Roll back at the first slice that failed; cut over after the last, if enough of them showed anything.
 
     Args:
@@ -189,7 +189,11 @@ def decide(verdicts: Iterable[bool], with_evidence: int, plan: HoldPlan) -> Deci
     """
     passed = list(verdicts)
     if not all(passed):
-        return Decision.ROLL_BACK
+        return CanaryOutcome.ROLL_BACK
     if len(passed) < plan.slices:
-        return Decision.HOLD
-    return Decision.CUT_OVER if with_evidence >= plan.min_share_with_evidence * plan.slices else Decision.ROLL_BACK
+        return CanaryOutcome.HOLD
+    return (
+        CanaryOutcome.CUT_OVER
+        if with_evidence >= plan.min_share_with_evidence * plan.slices
+        else CanaryOutcome.ROLL_BACK
+    )

@@ -26,7 +26,7 @@ OUTSIDE_SHARE = 0.001  # of the values may lie outside the range
 FEWEST_VALUES = 200  # fewer say nothing about a distribution
 
 
-class Check(StrEnum):
+class Violated(StrEnum):
     """What was violated; the first three are Model Monitor's names."""
 
     COMPLETENESS = "completeness_check"
@@ -83,7 +83,7 @@ class Violation:
     """A constraint that incoming data breaks: what was allowed and what was found."""
 
     feature: str
-    check: Check
+    check: Violated
     allowed: float
     found: float
 
@@ -97,10 +97,10 @@ class Violation:
 
 
 _SENTENCES = {
-    Check.COMPLETENESS: "share of rows that have a value",
-    Check.DRIFT: "population stability index against the training data",
-    Check.MISSING_COLUMN: "rows that have a value",
-    Check.RANGE: "share of values outside the range of the training data",
+    Violated.COMPLETENESS: "share of rows that have a value",
+    Violated.DRIFT: "population stability index against the training data",
+    Violated.MISSING_COLUMN: "rows that have a value",
+    Violated.RANGE: "share of values outside the range of the training data",
 }
 
 
@@ -181,7 +181,7 @@ def check(
         if constraint.name not in columns:
             violations.append(
                 Violation(
-                    feature=constraint.name, check=Check.MISSING_COLUMN, allowed=constraint.completeness, found=0.0
+                    feature=constraint.name, check=Violated.MISSING_COLUMN, allowed=constraint.completeness, found=0.0
                 )
             )
         elif len(values):
@@ -193,22 +193,22 @@ def check(
 def _check(column: FloatArray, baseline: FeatureStatistics | None, constraint: Constraint) -> list[Violation]:
     found: list[Violation] = []
 
-    def violated(check: Check, allowed: float, measured: float) -> None:
+    def violated(check: Violated, allowed: float, measured: float) -> None:
         found.append(Violation(feature=constraint.name, check=check, allowed=allowed, found=measured))
 
     known = column[np.isfinite(column)]
     share = len(known) / len(column)
     if share < constraint.completeness:
-        violated(Check.COMPLETENESS, constraint.completeness, share)
+        violated(Violated.COMPLETENESS, constraint.completeness, share)
     if not len(known):
         return found
     outside = float(((known < constraint.minimum) | (known > constraint.maximum)).mean())
     if outside > OUTSIDE_SHARE:
-        violated(Check.RANGE, OUTSIDE_SHARE, outside)
+        violated(Violated.RANGE, OUTSIDE_SHARE, outside)
     if baseline is not None and len(known) >= FEWEST_VALUES and len(baseline.counts) > 1 and baseline.present:
         drift = stability_index(baseline.counts.tolist(), _counts(known, baseline.edges).tolist())
         if drift > constraint.drift:
-            violated(Check.DRIFT, constraint.drift, drift)
+            violated(Violated.DRIFT, constraint.drift, drift)
     return found
 
 

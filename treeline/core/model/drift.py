@@ -130,7 +130,7 @@ def rolling_shift(hours: Iterable[Hour], measure: str, end: int, rules: DriftRul
     return math.fsum(clipped) / (rules.rolling_days * 24)  # the same in whatever order the hours come
 
 
-class Outcome(StrEnum):
+class DriftOutcome(StrEnum):
     """What a drift evaluation ends in."""
 
     STABLE = "stable"
@@ -142,7 +142,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class DriftEvaluation:
     """One day's judgement.
 
     Attributes:
@@ -153,7 +153,7 @@ class Evaluation:
     """
 
     at: int
-    outcome: Outcome
+    outcome: DriftOutcome
     shift: float
     measure: str
     breaches: int
@@ -180,7 +180,7 @@ def evaluate(
     maintenance: Sequence[Window] = (),
     last_retraining_at: int | None = None,
     is_retraining: bool = False,
-) -> Evaluation:
+) -> DriftEvaluation:
     """Judge the days up to `at`. Every day's value follows from the hours alone, so a missed or repeated run is none.
 
     Args:
@@ -204,18 +204,18 @@ def evaluate(
         breaches += 1
     shift = daily[largest[-1]][-1]
     if breaches == 0:
-        outcome = Outcome.STABLE
+        outcome = DriftOutcome.STABLE
     elif breaches < rules.consecutive:
-        outcome = Outcome.BREACH
+        outcome = DriftOutcome.BREACH
     elif any(w.overlaps(at - rules.rolling_days * DAY_MS, at) for w in maintenance):
-        outcome = Outcome.BLOCKED_BY_MAINTENANCE
+        outcome = DriftOutcome.BLOCKED_BY_MAINTENANCE
     elif is_retraining:
-        outcome = Outcome.RETRAINING_RUNS
+        outcome = DriftOutcome.RETRAINING_RUNS
     elif last_retraining_at is not None and at - last_retraining_at < rules.cooldown_days * DAY_MS:
-        outcome = Outcome.COOLING_DOWN
+        outcome = DriftOutcome.COOLING_DOWN
     else:
-        outcome = Outcome.RETRAIN
-    return Evaluation(at=at, outcome=outcome, shift=shift, measure=largest[-1], breaches=breaches, daily=daily)
+        outcome = DriftOutcome.RETRAIN
+    return DriftEvaluation(at=at, outcome=outcome, shift=shift, measure=largest[-1], breaches=breaches, daily=daily)
 
 
 def feature_drift(reference: Reference, counts: FloatArray) -> Mapping[str, float]:
