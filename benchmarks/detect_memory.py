@@ -18,13 +18,12 @@ def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
 start = peak_mb()
-from treeline.core.profile import DEFAULT_METRICS, to_json
 from treeline.settings.pipeline import DetectSettings
 from lambdas.detect.composition import compose
 import lambdas.detect.handler
 names = ("observations_table", "servers_table", "state_table", "scores_table", "incidents_table", "controls_table",
     "models_bucket", "rollups_table", "endpoint_name", "tick_queue_url")
-settings = DetectSettings(stage="bench", metrics=to_json(DEFAULT_METRICS), alerts_topic_arn="arn:aws:sns:us-east-1:0:a",
+settings = DetectSettings(stage="bench", alerts_topic_arn="arn:aws:sns:us-east-1:0:a",
     **dict.fromkeys(names, "x"))
 composition = compose(settings)
 wired = peak_mb()

@@ -30,11 +30,12 @@ from training.evaluate.backtest import backtest
 from training.history.files import History
 from training.history.grid import Grid, grid_of
 from treeline.core.alert import Alert
+from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import TreelineError, UsageError
 from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.times import iso
 from treeline.settings import outputs
-from treeline.settings.policy import policy_from_values
+from treeline.settings.values import read
 
 PATIENCE_S = 90.0  # without any progress; then what is missing is reported as lost
 PAGE_PATIENCE_S = 30.0
@@ -139,7 +140,7 @@ def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, 
             incidents = books.incidents()
             groups = books.groups()
             keep_incidents(deployment, plan.output, incidents, present, package, forest)
-        policy = policy_from_values(plan.overrides.get("detection", {}).get("policy", {}), source="detection.policy")
+        policy = read(PolicySettings, plan.overrides.get("detection", {}).get("policy", {}), "detection.policy")
         with screen.spinner("running the same history offline"):
             offline = backtest(package, present, forest.score, policy, groups=groups, with_bands=True)
         pages = [entry["status"] for entry in cloud.pagerduty.received()]

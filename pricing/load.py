@@ -13,7 +13,6 @@ BLOCK_BYTES = (105, 89)
 DELTA_BYTES = (520, 155)
 OWN_BYTES = 170  # keys, times and so on of the item that holds them
 HEARTBEAT_S = 30
-LATE_WINDOW_S = 600
 ITEM_BYTES = 325  # an observation of 4 metrics with its keys and two labels, by DynamoDB's rules
 METRIC_BYTES = 25  # each further metric
 SEEN_EVERY_S = 900
@@ -33,7 +32,7 @@ class Shape:
     shards: int = 1
     batch_size: int = 10_000
     batching_window_s: int = 0
-    late_window_s: int = LATE_WINDOW_S
+    late_window_s: int
     heartbeat: bool = True
 
 

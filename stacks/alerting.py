@@ -124,13 +124,12 @@ class AlertingStack(TreelineStack):
             size=size,
             logs_config=config.logs,
             platform=platform,
-            environment=NotifyPagerDutySettings(
+            environment=NotifyPagerDutySettings.of(
+                config.pagerduty,
                 stage=config.stage,
                 page_queue_url=pages.queue_url,
                 pages_table=ledger.table_name,
                 routing_key_secret_arn=secret.secret_arn,
-                events_url=config.pagerduty.events_url,
-                retry_base_s=config.pagerduty.retry_base_s,
             ).to_env(),
         )
         notify.allow(["secretsmanager:GetSecretValue"], [secret.secret_arn])

@@ -1,7 +1,5 @@
 """Detection: the queue of ticks, and the functions that send, score and rescue them."""
 
-import json
-
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
@@ -17,7 +15,6 @@ from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.state import GROUP_INDEX, StateStack
 from stacks.treeline_stack import TreelineStack
-from treeline.core.profile import to_json
 from treeline.settings import outputs
 from treeline.settings.pipeline import DetectSettings, DispatchSettings, ReprocessSettings
 
@@ -78,11 +75,11 @@ class DetectionStack(TreelineStack):
             size=config.functions.dispatch,
             logs_config=config.logs,
             platform=self._platform,
-            environment=DispatchSettings(
+            environment=DispatchSettings.of(
+                config,
                 stage=config.stage,
                 servers_table=state.servers.table_name,
                 tick_queue_url=self.ticks.queue_url,
-                group_size=config.group_size,
             ).to_env(),
         )
         dispatch.allow(["dynamodb:GetItem"], [state.servers.table_arn])
@@ -91,7 +88,7 @@ class DetectionStack(TreelineStack):
         return dispatch
 
     def _detect(self, alerts: sns.ITopic) -> PythonFunction:
-        config, state, detection = self.config, self._state, self.config.detection
+        config, state = self.config, self._state
         detect = PythonFunction(
             self,
             "Detect",
@@ -101,9 +98,10 @@ class DetectionStack(TreelineStack):
             logs_config=config.logs,
             platform=self._platform,
             packages=["numpy"],
-            environment=DetectSettings(
+            environment=DetectSettings.of(
+                config.detection,
+                config,
                 stage=config.stage,
-                metrics=to_json(config.metrics),
                 observations_table=state.observations.table_name,
                 servers_table=state.servers.table_name,
                 state_table=state.detector_state.table_name,
@@ -115,16 +113,6 @@ class DetectionStack(TreelineStack):
                 endpoint_name=config.endpoint_name,
                 alerts_topic_arn=alerts.topic_arn,
                 tick_queue_url=self.ticks.queue_url,
-                policy=json.dumps(dict(detection.policy), sort_keys=True, separators=(",", ":")),
-                group_size=config.group_size,
-                late_window_s=detection.late_window_s,
-                watermark_wait_s=detection.watermark_wait_s,
-                score_ttl_s=detection.score_ttl_s,
-                silent_after_s=detection.silent_after_s,
-                endpoint_retry_s=detection.endpoint_retry_s,
-                runbook_url=detection.runbook_url,
-                dashboard_url=detection.dashboard_url,
-                paging=config.paging,
             ).to_env(),
         )
         detect.allow(["dynamodb:Query"], [f"{state.observations.table_arn}/index/{GROUP_INDEX}"])
@@ -162,12 +150,12 @@ class DetectionStack(TreelineStack):
             size=config.functions.reprocess,
             logs_config=config.logs,
             platform=self._platform,
-            environment=ReprocessSettings(
+            environment=ReprocessSettings.of(
+                config.detection,
                 stage=config.stage,
                 tick_queue_url=self.ticks.queue_url,
                 dead_letter_queue_url=self.ticks_dead.queue_url,
                 endpoint_name=config.endpoint_name,
-                max_delay_s=config.detection.redrive_max_delay_s,
             ).to_env(),
         )
         reprocess.allow(

@@ -14,7 +14,6 @@ from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
-from treeline.core.profile import to_json
 from treeline.settings import outputs
 from treeline.settings.pipeline import IngestSettings
 
@@ -61,17 +60,14 @@ class IngestionStack(TreelineStack):
             size=config.functions.ingest,
             logs_config=config.logs,
             platform=platform,
-            environment=IngestSettings(
+            environment=IngestSettings.of(
+                config.records,
+                config,
                 stage=config.stage,
-                metrics=to_json(config.metrics),
                 observations_table=state.observations.table_name,
                 servers_table=state.servers.table_name,
                 quarantine_bucket=state.quarantine.bucket_name,
                 tick_queue_url=ticks.queue_url,
-                group_size=config.group_size,
-                max_future_s=config.records.max_future_s,
-                max_age_s=config.records.max_age_s,
-                observation_ttl_s=config.records.observation_ttl_s,
             ).to_env(),
         )
         self.ingest.allow(["dynamodb:BatchWriteItem"], [state.observations.table_arn])

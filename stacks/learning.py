@@ -1,7 +1,5 @@
 """Learning: the training pipeline, the registry's group, and what watches over them."""
 
-import json
-
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_s3 as s3
@@ -27,8 +25,8 @@ from stacks.constructs.training_role import TrainingRole
 from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
 from stacks.workflows.training import PipelineParts, definition
-from treeline.core.profile import to_json
 from treeline.settings import outputs
+from treeline.settings.environment import overrides
 from treeline.settings.learning import AdmitSettings, StartTrainingSettings, TrainingEndedSettings
 
 RUN_FILES_DAYS = 30  # what a run leaves beside its model can be made again
@@ -128,9 +126,9 @@ class LearningStack(TreelineStack):
             logs_config=self.config.logs,
             platform=self._platform,
             packages=["numpy"],
-            environment=AdmitSettings(
+            environment=AdmitSettings.of(
+                self.config,
                 stage=self.config.stage,
-                metrics=to_json(self.config.metrics),
                 models_bucket=self._state.models.bucket_name,
             ).to_env(),
         )
@@ -144,7 +142,7 @@ class LearningStack(TreelineStack):
             config.learning,
             PipelineParts(
                 name=self.pipeline_name,
-                metrics=tuple(metric.name for metric in config.metrics),
+                metrics=config.metric_names,
                 image=self.image,
                 algorithm_image=self._algorithm_image(),
                 models_bucket=self._state.models.bucket_name,
@@ -154,7 +152,7 @@ class LearningStack(TreelineStack):
                 servers_table=self._state.servers.table_name,
                 admit_function_arn=self.admit.arn,
                 role_arn=self.role.role_arn,
-                policy=json.dumps(dict(config.detection.policy), sort_keys=True, separators=(",", ":")),
+                policy=overrides(config.detection.policy),
             ),
         )
         pipeline = sagemaker.CfnPipeline(

@@ -10,7 +10,8 @@ from typing import TypeVar
 from constructs import Construct, IConstruct
 
 from stacks.alerting import AlertingStack
-from stacks.config.stage import FunctionConfig, StageConfig
+from stacks.config.sections import FunctionConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.alarms import DetectorUnwell, FleetAlarms, LogAlarms
 from stacks.constructs.dashboard import RowsDashboard
 from stacks.constructs.function_asset import AssetPlatform
@@ -24,7 +25,7 @@ from stacks.ingestion import IngestionStack
 from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
 from treeline.settings import outputs
-from treeline.settings.pipeline import EnvSettings
+from treeline.settings.environment import EnvSettings
 from treeline.settings.widgets import WidgetFleetSettings, WidgetIncidentsSettings, WidgetModelSettings
 
 WIDGET_SIZE = FunctionConfig(timeout_s=10, memory_mb=512)
@@ -107,13 +108,13 @@ class ObservabilityStack(TreelineStack):
             "WidgetFleet",
             "widget_fleet",
             "Draws the fleet, one cell a server",
-            WidgetFleetSettings(
+            WidgetFleetSettings.of(
+                self.config.detection,
+                self.config,
                 stage=self.config.stage,
                 servers_table=state.servers.table_name,
                 state_table=state.detector_state.table_name,
                 controls_table=state.controls.table_name,
-                group_size=self.config.group_size,
-                silent_after_s=self.config.detection.silent_after_s,
             ),
             packages=["numpy"],
         )

@@ -8,8 +8,9 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.config.sections import CapacityConfig
 from stacks.config.security import OWN_KEY
-from stacks.config.stage import CapacityConfig, StageConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.network import Network
 from stacks.constructs.protection import Protection

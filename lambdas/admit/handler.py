@@ -11,7 +11,6 @@ import boto3
 from treeline.app.learn.admission import TrainedModel, admit
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.observability import Telemetry
-from treeline.core import profile
 from treeline.settings.learning import AdmitSettings
 
 
@@ -27,7 +26,7 @@ def _app() -> _App:
     settings = AdmitSettings.from_env(os.environ)
     return _App(
         artifacts=ModelArtifacts(boto3.client("s3"), settings.models_bucket),
-        metrics=tuple(metric.name for metric in profile.from_json(settings.metrics)),
+        metrics=settings.metric_names,
         telemetry=Telemetry("admit", settings.stage),
     )
 

@@ -30,11 +30,9 @@ from treeline.aws.detect.models import ModelStore
 from treeline.aws.detect.score_table import ScoreTable
 from treeline.aws.observability import Telemetry
 from treeline.aws.promote.candidate_decisions import CandidateDecisions
-from treeline.core import profile
 from treeline.core.errors import ScorerUnavailableError, SettingsError, StateConflictError, TreelineError
 from treeline.core.times import parse_iso
 from treeline.settings.pipeline import DetectSettings
-from treeline.settings.policy import policy_from_text
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -204,7 +202,6 @@ def _now_ms() -> int:
 def compose(settings: DetectSettings) -> Composition:
     """Wire detect for its environment."""
     dynamodb = boto3.client("dynamodb", config=_TABLE_CONFIG)
-    metrics = profile.from_json(settings.metrics)
     if settings.alerts_topic_arn.count(":") < 5:
         raise SettingsError(f"ALERTS_TOPIC_ARN must be an SNS topic's ARN, got {settings.alerts_topic_arn!r}")
     _, _, _, region, account, _ = settings.alerts_topic_arn.split(":", 5)
@@ -215,7 +212,7 @@ def compose(settings: DetectSettings) -> Composition:
         boto3.client("s3"),
         controls_table=settings.controls_table,
         bucket=settings.models_bucket,
-        metrics=tuple(metric.name for metric in metrics),
+        metrics=settings.metric_names,
     )
     records = DetectorRecords(dynamodb, settings.state_table, clock_ms=_now_ms, writes=True)
     scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)
@@ -238,11 +235,11 @@ def compose(settings: DetectSettings) -> Composition:
         models=models,
         alerts=AlertWriter(
             identity=f"{account}/{region}/{settings.stage}",
-            units={metric.name: metric.unit for metric in metrics},
+            units={metric.name: metric.unit for metric in settings.metrics},
             runbook_url=settings.runbook_url,
             dashboard_url=settings.dashboard_url,
         ),
-        policy=policy_from_text(settings.policy),
+        policy=settings.policy,
         clock_ms=_now_ms,
         late_window_ms=settings.late_window_s * 1000,
         wait_ms=round(settings.watermark_wait_s * 1000),

@@ -1,6 +1,5 @@
 """Every day: has the fleet left the model?"""
 
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.learn.rollups import PipelineTraining, RetrainingTable
 from treeline.aws.observability import Telemetry
 from treeline.aws.promote.promotions import PromotionTable
-from treeline.core.model.drift import DriftOutcome, DriftRules
+from treeline.core.model.drift import DriftOutcome
 from treeline.settings.promotion import ChangeSettings, DriftSettings, ModelTablesSettings
 from treeline.wiring.model_tables import ModelTables, announcer, now_of
 
@@ -47,7 +46,7 @@ def _app() -> _App:
             clock_ms=lambda: time.time_ns() // 1_000_000,
             telemetry=telemetry,
         ),
-        rules=DriftRules(**json.loads(settings.rules)),
+        rules=settings.rules,
     )
     return _App(service=service, telemetry=telemetry)
 

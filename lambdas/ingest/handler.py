@@ -16,7 +16,6 @@ from treeline.aws.ingest.observations import DynamoObservationStore
 from treeline.aws.ingest.quarantine import S3Quarantine
 from treeline.aws.ingest.servers import DynamoServerRegistry
 from treeline.aws.observability import Telemetry
-from treeline.core.profile import from_json
 from treeline.settings.pipeline import IngestSettings
 from treeline.sources.treeline_json import ObservationDecoder
 
@@ -50,7 +49,7 @@ def _app() -> _App:
 
     service = IngestService(
         decoder=ObservationDecoder(
-            from_json(settings.metrics),
+            settings.metrics,
             max_future_ms=None if settings.max_future_s is None else settings.max_future_s * 1000,
             max_age_ms=None if settings.max_age_s is None else settings.max_age_s * 1000,
         ),

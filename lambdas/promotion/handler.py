@@ -1,6 +1,5 @@
 """One step of a promotion; the state machine says which."""
 
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from treeline.aws.learn.registry import ModelRegistry
 from treeline.aws.observability import Telemetry
 from treeline.aws.promote.hosting import HostingSettings, SageMakerHosting
 from treeline.aws.promote.promotions import CandidateModels, PromotionTable, RequiredArtifacts
-from treeline.core.model.canary import CanaryLimits, HoldPlan
+from treeline.core.model.canary import HoldPlan
 from treeline.settings.promotion import ChangeSettings, ModelTablesSettings, PromotionSettings
 from treeline.wiring.model_tables import ModelTables, announcer
 
@@ -65,7 +64,7 @@ def _app() -> _App:
             clock_ms=now,
             telemetry=telemetry,
         ),
-        limits=CanaryLimits(**json.loads(settings.limits)),
+        limits=settings.limits,
         plan=HoldPlan(hold_ms=settings.hold_s * 1000, slice_ms=settings.slice_s * 1000),
         share=settings.share,
         max_wait_ms=settings.max_wait_s * 1000,

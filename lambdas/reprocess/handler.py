@@ -37,7 +37,7 @@ def _app() -> _App:
             on_failure=lambda error: telemetry.logger.warning("tick not sent", error=error),
         ),
         max_messages=settings.max_messages,
-        max_delay_s=settings.max_delay_s,
+        max_delay_s=settings.redrive_max_delay_s,
         random=random.random,
     )
     return _App(service=service, telemetry=telemetry)

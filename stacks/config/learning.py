@@ -1,8 +1,9 @@
 """Settings of the learning loop: `learning` in `config/<stage>.yaml`."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 
-from stacks.config.fields import bounded, one_of
+from treeline.core.setting import Settings, WrongSettingError, setting
 
 # Account that publishes SageMaker's built-in Random Cut Forest, by region (AWS facts, section 1.5).
 BUILT_IN_ACCOUNTS = {
@@ -35,61 +36,104 @@ ANALYZER_ACCOUNTS = {
     "us-west-1": "890145073186",
     "us-west-2": "159807026194",
 }
-ALGORITHMS = ("container", "built-in")
-APPROVALS = ("automatic", "manual")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForestConfig:
+@dataclass(frozen=True, kw_only=True)
+class ForestConfig(Settings):
     """Hyperparameters of the Random Cut Forest; the ranges are the built-in algorithm's."""
 
-    num_trees: int = bounded(100, 50, 1000)
-    num_samples_per_tree: int = bounded(512, 1, 2048)
-    seed: int = bounded(1, 0, 2**31 - 1)  # of our container and of the choice of rows; the built-in has none
+    num_trees: int = setting(100, low=50, high=1000, meaning="Trees.")
+    num_samples_per_tree: int = setting(512, low=1, high=2048, meaning="Training rows that each tree holds.")
+    seed: int = setting(
+        1,
+        low=0,
+        high=2**31 - 1,
+        meaning="Of our container and of the choice of training rows; the built-in algorithm has none.",
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Settings):
     """What a training run reads and what it runs on."""
 
-    window_days: float = bounded(28.0, 1.0, 455.0)  # history a model learns from, counted from the held-out part back
-    holdout_days: float = bounded(3.0, 0.25, 30.0)  # the newest history, kept for the evaluation
-    instance_type: str = "ml.m5.large"  # of the training job
-    processing_instance_type: str = "ml.m5.xlarge"  # of prepare and evaluate
-    volume_gb: int = bounded(30, 5, 1024)
-    max_runtime_s: int = bounded(3600, 300, 86_400)
-    spot: bool = True
-    # Without checkpoints, which neither algorithm writes, SageMaker allows an hour of waiting for spot capacity.
-    spot_wait_s: int = bounded(3600, 300, 3600)
+    window_days: float = setting(
+        28.0, low=1.0, high=455.0, meaning="History a model learns from, counted from the held-out part back."
+    )
+    holdout_days: float = setting(3.0, low=0.25, high=30.0, meaning="The newest history, kept for the evaluation.")
+    instance_type: str = setting("ml.m5.large", meaning="Of the training job.")
+    processing_instance_type: str = setting("ml.m5.xlarge", meaning="Of prepare and evaluate.")
+    volume_gb: int = setting(30, low=5, high=1024, meaning="Disk of each job.")
+    max_runtime_s: int = setting(3600, low=300, high=86_400, meaning="A job that takes longer is stopped.")
+    spot: bool = setting(True, meaning="Train on spot capacity.")
+    spot_wait_s: int = setting(
+        3600,
+        low=300,
+        high=3600,
+        meaning="Longest wait for spot capacity and run together; without checkpoints, which neither algorithm "
+        "writes, SageMaker allows an hour.",
+    )
+
+    def check(self) -> None:
+        """The wait counts the run too."""
+        if self.spot and self.max_runtime_s > self.spot_wait_s:
+            raise WrongSettingError("spot_wait_s", "counts the run too: must not be below max_runtime_s")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationConfig:
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(Settings):
     """When a candidate may be registered; compared with the champion on the same held-out history."""
 
-    max_page_rate_ratio: float = bounded(2.0, 1.0, 100.0)  # candidate's pages a server and week over the champion's
-    max_pages_per_server_week: float = bounded(
-        2.0, 0.0, 1000.0
-    )  # what needs no comparison; also the first model's limit
-    max_recall_loss: float = bounded(0.1, 0.0, 1.0)  # share of the same injected faults found, champion minus candidate
-    min_recall: float = bounded(0.5, 0.0, 1.0)  # of the injected faults; a model that sees nothing pages nobody
+    max_page_rate_ratio: float = setting(
+        2.0, low=1.0, high=100.0, meaning="Pages a server and week, candidate over champion."
+    )
+    max_pages_per_server_week: float = setting(
+        2.0, low=0.0, high=1000.0, meaning="What needs no comparison; also the first model's limit."
+    )
+    max_recall_loss: float = setting(
+        0.1, low=0.0, high=1.0, meaning="Share of the same injected faults found, champion minus candidate."
+    )
+    min_recall: float = setting(
+        0.5, low=0.0, high=1.0, meaning="Share of the injected faults found; a model that sees nothing pages nobody."
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearningConfig:
+@dataclass(frozen=True, kw_only=True)
+class LearningConfig(Settings):
     """From history to a registered model."""
 
-    profile: str = "default"  # names the pipeline and the registry's group: treeline-<stage>-<profile>
-    algorithm: str = one_of("container", ALGORITHMS)
-    # Our container (container/Dockerfile): runs prepare and evaluate, and with algorithm "container" trains and serves.
-    # Empty: the repository `treeline`, tag `latest`, of the deploying account and region.
-    image: str = ""
-    approval: str = one_of("automatic", APPROVALS)
-    history_days: int | None = bounded(None, 1, 455)  # a Batch job that fetches so much from CloudWatch; null: none
-    retraining_days: int | None = bounded(None, 1, 365)  # a schedule beside drift; null: drift alone decides
-    # Only for accounts that already had SageMaker Model Monitor (closed to new customers): S3 address of the folder
-    # packages/<model>/quality/features, after the first promotion. Empty: off.
-    model_monitor_baseline: str = ""
-    forest: ForestConfig = field(default_factory=ForestConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    profile: str = setting(
+        "default",
+        meaning="Name of this profile, part of the pipeline's name: 1-32 of a-z, 0-9 and inner -.",
+    )
+    algorithm: str = setting(
+        "container",
+        choices=("container", "built-in"),
+        meaning="Who trains and serves: our container (container/Dockerfile) or SageMaker's Random Cut Forest.",
+    )
+    image: str = setting(
+        "",
+        meaning="URI of our container, which also runs prepare and evaluate; empty: the repository `treeline`, tag "
+        "`latest`, of the deploying account and region.",
+    )
+    approval: str = setting(
+        "automatic", choices=("automatic", "manual"), meaning="Who approves what evaluation lets through."
+    )
+    history_days: int | None = setting(
+        None, low=1, high=455, meaning="A Batch job that fetches so much history from CloudWatch; null: none."
+    )
+    model_monitor_baseline: str = setting(
+        "",
+        meaning="Only for accounts that already had SageMaker Model Monitor (closed to new customers): S3 address of "
+        "the folder packages/MODEL/quality/features, after the first promotion; empty: off.",
+    )
+    retraining_days: int | None = setting(
+        None, low=1, high=365, meaning="A schedule of training runs beside drift; null: drift alone decides."
+    )
+    forest: ForestConfig = setting(ForestConfig, meaning="Hyperparameters.")
+    training: TrainingConfig = setting(TrainingConfig, meaning="What a run reads, and on what.")
+    evaluation: EvaluationConfig = setting(EvaluationConfig, meaning="When a candidate may be registered.")
+
+    def check(self) -> None:
+        """The name can stand in names that AWS takes."""
+        if not re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,31}", self.profile):
+            raise WrongSettingError("profile", f"must be 1-32 of a-z, 0-9 and inner -, got {self.profile!r}")

@@ -1,55 +1,62 @@
 """Whose keys encrypt, and which network the functions run in: `encryption` and `network` in `config/<stage>.yaml`."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+
+from treeline.core.setting import Settings, WrongSettingError, setting
 
 OWN_KEY = "own"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncryptionConfig:
+@dataclass(frozen=True, kw_only=True)
+class EncryptionConfig(Settings):
     """The key of tables, stream, queues, topics, buckets, logs and the routing key's secret."""
 
-    key: str = ""  # empty: AWS's own keys; own: one that the stack of state makes; or the ARN of a key of yours
+    key: str = setting(
+        "", meaning="Empty: AWS's own keys; own: one that the stack of state makes; or the ARN of a key of yours."
+    )
+
+    def fits(self, region: str) -> bool:
+        """Whether a stack in `region` can use the key; an alias cannot be followed there."""
+        arn = rf"arn:aws[\w-]*:kms:{region}:\d{{12}}:key/[\w-]+"
+        return self.key in ("", OWN_KEY) or re.fullmatch(arn, self.key) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig(Settings):
     """The VPC that the functions run in. Nothing is looked up: what is needed of it stands here."""
 
-    vpc_id: str = ""  # empty: no VPC
-    subnet_ids: tuple[str, ...] = ()  # private ones, one per availability zone
-    # Endpoints of the services that functions call; false where the VPC has them, or a way out by NAT.
-    endpoints: bool = True
-    route_table_ids: tuple[str, ...] = ()  # of the subnets: gateway endpoints of S3 and DynamoDB stand in them
+    vpc_id: str = setting("", meaning="Empty: no VPC.")
+    subnet_ids: tuple[str, ...] = setting((), meaning="Private ones, one per availability zone.")
+    endpoints: bool = setting(
+        True,
+        meaning="Make endpoints of the services that functions call; false where the VPC has them, or a way out by "
+        "NAT.",
+    )
+    route_table_ids: tuple[str, ...] = setting(
+        (), meaning="Of the subnets: gateway endpoints of S3 and DynamoDB stand in them."
+    )
 
     @property
     def is_on(self) -> bool:
         """Whether functions run in a VPC."""
         return bool(self.vpc_id)
 
-
-def check(
-    encryption: EncryptionConfig, network: NetworkConfig, region: str, refuse: Callable[[str, str], None]
-) -> None:
-    """Refuse what cannot be, by key and reason."""
-    key = encryption.key
-    if key not in ("", OWN_KEY) and not re.fullmatch(rf"arn:aws[\w-]*:kms:{region}:\d{{12}}:key/[\w-]+", key):
-        refuse("encryption.key", f"must be empty, {OWN_KEY} or the ARN of a key (no alias) in {region}, got {key!r}")
-    if not network.is_on:
-        if network.subnet_ids or network.route_table_ids:
-            refuse("network.vpc_id", "must be set where subnets or route tables are")
-        return
-    if not network.subnet_ids:
-        refuse("network.subnet_ids", "must name the subnets of the functions; nothing is looked up")
-    if network.endpoints and not network.route_table_ids:
-        refuse("network.route_table_ids", "must name the subnets' route tables where network.endpoints is true")
-    for name, prefix, values in (
-        ("vpc_id", "vpc", (network.vpc_id,)),
-        ("subnet_ids", "subnet", network.subnet_ids),
-        ("route_table_ids", "rtb", network.route_table_ids),
-    ):
-        for value in values:
-            if not re.fullmatch(rf"{prefix}-[0-9a-f]{{8,17}}", value):
-                refuse(f"network.{name}", f"must be an id such as {prefix}-0123456789abcdef0, got {value!r}")
+    def check(self) -> None:
+        """What is needed of the VPC is there."""
+        if not self.is_on:
+            if self.subnet_ids or self.route_table_ids:
+                raise WrongSettingError("vpc_id", "must be set where subnets or route tables are")
+            return
+        if not self.subnet_ids:
+            raise WrongSettingError("subnet_ids", "must name the subnets of the functions; nothing is looked up")
+        if self.endpoints and not self.route_table_ids:
+            raise WrongSettingError("route_table_ids", "must name the subnets' route tables where endpoints is true")
+        for name, prefix, values in (
+            ("vpc_id", "vpc", (self.vpc_id,)),
+            ("subnet_ids", "subnet", self.subnet_ids),
+            ("route_table_ids", "rtb", self.route_table_ids),
+        ):
+            for value in values:
+                if not re.fullmatch(rf"{prefix}-[0-9a-f]{{8,17}}", value):
+                    raise WrongSettingError(name, f"must be an id such as {prefix}-0123456789abcdef0, got {value!r}")

@@ -1,7 +1,5 @@
 """Roll-ups every hour, the drift check every day, and the retraining that may follow from it."""
 
-import json
-
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
@@ -17,7 +15,6 @@ from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
 from stacks.constructs.stores import Stores
-from treeline.core.model.drift import DriftRules
 from treeline.settings.promotion import DriftSettings
 
 
@@ -71,11 +68,7 @@ class DriftWatch(Construct):
             platform=platform,
             state=state,
             environment={
-                **DriftSettings(
-                    stage=config.stage,
-                    pipeline_name=pipeline_name,
-                    rules=json.dumps(dict(config.drift.rules), sort_keys=True, separators=(",", ":")),
-                ).to_env(),
+                **DriftSettings.of(config.drift, stage=config.stage, pipeline_name=pipeline_name).to_env(),
                 **change_settings(config, changes, routing_key).to_env(),
             },
         )
@@ -101,7 +94,7 @@ class DriftWatch(Construct):
 
     def _alarms(self, operations: sns.ITopic) -> None:
         stage = self._config.stage
-        consecutive = DriftRules(**dict(self._config.drift.rules)).consecutive
+        consecutive = self._config.drift.rules.consecutive
         OperationsAlarm(
             self,
             "ModelDrifts",

@@ -6,11 +6,11 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.config.stage import FunctionConfig, StageConfig
+from stacks.config.sections import FunctionConfig
+from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.stores import STATE_INDEX, Stores
-from treeline.core.profile import to_json
 from treeline.settings.promotion import ChangeSettings, ModelTablesSettings
 
 
@@ -31,9 +31,9 @@ class ModelFunction(PythonFunction):
         environment: Mapping[str, str],
         packages: Sequence[str] = ("numpy",),
     ) -> None:
-        tables = ModelTablesSettings(
+        tables = ModelTablesSettings.of(
+            config,
             stage=config.stage,
-            metrics=to_json(config.metrics),
             servers_table=state.servers.table_name,
             state_table=state.detector_state.table_name,
             scores_table=state.scores.table_name,
@@ -41,7 +41,6 @@ class ModelFunction(PythonFunction):
             controls_table=state.controls.table_name,
             rollups_table=state.rollups.table_name,
             models_bucket=state.models.bucket_name,
-            group_size=config.group_size,
         )
         super().__init__(
             scope,

@@ -1,7 +1,5 @@
 """The promotion workflow. It owns the endpoint: no template holds one, so no deployment touches a canary."""
 
-import json
-
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -120,22 +118,13 @@ class Promotion(Construct):
             platform=platform,
             state=state,
             environment={
-                **PromotionSettings(
+                **PromotionSettings.of(
+                    promotion,
                     stage=config.stage,
                     endpoint_name=config.endpoint_name,
                     execution_role_arn=self.hosting_role.role_arn,
                     model_group=model_group,
-                    instance_type=promotion.instance_type,
-                    instances=promotion.instances,
-                    max_instances=promotion.max_instances,
-                    invocations_per_instance=promotion.invocations_per_instance,
                     capture_url=capture_url,
-                    capture_percent=promotion.capture_percent,
-                    share=promotion.share,
-                    hold_s=promotion.hold_s,
-                    slice_s=promotion.slice_s,
-                    max_wait_s=promotion.max_wait_s,
-                    limits=json.dumps(dict(promotion.limits), sort_keys=True, separators=(",", ":")),
                 ).to_env(),
                 **change_settings(config, changes, routing_key).to_env(),
             },
@@ -259,12 +248,8 @@ class Promotion(Construct):
             size=config.functions.approval,
             logs_config=config.logs,
             platform=platform,
-            environment=ApprovalSettings(
-                stage=config.stage,
-                state_machine_arn=self.state_machine.state_machine_arn,
-                poll_s=config.promotion.poll_s,
-                endpoint_poll_s=config.promotion.endpoint_poll_s,
-                settle_s=config.promotion.settle_s,
+            environment=ApprovalSettings.of(
+                config.promotion, stage=config.stage, state_machine_arn=self.state_machine.state_machine_arn
             ).to_env(),
         )
         approval.allow(["states:StartExecution"], [self.state_machine.state_machine_arn])

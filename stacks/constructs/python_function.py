@@ -8,7 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stacks.config.stage import FunctionConfig, LogsConfig
+from stacks.config.sections import FunctionConfig, LogsConfig
 from stacks.constructs.function_asset import POWERTOOLS, AssetPlatform, assemble
 from stacks.constructs.network import INTERFACE_ACTIONS, vpc_settings
 from stacks.constructs.operations_alarm import METRICS_NAMESPACE

@@ -35,7 +35,7 @@ def test_local_takes_records_of_any_time():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"shards": 2}, "shards: unknown key; known here: stage, region"),
+        ({"shards": 2}, "shards: unknown key; known here: paging, group_size, metrics"),
         ({"stream": {"shard": 2}}, "stream.shard: unknown key; known here: shards"),
         ({"stream": 2}, "stream: must be a mapping, got 2"),
         ({"stream": {"shards": "two"}}, "stream.shards: must be an integer, got 'two'"),
@@ -61,7 +61,7 @@ def test_local_takes_records_of_any_time():
         ({"metrics": []}, "metrics: must be a list with distinct names"),
         ({"metrics": [{"name": "a"}, {"name": "a"}]}, "metrics: must be a list with distinct names"),
         ({"metrics": [{"unit": "%"}]}, "metrics[0].name: must be set"),
-        ({"metrics": [{"name": "a", "minimum": 1, "maximum": 1}]}, "metrics.a: minimum 1.0 must be below"),
+        ({"metrics": [{"name": "a", "minimum": 1, "maximum": 1}]}, "metrics[0].minimum: must be below maximum"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_names_the_file_and_the_key(overrides: dict[str, Any], message: str):

@@ -1,7 +1,6 @@
 """What happens to records, ticks and pages when something fails, as the templates say it."""
 
 import itertools
-import json
 
 from stacks.config.stage import load
 from tests.infra.templates import Stage, told
@@ -176,7 +175,7 @@ def test_stage_settings_reach_the_functions(local_stage: Stage, stage: Stage):
 
     assert (local.stage, local.max_age_s, local.max_future_s) == ("local", None, None)
     assert (prod.stage, prod.max_age_s, prod.max_future_s) == ("prod", 172_800, 300)
-    assert [m["name"] for m in json.loads(prod.metrics)][:2] == ["cpu_percent", "memory_percent"]
+    assert prod.metric_names[:2] == ("cpu_percent", "memory_percent")
 
 
 def test_every_promised_output_is_there(stage: Stage):

@@ -18,7 +18,9 @@ from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError
 from treeline.core.model.package import ModelPackage
 from treeline.core.times import iso
+from treeline.settings.pipeline import Detection
 
+USUAL = Detection()  # a stage's defaults
 STEP_MS = 60_000
 START_MS = 1_700_006_400_000
 METRICS = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
@@ -171,6 +173,9 @@ def service(store: Store, *, now_ms: int = START_MS, policy: PolicySettings | No
         alerts=AlertWriter(identity="1/r/p", units=dict.fromkeys(METRICS, "%")),
         policy=policy or PolicySettings(),
         clock_ms=lambda: now_ms,
+        late_window_ms=1000 * USUAL.late_window_s,
+        wait_ms=round(1000 * USUAL.watermark_wait_s),
+        silent_after_ms=1000 * USUAL.silent_after_s,
         sleep=lambda seconds: None,
     )
 

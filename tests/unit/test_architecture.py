@@ -46,8 +46,7 @@ LAYERS = {
         "treeline.app.promote.protocol",  # the state machine is made from it
         "treeline.core.errors",
         "treeline.core.profile",
-        "treeline.core.detection.policy",
-        "treeline.core.model.drift",
+        "treeline.core.setting",
     },
     "pricing": {"pricing", "treeline.core"},
     "report": {"report", "training", "treeline.core"},

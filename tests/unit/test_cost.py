@@ -33,7 +33,7 @@ def _bill(servers: int, **overrides: object) -> dict[str, float]:
 
 
 def test_five_hundred_servers_every_thirty_seconds_make_43_8_million_records():
-    load = month(Shape(servers=500, interval_s=30), state_bytes=1000)
+    load = month(Shape(servers=500, interval_s=30, late_window_s=600), state_bytes=1000)
 
     assert load.records == 500 * 2 * 60 * 730
     assert load.groups == 10
@@ -41,7 +41,7 @@ def test_five_hundred_servers_every_thirty_seconds_make_43_8_million_records():
 
 
 def test_a_batch_that_fills_touches_every_group_once():
-    load = month(Shape(servers=500, interval_s=30, batching_window_s=30), state_bytes=1000)
+    load = month(Shape(servers=500, interval_s=30, late_window_s=600, batching_window_s=30), state_bytes=1000)
 
     assert load.ingest_batches == 730 * 120
     assert load.commits == pytest.approx(10 * 730 * 120)
@@ -49,7 +49,7 @@ def test_a_batch_that_fills_touches_every_group_once():
 
 
 def test_a_batch_that_is_full_does_not_wait_for_its_window():
-    shape = Shape(servers=50_000, interval_s=30, shards=3, batching_window_s=30)
+    shape = Shape(servers=50_000, interval_s=30, late_window_s=600, shards=3, batching_window_s=30)
     full = month(dataclasses.replace(shape, batch_size=500), state_bytes=1000)
 
     assert full.ingest_batches == pytest.approx(full.records / 500)
@@ -213,9 +213,12 @@ def test_production_as_shipped_meets_the_aim_with_an_endpoint():
 
 
 def test_a_wider_window_is_cheaper():
-    cheap = dataclasses.replace(Shape(servers=500, interval_s=30), batching_window_s=10)
+    cheap = dataclasses.replace(Shape(servers=500, interval_s=30, late_window_s=600), batching_window_s=10)
 
-    assert month(cheap, state_bytes=1).commits < month(Shape(servers=500, interval_s=30), state_bytes=1).commits
+    assert (
+        month(cheap, state_bytes=1).commits
+        < month(Shape(servers=500, interval_s=30, late_window_s=600), state_bytes=1).commits
+    )
 
 
 def test_no_servers_is_wrong_use():

@@ -32,6 +32,7 @@ def _load(servers: int, window_s: int = PROD.stream.batching_window_s) -> Load:
         shards=max(1, -(-servers // 24_000)),
         batch_size=PROD.stream.batch_size if window_s == PROD.stream.batching_window_s else 10_000,
         batching_window_s=window_s,
+        late_window_s=PROD.detection.late_window_s,
     )
     state = FleetState(4, servers=[f"server-{i:04d}" for i in range(50)])
     return month(shape, state_bytes=len(state.pack()))

@@ -27,7 +27,7 @@ from treeline.core.model.package import ModelPackage
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.training import fit_channel
-from treeline.settings.policy import policy_from_values
+from treeline.settings.values import read
 
 GROUP_SIZE = 50
 MIN_TRAIN_TIMES = 100
@@ -82,7 +82,7 @@ class Setup:
                     f"there are calibration, {', '.join(sorted(_MODEL_KEYS))}"
                 )
             return cls(
-                policy=policy_from_values((body.get("detection") or {}).get("policy") or {}, source="detection.policy"),
+                policy=read(PolicySettings, (body.get("detection") or {}).get("policy") or {}, "detection.policy"),
                 calibration=None if calibration is None else _calibration(calibration),
                 seed=seed,
                 **model,

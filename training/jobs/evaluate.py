@@ -20,10 +20,11 @@ from training.history.grid import Grid
 from training.jobs import entry as job
 from training.prepare.calibrating import Score, calibrate_package
 from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
+from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.model.drift import reference
 from treeline.core.model.package import ModelPackage
 from treeline.core.times import iso
-from treeline.settings.policy import policy_from_values
+from treeline.settings.values import read
 
 SCHEMA_VERSION = 1
 _AWS = cast("Callable[[str], Any]", boto3.client)
@@ -51,7 +52,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     asked = parser().parse_args(arguments)
     fleet = FleetFile.read(asked.fleet)
     prepared = fleet.prepared
-    policy = policy_from_values(asked.policy)
+    policy = read(PolicySettings, asked.policy, "--policy")
     faults = place_faults(fleet.holdout(), seed=asked.seed)
     champions = Champions(client, asked.controls_table, asked.models_bucket, asked.group)
     champion, note = champions.current(fleet.recent.metrics)

@@ -5,17 +5,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from treeline.core.errors import SettingsError
+from treeline.core.setting import Settings, WrongSettingError, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One metric; values outside [minimum, maximum] are refused by ingest."""
+class Metric(Settings):
+    """One metric; ingest refuses values outside [minimum, maximum]."""
 
-    name: str
-    unit: str = ""
-    minimum: float = -math.inf
-    maximum: float = math.inf
+    name: str = setting(meaning="As records call it.")
+    unit: str = setting("", meaning="As pages show it.")
+    minimum: float = setting(-math.inf, meaning="Smallest value that can be.")
+    maximum: float = setting(math.inf, meaning="Largest value that can be.")
+
+    def check(self) -> None:
+        """Is there a value that fits?"""
+        if not self.minimum < self.maximum:
+            raise WrongSettingError("minimum", f"must be below maximum {self.maximum}, got {self.minimum}")
 
 
 DEFAULT_METRICS: tuple[Metric, ...] = (
@@ -24,9 +29,6 @@ DEFAULT_METRICS: tuple[Metric, ...] = (
     Metric(name="network_mbps", unit="Mbit/s", minimum=0.0),
     Metric(name="disk_iops", unit="1/s", minimum=0.0),
 )
-
-
-_FORM = "{name, unit, minimum, maximum}"
 
 
 def to_json(metrics: Sequence[Metric]) -> str:
@@ -40,33 +42,3 @@ def to_json(metrics: Sequence[Metric]) -> str:
             row["maximum"] = m.maximum
         rows.append(row)
     return json.dumps(rows, separators=(",", ":"))
-
-
-def from_json(text: str) -> tuple[Metric, ...]:
-    """Read a metric set; raises SettingsError when it is empty, repeats a name or is not of the form above."""
-    try:
-        rows = json.loads(text)
-    except ValueError as error:
-        raise SettingsError(f"a metric set must be a JSON list of {_FORM}, got {text[:80]!r}") from error
-    if not isinstance(rows, list):
-        raise SettingsError(f"a metric set must be a JSON list of {_FORM}, got {text[:80]!r}")
-    metrics = tuple(_metric(row) for row in rows)
-    names = [m.name for m in metrics]
-    if not names or len(set(names)) != len(names):
-        raise SettingsError(f"a metric set needs distinct names, got {names}")
-    return metrics
-
-
-def _metric(row: object) -> Metric:
-    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
-        raise SettingsError(f"a metric must be {_FORM} with a text name, got {row!r}")
-    for field, value in row.items():
-        if field in ("minimum", "maximum"):
-            fits, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
-        elif field in ("name", "unit"):
-            fits, expected = isinstance(value, str), "text"
-        else:
-            raise SettingsError(f"metric {row['name']}: {field}: unknown field; known: name, unit, minimum, maximum")
-        if not fits:
-            raise SettingsError(f"metric {row['name']}: {field} must be {expected}, got {value!r}")
-    return Metric(**row)

@@ -1,29 +1,77 @@
-"""What the functions of promotion, roll-up and drift are told."""
+"""What the functions of promotion, roll-up and drift are told, and the keys of a stage's file that it comes from."""
 
-import json
 from dataclasses import dataclass
 
-from treeline.core.errors import SettingsError
-from treeline.settings.pipeline import EnvSettings
+from treeline.core.model.canary import CanaryLimits
+from treeline.core.model.drift_rules import DriftRules
+from treeline.core.setting import Settings, setting
+from treeline.settings.environment import EnvSettings
+from treeline.settings.pipeline import Grouping, MetricSet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalSettings(EnvSettings):
+@dataclass(frozen=True, kw_only=True)
+class PromotionRules(Settings):
+    """How a model gets to decide; the promotion workflow owns the endpoint."""
+
+    instance_type: str = setting(
+        "ml.m5.large", meaning="Of the endpoint; not ml.t2: a burstable instance cannot be scaled."
+    )
+    instances: int = setting(
+        1, low=1, high=100, meaning="To begin with; two for an endpoint that outlives an availability zone."
+    )
+    max_instances: int = setting(4, low=1, high=100, meaning="To scale out to.")
+    invocations_per_instance: float = setting(600.0, low=1.0, high=1e6, meaning="A minute, held by autoscaling.")
+    capture_percent: int = setting(
+        10, low=0, high=100, meaning="Share of requests and answers that is kept in the models bucket; 0: none."
+    )
+    share: float = setting(
+        0.1, low=0.001, high=1.0, meaning="Servers that the candidate decides during its canary, by stable hash."
+    )
+    hold_s: int = setting(86_400, low=0, high=2_592_000, meaning="Length of a canary in event time; 0: no canary.")
+    slice_s: int = setting(3600, low=60, high=86_400, meaning="Event time between two judgements of a canary.")
+    max_wait_s: int = setting(
+        172_800,
+        low=60,
+        high=2_592_000,
+        meaning="Longest canary by the clock on the wall: a fleet that fell silent proves nothing.",
+    )
+    limits: CanaryLimits = setting(CanaryLimits, meaning="What a candidate may do at most.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionPace(Settings):
+    """How often the promotion workflow looks."""
+
+    poll_s: int = setting(300, low=1, high=3600, meaning="Between two looks at a canary.")
+    endpoint_poll_s: int = setting(30, low=1, high=3600, meaning="Between two looks at an endpoint that changes.")
+    settle_s: int = setting(
+        300,
+        low=0,
+        high=3600,
+        meaning="Between the cut-over and the end of the old variant: ticks under way finish on it.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift(Settings):
+    """When a model is replaced."""
+
+    rules: DriftRules = setting(DriftRules, meaning="When the fleet counts as having left its model.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalSettings(EnvSettings, PromotionPace):
     """From an approved model package to an execution of the promotion workflow."""
 
     stage: str
     state_machine_arn: str
-    poll_s: int = 300  # between two looks at a canary
-    endpoint_poll_s: int = 30
-    settle_s: int = 300  # between cut-over and the old variant's end: ticks under way finish on it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelTablesSettings(EnvSettings):
+@dataclass(frozen=True, kw_only=True)
+class ModelTablesSettings(EnvSettings, MetricSet, Grouping):
     """Where models and what they decided are."""
 
     stage: str
-    metrics: str  # as DetectSettings.metrics
     servers_table: str
     state_table: str
     scores_table: str
@@ -31,17 +79,9 @@ class ModelTablesSettings(EnvSettings):
     controls_table: str
     rollups_table: str
     models_bucket: str
-    group_size: int = 50
-
-    def __post_init__(self) -> None:
-        """Check the metric set."""
-        try:
-            json.loads(self.metrics)
-        except ValueError as error:
-            raise SettingsError(f"METRICS must be a JSON list, got {self.metrics[:80]!r}") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ChangeSettings(EnvSettings):
     """Whom to tell of changes to the models."""
 
@@ -50,36 +90,20 @@ class ChangeSettings(EnvSettings):
     changes_url: str = "https://events.pagerduty.com/v2/change/enqueue"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromotionSettings(EnvSettings):
-    """How a model is promoted; the limits are treeline.core.model.canary.CanaryLimits."""
+@dataclass(frozen=True, kw_only=True)
+class PromotionSettings(EnvSettings, PromotionRules):
+    """How a model is promoted."""
 
     stage: str
     endpoint_name: str
     execution_role_arn: str
     model_group: str
-    instance_type: str = "ml.m5.large"
-    instances: int = 1
-    max_instances: int = 4
-    invocations_per_instance: float = 600.0
     capture_url: str = ""
-    capture_percent: int = 10
-    share: float = 0.1
-    hold_s: int = 86_400
-    slice_s: int = 3600
-    max_wait_s: int = 172_800
-    limits: str = "{}"  # JSON overrides of treeline.core.model.canary.CanaryLimits
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if not 0.0 < self.share <= 1.0:
-            raise SettingsError(f"SHARE must be in (0, 1], got {self.share}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftSettings(EnvSettings):
-    """When a model is to be replaced; see treeline.core.model.drift.DriftRules."""
+@dataclass(frozen=True, kw_only=True)
+class DriftSettings(EnvSettings, Drift):
+    """When a model is to be replaced, and by which pipeline."""
 
     stage: str
     pipeline_name: str
-    rules: str = "{}"  # JSON overrides of treeline.core.model.drift.DriftRules

@@ -2,22 +2,21 @@
 
 from dataclasses import dataclass
 
-from treeline.settings.pipeline import EnvSettings
+from treeline.settings.environment import EnvSettings
+from treeline.settings.pipeline import Grouping, Silence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WidgetFleetSettings(EnvSettings):
+@dataclass(frozen=True, kw_only=True)
+class WidgetFleetSettings(EnvSettings, Silence, Grouping):
     """The map of the fleet."""
 
     stage: str
     servers_table: str
     state_table: str
     controls_table: str
-    group_size: int = 50
-    silent_after_s: int = 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WidgetIncidentsSettings(EnvSettings):
     """The open incidents."""
 
@@ -26,7 +25,7 @@ class WidgetIncidentsSettings(EnvSettings):
     limit: int = 50  # newest first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WidgetModelSettings(EnvSettings):
     """Which models decide."""
 

@@ -1,6 +1,5 @@
 """Puts together what the functions around the models share: stores, tables, announcements, the event's clock."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -34,11 +33,6 @@ def now_of(event: Mapping[str, object]) -> int:
     return parse_iso(str(moment)) if moment else _wall_clock_ms()
 
 
-def metric_names(metrics: str) -> tuple[str, ...]:
-    """The metric set of a deployment, in order."""
-    return tuple(str(metric["name"]) for metric in json.loads(metrics))
-
-
 def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -54,7 +48,7 @@ class ModelTables:
             s3,
             controls_table=settings.controls_table,
             bucket=settings.models_bucket,
-            metrics=metric_names(settings.metrics),
+            metrics=settings.metric_names,
         )
         self.records = DetectorRecords(dynamodb, settings.state_table, clock_ms=_wall_clock_ms)
         self.blocks = ScoreBlocks(dynamodb, settings.scores_table)

@@ -2,17 +2,29 @@
 
 import pytest
 
+from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import SettingsError
-from treeline.settings.pipeline import DetectSettings, DispatchSettings, IngestSettings
+from treeline.core.profile import DEFAULT_METRICS, Metric
+from treeline.settings.pipeline import (
+    DetectSettings,
+    DispatchSettings,
+    Grouping,
+    IngestSettings,
+    MetricSet,
+    RecordLimits,
+)
 
 INGEST = {
     "stage": "local",
-    "metrics": "[]",
     "observations_table": "o",
     "servers_table": "s",
     "quarantine_bucket": "q",
     "tick_queue_url": "u",
 }
+
+
+RESOURCES = ("table", "bucket", "name", "arn", "queue_url")
+DETECT = {"stage": "dev"} | {f: "x" for f in DetectSettings.__dataclass_fields__ if f.endswith(RESOURCES)}
 
 
 def test_a_limit_that_is_switched_off_stays_off_on_its_way_through_the_environment():
@@ -22,9 +34,29 @@ def test_a_limit_that_is_switched_off_stays_off_on_its_way_through_the_environme
 
 
 def test_defaults_and_numbers_survive_the_environment():
-    told = IngestSettings(**INGEST, max_age_s=7)
+    told = IngestSettings(**INGEST, max_age_s=77)
     assert IngestSettings.from_env(told.to_env()) == told
     assert IngestSettings.from_env({k.upper(): v for k, v in INGEST.items()}) == IngestSettings(**INGEST)
+
+
+def test_a_metric_set_survives_the_environment_and_an_absent_bound_is_infinite():
+    told = IngestSettings(**INGEST, metrics=(Metric(name="a"), *DEFAULT_METRICS))
+    assert IngestSettings.from_env(told.to_env()) == told
+    assert told.to_env()["METRICS"].startswith('[{"name":"a","unit":""},')
+
+
+def test_a_section_travels_as_what_differs_from_its_defaults():
+    told = DetectSettings(policy=PolicySettings(quiet_s=60.0, needed=2), **DETECT)
+    assert told.to_env()["POLICY"] == '{"quiet_s":60.0}'
+    assert DetectSettings.from_env(told.to_env()) == told
+
+
+def test_a_stack_tells_what_the_file_says_and_may_leave_no_key_out():
+    records = RecordLimits(max_age_s=77, max_future_s=None)
+    told = IngestSettings.of(records, MetricSet(), Grouping(group_size=9), **INGEST)
+    assert (told.max_age_s, told.max_future_s, told.group_size) == (77, None, 9)
+    with pytest.raises(SettingsError, match="group_size: no section has it"):
+        IngestSettings.of(records, MetricSet(), **INGEST)
 
 
 def test_every_missing_variable_is_named():
@@ -46,11 +78,10 @@ def test_none_is_no_value_for_a_number_that_must_be_there():
 
 @pytest.mark.parametrize("size", [0, 51])
 def test_a_group_is_what_one_endpoint_call_holds(size):
-    with pytest.raises(SettingsError, match="GROUP_SIZE"):
+    with pytest.raises(SettingsError, match="group_size: must be in"):
         IngestSettings(**INGEST, group_size=size)
 
 
 def test_a_negative_late_window_is_refused():
-    names = {f for f in DetectSettings.__dataclass_fields__ if f.endswith(("table", "bucket", "name", "arn", "url"))}
-    with pytest.raises(SettingsError, match="LATE_WINDOW_S"):
-        DetectSettings(stage="dev", metrics="[]", late_window_s=-1, **dict.fromkeys(names, "x"))
+    with pytest.raises(SettingsError, match="late_window_s: must be in"):
+        DetectSettings(late_window_s=-1, **DETECT)

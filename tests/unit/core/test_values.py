@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from treeline.app.detect.scoreblock import ScoreBlock, Status
-from treeline.core import profile
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
-from treeline.core.errors import ModelMismatchError, SettingsError
-from treeline.core.profile import DEFAULT_METRICS, Metric
+from treeline.core.errors import ModelMismatchError
 from treeline.core.times import from_ms, iso, parse_iso, to_ms
 
 MS = st.integers(0, 253_402_300_799_999)
@@ -37,22 +35,6 @@ def test_times_by_hand():
 def test_a_time_without_a_zone_or_sense_is_refused(text):
     with pytest.raises(ValueError, match=r".+"):
         parse_iso(text)
-
-
-def test_a_metric_set_survives_its_text():
-    assert profile.from_json(profile.to_json(DEFAULT_METRICS)) == DEFAULT_METRICS
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{", "[1]", '[{"unit": "%"}]', '[{"name": "a"}, {"name": "a"}]', '[{"name": "a", "x": 1}]']
-)
-def test_a_metric_set_that_is_none_is_refused(text):
-    with pytest.raises(SettingsError):
-        profile.from_json(text)
-
-
-def test_an_absent_bound_is_infinite():
-    assert profile.from_json('[{"name": "a"}]') == (Metric(name="a"),)
 
 
 def alert(**changes):

@@ -85,10 +85,10 @@ class DetectService:
     alerts: AlertWriter
     policy: PolicySettings
     clock_ms: Callable[[], int]
+    late_window_ms: int
+    wait_ms: int
+    silent_after_ms: int
     sleep: Callable[[float], None] = time.sleep
-    late_window_ms: int = 600_000
-    wait_ms: int = 45_000
-    silent_after_ms: int = 300_000
     muting: Muting = field(default_factory=Muting)
     # Versions whose block this worker has seen written: saves repeating the write at every tick.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)

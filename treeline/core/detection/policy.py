@@ -4,8 +4,8 @@ none --(M of N at a tier)--> P2 or P1 --(M of N above P1)--> escalated; a P1 qui
 becomes P2; an incident quiet at every tier for the quiet time is resolved. Everything by event time.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from treeline.core.alert import FLEET as FLEET
 from treeline.core.alert import AlertEvent, Priority
 from treeline.core.detection.features import Index
-from treeline.core.errors import SettingsError
+from treeline.core.detection.policy_settings import PolicySettings as PolicySettings
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.state.fleet import FleetCycle, FleetState, together
 from treeline.core.state.layout import NEVER
@@ -21,28 +21,6 @@ from treeline.core.statistics import FloatArray
 
 NONE, OPEN_P2, OPEN_P1 = 0, 1, 2
 FLEET_ROW = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySettings:
-    """When exceedances become an incident, and when it is over."""
-
-    needed: int = 2  # exceedances
-    of_last: int = 3  # observations
-    quiet_s: float = 3600.0
-    cooldown_s: float = 0.0  # after a resolution nothing opens for this long
-    fleet_min_servers: int = 10  # fewer have no common mode to speak of; 0 switches the fleet cycle off
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if not 1 <= self.needed <= self.of_last <= 32:
-            raise SettingsError(f"persistence needs 1 <= needed <= of_last <= 32, got {self.needed} of {self.of_last}")
-        if self.quiet_s < 0 or self.cooldown_s < 0:
-            raise SettingsError(f"quiet_s and cooldown_s must be >= 0, got {self.quiet_s} and {self.cooldown_s}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from treeline.core.errors import SettingsError
+from treeline.core.setting import Settings, setting
 
 _SPACE = 1 << 32
 
@@ -41,38 +42,37 @@ def reach_of(servers: Iterable[str], share: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryLimits:
-    """What a candidate may do at most; every one is a setting.
+class CanaryLimits(Settings):
+    """What a candidate may do at most."""
 
-    Attributes:
-        error_share: Failed calls of the candidate's variant, share of its calls.
-        latency_ms: 95th percentile of the candidate's calls; counts only where it is also `latency_ratio` x the
-            champion's, as a slow network is nobody's fault.
-        page_ratio: Incidents opened, (candidate + 1) / (champion + 1), and its inverse: neither noisy nor blind.
-        disagreement: Observations that one model would count towards a page and the other not, share.
-        score_shift: The candidate's mean score against its own training, in its standard deviations, less what the
-            champion's moved meanwhile.
-        min_observations: With fewer observations a slice shows nothing.
-    """
-
-    error_share: float = 0.02
-    latency_ms: float = 1000.0
-    latency_ratio: float = 2.0
-    page_ratio: float = 3.0
-    disagreement: float = 0.02
-    score_shift: float = 0.5
-    min_observations: int = 100
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if not 0.0 <= self.error_share < 1.0 or not 0.0 < self.disagreement <= 1.0:
-            raise SettingsError(
-                f"error_share must be in [0, 1) and disagreement in (0, 1], got {self.error_share}, {self.disagreement}"
-            )
-        if min(self.latency_ms, self.score_shift) <= 0 or min(self.latency_ratio, self.page_ratio) < 1:
-            raise SettingsError("latency_ms and score_shift must be > 0, latency_ratio and page_ratio >= 1")
-        if self.min_observations < 1:
-            raise SettingsError(f"min_observations must be at least 1, got {self.min_observations}")
+    error_share: float = setting(
+        0.02, low=0.0, high=0.999, meaning="Failed calls of the candidate's variant, share of its calls."
+    )
+    latency_ms: float = setting(
+        1000.0,
+        above=0.0,
+        meaning="95th percentile of the candidate's calls; counts only where it is also `latency_ratio` times the "
+        "champion's, as a slow network is nobody's fault.",
+    )
+    latency_ratio: float = setting(2.0, low=1.0, meaning="Of that percentile, candidate over champion.")
+    page_ratio: float = setting(
+        3.0,
+        low=1.0,
+        meaning="Incidents opened, (candidate + 1) / (champion + 1), and its inverse: neither noisy nor blind.",
+    )
+    disagreement: float = setting(
+        0.02,
+        above=0.0,
+        high=1.0,
+        meaning="Observations that one model would count towards a page and the other not, share.",
+    )
+    score_shift: float = setting(
+        0.5,
+        above=0.0,
+        meaning="The candidate's mean score against its own training, in its standard deviations, less what the "
+        "champion's moved meanwhile.",
+    )
+    min_observations: int = setting(100, low=1, meaning="With fewer observations a slice shows nothing.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

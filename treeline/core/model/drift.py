@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from treeline.core.detection.features import FEATURE_NAMES
-from treeline.core.errors import SettingsError
+from treeline.core.model.drift_rules import DriftRules as DriftRules
 from treeline.core.statistics import FloatArray
 
 HOUR_MS = 3_600_000
@@ -77,30 +77,6 @@ def stability_index(reference: Sequence[float], current: Sequence[float]) -> flo
         return math.nan
     p, q = np.maximum(a / a.sum(), PSI_FLOOR), np.maximum(b / b.sum(), PSI_FLOOR)
     return float(((q - p) * np.log(q / p)).sum())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftRules:
-    """When a model is to be replaced; every one is a setting."""
-
-    threshold: float = 1.5  # standard deviations
-    rolling_days: int = 7
-    window_days: int = 14  # of data an evaluation looks at
-    consecutive: int = 3  # daily evaluations in breach
-    cooldown_days: int = 7  # after a retraining has started
-    clip: float = 3.0  # an hour counts at most so much
-
-    def __post_init__(self) -> None:
-        """Check that the rules can be met, and not by a disturbance of three days."""
-        if self.threshold <= 0 or self.clip <= self.threshold:
-            raise SettingsError(f"drift needs 0 < threshold < clip, got {self.threshold} and {self.clip}")
-        if min(self.rolling_days, self.consecutive) < 1 or self.cooldown_days < 0:
-            raise SettingsError("drift needs rolling_days and consecutive >= 1 and cooldown_days >= 0")
-        if self.window_days < self.rolling_days + self.consecutive - 1:
-            raise SettingsError(
-                f"a window of {self.window_days} days does not hold {self.consecutive} evaluations "
-                f"over {self.rolling_days} days each"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,28 @@
+"""The settings of the incident policy, apart from it: functions without numpy import them too."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from treeline.core.setting import Settings, WrongSettingError, setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings(Settings):
+    """When exceedances become an incident, and when it is over."""
+
+    needed: int = setting(2, meaning="Exceedances that open an incident, of the last `of_last` observations.")
+    of_last: int = setting(3, low=1, high=32, meaning="Observations among which exceedances are counted.")
+    quiet_s: float = setting(3600.0, low=0, meaning="Without an exceedance for so long, an incident is resolved.")
+    cooldown_s: float = setting(0.0, low=0, meaning="After a resolution nothing opens for so long.")
+    fleet_min_servers: int = setting(
+        10, meaning="A group of fewer servers has no common mode to speak of; 0 switches the fleet cycle off."
+    )
+
+    def check(self) -> None:
+        """Persistence can be met."""
+        if not 1 <= self.needed <= self.of_last:
+            raise WrongSettingError("needed", f"must be in [1, of_last], got {self.needed} of {self.of_last}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
