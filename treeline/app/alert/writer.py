@@ -29,6 +29,7 @@ class AlertWriter:
     runbook_url: str = ""
     dashboard_url: str = ""
 
+    # long: half of it is its docstring and the alert's fields, one a line
     def write(
         self,
         change: Change,

@@ -99,8 +99,7 @@ def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySett
         return cycle.level, []
     cycle.bucket = bucket
     current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)
-    count = int(np.count_nonzero(current))
-    enough = settings.fleet_min_servers > 0 and count >= settings.fleet_min_servers
+    enough = 0 < settings.fleet_min_servers <= np.count_nonzero(current)
     median = _median(state.severity[current]) if enough else 0.0
     cycle.level = shared_level(median)
     above = median >= P2_SEVERITY
@@ -139,6 +138,7 @@ def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySett
     return cycle.level, [change]
 
 
+# long: one state machine over arrays; what opens, rises, falls and ends is read off the same masks
 def decide(
     state: FleetState,
     rows: Index,
