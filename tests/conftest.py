@@ -1,6 +1,5 @@
 """What stays together when two workers share the tests (`-n 2 --dist loadgroup`); which are slow and do not say why."""
 
-from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -53,12 +52,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     limit = config.getoption("--explain-over")
     if limit is None:
         return
-    took: dict[str, Counter[str]] = defaultdict(Counter)
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport) and "slow" not in report.keywords:
-                took[report.nodeid][report.when] += report.duration
-    for test, parts in sorted(took.items(), key=lambda entry: -entry[1].total()):
-        if parts.total() > limit:
-            seconds = f"{parts.total():.0f} s, {parts['setup']:.0f} of it set-up that others may share"
-            terminalreporter.write_line(f"{test}: {seconds}; it does not say why (pytest.mark.slow)")
+    # The test itself: what it sets up is often shared, and then paid by whoever comes first.
+    took = {
+        report.nodeid: report.duration
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call" and "slow" not in report.keywords
+    }
+    for test, seconds in sorted(took.items(), key=lambda entry: -entry[1]):
+        if seconds > limit:
+            terminalreporter.write_line(f"{test}: {seconds:.0f} s, and does not say why (pytest.mark.slow)")
