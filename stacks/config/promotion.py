@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from treeline.core.setting import setting
-from treeline.settings.promotion import Drift, PromotionPace, PromotionRules
+from treeline.settings.promotion import Drift, PromotionRules, WorkflowPace
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromotionConfig(PromotionPace, PromotionRules):
+class PromotionConfig(WorkflowPace, PromotionRules):
     """How a model gets to decide; the promotion workflow owns the endpoint."""
 
     capture_days: int = setting(30, low=1, high=3650, meaning="How long captured requests and answers are kept.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from treeline.core.setting import Settings, WrongSettingError, setting
-from treeline.settings.pipeline import Detection, PagerDuty, RecordLimits, Redrive
+from treeline.settings.pipeline import Detection, PagerDutyEvents, RecordLimits, Redrive
 
 # What CloudWatch Logs accepts for a log group (API PutRetentionPolicy), up to two years.
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
@@ -135,7 +135,7 @@ class FunctionsConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PagerDutyConfig(PagerDuty):
+class PagerDutyConfig(PagerDutyEvents):
     """Where pages go besides the topic's own subscribers."""
 
     enabled: bool = setting(False, meaning="Send pages to PagerDuty.")

@@ -114,7 +114,7 @@ class Redrive(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PagerDuty(Settings):
+class PagerDutyEvents(Settings):
     """How pages are sent."""
 
     events_url: str = setting("https://events.pagerduty.com/v2/enqueue", meaning="Events API v2: https, or loopback.")
@@ -178,7 +178,7 @@ class ReprocessSettings(EnvSettings, Redrive):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotifyPagerDutySettings(EnvSettings, PagerDuty):
+class NotifyPagerDutySettings(EnvSettings, PagerDutyEvents):
     """From an SNS alert to PagerDuty."""
 
     stage: str

@@ -39,7 +39,7 @@ class PromotionRules(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromotionPace(Settings):
+class WorkflowPace(Settings):
     """How often the promotion workflow looks."""
 
     poll_s: int = setting(300, low=1, high=3600, meaning="Between two looks at a canary.")
@@ -60,7 +60,7 @@ class Drift(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApprovalSettings(EnvSettings, PromotionPace):
+class ApprovalSettings(EnvSettings, WorkflowPace):
     """From an approved model package to an execution of the promotion workflow."""
 
     stage: str
