@@ -18,7 +18,6 @@ from training.history.files import open_history
 from training.history.grid import Grid, grid_of
 from training.prepare.calibrating import FITTED
 from training.processes import Progress as Tell
-from treeline.core.channels.channels import CHANNELS
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
@@ -149,7 +148,7 @@ def show(solution: Solution, console: Console, shipped: Calibration) -> None:
     thresholds = Table(title="k by channel, in each channel's own standard deviations")
     for name in ("channel", "P2 as trained", "P2", "P1 as trained", "P1"):
         thresholds.add_column(name, justify="left" if name == "channel" else "right")
-    for name in ("score", *CHANNELS):
-        old, new = getattr(shipped, name), getattr(solution.calibration, name)
+    for name, old in shipped.thresholds.items():
+        new = solution.calibration[name]
         thresholds.add_row(name, *(f"{value:.2f}" for value in (old.p2, new.p2, old.p1, new.p1)))
     console.print(thresholds)

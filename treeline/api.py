@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from treeline.app.detect.scoreblock import Status as Status
 from treeline.core.alert import FLEET, MetricEvidence
-from treeline.core.channels.channels import CHANNELS
 from treeline.core.detection import detector
 from treeline.core.detection.detector import Decided, Prepared
 from treeline.core.detection.features import Features, Index
@@ -217,7 +216,7 @@ class Detector:
                 severity=float(decided.severity[i]),
                 score=float(scores[i]),
                 threshold=float(decided.calibrated.threshold[i]),
-                channel=("score", *CHANNELS)[int(decided.calibrated.channel[i])],
+                channel=decided.calibrated.deciding(i).name,
                 metrics=self._evidence(batch.values[position], prepared.features, i),
                 change=own.get(row),
             )

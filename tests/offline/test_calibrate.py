@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from cli.main import run
 from training.evaluate.calibrate import Budget, count_openings, pages, raised, solve
 from treeline.core.alert import AlertEvent
-from treeline.core.channels.channels import CHANNELS
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import PolicySettings, decide
 from treeline.core.errors import UsageError
@@ -89,8 +88,8 @@ def test_a_loose_budget_leaves_the_shipped_thresholds():
     times, severity = noisy()
     solution = solve(times, severity, Calibration(), Budget.parse("99 P1 and 99 P2 per server-day", servers=6), POLICY)
     assert not any(tier.is_budget_binding for tier in solution.tiers)
-    for name in ("score", *CHANNELS):
-        now, shipped = getattr(solution.calibration, name), getattr(Calibration(), name)
+    for name, shipped in Calibration().thresholds.items():
+        now = solution.calibration[name]
         assert (now.p2, now.p1) == pytest.approx((shipped.p2, shipped.p1), rel=2e-3)
 
 
@@ -100,21 +99,21 @@ def test_a_tighter_budget_never_lowers_a_threshold():
     for pages_allowed in (20, 5, 1, 0):
         budget = Budget.parse(f"{pages_allowed} P1 and {pages_allowed} P2 per server-month", servers=6)
         now = solve(times, severity, Calibration(), budget, POLICY).calibration
-        for name in ("score", *CHANNELS):
-            assert getattr(now, name).p2 >= getattr(before, name).p2 - 1e-9
-            assert getattr(now, name).p1 >= getattr(before, name).p1 - 1e-9
+        for name in now.thresholds:
+            assert now[name].p2 >= before[name].p2 - 1e-9
+            assert now[name].p1 >= before[name].p1 - 1e-9
         before = now
 
 
 @examples(max_examples=40, deadline=None)
-@given(st.floats(1.5, 20), st.floats(1.01, 3), st.sampled_from(["score", *CHANNELS]))
+@given(st.floats(1.5, 20), st.floats(1.01, 3), st.sampled_from(list(Calibration().thresholds)))
 def test_under_the_raised_thresholds_the_same_measures_cross_the_fixed_scale(p2, ratio, name):
     shipped = Calibration()
     now = raised(shipped, p2=p2, p1=p2 * ratio)
     for wanted, severity in ((1.5, p2), (3.0, p2 * ratio)):
-        measure = np.array([getattr(shipped, name).measure(severity)])
-        assert getattr(shipped, name).severity(measure).item() == pytest.approx(severity, rel=1e-9)
-        assert getattr(now, name).severity(measure).item() == pytest.approx(wanted, rel=1e-9)
+        measure = np.array([shipped[name].measure(severity)])
+        assert shipped[name].severity(measure).item() == pytest.approx(severity, rel=1e-9)
+        assert now[name].severity(measure).item() == pytest.approx(wanted, rel=1e-9)
 
 
 def test_absent_servers_and_short_pasts():

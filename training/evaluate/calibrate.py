@@ -7,7 +7,7 @@ comparable, and mapped back to each channel's own measure. Per-server thresholds
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
-from treeline.core.severity import P1_SEVERITY, P2_SEVERITY, Channel
+from treeline.core.severity import P1_SEVERITY, P2_SEVERITY, Thresholds
 from treeline.core.statistics import FloatArray
 
 DAY_MS = 86_400_000
@@ -179,17 +179,7 @@ def solve(
 def raised(calibration: Calibration, *, p2: float, p1: float) -> Calibration:
     """The calibration under which what was severity `p2` is 1.5 and what was `p1` is 3.0, in every channel."""
 
-    def moved(channel: Channel) -> Channel:
-        return Channel(p2=channel.measure(p2), p1=channel.measure(p1))
-
-    return replace(
-        calibration,
-        score=moved(calibration.score),
-        day=moved(calibration.day),
-        tail=moved(calibration.tail),
-        mean10=moved(calibration.mean10),
-        difference=moved(calibration.difference),
-    )
+    return calibration.moved(lambda k: Thresholds(p2=k.measure(p2), p1=k.measure(p1)))
 
 
 def _threshold(

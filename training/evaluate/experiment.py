@@ -24,6 +24,7 @@ from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.errors import SettingsError, UsageError
 from treeline.core.model.package import ModelPackage
+from treeline.core.severity import Thresholds
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.training import fit_channel
@@ -111,11 +112,7 @@ def _calibration(given: Mapping[str, Any]) -> Calibration:
 
 def scaled(calibration: Calibration, factor: float) -> Calibration:
     """The same calibration with every channel's thresholds times `factor`."""
-    body = {
-        name: {key: threshold * factor for key, threshold in value.items()} if isinstance(value, dict) else value
-        for name, value in calibration.to_json().items()
-    }
-    return Calibration.from_json(body)
+    return calibration.moved(lambda k: Thresholds(p2=k.p2 * factor, p1=k.p1 * factor))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

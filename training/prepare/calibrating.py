@@ -13,8 +13,10 @@ from training.prepare.gate import is_periodic
 from training.prepare.rows import Prepared, fingerprint
 from training.prepare.thresholds import Peaks, fitted
 from training.processes import Progress, run_jobs, shares
-from treeline.core.channels.channels import DAY, MEAN10, measure
-from treeline.core.detection.calibration import Calibration, ScoreChannel, calibrate
+from treeline.core.channels import registry
+from treeline.core.channels.measure import measure
+from treeline.core.channels.score import ScoreChannel
+from treeline.core.detection.calibration import Calibration, calibrate
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
@@ -23,8 +25,6 @@ from treeline.core.statistics import FloatArray
 CHANNEL_FLOOR_SHARE = 0.2  # of the channel's training spread
 SMALLEST_CHANNEL_SD = 0.1  # a server whose metrics never moved must not find the first movement infinitely strange
 SMALLEST_RISE_SD = 0.02  # the seeds of a forest alone move a score by this much
-GATED = (DAY, MEAN10)
-FLOORS = Calibration()
 FITTED = "fitted_calibration"  # in the manifest: the fleet's own thresholds, which a page budget starts from
 Score = Callable[[npt.NDArray[np.float32]], FloatArray]
 
@@ -35,7 +35,7 @@ def calibrate_package(
     *,
     model_version: str,
     calibration: Calibration | None = None,
-    floors: Calibration = FLOORS,
+    floors: Calibration | None = None,
     manifest: dict[str, object] | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
@@ -47,11 +47,12 @@ def calibrate_package(
         score: The forest; rows (n, 12) -> scores (n,).
         model_version: Name of the model.
         calibration: Channel mapping; when None the fleet's own (`training.prepare.thresholds`).
-        floors: What the fleet's own does not lie below.
+        floors: What the fleet's own does not lie below; when None those that the channels declare.
         manifest: Provenance to keep.
         workers: Processes to share the servers out to; they do not change the result.
         progress: Told what is going on, and how far.
     """
+    floors = floors or Calibration()
     grid, seeding = prepared.grid, calibration or floors
     if workers > 1:
         parts = [prepared.of_servers(share) for share in shares(len(grid.servers), workers)]
@@ -110,7 +111,8 @@ def _typical(state: FleetState) -> dict[str, float | list[float]]:
     ready = state.phase == Phase.READY
     typical: dict[str, float | list[float]] = {
         name: float(np.median(getattr(state, name)[ready]))
-        for name in ("residual_sd", "score_mean", "score_var", "tail_start", "tail_scale")
+        for channel in registry.every_channel()
+        for name in channel.trained
     }
     for name in ("channel_mean", "channel_var", "channel_floor"):
         typical[name] = [float(value) for value in np.median(getattr(state, name)[ready], axis=0)]
@@ -118,7 +120,7 @@ def _typical(state: FleetState) -> dict[str, float | list[float]]:
 
 
 def _seed_channels(prepared: Prepared) -> npt.NDArray[np.float32]:
-    """Run the channels' own averages over the history with their floors known; their measures, (times, servers, 4)."""
+    """Run the channels' averages over the history, floors known; the measures, (times, servers, channels)."""
     state, magnitudes, present = prepared.state, prepared.magnitudes, prepared.present
     for server in range(magnitudes.shape[1]):
         own = magnitudes[present[:, server], server].astype(np.float64)
@@ -180,7 +182,8 @@ def _seed_rise(
 def _gate(prepared: Prepared, measures: FloatArray) -> None:
     """Switch a channel off where its own training exceedances come at the same times of day."""
     times = prepared.grid.times_ms[prepared.first :]
+    gated = [place for place, channel in enumerate(registry.CHANNELS) if channel.can_be_gated]
     for server in range(measures.shape[1]):
-        for channel in GATED:
-            own = np.nan_to_num(measures[:, server, channel], nan=-np.inf)
-            prepared.state.channel_gated[server, channel] = is_periodic(times, own)
+        for place in gated:
+            own = np.nan_to_num(measures[:, server, place], nan=-np.inf)
+            prepared.state.channel_gated[server, place] = is_periodic(times, own)

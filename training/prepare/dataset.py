@@ -22,12 +22,12 @@ from training.prepare.data_quality import MOST_ROWS
 from training.prepare.hygiene import DEFAULT_RULES, HOUR_MS, Exclusion, Rules
 from training.prepare.rows import MAX_CALIBRATION_ROWS, ROWS_PER_SERVER, Prepared, seed_state
 from training.processes import Progress
+from treeline.core.channels import registry
 from treeline.core.detection import detector
 from treeline.core.detection.features import FEATURE_NAMES, TRAILING_S
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.errors import UsageError
 from treeline.core.state.fleet import FleetState, Phase
-from treeline.core.state.layout import CHANNELS
 from treeline.core.statistics import FloatArray
 from treeline.forest import recordio
 
@@ -272,7 +272,7 @@ class _Tail:
     def __init__(self, servers: int, features: int, size: int) -> None:
         self._times = np.empty(size, dtype=np.int64)
         self._rows = np.full((size, servers, features), np.nan, dtype=np.float32)
-        self._magnitudes = np.full((size, servers, len(CHANNELS)), np.nan, dtype=np.float32)
+        self._magnitudes = np.full((size, servers, len(registry.CHANNELS)), np.nan, dtype=np.float32)
         self._added = 0
 
     def add(self, at_ms: int, servers: NDArray[np.intp], rows: Rows, magnitudes: FloatArray) -> None:

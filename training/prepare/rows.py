@@ -12,19 +12,18 @@ import numpy.typing as npt
 
 from training.history.grid import Grid
 from training.processes import Progress, run_jobs, shares
-from treeline.core.channels.channels import TAIL_QUANTILE
+from treeline.core.channels import registry
 from treeline.core.detection import detector
 from treeline.core.detection.features import TRAILING_S
 from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.errors import UsageError
 from treeline.core.state.fleet import FleetState, Phase
-from treeline.core.state.layout import CHANNELS, RECENT, VIEWS
+from treeline.core.state.layout import RECENT, VIEWS
 from treeline.core.statistics import FloatArray, standardize
 
 ROWS_PER_SERVER = 2500  # equal shares: a long history must not outvote a short one
 MAX_CALIBRATION_ROWS = 2_000_000
-SMALLEST_TAIL_START, SMALLEST_TAIL_SCALE = 0.5, 0.25  # standard deviations
 
 
 @dataclass(slots=True)
@@ -85,20 +84,13 @@ def seed_state(grid: Grid, baselines: tuple[FloatArray, FloatArray] | None = Non
             state.view_floor[row, view] = 0.1 * view_sd
             state.view_mean[row, view] = views[view].mean(axis=0)
             state.view_var[row, view] = view_sd**2
-        state.change_var[row] = state.view_var[row, 2]
-        state.tail_start[row], state.tail_scale[row] = _tail(np.abs(x))
+        for channel in registry.CHANNELS:
+            for name, value in channel.seeds(x).items():
+                getattr(state, name)[row] = value
         state.day_mean[row] = 0.0
         state.day_var[row] = np.where(unknown, 0.0, x.std(axis=0) ** 2)
         state.phase[row] = Phase.READY
     return state
-
-
-def _tail(magnitude: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Each column's 98 % quantile and mean excess beyond it, floored."""
-    start = np.quantile(magnitude, TAIL_QUANTILE, axis=0)
-    beyond = magnitude > start
-    excess = np.where(beyond, magnitude - start, 0.0).sum(axis=0) / np.maximum(beyond.sum(axis=0), 1)
-    return np.maximum(start, SMALLEST_TAIL_START), np.maximum(excess, SMALLEST_TAIL_SCALE)
 
 
 def _hardly_seen(data: FloatArray) -> npt.NDArray[np.bool_]:
@@ -147,7 +139,7 @@ def _features(grid: Grid, keep: int, progress: Progress) -> tuple[FleetState, Ar
     total, servers = len(grid.times_ms), len(grid.servers)
     first = total - keep
     rows = np.full((keep, servers, 12), np.nan, dtype=np.float32)
-    magnitudes = np.full((keep, servers, len(CHANNELS)), np.nan, dtype=np.float32)
+    magnitudes = np.full((keep, servers, len(registry.CHANNELS)), np.nan, dtype=np.float32)
     step_ms = round(grid.step_s * 1000)
     for t, present, values in grid.rounds():
         at = np.full(len(present), grid.times_ms[t])

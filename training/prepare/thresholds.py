@@ -1,9 +1,9 @@
-"""A fleet's own thresholds: how high does each channel rise in its unlabelled past, when nobody says what was wrong?
+"""A fleet's own thresholds: how high does each channel rise in the fleet's unlabelled past?
 
-A channel's k is the measure it exceeded so many times a server-week and no more, the same budget for all five, and
-never below the floor that ships (`Calibration()`). Fleets differ: what is one page a week here is ten there, and five
-fixed numbers chosen on one fleet do badly on the next (decision 20). An exceedance counts as it would page: two of
-three observations, and what continues within the next hour is one.
+A channel's threshold is the measure that it exceeded as often a server-week as the channel declares, and never less
+than its floor (`Channel.floors`). Fleets differ: what is one page a week here is ten there, and fixed numbers chosen
+on one fleet do badly on the next (decision 20). An exceedance counts as it would page: two of three observations, and
+what continues within the next hour is one.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from treeline.core.channels.channels import CHANNELS
+from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
-from treeline.core.severity import Channel
+from treeline.core.severity import Thresholds
 from treeline.core.statistics import FloatArray
 
-P2_PAGES_PER_SERVER_WEEK = 1.2  # a channel's; what they open together is less, as they rise together
-P1_PAGES_PER_SERVER_WEEK = 0.5
 FEWEST_PAGES = 3  # fewer say little about where the tail ends: it is carried on from more frequent ones
 TAIL_PAGES = np.array([3.0, 5.0, 8.0, 12.0, 20.0])
 MOST_OVER_FLOOR = 5.0  # a past full of trouble must not switch a channel off
@@ -27,7 +25,6 @@ TIERS_APART = 1.02  # P1's k over P2's, at least
 SMALLEST_SHARE_OF_A_PAGE = 0.01
 HOUR_MS = 3_600_000
 WEEK_S = 7 * 86_400.0
-NAMES = ("score", *CHANNELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +95,13 @@ def _of_two_in_three(measures: FloatArray) -> FloatArray:
 
 
 def fitted(peaks: Peaks, floors: Calibration) -> Calibration:
-    """The calibration of the fleet that left these peaks."""
-    channels = {}
-    for position, name in enumerate(NAMES):
-        floor: Channel = getattr(floors, name)
+    """The calibration of the fleet that left these peaks; `floors` is what it does not lie below."""
+    thresholds = {}
+    for position, channel in enumerate(registry.every_channel()):
+        floor = floors[channel.name]
         p2, p1 = (
-            min(max(peaks.threshold(position, rate * peaks.server_weeks), lowest), MOST_OVER_FLOOR * lowest)
-            for rate, lowest in ((P2_PAGES_PER_SERVER_WEEK, floor.p2), (P1_PAGES_PER_SERVER_WEEK, floor.p1))
+            min(max(peaks.threshold(position, pages * peaks.server_weeks), lowest), MOST_OVER_FLOOR * lowest)
+            for pages, lowest in ((channel.p2_pages, floor.p2), (channel.p1_pages, floor.p1))
         )
-        channels[name] = Channel(p2=p2, p1=max(p1, TIERS_APART * p2))
-    return Calibration(score_channel=floors.score_channel, **channels)
+        thresholds[channel.name] = Thresholds(p2=p2, p1=max(p1, TIERS_APART * p2))
+    return Calibration(score_channel=floors.score_channel, thresholds=thresholds)

@@ -14,7 +14,7 @@ LARGEST_SEVERITY = 30.0  # a server that never moved has no spread to measure it
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class Thresholds:
     """Where a channel's own measure (in its own standard deviations) meets the fixed scale.
 
     Attributes:

@@ -76,6 +76,18 @@ def rolling_zscore(values: FloatArray, window: int, floor: FloatArray, *, limit:
     return np.where(count >= 2, z, np.nan)
 
 
+def top_mean(magnitude: FloatArray, most: int = 3) -> FloatArray:
+    """Mean over the last axis of the `most` largest (of all, where there are fewer)."""
+    return mean_of_last(np.sort(magnitude, axis=-1), most)
+
+
+def mean_of_last(ordered: FloatArray, most: int = 3) -> FloatArray:
+    """Mean over the last axis of its last `most` (of all, where there are fewer)."""
+    largest = ordered[..., -most:]
+    mean: FloatArray = row_sums(largest) / largest.shape[-1]
+    return mean
+
+
 def ew_update(mean: FloatArray, variance: FloatArray, value: FloatArray, alpha: FloatArray) -> None:
     """Move an exponentially weighted mean and variance towards `value`, in place.
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from treeline.core.channels.channel import TYPICAL_VIEW_SD
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import Change, PolicySettings
-from treeline.core.detection.warmup import TYPICAL_VIEW_SD
 from treeline.core.state.fleet import FleetState, Phase
 
 STEP_MS = 60_000

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, ready_state
-from treeline.core.channels.channels import CHANNELS
-from treeline.core.detection.calibration import ONSET_WINDOW_S, Calibration, ScoreChannel, calibrate
-from treeline.core.severity import Channel
-from treeline.core.state.layout import SCORE_SLOTS
+from treeline.core.channels import registry
+from treeline.core.channels.score import ONSET_WINDOW_S, SLOTS, ScoreChannel
+from treeline.core.detection.calibration import Calibration, calibrate
+from treeline.core.errors import SettingsError
+from treeline.core.severity import Thresholds
 
-SLOT_MS = int(ONSET_WINDOW_S * 1000 / SCORE_SLOTS)
+SLOT_MS = int(ONSET_WINDOW_S * 1000 / SLOTS)
 
 
-SCORE_ONLY_AT_7 = Calibration(score=Channel(p2=7.0, p1=8.0), day=Channel(p2=8.0, p1=10.0))
+CHANNELS = [channel.name for channel in registry.CHANNELS]
+SCORE_ONLY_AT_7 = Calibration(thresholds={"score": Thresholds(p2=7.0, p1=8.0), "day": Thresholds(p2=8.0, p1=10.0)})
 
 
 def score_one(state, score, *, at=START_MS, calibration=None, learn=True, row=0, **measures):
@@ -73,7 +75,7 @@ def test_the_larger_channel_wins_and_says_so():
 @pytest.mark.parametrize("name", CHANNELS)
 def test_each_channel_meets_the_scale_at_its_own_thresholds(name):
     calibration = Calibration()
-    for threshold, severity in ((getattr(calibration, name).p2, 1.5), (getattr(calibration, name).p1, 3.0)):
+    for threshold, severity in ((calibration[name].p2, 1.5), (calibration[name].p1, 3.0)):
         result = score_one(settled(), 1.0, calibration=calibration, **{name: threshold})
         assert result.severity.item() == pytest.approx(severity, rel=1e-5)
         assert result.channel.item() == 1 + CHANNELS.index(name)
@@ -89,7 +91,7 @@ def test_a_gated_channel_says_nothing_and_leaves_the_others_their_say(name):
 
 def test_the_current_score_is_not_part_of_its_own_median():
     state = settled()
-    state.score_slots[0, : SCORE_SLOTS // 2 - 1] = 9.0  # one more would move the median
+    state.score_slots[0, : SLOTS // 2 - 1] = 9.0  # one more would move the median
     assert score_one(state, 9.0).rise.item() == pytest.approx(80.0, rel=1e-4)
 
 
@@ -100,7 +102,7 @@ def test_one_score_a_slot_enters_the_window_and_the_oldest_leaves():
     score_one(state, 6.0, at=first + SLOT_MS - 1)
     slots = state.score_slots[0]
     assert sorted(slots.tolist())[-2:] == [1.0, 5.0], "the second of the slot is thinned out"
-    score_one(state, 7.0, at=first + SCORE_SLOTS * SLOT_MS)
+    score_one(state, 7.0, at=first + SLOTS * SLOT_MS)
     assert sorted(state.score_slots[0].tolist())[-2:] == [1.0, 7.0], "six hours later its place is taken"
 
 
@@ -160,7 +162,13 @@ def test_servers_side_by_side_are_calibrated_as_they_are_alone():
     for t in range(20):
         at = np.full(3, START_MS + t * SLOT_MS)
         both = calibrate(
-            together, np.arange(3), at, scores[t], np.zeros((3, 4)), SCORE_ONLY_AT_7, elapsed_s=np.full(3, 60.0)
+            together,
+            np.arange(3),
+            at,
+            scores[t],
+            np.zeros((3, 4), np.float32),
+            SCORE_ONLY_AT_7,
+            elapsed_s=np.full(3, 60.0),
         )
         each = [score_one(alone, scores[t, i], at=int(at[i]), row=i).severity.item() for i in (2, 0, 1)]
         assert both.severity[[2, 0, 1]].tolist() == each
@@ -168,5 +176,19 @@ def test_servers_side_by_side_are_calibrated_as_they_are_alone():
 
 
 def test_the_mapping_survives_its_package():
-    calibration = Calibration(score_channel=ScoreChannel.EMA, score=Channel(p2=1.5, p1=2.5), tail=Channel(p2=3, p1=4))
+    calibration = Calibration(
+        score_channel=ScoreChannel.EMA,
+        thresholds={"score": Thresholds(p2=1.5, p1=2.5), "tail": Thresholds(p2=3.0, p1=4.0)},
+    )
     assert Calibration.from_json(calibration.to_json()) == calibration
+
+
+def test_a_stored_mapping_of_other_channels_is_read_and_one_that_names_nothing_is_refused():
+    """A package lies in S3 for months; a config file is written today."""
+    body = Calibration(thresholds={"day": Thresholds(p2=20.0, p1=21.0)}).to_json()
+    del body["tail"]
+    read = Calibration.from_json(body | {"gone": {"p2": 1.0, "p1": 2.0}})
+    assert read["day"] == Thresholds(p2=20.0, p1=21.0)
+    assert read["tail"] == Calibration()["tail"]
+    with pytest.raises(SettingsError, match="there is no channel dya; there are score, day"):
+        Calibration(thresholds={"dya": Thresholds(p2=1.0, p1=2.0)})

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, Run, ready_state
-from treeline.core.channels.channels import DAY, DIFFERENCE, MEAN10, TAIL, TAIL_CAP, improbability, measure
+from treeline.core.channels import registry
+from treeline.core.channels.measure import measure
+from treeline.core.channels.tail import CAP, improbability
 
 ONE = np.array([0])
 
@@ -27,7 +29,7 @@ def test_improbability_by_hand():
 def test_what_is_farther_out_is_never_more_probable(near, beyond, start, scale):
     got = improbability(np.array([near, near + beyond]), np.float32(start), np.float32(scale))
     assert 0.0 <= got[0] <= got[1] + 1e-6
-    assert got[1] <= TAIL_CAP
+    assert got[1] <= CAP
 
 
 def test_the_exponential_tail_is_the_data_s_own_where_the_data_are_exponential():
@@ -50,8 +52,8 @@ def test_trailing_channels_learn_and_static_ones_do_not():
     for t in range(600):
         measured(state, [3.0] * 4, at=START_MS + t * STEP_MS)
     moved = state.channel_mean[0] - before
-    assert (moved[[DAY, TAIL]] > 0.3).all()
-    assert (moved[[MEAN10, DIFFERENCE]] == 0.0).all()
+    assert {channel.name for channel, way in zip(registry.CHANNELS, moved, strict=True) if way > 0.3} == {"day", "tail"}
+    assert (moved[[registry.position("mean10"), registry.position("difference")]] == 0.0).all()
 
 
 def test_an_outage_does_not_teach_a_channel_that_outages_are_normal():

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
+from treeline.core.arrays import together
 from treeline.core.errors import ModelMismatchError
-from treeline.core.state.fleet import FleetCycle, FleetState, Phase, together
+from treeline.core.state.fleet import FleetCycle, FleetState, Phase
 from treeline.core.state.layout import LAYOUT, NEVER
 
 ITEM_LIMIT = 400 * 1024

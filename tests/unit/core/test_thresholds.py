@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from training.prepare.thresholds import MOST_OVER_FLOOR, NAMES, Peaks, fitted
+from training.prepare.thresholds import MOST_OVER_FLOOR, Peaks, fitted
+from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
 
 STEP_S = 300.0
 FLOORS = Calibration()
+NAMES = [channel.name for channel in registry.every_channel()]
 
 
 def history(weeks=2, servers=4, seed=3):
@@ -73,14 +75,14 @@ def test_halves_of_a_fleet_together_are_the_fleet():
 
 def test_a_quiet_past_leaves_the_floors_and_a_loud_one_is_bounded():
     times, measures = history()
-    assert fitted(peaks_of(times, measures), FLOORS).score == FLOORS.score
+    assert fitted(peaks_of(times, measures), FLOORS)["score"] == FLOORS["score"]
     loud = fitted(peaks_of(times, 1000.0 * measures), FLOORS)
     for name in NAMES:
-        channel, floor = getattr(loud, name), getattr(FLOORS, name)
+        channel, floor = loud[name], FLOORS[name]
         assert channel.p2 == pytest.approx(MOST_OVER_FLOOR * floor.p2)
         assert channel.p1 > channel.p2
 
 
 def test_a_history_of_nobody_leaves_the_floors():
     times, measures = history()
-    assert fitted(peaks_of(times, np.full_like(measures, np.nan)), FLOORS).difference == FLOORS.difference
+    assert fitted(peaks_of(times, np.full_like(measures, np.nan)), FLOORS)["difference"] == FLOORS["difference"]

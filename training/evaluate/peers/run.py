@@ -7,7 +7,6 @@ above a floor of its own: ours was chosen for our forest, and a bounded score wo
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -23,11 +22,11 @@ from training.prepare.rows import Prepared, prepare
 from training.processes import Progress
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.warmup import spread_floor
-from treeline.core.severity import Channel
+from treeline.core.severity import Thresholds
 from treeline.core.statistics import FloatArray
 
 MIN_ROWS = 100  # of a server to fit a peer on
-FLOORS = replace(Calibration(), score=Channel(p2=3.0, p1=4.0))  # the usual three-sigma
+FLOORS = Calibration(thresholds={"score": Thresholds(p2=3.0, p1=4.0)})  # the usual three-sigma
 LIMIT = 100.0  # standard deviations; a metric that was constant in training must not drown the others
 
 Matrix = npt.NDArray[np.float64]

@@ -1,1 +1,1 @@
-"""Measures beside the forest's score, made from the metrics' own deviations."""
+"""The ways to look at a server, one module each; `registry` lists them, docs/channels.md tells them."""

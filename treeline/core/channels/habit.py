@@ -8,17 +8,24 @@ of a threshold that depends on the time of day is CloudWatch's and Prophet's; th
 import numpy as np
 import numpy.typing as npt
 
-from treeline.core.state.fleet import FleetState
-from treeline.core.state.layout import HABIT_LAG, HABIT_SLOTS, NEVER
+from treeline.core.arrays import NEVER, ArraySpec
+from treeline.core.channels.channel import State
 from treeline.core.statistics import FloatArray
 
+HABIT_SLOTS = 96  # quarter hours of a day
+HABIT_LAG = 8  # quarter hours until a peak enters the table
 SLOT_MS = 86_400_000 // HABIT_SLOTS
 FADE = 0.9  # a day
 LARGEST = 1000.0  # fits the table's float16
 SMALLEST = 3.0  # standard deviations; smaller peaks are no habit, and forbid nothing
+ARRAYS = (
+    ArraySpec("habit", "f2", (HABIT_SLOTS,)),
+    ArraySpec("habit_recent", "f2", (HABIT_LAG,)),
+    ArraySpec("habit_slot", "i8", (), NEVER),
+)
 
 
-def allowed(state: FleetState, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64]) -> FloatArray:
+def allowed(state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64]) -> FloatArray:
     """The largest measure that is usual for each server at this time of day, 0.0 where nothing is."""
     slot = (observed_at // SLOT_MS % HABIT_SLOTS).astype(np.intp)
     before, now, after = (state.habit[rows, (slot + shift) % HABIT_SLOTS] for shift in (-1, 0, 1))
@@ -27,9 +34,7 @@ def allowed(state: FleetState, rows: npt.NDArray[np.intp], observed_at: npt.NDAr
     return usual
 
 
-def remember(
-    state: FleetState, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
-) -> None:
+def remember(state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray) -> None:
     """Note the measures. They enter the table two hours later: an incident must not excuse its own next quarter.
 
     Args:
@@ -50,7 +55,7 @@ def remember(
 
 
 def _commit(
-    state: FleetState,
+    state: State,
     rows: npt.NDArray[np.intp],
     known: npt.NDArray[np.int64],
     slot: npt.NDArray[np.int64],

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from treeline.core.arrays import together
 from treeline.core.detection import features, policy
 from treeline.core.detection.calibration import Calibrated, Calibration, calibrate
 from treeline.core.detection.features import Features, Index
 from treeline.core.detection.metric_warmup import warm_up_metrics, without_unknown
 from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.detection.warmup import warm_up
-from treeline.core.state.fleet import FleetCycle, FleetState, Phase, together
+from treeline.core.state.fleet import FleetCycle, FleetState, Phase
 from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
 

@@ -8,23 +8,23 @@ seen for as long as a new server warms up, it is treated as missing. Such a metr
 import numpy as np
 import numpy.typing as npt
 
+from treeline.core.arrays import together
+from treeline.core.channels import registry
+from treeline.core.channels.channel import TYPICAL_VIEW_SD
 from treeline.core.detection.features import Index
 from treeline.core.detection.warmup import (
     LARGEST,
     SD_PER_RANGE,
-    TYPICAL_VIEW_SD,
     WARM_UP_FREE,
     WARM_UP_GROWTH,
     observations_needed,
     spread_floor,
 )
-from treeline.core.state.fleet import FleetState, together
+from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray, bounded_step, ew_update, standardize
 
 UNKNOWN = 0.0  # base_spread of a metric without a baseline
 FEWEST_VALUES = 20  # in training; a spread made from less says nothing
-# A tail as wide as a normal distribution's, until the next training measures it.
-_TAIL_START, _TAIL_SCALE = 2.0, 1.0
 
 
 def unknown_metrics(state: FleetState, rows: Index) -> npt.NDArray[np.bool_]:
@@ -79,11 +79,12 @@ def warm_up_metrics(state: FleetState, rows: Index, values: FloatArray, *, step_
 def _settle(state: FleetState, rows: Index, done: npt.NDArray[np.bool_], last: FloatArray) -> None:
     """The views of metrics whose baseline is learned, as of a server that has just warmed up."""
     views = TYPICAL_VIEW_SD[:, None]
-    at, every_view = done, done[:, None, :]
+    every_view = done[:, None, :]
     state.recent[rows] = np.where(every_view, last[:, None, :], state.recent[rows])
     state.view_mean[rows] = np.where(every_view, 0.0, state.view_mean[rows])
     state.view_var[rows] = np.where(every_view, views**2, state.view_var[rows])
     state.view_floor[rows] = np.where(every_view, 0.1 * views, state.view_floor[rows])
-    state.change_var[rows] = np.where(at, TYPICAL_VIEW_SD[2] ** 2, state.change_var[rows])
-    state.tail_start[rows] = np.where(at, _TAIL_START, state.tail_start[rows])
-    state.tail_scale[rows] = np.where(at, _TAIL_SCALE, state.tail_scale[rows])
+    for channel in registry.CHANNELS:
+        for name, value in channel.settled().items():
+            array = getattr(state, name)
+            array[rows] = np.where(done, value, array[rows])

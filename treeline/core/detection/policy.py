@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from treeline.core.alert import FLEET as FLEET
 from treeline.core.alert import AlertEvent, Priority
+from treeline.core.arrays import together
 from treeline.core.detection.features import Index
 from treeline.core.detection.policy_settings import PolicySettings as PolicySettings
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
-from treeline.core.state.fleet import FleetCycle, FleetState, together
+from treeline.core.state.fleet import FleetCycle, FleetState
 from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from treeline.core.channels import registry
+from treeline.core.channels.channel import TYPICAL_VIEW_SD
 from treeline.core.detection.features import Index
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, FloatArray, bounded_step, ew_update, standardize
 
 WARM_UP_S = 86_400.0  # one daily cycle; less would take the night for a fall
-# Standard deviations of the three views of a stationary, moderately autocorrelated standardized series.
-TYPICAL_VIEW_SD = np.array([1.0, 0.7, 0.7], dtype=np.float32)
 CONSTANT_FLOOR = 1e-3  # spread of a metric that never moved and is 0
 LARGEST = 1e18  # its square is still a float32
 WARM_UP_FREE = 10  # values learned as they are: before that there is nothing to call absurd
@@ -63,5 +63,8 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     state.view_mean[ready] = 0.0
     state.view_var[ready] = (TYPICAL_VIEW_SD**2)[:, None]
     state.view_floor[ready] = 0.1 * TYPICAL_VIEW_SD[:, None]
-    state.change_var[ready] = TYPICAL_VIEW_SD[2] ** 2
+    for channel in registry.CHANNELS:
+        for name, value in channel.settled().items():
+            if name not in channel.trained:  # what is trained came with the row: the fleet's medians
+                getattr(state, name)[ready] = value
     state.phase[ready] = Phase.READY

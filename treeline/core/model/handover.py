@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from treeline.core.channels.channels import DAY
+from treeline.core.channels import registry
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState, Phase
-from treeline.core.state.layout import CHANNELS
 from treeline.core.statistics import Z_LIMIT
 
 # The candidate's own windows are used where it decided the server until so long before the hand-over.
@@ -88,6 +87,7 @@ def _converted(seed: Row, old: Row) -> Row:
     ratio = (old["base_spread"] / seed_spread).astype(np.float64)
     offset = (old["base_mean"].astype(np.float64) - seed["base_mean"]) / seed_spread
     moved = np.stack([offset, offset, np.zeros_like(offset)])  # a difference has no level
+    kept = np.array([channel.is_free_of_model for channel in registry.CHANNELS])
     values = {name: seed[name] for name in _MODEL}
     values |= {
         "recent": np.clip(old["recent"] * ratio + offset, -Z_LIMIT, Z_LIMIT),
@@ -96,9 +96,8 @@ def _converted(seed: Row, old: Row) -> Row:
         "day_mean": old["day_mean"] * ratio + offset,
         "day_var": old["day_var"] * ratio**2,
         "change_var": old["change_var"] * ratio**2,
-        # The trailing day's deviation in spreads is the same whatever the baseline; the others are the model's.
-        "channel_mean": np.where(np.arange(len(CHANNELS)) == DAY, old["channel_mean"], seed["channel_mean"]),
-        "channel_var": np.where(np.arange(len(CHANNELS)) == DAY, old["channel_var"], seed["channel_var"]),
+        "channel_mean": np.where(kept, old["channel_mean"], seed["channel_mean"]),
+        "channel_var": np.where(kept, old["channel_var"], seed["channel_var"]),
     }
     return values | _newly_known(seed, old, values) | _rescored(seed, old)
 

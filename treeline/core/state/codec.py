@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from treeline.core.arrays import Array
 from treeline.core.errors import ModelMismatchError
-from treeline.core.state.layout import LAYOUT, Array
+from treeline.core.state.layout import LAYOUT
 
 FORMAT = 2
 

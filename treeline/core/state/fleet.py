@@ -5,21 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from treeline.core.arrays import NEVER, Array
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.codec import FORMAT, StoredState
-from treeline.core.state.layout import LAYOUT, NEVER, Array, Layout
-
-Rows = npt.NDArray[np.intp] | slice
-
-
-def together(rows: npt.NDArray[np.intp]) -> Rows:
-    """Neighbouring rows in order as a slice: what a slice takes from an array is a view, not a copy."""
-    last = len(rows) - 1
-    if last >= 0 and rows[last] - rows[0] == last and (rows[1:] > rows[:-1]).all():
-        return slice(int(rows[0]), int(rows[last]) + 1)
-    return rows
+from treeline.core.state.layout import LAYOUT, Layout
 
 
 class Phase:

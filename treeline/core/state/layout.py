@@ -6,46 +6,18 @@ then hold the same bits, so speed changes no result.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-CHANNELS = ("day", "tail", "mean10", "difference")  # measures beside the forest's score
+from treeline.core.arrays import NEVER as NEVER
+from treeline.core.arrays import Array, ArraySpec, Axis
+from treeline.core.channels import registry
+from treeline.core.channels.habit import HABIT_LAG, HABIT_SLOTS
+from treeline.core.channels.score import SLOTS as SCORE_SLOTS
+
 VIEWS = 3  # z, its mean over RECENT, its lag-1 difference
 RECENT = 10  # observations the second view averages
-SCORE_SLOTS = 72  # the onset window, thinned to one score each 1/72 of it
-HABIT_SLOTS = 96  # quarter hours of a day
-HABIT_LAG = 8  # quarter hours until a peak enters the table of habits
 LATE_SLOTS = 32  # observation times remembered to tell a late observation from a repeated one
-NEVER = -1
-
-Array = npt.NDArray[Any]
-
-
-class Axis(StrEnum):
-    """An axis whose length is not the code's to fix."""
-
-    METRICS = "metrics"
-    CHANNELS = "channels"
-
-
-@dataclass(frozen=True, slots=True)
-class ArraySpec:
-    """One array of a detector state.
-
-    Attributes:
-        name: By which code, stored states and model packages know it.
-        dtype: numpy's name; stored little-endian.
-        axes: Lengths beyond the server axis.
-        initial: What a server begins with in every place; None is NaN (which does not equal itself).
-    """
-
-    name: str
-    dtype: str
-    axes: tuple[int | Axis, ...] = ()
-    initial: float | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +37,7 @@ class Layout:
 
 _M, _C = Axis.METRICS, Axis.CHANNELS
 LAYOUT = Layout(
-    CHANNELS,
+    tuple(channel.name for channel in registry.CHANNELS),
     (
         ArraySpec("phase", "u1"),
         ArraySpec("observations", "i8"),

@@ -1,0 +1,149 @@
+"""What a channel is: one way to look at a server, which says how unusual the server is now.
+
+A channel is a module of this folder and an entry of `registry`. Everything that knows channels (the state's layout,
+features, training, calibration, explain, docs/channels.md) goes by the registry, so that a new one needs no change
+anywhere else.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.arrays import Array, ArraySpec, Rows
+from treeline.core.severity import Thresholds
+from treeline.core.statistics import FloatArray
+
+DAY_S = 86_400.0
+
+
+class State(Protocol):
+    """What a channel needs of the detector's state: the arrays by name, one row a server."""
+
+    def __getattr__(self, name: str) -> Array: ...
+
+
+class View(IntEnum):
+    """The three sides from which the forest sees a metric; the order of the axis of views."""
+
+    VALUE = 0
+    MEAN10 = 1
+    DIFFERENCE = 2
+
+
+# Standard deviations of the three views of a stationary, moderately autocorrelated standardized series.
+TYPICAL_VIEW_SD = np.array([1.0, 0.7, 0.7], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The metrics of some servers' observations from every side that a channel may look at.
+
+    Attributes:
+        value: Shape (n, metrics), in the spreads of training, at most ten; a missing one is the last one seen.
+        from_day: Shape (n, metrics), the distance from the trailing day's mean in that day's standard deviations, at
+            most ten; 0 where missing.
+        difference: Shape (n, metrics), to the observation before, in the spreads of training; 0 after a gap.
+        ordered: Shape (n, views, metrics), how far each `View` is from its trailing three days in their standard
+            deviations, without sign, the largest metric last.
+        smallest_sd: Shape (n, views, metrics), the standard deviation that none of the views is taken to lie below.
+        missing: Shape (n, metrics) bool.
+    """
+
+    value: FloatArray
+    from_day: FloatArray
+    difference: FloatArray
+    ordered: FloatArray
+    smallest_sd: FloatArray
+    missing: npt.NDArray[np.bool_]
+
+
+class Channel:
+    """What every channel declares.
+
+    Attributes:
+        name: In packages, config keys, tables; a name, once stored, stays.
+        title: For headings.
+        meaning: What it says of a server when it fires, as a sentence goes on: "the metrics ...".
+        view: What it looks at.
+        aggregate: How the metrics become one number.
+        compared_with: What that number is held against; the measure is the distance in its standard deviations.
+        can_be_gated: Whether training may switch it off for a server on which it fires at the same times of day.
+        floors: What no fleet's thresholds lie below, however quiet its past. Decision 20 has the figures.
+        trained: Arrays of the state that training measures: a server that the model has not met gets the fleet's
+            medians of them, and a new model brings its own.
+        arrays: What it remembers of a server, beside the mean and variance of its number that every channel over the
+            metrics has.
+        p2_pages, p1_pages: How often a server-week the fleet's own past may exceed a threshold that training finds.
+            One channel's; what all open together is less, as they rise together.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    meaning: ClassVar[str]
+    view: ClassVar[str]
+    aggregate: ClassVar[str]
+    compared_with: ClassVar[str]
+    can_be_gated: ClassVar[bool] = False
+    floors: ClassVar[Thresholds]
+    arrays: ClassVar[tuple[ArraySpec, ...]] = ()
+    trained: ClassVar[tuple[str, ...]] = ()
+    p2_pages: ClassVar[float] = 1.2
+    p1_pages: ClassVar[float] = 0.5
+
+
+class MetricChannel(Channel, ABC):
+    """A channel over the metrics' own deviations: it needs no forest.
+
+    Attributes:
+        half_life_s: Of the average that its number is held against; infinite: it stays as training left it.
+        is_free_of_model: Whether its number means the same under every model, so that a new one keeps its averages.
+    """
+
+    aggregate = "mean of the three largest metrics"
+    half_life_s: ClassVar[float] = math.inf
+    is_free_of_model: ClassVar[bool] = False
+
+    @abstractmethod
+    def magnitude(self, state: State, at: Rows, views: Views) -> FloatArray:
+        """One number for each server, shape (n,): how far its metrics are from where they usually are.
+
+        Args:
+            state: Not changed.
+            at: The servers' rows.
+            views: Their observations.
+        """
+
+    def learn(self, state: State, at: Rows, views: Views, aged_s: FloatArray) -> None:
+        """Learn the observations, after all channels were asked for their magnitude.
+
+        Args:
+            state: Changed in place.
+            at: The servers' rows.
+            views: Their observations.
+            aged_s: Seconds by which each server's averages age.
+        """
+
+    def counted(
+        self, state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
+    ) -> FloatArray:
+        """What of a measure counts as evidence; all of it, unless the channel knows better. Changes nothing."""
+        return measure
+
+    def remember(
+        self, state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
+    ) -> None:
+        """Note the measures, for what `counted` will have to know. Changes the state."""
+
+    def seeds(self, values: FloatArray) -> Mapping[str, Any]:
+        """Its arrays' values for a server, from the whole history (times, metrics), in the spreads of training."""
+        return {}
+
+    def settled(self) -> Mapping[str, float]:
+        """Its arrays' values for a metric whose baseline has just been learned, until the next training."""
+        return {}

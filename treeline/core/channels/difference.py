@@ -1,0 +1,65 @@
+"""Abrupt changes, less those that are usual at the time of day."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.arrays import ArraySpec, Axis, Rows
+from treeline.core.channels import habit
+from treeline.core.channels.channel import DAY_S, TYPICAL_VIEW_SD, MetricChannel, State, View, Views
+from treeline.core.severity import Thresholds
+from treeline.core.statistics import FloatArray, ew_alpha, top_mean
+
+LARGEST_METRICS = 5  # what changes abruptly changes in many at once
+LIMIT = 15.0  # standard deviations; at 10 the mean of a loud server had no room left above its usual peaks
+CLIP_SD = 6.0  # one jump must not hide the next ones for a day
+
+
+class Difference(MetricChannel):
+    """The lag-1 difference against its own day."""
+
+    name = "difference"
+    title = "abrupt changes"
+    meaning = "many metrics changed abruptly, more than they do at this time of day"
+    view = "the change since the observation before, in its own standard deviations of the last day, cut at 15"
+    aggregate = "mean of the five largest metrics"
+    compared_with = "its mean in training; nothing up to the largest of the same quarter hour on earlier days"
+    floors = Thresholds(p2=7.0, p1=11.8)
+    arrays = (ArraySpec("change_var", "f4", (Axis.METRICS,), 1.0), *habit.ARRAYS)
+
+    def magnitude(self, state: State, at: Rows, views: Views) -> FloatArray:
+        """Mean of the five largest changes."""
+        sd = _sd(state.change_var[at], views)
+        return top_mean(np.minimum(np.abs(views.difference / sd), LIMIT), LARGEST_METRICS)
+
+    def learn(self, state: State, at: Rows, views: Views, aged_s: FloatArray) -> None:
+        """The trailing day's variance of the changes, around 0: what rises comes down."""
+        variance = state.change_var[at]
+        limited = np.minimum(np.abs(views.difference), CLIP_SD * _sd(variance, views))
+        learned = np.where(views.missing, 0.0, limited**2 - variance)
+        state.change_var[at] = variance + ew_alpha(aged_s, DAY_S)[:, None] * learned
+
+    def counted(
+        self, state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
+    ) -> FloatArray:
+        """Nothing where it does not exceed the habit of the time of day."""
+        return np.where(measure > habit.allowed(state, rows, observed_at), measure, 0.0)
+
+    def remember(
+        self, state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
+    ) -> None:
+        """Into the table of habits."""
+        habit.remember(state, rows, observed_at, measure)
+
+    def seeds(self, values: FloatArray) -> Mapping[str, FloatArray]:
+        """The variance of the changes in training."""
+        return {"change_var": np.diff(values, axis=0).std(axis=0) ** 2}
+
+    def settled(self) -> Mapping[str, float]:
+        """A typical metric's variance."""
+        return {"change_var": TYPICAL_VIEW_SD[View.DIFFERENCE] ** 2}
+
+
+def _sd(variance: FloatArray, views: Views) -> FloatArray:
+    return np.maximum(np.sqrt(variance), views.smallest_sd[:, View.DIFFERENCE])

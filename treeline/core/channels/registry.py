@@ -1,0 +1,22 @@
+"""Which channels there are, in order. A new channel is a module beside this one, and an entry here."""
+
+from treeline.core.channels.channel import Channel, MetricChannel
+from treeline.core.channels.day import Day
+from treeline.core.channels.difference import Difference
+from treeline.core.channels.mean10 import Mean10
+from treeline.core.channels.score import Score
+from treeline.core.channels.tail import Tail
+
+SCORE = Score()
+# Read it as `registry.CHANNELS`, at the time of use: a test puts another tuple in its place.
+CHANNELS: tuple[MetricChannel, ...] = (Day(), Tail(), Mean10(), Difference())
+
+
+def every_channel() -> tuple[Channel, ...]:
+    """The score's, then those over the metrics: the order in which measures and severities stand side by side."""
+    return (SCORE, *CHANNELS)
+
+
+def position(name: str) -> int:
+    """Where a channel stands along the axis of channels; raises KeyError for one over something else than metrics."""
+    return {channel.name: place for place, channel in enumerate(CHANNELS)}[name]
