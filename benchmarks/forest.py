@@ -34,7 +34,7 @@ class Contest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Contestant:
     """One contestant's figures.
 
     `rows` tells how many were scored, as slow ones get fewer; `points_per_s_in_requests` is the same rows in calls of
@@ -126,7 +126,7 @@ def stand_in_for_pkg_resources() -> None:
     sys.modules.setdefault("pkg_resources", module)
 
 
-def measure(contest: Contest, repeats: int) -> tuple[list[Result], list[str]]:
+def measure(contest: Contest, repeats: int) -> tuple[list[Contestant], list[str]]:
     """Fit all, then score in turns, so that a busy moment of the machine hits all alike; the best turn counts."""
     fitted: dict[str, tuple[Score, float, Rows]] = {}
     missing: list[str] = []
@@ -162,7 +162,7 @@ def measure(contest: Contest, repeats: int) -> tuple[list[Result], list[str]]:
     for name, (_, fit_s, asked) in fitted.items():
         shared = min(len(asked), len(scores[KRCF])) if KRCF in scores else 0
         results.append(
-            Result(
+            Contestant(
                 name=name,
                 fit_s=round(fit_s, 4),
                 rows=len(asked),

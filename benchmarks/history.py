@@ -25,8 +25,8 @@ from benchmarks.cloudwatch_standin import CloudWatchStandIn, Fleet
 from benchmarks.simulated_time import SimulatedTimeLoop
 from training.history.cloudwatch.audit import audit
 from training.history.cloudwatch.fetch import fetch
-from training.history.cloudwatch.plan import Plan, cost, make_plan
-from training.history.cloudwatch.quotas import DAY_S, QUOTAS, Limits
+from training.history.cloudwatch.plan import FetchPlan, cost, make_plan
+from training.history.cloudwatch.quotas import DAY_S, QUOTAS, FetchLimits
 from training.history.cloudwatch.series import INSTANCE, Part, Query, Server
 from training.history.cloudwatch.store import Folder, HistoryStore
 from treeline.core.times import parse_iso
@@ -37,7 +37,7 @@ NAMES = ("CPUUtilization", "mem_used_percent", "NetworkIn", "EBSReadOps")
 RATE_FLOOR = 1.2
 
 
-def fleet_plan(servers: int, days: float) -> Plan:
+def fleet_plan(servers: int, days: float) -> FetchPlan:
     """Servers with one CloudWatch series a metric."""
     fleet = [
         Server(
@@ -52,7 +52,7 @@ def fleet_plan(servers: int, days: float) -> Plan:
     return make_plan(fleet, METRICS, start_ms=NOW_MS - round(days * DAY_S * 1000), end_ms=NOW_MS, now_ms=NOW_MS)
 
 
-def run(plan: Plan, folder: Path, *, kill_at_call: int | None = None) -> dict[str, float]:
+def run(plan: FetchPlan, folder: Path, *, kill_at_call: int | None = None) -> dict[str, float]:
     """One fetch in simulated time; with `kill_at_call` this process dies by SIGKILL at that call."""
 
     def on_call(number: int) -> None:
@@ -66,7 +66,7 @@ def run(plan: Plan, folder: Path, *, kill_at_call: int | None = None) -> dict[st
             plan,
             cloudwatch,
             HistoryStore(Folder(folder)),
-            limits=Limits(),
+            limits=FetchLimits(),
             now_ms=cloudwatch.now_ms,
             rng=random.Random(2),
         )
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder, call = asked.until_killed
         run(plan, Path(folder), kill_at_call=int(call))
         return 0
-    expected = cost(plan, plan.chunks, limits=Limits(), quotas=QUOTAS)
+    expected = cost(plan, plan.chunks, limits=FetchLimits(), quotas=QUOTAS)
     with tempfile.TemporaryDirectory(prefix="treeline-history-") as scratch:
         killed, whole = Path(scratch, "killed"), Path(scratch, "whole")
         command = [sys.executable, "-m", "benchmarks.history", "--servers", str(asked.servers)]

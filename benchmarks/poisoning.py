@@ -69,7 +69,7 @@ def everything(rows: Rows, rng: np.random.Generator) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class PoisoningResult:
     """One fault's score after each training; changes are relative to the training without it."""
 
     fault: str
@@ -122,7 +122,7 @@ class Trained:
         return float(np.nanmean(trace.score[first : first + hour, VICTIM]))
 
 
-class Trial:
+class PoisoningTrial:
     """One fleet and the model trained on it without a fault."""
 
     def __init__(self, *, servers: int, days: int, step_s: int, seed: int) -> None:
@@ -147,7 +147,7 @@ class Trial:
         )
         return replace(self.training, values=values), label
 
-    def run(self, name: str, where: str, *, without_hygiene: bool = True) -> Result:
+    def run(self, name: str, where: str, *, without_hygiene: bool = True) -> PoisoningResult:
         """All trainings of one fault."""
         times, values = self.whole.times_ms[self.cut :], self.whole.values[self.cut :].copy()
         FAULTS[name](values[self.a_day :, VICTIM], np.random.default_rng([self.seed, 1]))
@@ -160,7 +160,7 @@ class Trial:
         def cleaned(labels: Sequence[Label]) -> Grid:
             return hygiene.apply(poisoned, hygiene.exclusions(poisoned, labels=labels))
 
-        return Result(
+        return PoisoningResult(
             fault=name,
             where=where,
             clean=self.clean.score(after, self.a_day),
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
-    trial = Trial(servers=asked.servers, days=asked.days, step_s=asked.step, seed=asked.seed)
+    trial = PoisoningTrial(servers=asked.servers, days=asked.days, step_s=asked.step, seed=asked.seed)
     results = []
     for name in FAULTS:
         for where in ("end", "middle"):

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pricing.lines import Capacity, Line, Prices, Stage, lines, resource_types
+from pricing.lines import Capacity, CostLine, Prices, Stage, lines, resource_types
 from pricing.load import Shape, month
 from stacks.config import stage as config
 from stacks.config.stage import StageConfig
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: int, interval_s: int) -> list[Line]:
+def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: int, interval_s: int) -> list[CostLine]:
     """A month's lines for a fleet; shards grow with it, as one takes 1,000 records/s."""
     needed = -(-servers // (interval_s * 800))
     shape = Shape(
@@ -119,7 +119,7 @@ def _templates(folder: Path, stage: str) -> Sequence[dict[str, Any]]:
     ]
 
 
-def _told(servers: int, found: Sequence[Line]) -> dict[str, Any]:
+def _told(servers: int, found: Sequence[CostLine]) -> dict[str, Any]:
     total = sum(line.dollars for line in found)
     return {
         "servers": servers,
@@ -129,7 +129,7 @@ def _told(servers: int, found: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def _show(args: argparse.Namespace, bills: dict[int, list[Line]], prices: Prices, console: Console) -> None:
+def _show(args: argparse.Namespace, bills: dict[int, list[CostLine]], prices: Prices, console: Console) -> None:
     console.print(
         f"Stage {args.stage}, an observation every {args.interval} s, prices of {prices.date} (us-east-1, USD)"
     )

@@ -12,8 +12,8 @@ from cli import learn as learning
 from demo.fleet.generate import generate
 from demo.fleet.plan import FleetPlan
 from demo.overrides import overrides
-from demo.run import Plan, replay_fleet
-from demo.screen import Screen
+from demo.run import ReplayPlan, replay_fleet
+from demo.screen import DemoScreen
 from training.history.files import open_history
 from treeline.core.errors import UsageError
 from treeline.core.times import to_ms
@@ -71,7 +71,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="summary as JSON on stdout, the rest on stderr")
 
 
-def _generate(args: argparse.Namespace, folder: Path, screen: Screen) -> tuple[Path, Path]:
+def _generate(args: argparse.Namespace, folder: Path, screen: DemoScreen) -> tuple[Path, Path]:
     """A fleet whose last tenth, with a month's end in it, is replayed."""
     servers = args.servers or str(SERVERS)
     if not servers.isdigit():
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--speed must be above 0, got {args.speed:g}")
     if args.start and args.end and args.end <= args.start:
         raise UsageError(f"--to must be after --from, got {args.end.isoformat()} and {args.start.isoformat()}")
-    screen = Screen(as_json=args.json)
+    screen = DemoScreen(as_json=args.json)
     with tempfile.TemporaryDirectory(prefix="treeline-fleet-") as folder:
         if args.data is not None and (args.days is not None or args.step is not None):
             raise UsageError("--days and --step shape a generated fleet; a history given by --data has its own")
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         history = open_history(
             data, incidents, servers=names, train_fraction=TRAIN_FRACTION if args.data is None else 0.5
         )
-        plan = Plan(
+        plan = ReplayPlan(
             history=history,
             start_ms=to_ms(args.start) if args.start else None,
             end_ms=to_ms(args.end) if args.end else None,

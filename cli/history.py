@@ -22,10 +22,10 @@ from training.history.cloudwatch import aws
 from training.history.cloudwatch.audit import ENOUGH, Audit, audit, audit_history
 from training.history.cloudwatch.discovery import discover
 from training.history.cloudwatch.fetch import Fetched, fetch
-from training.history.cloudwatch.plan import Cost, Plan, cost, make_plan
-from training.history.cloudwatch.quotas import DAY_S, QUOTAS, Limits
+from training.history.cloudwatch.plan import Cost, FetchPlan, cost, make_plan
+from training.history.cloudwatch.quotas import DAY_S, QUOTAS, FetchLimits
 from training.history.cloudwatch.series import EC2_SOURCES, read_sources
-from training.history.cloudwatch.store import Bucket, Files, Folder, HistoryStore
+from training.history.cloudwatch.store import Files, Folder, HistoryStore, S3Folder
 from training.history.files import History, open_history
 from training.prepare import data_quality
 from treeline.core.errors import TreelineError, UsageError
@@ -63,8 +63,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         verb.add_argument("--name-tag", metavar="NAME", help="name servers by this tag instead of their instance id")
         verb.add_argument("--sources", type=Path, metavar="FILE", help="JSON: which CloudWatch metrics make up ours")
         verb.add_argument("--anew", action="store_true", help="discover and plan again, replacing the plan in DIR")
-        verb.add_argument("--calls-per-s", type=float, default=Limits().calls_per_s, help="default %(default)s")
-        verb.add_argument("--points-per-s", type=float, default=Limits().points_per_s, help="default %(default)s")
+        verb.add_argument("--calls-per-s", type=float, default=FetchLimits().calls_per_s, help="default %(default)s")
+        verb.add_argument("--points-per-s", type=float, default=FetchLimits().points_per_s, help="default %(default)s")
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
         verb.add_argument("--region", help="default: the AWS profile's")
     get.add_argument("--most-dollars", type=float, default=_MOST_DOLLARS, help="refuse dearer plans, %(default)s")
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         return _report(args, audit(plan, store.finished(plan)), ENOUGH, fetched=done)
 
 
-def _discover(args: argparse.Namespace, session: boto3.Session) -> Plan:
+def _discover(args: argparse.Namespace, session: boto3.Session) -> FetchPlan:
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     end_ms = _time(args.end) if args.end else now_ms
     sources = read_sources(args.sources) if args.sources else EC2_SOURCES
@@ -125,7 +125,7 @@ def _discover(args: argparse.Namespace, session: boto3.Session) -> Plan:
     )
 
 
-def _announce(args: argparse.Namespace, plan: Plan, taking: Cost, waiting: int, *, planned_now: bool) -> None:
+def _announce(args: argparse.Namespace, plan: FetchPlan, taking: Cost, waiting: int, *, planned_now: bool) -> None:
     """What is about to happen; on stderr where stdout belongs to the result."""
     console = Console(stderr=args.verb == "fetch" or args.json, highlight=False)
     asked = sum(bool(server.queries) for server in plan.servers)
@@ -160,7 +160,7 @@ def _announce(args: argparse.Namespace, plan: Plan, taking: Cost, waiting: int, 
         Console().print_json(json.dumps(body))
 
 
-def _fetch(limits: Limits, plan: Plan, store: HistoryStore, session: boto3.Session, waiting: int) -> Fetched:
+def _fetch(limits: FetchLimits, plan: FetchPlan, store: HistoryStore, session: boto3.Session, waiting: int) -> Fetched:
     client = aws.cloudwatch_client(session, parallel_calls=limits.parallel_calls)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
@@ -242,14 +242,14 @@ def _report_quality(args: argparse.Namespace, history: History) -> int:
     return 1 if violations else 0
 
 
-def _limits(args: argparse.Namespace) -> Limits:
+def _limits(args: argparse.Namespace) -> FetchLimits:
     for name, most in (("calls_per_s", QUOTAS.calls_per_s), ("points_per_s", QUOTAS.points_per_s)):
         value = getattr(args, name)
         if not 0 < value <= most:
             raise UsageError(
                 f"--{name.replace('_', '-')} is {value:g}, expected more than 0, up to the quota of {most:g}"
             )
-    return Limits(calls_per_s=args.calls_per_s, points_per_s=args.points_per_s)
+    return FetchLimits(calls_per_s=args.calls_per_s, points_per_s=args.points_per_s)
 
 
 def _files(out: str, session: boto3.Session) -> Files:
@@ -261,7 +261,7 @@ def _files(out: str, session: boto3.Session) -> Files:
     matched = re.fullmatch(r"s3://([^/]+)(?:/(.*))?", out)
     if matched is None:
         raise UsageError(f"--out is {out!r}, expected a folder or s3://bucket/prefix")
-    return Bucket(session.client("s3"), matched[1], matched[2] or "")
+    return S3Folder(session.client("s3"), matched[1], matched[2] or "")
 
 
 def _tags(texts: list[str]) -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from demo.learn.run import Plan, Story, learn
-from demo.screen import Screen
+from demo.learn.run import LearnPlan, Story, learn
+from demo.screen import DemoScreen
 from treeline.core.errors import UsageError
 
 PROMOTED, ROLLED_BACK = "promoted", "rolled-back"
@@ -25,15 +25,15 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play it; 0 when it ended as it should."""
-    servers = args.servers or str(Plan().servers)
+    servers = args.servers or str(LearnPlan().servers)
     if not servers.isdigit() or int(servers) < 10:
         raise UsageError(f"--learn needs a number of servers, 10 at least (they share a fleet cycle), got {servers!r}")
     if args.data is not None:
         raise UsageError("--learn plays a fleet of its own; leave --data out")
-    screen = Screen(as_json=args.json)
+    screen = DemoScreen(as_json=args.json)
     output = Path("runs/learn") if args.out == Path("runs/demo") else args.out
     bias_sd = 1.0 if args.learn == ROLLED_BACK else 0.0
-    story = learn(Plan(servers=int(servers), seed=args.seed, bias_sd=bias_sd, output=output), screen)
+    story = learn(LearnPlan(servers=int(servers), seed=args.seed, bias_sd=bias_sd, output=output), screen)
     screen.console.print(scoreboard(story))
     for problem in story.problems:
         screen.console.print(f"[bold red]Not so:[/] {problem}")

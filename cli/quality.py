@@ -12,12 +12,12 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from cli.backtest.screen import Screen, minutes
+from cli.backtest.screen import BacktestScreen, minutes
 from demo.fleet.generate import generate
 from demo.fleet.plan import FleetPlan
 from training.evaluate.experiment import Setup, run_experiment
-from training.evaluate.judge import Evaluation, Interval, Tier
-from training.evaluate.quality import GENERATED, RECORDED, SHARED, Record, figures, markdown
+from training.evaluate.judge import Interval, Tier, TierResult
+from training.evaluate.quality import GENERATED, RECORDED, SHARED, RecordedFigures, figures, markdown
 from training.history.files import History, open_history
 from treeline.core.errors import UsageError
 
@@ -62,9 +62,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the sets, show the table, judge."""
     setup = Setup.read(args.config) if args.config else Setup()
-    record = Record.read(args.recorded)
-    screen = Screen(as_json=args.json or args.markdown)
-    results: dict[str, Mapping[Tier, Evaluation]] = {}
+    record = RecordedFigures.read(args.recorded)
+    screen = BacktestScreen(as_json=args.json or args.markdown)
+    results: dict[str, Mapping[Tier, TierResult]] = {}
     for name in _chosen(args.sets):
         with _history(name, _folder(args.data_folder), screen) as history:
             if history is None:
@@ -116,7 +116,7 @@ def _folder(given: Path | None) -> Path:
 
 
 @contextmanager
-def _history(name: str, folder: Path, screen: Screen) -> Iterator[History | None]:
+def _history(name: str, folder: Path, screen: BacktestScreen) -> Iterator[History | None]:
     """The set's history; None, with a word about it, where it is not here."""
     if name == GENERATED:
         with tempfile.TemporaryDirectory(prefix="treeline-quality-") as temporary:
@@ -133,7 +133,7 @@ def _history(name: str, folder: Path, screen: Screen) -> Iterator[History | None
         yield None
 
 
-def _table(results: Mapping[str, Mapping[Tier, Evaluation]]) -> Table:
+def _table(results: Mapping[str, Mapping[Tier, TierResult]]) -> Table:
     table = Table(title="Incident by incident, 95 % intervals", title_justify="left", box=box.SIMPLE)
     for column in ("set", "pages"):
         table.add_column(column, no_wrap=True)

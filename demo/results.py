@@ -19,7 +19,7 @@ from report.data import (
     ServerTrace,
 )
 from training.evaluate.backtest import Backtest
-from training.evaluate.judge import Evaluation, Opening, Tier, Verdict, evaluate
+from training.evaluate.judge import Opening, Tier, TierResult, Verdict, evaluate
 from training.history.grid import Grid
 from training.history.labels import Label
 from treeline.core.alert import Alert, AlertEvent
@@ -36,11 +36,11 @@ _CLOCKS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class ReplayResult:
     """One replay, judged."""
 
     accounting: Accounting
-    evaluations: Mapping[Tier, Evaluation]
+    evaluations: Mapping[Tier, TierResult]
     clocks: tuple[Clock, ...]
     incidents: Mapping[str, list[Alert]]
     reproduced: bool  # the same incidents come out offline, without any cloud
@@ -91,7 +91,7 @@ def openings(incidents: Mapping[str, list[Alert]]) -> list[Opening]:
 
 def judge(
     labels: Iterable[Label], incidents: Mapping[str, list[Alert]], observed: Mapping[str, tuple[int, int]]
-) -> dict[Tier, Evaluation]:
+) -> dict[Tier, TierResult]:
     """Both tiers against the labels; empty without labels."""
     labelled = list(labels)
     if not labelled:
@@ -126,7 +126,7 @@ def matches_offline(incidents: Mapping[str, list[Alert]], offline: Backtest) -> 
     return told == found
 
 
-def summary(result: Result, facts: Mapping[str, str], no_ops: Iterable[Any]) -> dict[str, Any]:
+def summary(result: ReplayResult, facts: Mapping[str, str], no_ops: Iterable[Any]) -> dict[str, Any]:
     """Everything a script may want, as plain JSON values."""
     books = result.accounting
     return {
@@ -175,7 +175,7 @@ def summary(result: Result, facts: Mapping[str, str], no_ops: Iterable[Any]) -> 
 
 
 def report_data(
-    result: Result,
+    result: ReplayResult,
     grid: Grid,
     offline: Backtest,
     units: Mapping[str, str],
@@ -227,7 +227,7 @@ def report_data(
     )
 
 
-def _label_marks(evaluation: Evaluation) -> Iterable[LabelMark]:
+def _label_marks(evaluation: TierResult) -> Iterable[LabelMark]:
     for judged in evaluation.judged_labels:
         yield LabelMark(
             server_id=judged.label.server_id,

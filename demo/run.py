@@ -19,7 +19,7 @@ from demo.keep import keep_incidents
 from demo.ledger import Books
 from demo.model import train
 from demo.producer import Sent, send
-from demo.screen import Screen
+from demo.screen import DemoScreen
 from emulator.dashboard.service import PATH as DASHBOARD
 from emulator.dashboard.service import save as save_dashboards
 from emulator.launcher import EmbeddedCloud
@@ -54,7 +54,7 @@ class ReplayError(TreelineError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ReplayPlan:
     """What to replay, and how."""
 
     history: History
@@ -76,7 +76,7 @@ def metric_set(names: tuple[str, ...]) -> tuple[Metric, ...]:
     return tuple(known.get(name, Metric(name=name)) for name in names)
 
 
-def split(plan: Plan) -> tuple[Grid, Grid]:
+def split(plan: ReplayPlan) -> tuple[Grid, Grid]:
     """The unlabelled past to train on, and the part to replay."""
     history = plan.history
     starts = [rows.test_start_ms for rows in history.rows.values()]
@@ -90,7 +90,7 @@ def split(plan: Plan) -> tuple[Grid, Grid]:
     return past, present
 
 
-def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, Any]]:
+def replay_fleet(plan: ReplayPlan, screen: DemoScreen) -> tuple[results.ReplayResult, dict[str, Any]]:
     """Everything, from an empty machine to the scoreboard; writes summary.json, report.html and dashboards/.
 
     Raises:
@@ -145,7 +145,7 @@ def replay_fleet(plan: Plan, screen: Screen) -> tuple[results.Result, dict[str, 
             offline = backtest(package, present, forest.score, policy, groups=groups, with_bands=True)
         pages = [entry["status"] for entry in cloud.pagerduty.received()]
         delivered = sum(status == 202 for status in pages)
-        result = results.Result(
+        result = results.ReplayResult(
             accounting=results.accounting(
                 sent.records, ledger, alerts=len(alerts), pages=delivered, refused=len(pages) - delivered
             ),
@@ -195,7 +195,7 @@ def _observed(history: History, present: Grid) -> dict[str, tuple[int, int]]:
 
 
 def _replay(
-    plan: Plan, deployment: Deployment, present: Grid, feed: AlertFeed, screen: Screen
+    plan: ReplayPlan, deployment: Deployment, present: Grid, feed: AlertFeed, screen: DemoScreen
 ) -> tuple[Sent, list[Alert]]:
     """Send, watch, and wait until everything sent has been decided and told."""
     books, sent, alerts = Books(deployment), Sent(), list[Alert]()
@@ -283,7 +283,7 @@ def _await_readers(deployment: Deployment, sent: Sent, behind: _Behind) -> None:
         time.sleep(_POLL_S / 10)
 
 
-def _await_pages(deployment: Deployment, feed: AlertFeed, alerts: list[Alert], screen: Screen) -> None:
+def _await_pages(deployment: Deployment, feed: AlertFeed, alerts: list[Alert], screen: DemoScreen) -> None:
     """Wait until every alert has been told and no page is waiting any more."""
     sqs, pages = deployment.client("sqs"), deployment.output(outputs.PAGES_QUEUE_URL)
     deadline = time.monotonic() + PAGE_PATIENCE_S

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from demo.results import LATENCY_BUDGET_S, Result
-from training.evaluate.judge import Evaluation, Tier
+from demo.results import LATENCY_BUDGET_S, ReplayResult
+from training.evaluate.judge import Tier, TierResult
 from treeline.app.alert.text import moved
 from treeline.core.alert import Alert, AlertEvent, Priority
 from treeline.core.times import parse_iso
@@ -23,7 +23,7 @@ _EVENT_STYLE = {
 }
 
 
-class Screen:
+class DemoScreen:
     """Writes to one console: stdout, or stderr when stdout carries JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
@@ -66,7 +66,7 @@ class Screen:
             for metric in alert.metrics[:3]:
                 self.console.print(f"       {moved(metric)}", style="dim")
 
-    def scoreboard(self, result: Result) -> None:
+    def scoreboard(self, result: ReplayResult) -> None:
         """The end of the run."""
         books = result.accounting
         table = _table("Where every record went")
@@ -104,7 +104,7 @@ def _quality(evaluations: Any) -> Table:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for tier in Tier:
-        e: Evaluation = evaluations[tier]
+        e: TierResult = evaluations[tier]
         table.add_row(
             tier.value,
             f"{e.hits}/{e.labels}",
@@ -123,7 +123,7 @@ def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _clock_table(result: Result) -> Table:
+def _clock_table(result: ReplayResult) -> Table:
     table = _table(f"Clocks of the deciding observation (budget {LATENCY_BUDGET_S} s; at full speed a backlog counts)")
     for name in ("from - to", "p50", "p95", "max", "alerts"):
         table.add_column(name, justify="left" if name == "from - to" else "right")

@@ -37,7 +37,7 @@ class UnpricedError(TreelineError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class CostLine:
     """One line of the bill, dollars a month."""
 
     item: str
@@ -113,7 +113,7 @@ def resource_types(templates: Sequence[Mapping[str, Any]]) -> Counter[str]:
     return found
 
 
-def lines(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices) -> list[Line]:
+def lines(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices) -> list[CostLine]:
     """The bill of a month, dearest first.
 
     Raises:
@@ -132,27 +132,27 @@ def lines(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices) ->
     return sorted(found, key=lambda line: -line.dollars)
 
 
-def _stream(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
+def _stream(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
     shards = stage.shape.shards
-    yield Line(
+    yield CostLine(
         item="Kinesis shards", part="stream", amount=f"{shards} x {HOURS:.0f} h",
         dollars=shards * HOURS * prices["kinesis_shard_hour"],
         halve="half the shards: one takes 1,000 records/s",
     )  # fmt: skip
     if stage.retention_h > 24:
-        yield Line(
+        yield CostLine(
             item="Kinesis retention beyond 24 h", part="stream", amount=f"{shards} shards, {stage.retention_h} h",
             dollars=shards * HOURS * prices["kinesis_extended_shard_hour"],
             halve="stream.retention_h: 24 saves it all",
         )  # fmt: skip
-    yield Line(
+    yield CostLine(
         item="Kinesis puts", part="stream", amount=_millions(load.records),
         dollars=load.records / 1e6 * prices["kinesis_million_puts"],
         halve="several observations in one record (newline-separated)",
     )  # fmt: skip
 
 
-def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
+def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
     wru, rru = prices["dynamodb_million_wru"] / 1e6, prices["dynamodb_million_rru"] / 1e6
     per_item = units(load.item_bytes, 1024)
     table = stage.capacities
@@ -166,7 +166,7 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
         log + heads, slower, prices,
     )  # fmt: skip
     yield _writes(table["scores"], "Scores, written", load.commits * load.block_units, slower, prices)
-    yield Line(
+    yield CostLine(
         item="Servers, last seen", part="tables", amount=_millions(load.seen_writes),
         dollars=load.seen_writes * wru,
     )  # fmt: skip
@@ -186,7 +186,7 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     yield _reads(table["detector_state"], "Reads of detector state", state, runs, prices)
     if table["scores"].provisioned:
         yield _reads(table["scores"], "Reads of scores", 0.0, "the least", prices)
-    yield Line(
+    yield CostLine(
         item="Reads of models' pointers", part="tables", amount=runs,
         dollars=load.ticks * POINTER_READS * rru,
     )  # fmt: skip
@@ -194,50 +194,50 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
     scores_gb = load.commits / MONTH_S * stage.score_ttl_s * (load.block_bytes + STORED_BYTES) / 1e9
     states_gb = load.commits / MONTH_S * ENTRY_TTL_S * (load.entry_bytes + STORED_BYTES) / 1e9
     total_gb = observations_gb + scores_gb + states_gb
-    yield Line(
+    yield CostLine(
         item="Tables, stored and restorable", part="tables", amount=f"{total_gb:.1f} GB",
         dollars=total_gb * (prices["dynamodb_gb_month"] + prices["dynamodb_pitr_gb_month"]),
         halve="half detection.score_ttl_s",
     )  # fmt: skip
 
 
-def _writes(table: Capacity, item: str, written: float, halve: str, prices: Prices) -> Line:
+def _writes(table: Capacity, item: str, written: float, halve: str, prices: Prices) -> CostLine:
     if not table.provisioned:
-        return Line(
+        return CostLine(
             item=item, part="tables", amount=f"{_millions(written)} units on demand",
             dollars=written * prices["dynamodb_million_wru"] / 1e6, halve=f"{halve}; or capacity: provisioned",
         )  # fmt: skip
     capacity = max(table.min_units, written / MONTH_S / table.utilization)
-    return Line(
+    return CostLine(
         item=item, part="tables", amount=f"{capacity:.0f} units/s provisioned, {table.utilization:.0%} used",
         dollars=capacity * HOURS * prices["dynamodb_wcu_hour"], halve=halve,
     )  # fmt: skip
 
 
-def _reads(table: Capacity, item: str, queried: float, sizes: str, prices: Prices, *, idle: int = 0) -> Line:
+def _reads(table: Capacity, item: str, queried: float, sizes: str, prices: Prices, *, idle: int = 0) -> CostLine:
     """A table's or an index's reads; `idle` units are provisioned for one that nobody reads all the time."""
     halve = "twice stream.batching_window_s"
     if not table.provisioned:
-        return Line(
+        return CostLine(
             item=item, part="tables", amount=sizes,
             dollars=queried * prices["dynamodb_million_rru"] / 1e6, halve=halve,
         )  # fmt: skip
     capacity = max(table.min_units, queried / MONTH_S / table.utilization) + idle
-    return Line(
+    return CostLine(
         item=item, part="tables", amount=f"{capacity:.0f} units/s provisioned, {sizes}",
         dollars=capacity * HOURS * prices["dynamodb_rcu_hour"], halve=halve,
     )  # fmt: skip
 
 
-def _endpoint(stage: Stage, prices: Prices) -> Iterator[Line]:
-    yield Line(
+def _endpoint(stage: Stage, prices: Prices) -> Iterator[CostLine]:
+    yield CostLine(
         item="Model endpoint", part="endpoint", amount=f"{stage.instances} x {stage.instance_type}",
         dollars=stage.instances * HOURS * prices[f"{stage.instance_type}_hour"],
         halve="one instance serves thousands of servers; a smaller type than ml.m5.large is burstable",
     )  # fmt: skip
 
 
-def _functions(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
+def _functions(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
     per_batch = load.records / load.ingest_batches
     of_detect = detect_invocations(load)
     per_invocation = load.ticks / of_detect
@@ -248,7 +248,7 @@ def _functions(stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
         ("reprocess", MINUTE_RUNS, 1.1),
     ):
         gb_s = count * seconds * stage.memory_mb[name] / 1024
-        yield Line(
+        yield CostLine(
             item=f"Function {name}", part="functions", amount=f"{_millions(count)} x {seconds * 1000:.0f} ms",
             dollars=count / 1e6 * prices["lambda_million_requests"] + gb_s * prices["lambda_arm_gb_second"],
             halve="twice stream.batching_window_s" if name in ("ingest", "detect") else "",
@@ -261,33 +261,33 @@ def detect_invocations(load: Load) -> float:
     return min(load.ticks, 2 * max(load.ticks / 10, bursts))
 
 
-def _queues(kinds: Mapping[str, int], load: Load, prices: Prices) -> Iterator[Line]:
+def _queues(kinds: Mapping[str, int], load: Load, prices: Prices) -> Iterator[CostLine]:
     # Sent, received and deleted in batches of ten at best; a mapping polls an empty queue with five readers.
     polls = 2 * 5 * MONTH_S / 20
     requests = load.ticks * 3 / 5 + polls
     queues = kinds.get("AWS::SQS::Queue", 0)
-    yield Line(
+    yield CostLine(
         item="Queues", part="queues", amount=f"{_millions(requests)} requests, {queues} queues",
         dollars=requests / 1e6 * prices["sqs_million_requests"], halve="twice stream.batching_window_s",
     )  # fmt: skip
 
 
-def _watching(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices) -> Iterator[Line]:
+def _watching(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
     alarms, composites = kinds.get("AWS::CloudWatch::Alarm", 0), kinds.get("AWS::CloudWatch::CompositeAlarm", 0)
     # Reads and writes of each table, and of the index of observations.
     policies = sum(2 * c.provisioned * (2 if name == "observations" else 1) for name, c in stage.capacities.items())
     scaling = ALARMS_PER_POLICY * policies
-    yield Line(
+    yield CostLine(
         item="Alarms", part="alarms", amount=f"{alarms}, {scaling} of autoscaling, {composites} over all",
         dollars=(alarms + scaling) * prices["alarm_month"] + composites * prices["composite_alarm_month"],
     )  # fmt: skip
     dashboards = kinds.get("AWS::CloudWatch::Dashboard", 0)
-    yield Line(
+    yield CostLine(
         item="Dashboards", part="dashboards", amount=f"{dashboards}, {FREE_DASHBOARDS} of an account are free",
         dollars=max(0, dashboards - FREE_DASHBOARDS) * prices["dashboard_month"],
     )  # fmt: skip
     series = STEADY_SERIES + SELDOM_SERIES * SELDOM_HOURS + (2 if kinds.get("AWS::Logs::MetricFilter") else 0)
-    yield Line(
+    yield CostLine(
         item="Metrics", part="metrics", amount=f"{series:.0f} series-months, whatever the number of servers",
         dollars=series * prices["metric_month"],
     )  # fmt: skip
@@ -298,39 +298,39 @@ def _watching(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices
         + 2 * MINUTE_RUNS * LOG_BYTES["other"]
     ) / 1e9
     kept_gb = logged_gb * stage.log_days / 30.4 * 0.15  # compressed
-    yield Line(
+    yield CostLine(
         item="Logs", part="logs", amount=f"{logged_gb:.1f} GB written, {stage.log_days} days kept",
         dollars=logged_gb * prices["logs_ingest_gb"] + kept_gb * prices["logs_gb_month"],
         halve="twice stream.batching_window_s",
     )  # fmt: skip
 
 
-def _rest(kinds: Mapping[str, int], stage: Stage, prices: Prices) -> Iterator[Line]:
+def _rest(kinds: Mapping[str, int], stage: Stage, prices: Prices) -> Iterator[CostLine]:
     hours = TRAININGS * TRAINING_HOURS
     training = hours * (prices[f"{stage.training_type}_hour"] + 2 * prices[f"{stage.processing_type}_hour"])
-    yield Line(item="Training", part="training", amount=f"{TRAININGS:.0f} run a month", dollars=training)
-    yield Line(
+    yield CostLine(item="Training", part="training", amount=f"{TRAININGS:.0f} run a month", dollars=training)
+    yield CostLine(
         item="Workflows", part="workflows", amount="one promotion a month, 300 steps",
         dollars=0.3 * prices["states_thousand_transitions"],
     )  # fmt: skip
-    yield Line(
+    yield CostLine(
         item="Buckets", part="buckets", amount="1 GB, 10,000 puts",
         dollars=prices["s3_gb_month"] + 10 * prices["s3_thousand_puts"],
     )  # fmt: skip
-    yield Line(
+    yield CostLine(
         item="Alerts", part="alerts", amount="1,000 published",
         dollars=0.001 * prices["sns_million_publishes"],
     )  # fmt: skip
     secrets, keys = kinds.get("AWS::SecretsManager::Secret", 0), kinds.get("AWS::KMS::Key", 0)
-    yield Line(item="Secrets", part="secrets", amount=f"{secrets}", dollars=secrets * prices["secret_month"])
+    yield CostLine(item="Secrets", part="secrets", amount=f"{secrets}", dollars=secrets * prices["secret_month"])
     ends = kinds.get(_ENDPOINT_SUBNETS, 0)
     if ends:
-        yield Line(
+        yield CostLine(
             item="Interface endpoints", part="endpoints", amount=f"{ends} x {HOURS:.0f} h, traffic not counted",
             dollars=ends * HOURS * prices["interface_endpoint_hour"],
             halve="fewer subnets, or network.endpoints: false where the VPC has endpoints or a NAT gateway",
         )  # fmt: skip
-    yield Line(item="Keys", part="keys", amount=f"{keys}", dollars=keys * prices["kms_key_month"])
+    yield CostLine(item="Keys", part="keys", amount=f"{keys}", dollars=keys * prices["kms_key_month"])
 
 
 def _millions(count: float) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from cli.backtest.screen import Screen
+from cli.backtest.screen import BacktestScreen
 from report.backtest.results import backtest_report, summary
 from report.page import write_report
-from training.evaluate.experiment import Outcome, Setup, judge, run_experiment
+from training.evaluate.experiment import ExperimentOutcome, Setup, judge, run_experiment
 from training.evaluate.peers.catalogue import entry, installed
 from training.evaluate.peers.run import run_peers
 from training.history.files import History, open_history
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     setup = Setup.read(args.config, seed=args.seed) if args.config else Setup(seed=args.seed)
     if args.peers is not None and not args.compare:
         raise UsageError("--peers chooses what --compare runs: give both")
-    screen = Screen(as_json=str(args.json) == "-")
+    screen = BacktestScreen(as_json=str(args.json) == "-")
     began = perf_counter()
     with screen.spinner(f"reading {args.data}"):
         history = open_history(
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen_peers(args: argparse.Namespace, screen: Screen) -> list[str]:
+def _chosen_peers(args: argparse.Namespace, screen: BacktestScreen) -> list[str]:
     if args.peers is not None:
         return [entry(name.strip()).name for name in args.peers.split(",") if name.strip()]
     here, absent = installed()
@@ -101,11 +101,11 @@ def _chosen_peers(args: argparse.Namespace, screen: Screen) -> list[str]:
 
 
 def _compare(
-    args: argparse.Namespace, history: History, past: Grid, present: Grid, setup: Setup, screen: Screen
-) -> list[Outcome]:
+    args: argparse.Namespace, history: History, past: Grid, present: Grid, setup: Setup, screen: BacktestScreen
+) -> list[ExperimentOutcome]:
     names = _chosen_peers(args, screen)
     workers = min(2, os.cpu_count() or 1)
-    done: dict[str, Outcome] = {}
+    done: dict[str, ExperimentOutcome] = {}
     with screen.progress() as tell:
         for name, detected in run_peers(names, past, present, setup, workers=workers, progress=tell):
             done[name] = judge(name, history, present, detected)

@@ -9,15 +9,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from report.backtest.results import count_pages, points_line
-from training.evaluate.experiment import Outcome
-from training.evaluate.judge import Breakdown, Evaluation, Interval, Tier
+from training.evaluate.experiment import ExperimentOutcome
+from training.evaluate.judge import Breakdown, Interval, Tier, TierResult
 from training.history.files import History
 from treeline.core.times import iso
 
 MOST_SERVERS = 40
 
 
-class Screen:
+class BacktestScreen:
     """Writes to one console: stdout, or stderr when stdout carries JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
@@ -58,7 +58,7 @@ class Screen:
             f"{len(history.metrics)} metrics, each {history.step_s:g} s; detecting {iso(begin)[:16]} to {iso(end)[:16]}"
         )
 
-    def result(self, outcome: Outcome) -> None:
+    def result(self, outcome: ExperimentOutcome) -> None:
         """Both tiers, then by server."""
         if not outcome.evaluations:
             pages = ", ".join(f"{tier.value} {count_pages(outcome, tier)}" for tier in Tier)
@@ -76,7 +76,7 @@ class Screen:
         self.console.print(f"  {points_line(outcome)}")
         self.console.print(server_table(outcome))
 
-    def comparison(self, outcomes: Sequence[Outcome]) -> None:
+    def comparison(self, outcomes: Sequence[ExperimentOutcome]) -> None:
         """Ours and the peers."""
         if outcomes[0].evaluations:
             self.console.print(comparison_table(outcomes))
@@ -86,7 +86,7 @@ class Screen:
                 self.console.print(f"  {outcome.name}: {pages}")
 
 
-def comparison_table(outcomes: Sequence[Outcome]) -> Table:
+def comparison_table(outcomes: Sequence[ExperimentOutcome]) -> Table:
     """One row a detector: ours on top, then the peers by F1 of P1 and P2 together."""
     table = Table(title="Beside peers: same calibration, same persistence", title_justify="left")
     table.add_column("detector", no_wrap=True)
@@ -107,7 +107,7 @@ def comparison_table(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def tier_table(outcome: Outcome) -> Table:
+def tier_table(outcome: ExperimentOutcome) -> Table:
     """Every figure of both tiers, with its interval."""
     table = Table(title="Against the labels, incident by incident", title_justify="left")
     table.add_column("counted as a page", no_wrap=True)
@@ -125,7 +125,7 @@ def _figure(value: float | None, interval: Interval | None) -> str:
     return f"{value:.2f}" + ("" if interval is None else f" [dim]({interval.low:.2f} to {interval.high:.2f})[/]")
 
 
-def _rate(e: Evaluation) -> str:
+def _rate(e: TierResult) -> str:
     return "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}"
 
 
@@ -134,7 +134,7 @@ def minutes(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds / 60:.0f} min"
 
 
-_ROWS: tuple[tuple[str, Callable[[Evaluation], str]], ...] = (
+_ROWS: tuple[tuple[str, Callable[[TierResult], str]], ...] = (
     ("labelled incidents hit", lambda e: f"{e.hits} of {e.labels}"),
     ("missed", lambda e: str(e.misses)),
     ("false incidents", lambda e: str(e.false_openings)),
@@ -149,7 +149,7 @@ _ROWS: tuple[tuple[str, Callable[[Evaluation], str]], ...] = (
 )
 
 
-def server_table(outcome: Outcome) -> Table:
+def server_table(outcome: ExperimentOutcome) -> Table:
     """Hits, misses and false openings of each server, both tiers."""
     high, every = (outcome.evaluations[tier].per_server for tier in (Tier.P1, Tier.ALL))
     eventful = sorted(_paired(high, every), key=lambda pair: (-pair[1].labels, -pair[1].false_openings, pair[1].name))

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from cli.backtest.screen import Screen
+from cli.backtest.screen import BacktestScreen
 from report.frontier import frontier_picture
 from training.evaluate.calibrate import Budget
 from training.evaluate.judge import Tier
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--trials must be at least 1, got {args.trials}")
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out {args.out} is a file, expected a folder")
-    screen = Screen(as_json=args.json)
+    screen = BacktestScreen(as_json=args.json)
     history = open_history(args.data, args.incidents)
     budget = Budget.parse(args.budget, servers=len(history.servers))
     tuner = Tuner(history, budget, seed=args.seed)

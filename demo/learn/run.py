@@ -16,7 +16,7 @@ from demo.learn.fleet import DAY_MS, DriftingFleet, drifting_fleet
 from demo.learn.stopwatch import Stopwatch
 from demo.learn.watch import ModelWatch
 from demo.run import metric_set
-from demo.screen import Screen
+from demo.screen import DemoScreen
 from emulator.launcher import EmbeddedCloud
 from treeline.app.promote.progress import PromotionStage
 from treeline.core.times import iso
@@ -37,7 +37,7 @@ OVERRIDES: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LearnPlan:
     """What to play.
 
     Attributes:
@@ -90,7 +90,7 @@ class Story:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def learn(plan: Plan, screen: Screen) -> Story:
+def learn(plan: LearnPlan, screen: DemoScreen) -> Story:
     """Play it from an empty machine to the end; writes summary.json.
 
     Raises:
@@ -126,7 +126,7 @@ class Loop:
     """One run of the loop. It sends observations and lets time pass; it starts, approves and promotes nothing."""
 
     def __init__(
-        self, plan: Plan, deployment: Deployment, fleet: DriftingFleet, screen: Screen, stopwatch: Stopwatch
+        self, plan: LearnPlan, deployment: Deployment, fleet: DriftingFleet, screen: DemoScreen, stopwatch: Stopwatch
     ) -> None:
         self._plan = plan
         self._deployment = deployment

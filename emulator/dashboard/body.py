@@ -12,7 +12,7 @@ _TERM = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class MetricSeries:
     """One metric to draw."""
 
     namespace: str
@@ -43,7 +43,7 @@ class Widget:
     y: int
     width: int
     height: int
-    series: Sequence[Series] = ()
+    series: Sequence[MetricSeries] = ()
     searches: Sequence[Search] = ()
     lines: Sequence[tuple[float, str]] = ()  # thresholds with their labels
     unit: str = ""
@@ -75,7 +75,7 @@ def _widget(raw: Mapping[str, Any]) -> Widget:
             continue
         names = [part for part in row if not isinstance(part, Mapping)]
         series.append(
-            Series(
+            MetricSeries(
                 namespace=names[0],
                 name=names[1],
                 dimensions=dict(zip(names[2::2], names[3::2], strict=True)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from emulator.dashboard.body import Search, Series, Widget, read
+from emulator.dashboard.body import MetricSeries, Search, Widget, read
 
 Clients = Callable[[str], Any]
 # What AWS's services measure of themselves and the embedded cloud does not.
@@ -117,7 +117,7 @@ class _Known:
             metric for page in cloudwatch.get_paginator("list_metrics").paginate() for metric in page["Metrics"]
         ]
 
-    def found(self, search: Search) -> list[Series]:
+    def found(self, search: Search) -> list[MetricSeries]:
         """The series a search stands for, labelled by the dimensions it left open."""
         result = []
         for metric in self._metrics:
@@ -130,11 +130,11 @@ class _Known:
             ):
                 free = [v for k, v in sorted(dimensions.items()) if k not in search.values]
                 label = " ".join(free) or search.name
-                result.append(Series(search.namespace, search.name, dimensions, search.statistic, label))
+                result.append(MetricSeries(search.namespace, search.name, dimensions, search.statistic, label))
         return sorted(result, key=lambda s: s.label)
 
 
-def _lines(cloudwatch: Any, wanted: Sequence[Series], start: datetime, end: datetime, step_s: int) -> list[Line]:
+def _lines(cloudwatch: Any, wanted: Sequence[MetricSeries], start: datetime, end: datetime, step_s: int) -> list[Line]:
     points: dict[str, list[tuple[float, float]]] = {}
     for offset in range(0, len(wanted), _QUERIES):
         queries = [

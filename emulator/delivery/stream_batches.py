@@ -56,7 +56,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PieceOutcome:
     """What an invocation said of its piece.
 
     `failed_at` is the offset in the piece of the first record to retry: None when all went well, 0 when the
@@ -68,7 +68,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class NextPieces:
     """What to do next: `pending` in this order, after `delay_s`; `discarded` goes to the destination."""
 
     pending: tuple[Piece, ...]
@@ -79,7 +79,7 @@ class Step:
 
 def read_outcome(
     rules: MappingRules, sequence_numbers: Sequence[str], body: object, function_error: str | None = None
-) -> Outcome:
+) -> PieceOutcome:
     """The outcome of invoking a function with records of these sequence numbers.
 
     With ReportBatchItemFailures the lowest reported sequence number counts. A response that is no JSON object, an
@@ -87,34 +87,34 @@ def read_outcome(
     empty or missing list, or a null response, is success.
     """
     if function_error is not None:
-        return Outcome(0, function_error)
+        return PieceOutcome(0, function_error)
     if not rules.report_item_failures:
-        return Outcome()
+        return PieceOutcome()
     if isinstance(body, (str, bytes)):
         try:
             body = json.loads(body) if body else None
         except ValueError:
-            return Outcome(0)
+            return PieceOutcome(0)
     if body is None:
-        return Outcome()
+        return PieceOutcome()
     if not isinstance(body, Mapping):
-        return Outcome(0)
+        return PieceOutcome(0)
     failures = body.get("batchItemFailures")
     if failures is None or failures == []:
-        return Outcome()
+        return PieceOutcome()
     if not isinstance(failures, list):
-        return Outcome(0)
+        return PieceOutcome(0)
     position = {number: index for index, number in enumerate(sequence_numbers)}
     lowest = len(sequence_numbers)
     for failure in failures:
         identifier = failure.get("itemIdentifier") if isinstance(failure, Mapping) else None
         if identifier not in position:
-            return Outcome(0)
+            return PieceOutcome(0)
         lowest = min(lowest, position[identifier])
-    return Outcome(lowest)
+    return PieceOutcome(lowest)
 
 
-def next_step(rules: MappingRules, piece: Piece, rest: tuple[Piece, ...], outcome: Outcome) -> Step:
+def next_step(rules: MappingRules, piece: Piece, rest: tuple[Piece, ...], outcome: PieceOutcome) -> NextPieces:
     """Decide after an invocation of `piece`, with `rest` still to come.
 
     - Success: on to the rest.
@@ -126,18 +126,18 @@ def next_step(rules: MappingRules, piece: Piece, rest: tuple[Piece, ...], outcom
     """
     piece = replace(piece, invocations=piece.invocations + 1)
     if outcome.failed_at is None:
-        return Step(rest)
+        return NextPieces(rest)
     if outcome.failed_at > 0:
         remainder = Piece(piece.start + outcome.failed_at, piece.end)
-        return Step((remainder, *rest))
+        return NextPieces((remainder, *rest))
     if rules.bisect and len(piece) > 1:
         middle = piece.start + (len(piece) + 1) // 2
         halves = (replace(piece, end=middle), replace(piece, start=middle))
-        return Step((*halves, *rest))
+        return NextPieces((*halves, *rest))
     if rules.max_retries is not None and piece.retries >= rules.max_retries:
-        return Step(rest, discarded=piece, condition="RetryAttemptsExhausted")
+        return NextPieces(rest, discarded=piece, condition="RetryAttemptsExhausted")
     delay_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(piece.retries, 16))
-    return Step((replace(piece, retries=piece.retries + 1), *rest), delay_s=delay_s)
+    return NextPieces((replace(piece, retries=piece.retries + 1), *rest), delay_s=delay_s)
 
 
 def expire(

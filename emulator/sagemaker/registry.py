@@ -22,7 +22,7 @@ _SUMMARY = (
 )
 
 
-class ModelRegistry:
+class ModelPackageGroups:
     """Model package groups and the packages in them; every approval is announced, also the one at creation."""
 
     def __init__(self, lock: threading.RLock, clients: Callable[[str], Any], announce: Announce) -> None:

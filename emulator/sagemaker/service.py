@@ -22,7 +22,7 @@ from emulator.sagemaker.measurements import InvocationMetrics
 from emulator.sagemaker.models import EndpointConfigs, Models
 from emulator.sagemaker.pipelines import Pipelines
 from emulator.sagemaker.processing import ProcessingJobs
-from emulator.sagemaker.registry import ModelRegistry
+from emulator.sagemaker.registry import ModelPackageGroups
 from emulator.sagemaker.store import Resource
 from emulator.sagemaker.training import TrainingJobs
 
@@ -60,7 +60,7 @@ class SageMaker:
             "DeleteTags": self._delete_tags,
         }
         self._processing = ProcessingJobs(lock, clients, endpoint_url, self._announce)
-        registry = ModelRegistry(lock, clients, self._announce)
+        registry = ModelPackageGroups(lock, clients, self._announce)
         pipelines = Pipelines(lock, self.call, clients, self._announce)
         for group in (models, configs, self._training, self._endpoints, self._processing, registry, pipelines):
             self._actions |= group.actions()

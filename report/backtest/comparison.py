@@ -5,15 +5,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from report.drawing import NOTHING, duration, text
-from training.evaluate.experiment import Outcome
-from training.evaluate.judge import Evaluation, Interval, Tier
+from training.evaluate.experiment import ExperimentOutcome
+from training.evaluate.judge import Interval, Tier, TierResult
 
 WIDTH, HEIGHT = 560.0, 420.0
 LEFT, TOP, SIDE_X, SIDE_Y = 46.0, 14.0, 500.0, 360.0
 F1_LINES = (0.2, 0.4, 0.6, 0.8)
 
 
-def comparison(outcomes: Sequence[Outcome]) -> str:
+def comparison(outcomes: Sequence[ExperimentOutcome]) -> str:
     """The section; the first outcome is ours."""
     ours, *peers = outcomes
     ranked = [ours, *sorted(peers, key=lambda o: -(o.evaluations[Tier.ALL].f1 or 0.0))]
@@ -31,7 +31,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _rows(number: int, outcome: Outcome) -> str:
+def _rows(number: int, outcome: ExperimentOutcome) -> str:
     name = f"<b>{text(outcome.name)}</b>" if number == 1 else text(outcome.name)
     rows = []
     for tier, e in outcome.evaluations.items():
@@ -54,7 +54,7 @@ def _figure(value: float | None, interval: Interval | None) -> str:
     return f"<td>{NOTHING if value is None else f'{value:.2f}'}<br><small>{within}</small></td>"
 
 
-def _plot(ranked: Sequence[Outcome]) -> str:
+def _plot(ranked: Sequence[ExperimentOutcome]) -> str:
     marks = "".join(_marks(number, outcome.evaluations.items()) for number, outcome in enumerate(ranked, start=1))
     ticks = "".join(
         f'<path class="grid" d="M{_x(v):.0f} {TOP}v{SIDE_Y}M{LEFT} {_y(v):.0f}h{SIDE_X}"/>'
@@ -71,7 +71,7 @@ def _plot(ranked: Sequence[Outcome]) -> str:
     )
 
 
-def _marks(number: int, evaluations: Iterable[tuple[Tier, Evaluation]]) -> str:
+def _marks(number: int, evaluations: Iterable[tuple[Tier, TierResult]]) -> str:
     colour = "var(--p1)" if number == 1 else "var(--expected)"
     drawn = []
     for tier, e in evaluations:

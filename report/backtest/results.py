@@ -7,7 +7,7 @@ import numpy as np
 
 from report.backtest.comparison import comparison
 from report.data import IncidentMark, LabelMark, MetricInfo, MetricMark, ReportData, ServerTrace
-from training.evaluate.experiment import Outcome, Setup
+from training.evaluate.experiment import ExperimentOutcome, Setup
 from training.evaluate.judge import Tier
 from training.history.files import History
 from training.history.grid import Grid
@@ -23,7 +23,7 @@ EVIDENCE = 5
 
 def summary(
     history: History,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ExperimentOutcome],
     past: Grid,
     package: ModelPackage,
     setup: Setup,
@@ -80,7 +80,7 @@ def _span(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _figures(outcome: Outcome) -> dict[str, Any]:
+def _figures(outcome: ExperimentOutcome) -> dict[str, Any]:
     return {
         "openings": {tier.value: count_pages(outcome, tier) for tier in Tier},
         "tiers": {tier.value: evaluation.to_json() for tier, evaluation in outcome.evaluations.items()},
@@ -88,12 +88,12 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def count_pages(outcome: Outcome, tier: Tier) -> int:
+def count_pages(outcome: ExperimentOutcome, tier: Tier) -> int:
     """Incidents that paged at this tier."""
     return len({o.incident_id for o in outcome.openings if tier is Tier.ALL or o.priority == "P1"})
 
 
-def backtest_report(history: History, outcomes: Sequence[Outcome], body: Mapping[str, Any]) -> ReportData:
+def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], body: Mapping[str, Any]) -> ReportData:
     """The page's data: traces, labels and incidents of our own detector, which stands first; the others' figures."""
     outcome = outcomes[0]
     grid, trace = outcome.grid, outcome.backtest.trace
@@ -150,7 +150,7 @@ def backtest_report(history: History, outcomes: Sequence[Outcome], body: Mapping
     )
 
 
-def points_line(outcome: Outcome) -> str:
+def points_line(outcome: ExperimentOutcome) -> str:
     """The point-wise figures, and which of them are missing."""
     points = outcome.points
     parts = []
@@ -165,7 +165,7 @@ def _when(life: Iterable[Change], event: AlertEvent) -> int | None:
     return next((change.at for change in life if change.event is event), None)
 
 
-def _trace(outcome: Outcome, column: int) -> ServerTrace:
+def _trace(outcome: ExperimentOutcome, column: int) -> ServerTrace:
     grid, trace = outcome.grid, outcome.backtest.trace
     expected = low = high = None
     if trace.expected is not None and trace.spread is not None:

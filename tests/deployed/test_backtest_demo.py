@@ -6,8 +6,8 @@ import json
 import pytest
 
 from cli.main import run
-from demo.run import Plan, replay_fleet
-from demo.screen import Screen
+from demo.run import ReplayPlan, replay_fleet
+from demo.screen import DemoScreen
 from tests.deployed.pipeline import whole_fleet
 from tests.unit.history_files import write_history
 from training.history.files import open_history
@@ -28,7 +28,9 @@ def test_the_deployed_pipeline_opens_what_the_backtest_opens(tmp_path):
                 for server, first, last in ((3, 60, 90), (7, 100, 120))
             ]
         )
-    _, replayed = replay_fleet(Plan(history=open_history(data, labels), output=tmp_path / "demo"), Screen(as_json=True))
+    _, replayed = replay_fleet(
+        ReplayPlan(history=open_history(data, labels), output=tmp_path / "demo"), DemoScreen(as_json=True)
+    )
     out = tmp_path / "backtest.json"
     assert run(["backtest", "--data", str(data), "--incidents", str(labels), "--json", str(out)]) == 0
     body = json.loads(out.read_text())

@@ -8,7 +8,7 @@ import pytest
 
 from emulator.sagemaker.errors import ServiceError
 from emulator.sagemaker.processing import ProcessingJobs
-from emulator.sagemaker.registry import STATE_CHANGE, ModelRegistry
+from emulator.sagemaker.registry import STATE_CHANGE, ModelPackageGroups
 
 SPECIFICATION = {"Containers": [{"Image": "i", "ModelDataUrl": "s3://models/m.tar.gz"}]}
 COPY = "import sys, pathlib; a, b = map(pathlib.Path, sys.argv[1:]); (b / 'y').write_text((a / 'x').read_text() + '!')"
@@ -49,7 +49,7 @@ def told():
 
 @pytest.fixture
 def registry(told):
-    made = ModelRegistry(
+    made = ModelPackageGroups(
         threading.RLock(),
         lambda service: Objects(**{"models/m.tar.gz": b"m"}),
         lambda kind, arn, detail: told.append((kind, arn, detail)),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.delivery.stream_batches import MappingRules, Outcome, Piece, expire, next_step, read_outcome
+from emulator.delivery.stream_batches import MappingRules, Piece, PieceOutcome, expire, next_step, read_outcome
 
 NUMBERS = ["10", "11", "12", "13"]
 REPORTING = MappingRules(report_item_failures=True)
@@ -10,7 +10,7 @@ REPORTING = MappingRules(report_item_failures=True)
 
 def test_the_lowest_reported_sequence_number_is_where_the_retry_starts():
     body = {"batchItemFailures": [{"itemIdentifier": "13"}, {"itemIdentifier": "11"}]}
-    assert read_outcome(REPORTING, NUMBERS, body) == Outcome(1)
+    assert read_outcome(REPORTING, NUMBERS, body) == PieceOutcome(1)
 
 
 @pytest.mark.parametrize(
@@ -26,31 +26,31 @@ def test_the_lowest_reported_sequence_number_is_where_the_retry_starts():
     ],
 )
 def test_a_response_that_names_no_record_of_the_batch_retries_the_whole_batch(body):
-    assert read_outcome(REPORTING, NUMBERS, body) == Outcome(0)
+    assert read_outcome(REPORTING, NUMBERS, body) == PieceOutcome(0)
 
 
 @pytest.mark.parametrize("body", [None, "", {}, {"batchItemFailures": []}, {"batchItemFailures": None}])
 def test_an_empty_report_is_success(body):
-    assert read_outcome(REPORTING, NUMBERS, body) == Outcome(None)
+    assert read_outcome(REPORTING, NUMBERS, body) == PieceOutcome(None)
 
 
 def test_without_the_response_type_a_report_is_ignored():
     body = {"batchItemFailures": [{"itemIdentifier": "11"}]}
-    assert read_outcome(MappingRules(), NUMBERS, body) == Outcome(None)
+    assert read_outcome(MappingRules(), NUMBERS, body) == PieceOutcome(None)
 
 
 def test_a_function_error_outweighs_what_the_function_said():
-    assert read_outcome(REPORTING, NUMBERS, None, "RuntimeError") == Outcome(0, "RuntimeError")
+    assert read_outcome(REPORTING, NUMBERS, None, "RuntimeError") == PieceOutcome(0, "RuntimeError")
 
 
 def test_progress_starts_the_remainder_anew():
-    step = next_step(REPORTING, Piece(0, 4, retries=3), (), Outcome(2))
+    step = next_step(REPORTING, Piece(0, 4, retries=3), (), PieceOutcome(2))
     assert step.pending == (Piece(2, 4),)
     assert step.delay_s == 0
 
 
 def test_bisecting_tries_both_halves_without_counting_a_retry():
-    step = next_step(MappingRules(bisect=True, max_retries=0), Piece(0, 5), (Piece(5, 6),), Outcome(0))
+    step = next_step(MappingRules(bisect=True, max_retries=0), Piece(0, 5), (Piece(5, 6),), PieceOutcome(0))
     assert [(p.start, p.end, p.retries) for p in step.pending] == [(0, 3, 0), (3, 5, 0), (5, 6, 0)]
 
 
@@ -60,7 +60,7 @@ def test_a_single_record_is_retried_as_often_as_allowed_then_discarded():
     invocations = 0
     while pending:
         invocations += 1
-        step = next_step(rules, pending[0], pending[1:], Outcome(0))
+        step = next_step(rules, pending[0], pending[1:], PieceOutcome(0))
         pending = step.pending
     assert invocations == 3
     assert (step.discarded.start, step.condition) == (0, "RetryAttemptsExhausted")
@@ -69,7 +69,7 @@ def test_a_single_record_is_retried_as_often_as_allowed_then_discarded():
 def test_without_a_limit_a_batch_is_retried_for_ever_with_a_growing_pause():
     piece, delays = Piece(0, 2), []
     for _ in range(12):
-        step = next_step(MappingRules(), piece, (), Outcome(0))
+        step = next_step(MappingRules(), piece, (), PieceOutcome(0))
         (piece,) = step.pending
         delays.append(step.delay_s)
     assert delays == sorted(delays)
@@ -113,7 +113,7 @@ def test_every_record_is_delivered_or_discarded_in_order_and_only_once(size, poi
         piece, rest = pending[0], pending[1:]
         bad = [i for i in range(piece.start, piece.end) if i in poison]
         failed_at = None if not bad else bad[0] - piece.start if reporting else 0
-        step = next_step(rules, piece, rest, Outcome(failed_at))
+        step = next_step(rules, piece, rest, PieceOutcome(failed_at))
         done += range(piece.start, piece.end if failed_at is None else piece.start + failed_at)
         if step.discarded is not None:
             discarded += range(step.discarded.start, step.discarded.end)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import STEP_MS, distance_score, fleet, trained
-from training.evaluate.candidate import Contender, Judged, Limits, compare, judge, place_faults, with_faults
+from training.evaluate.candidate import CandidateLimits, Contender, Judged, compare, judge, place_faults, with_faults
 from treeline.core.detection.policy import PolicySettings
 
-LIMITS = Limits(max_page_rate_ratio=2.0, max_pages_per_server_week=1.0, max_recall_loss=0.1, min_recall=0.5)
+LIMITS = CandidateLimits(max_page_rate_ratio=2.0, max_pages_per_server_week=1.0, max_recall_loss=0.1, min_recall=0.5)
 FLAGS = np.zeros((10, 2), dtype=bool)
 
 

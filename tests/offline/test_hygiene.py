@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.poisoning import MOST_CHANGE, Trial
+from benchmarks.poisoning import MOST_CHANGE, PoisoningTrial
 from training.history.grid import Grid
 from training.history.labels import FLEET, Label
 from training.prepare.hygiene import DAY_MS, HOUR_MS, Exclusion, Reason, apply, exclusions, from_manifest, to_manifest
@@ -102,7 +102,7 @@ def test_the_manifest_lists_every_interval_and_reads_back():
 
 def test_a_poisoned_week_hardly_changes_the_score_of_its_fault():
     """Labelled or not; `python -m benchmarks.poisoning` does this for more faults on a finer grid."""
-    trial = Trial(servers=3, days=21, step_s=3600, seed=1)
+    trial = PoisoningTrial(servers=3, days=21, step_s=3600, seed=1)
     result = trial.run("cpu_pinned", "end", without_hygiene=False)
     assert abs(result.change("labelled")) < MOST_CHANGE
     assert abs(result.change("unlabelled")) < MOST_CHANGE

@@ -3,7 +3,7 @@
 import pytest
 
 from training.evaluate.judge import Opening, evaluate_tiers
-from training.evaluate.quality import RECORDED, Record, figures, markdown
+from training.evaluate.quality import RECORDED, RecordedFigures, figures, markdown
 from training.history.labels import Label
 from treeline.core.errors import UsageError
 
@@ -19,7 +19,7 @@ def reached(hits: int, false: int):
     return evaluate_tiers(LABELS, pages, observed={"web-1": (0, 5 * DAY)})
 
 
-RECORD = Record(tolerance={"precision": 0.1, "recall": 0.05}, sets={"asd": figures(reached(4, 1))})
+RECORD = RecordedFigures(tolerance={"precision": 0.1, "recall": 0.05}, sets={"asd": figures(reached(4, 1))})
 
 
 def test_the_same_and_better_pass():
@@ -36,23 +36,23 @@ def test_a_fall_beyond_the_tolerance_is_a_shortfall_in_each_tier(hits, false, fi
 
 def test_a_fall_within_the_tolerance_passes():
     assert list(RECORD.shortfalls({"asd": figures(reached(4, 1)), "new": figures(reached(0, 9))})) == []
-    loose = Record(tolerance={"precision": 0.5, "recall": 0.5}, sets=RECORD.sets)
+    loose = RecordedFigures(tolerance={"precision": 0.5, "recall": 0.5}, sets=RECORD.sets)
     assert list(loose.shortfalls({"asd": figures(reached(3, 2))})) == []
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "q.yaml"
     RECORD.with_figures({"smd": figures(reached(2, 2))}).write(path)
-    again = Record.read(path)
+    again = RecordedFigures.read(path)
     assert set(again.sets) == {"asd", "smd"}
     assert again.sets["asd"] == RECORD.sets["asd"]
     path.write_text("- nothing\n")
     with pytest.raises(UsageError, match="no recorded figures"):
-        Record.read(path)
+        RecordedFigures.read(path)
 
 
 def test_the_record_in_the_repository_can_be_read():
-    assert 0 < Record.read(RECORDED).tolerance["precision"] <= 0.1
+    assert 0 < RecordedFigures.read(RECORDED).tolerance["precision"] <= 0.1
 
 
 def test_the_table_has_a_row_for_each_tier_with_intervals():

@@ -29,7 +29,7 @@ LATE_STEPS = 6  # an incident that opens this long after a fault's end still cou
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class CandidateLimits:
     """What a candidate must keep to."""
 
     max_page_rate_ratio: float
@@ -39,7 +39,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Disturbance:
     """A disturbance put into the held-out history, both times inclusive."""
 
     server: int  # column of the grid
@@ -69,7 +69,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class CandidateEvaluation:
     """The verdict; `reasons` are what failed, or the figures when nothing did."""
 
     passed: bool
@@ -95,7 +95,7 @@ class Contender:
     grid: Grid
 
 
-def place_faults(holdout: Grid, *, seed: int) -> list[Fault]:
+def place_faults(holdout: Grid, *, seed: int) -> list[Disturbance]:
     """At most one fault a server, at seeded times in the middle of its held-out history."""
     rng = np.random.default_rng([seed, 2])
     times, servers = holdout.values.shape[:2]
@@ -105,11 +105,11 @@ def place_faults(holdout: Grid, *, seed: int) -> list[Fault]:
         return []
     starts = rng.integers(first, last, len(chosen))
     present = holdout.present()
-    faults = [Fault(int(s), int(t), int(t) + FAULT_STEPS - 1) for s, t in zip(chosen, starts, strict=True)]
+    faults = [Disturbance(int(s), int(t), int(t) + FAULT_STEPS - 1) for s, t in zip(chosen, starts, strict=True)]
     return [f for f in faults if present[f.start : f.stop + 1, f.server].all()]
 
 
-def with_faults(grid: Grid, faults: list[Fault], *, offset: int) -> Grid:
+def with_faults(grid: Grid, faults: list[Disturbance], *, offset: int) -> Grid:
     """A copy of `grid` in which the faults' servers leave their level, `offset` being where the held-out part starts.
 
     Every metric moves away from its nearer bound by FAULT_SD of its own spread, or is doubled where it has none.
@@ -123,7 +123,9 @@ def with_faults(grid: Grid, faults: list[Fault], *, offset: int) -> Grid:
     return replace(grid, values=values)
 
 
-def judge(contender: Contender, faults: list[Fault], policy: PolicySettings, *, holdout_from_ms: int) -> Judgement:
+def judge(
+    contender: Contender, faults: list[Disturbance], policy: PolicySettings, *, holdout_from_ms: int
+) -> Judgement:
     """Run a model over the held-out history, once as it is and once with the faults in it.
 
     Returns:
@@ -165,7 +167,7 @@ def _openings(result: Backtest, from_ms: int) -> dict[str, list[int]]:
     return found
 
 
-def _recall(openings: Mapping[str, list[int]], grid: Grid, faults: list[Fault], offset: int) -> float:
+def _recall(openings: Mapping[str, list[int]], grid: Grid, faults: list[Disturbance], offset: int) -> float:
     if not faults:
         return 1.0
     found = 0
@@ -179,10 +181,10 @@ def _recall(openings: Mapping[str, list[int]], grid: Grid, faults: list[Fault], 
 def compare(
     candidate: Judgement,
     champion: Judgement | None,
-    limits: Limits,
+    limits: CandidateLimits,
     *,
     notes: list[str] | None = None,
-) -> Evaluation:
+) -> CandidateEvaluation:
     """The verdict on a candidate.
 
     Args:
@@ -216,7 +218,7 @@ def compare(
             f"champion {was.model_version}: {was.pages_per_server_week:.2f} pages, {was.recall:.0%} found, "
             f"{disagreement:.2%} of decisions differ"
         )
-    return Evaluation(
+    return CandidateEvaluation(
         passed=not failures,
         reasons=[*(failures or figures), *(notes or [])],
         candidate=own,

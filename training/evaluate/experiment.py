@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from training.evaluate.backtest import Backtest, backtest
-from training.evaluate.judge import Evaluation, Opening, Tier, evaluate_tiers
+from training.evaluate.judge import Opening, Tier, TierResult, evaluate_tiers
 from training.evaluate.pointwise import Pointwise, judge_points
 from training.history.files import History
 from training.history.grid import Grid, both_grids
@@ -116,14 +116,14 @@ def scaled(calibration: Calibration, factor: float) -> Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ExperimentOutcome:
     """What one detector did on the test part, judged; `evaluations` and `points` say nothing without labels."""
 
     name: str
     grid: Grid
     backtest: Backtest
     openings: tuple[Opening, ...]
-    evaluations: Mapping[Tier, Evaluation]
+    evaluations: Mapping[Tier, TierResult]
     points: Pointwise
 
 
@@ -191,7 +191,7 @@ def groups_of(grid: Grid, group_size: int = GROUP_SIZE) -> dict[str, int]:
 
 def run_experiment(
     history: History, setup: Setup, *, with_bands: bool = False, progress: Progress = lambda *_: None
-) -> tuple[Outcome, Grid, ModelPackage]:
+) -> tuple[ExperimentOutcome, Grid, ModelPackage]:
     """Fit, detect and judge.
 
     Returns:
@@ -215,11 +215,11 @@ def run_experiment(
     return judge("Treeline", history, present, done), past, package
 
 
-def judge(name: str, history: History, grid: Grid, done: Backtest) -> Outcome:
+def judge(name: str, history: History, grid: Grid, done: Backtest) -> ExperimentOutcome:
     """Hold a detector's incidents and severities against the labels of a history."""
     pages = openings(done.changes)
     labels, observed = history.incidents, history.observed(part="test")
-    return Outcome(
+    return ExperimentOutcome(
         name=name,
         grid=grid,
         backtest=done,

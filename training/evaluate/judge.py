@@ -93,7 +93,7 @@ class Breakdown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class TierResult:
     """One tier's result; figures without a basis are None."""
 
     tier: Tier
@@ -135,7 +135,7 @@ def evaluate(
     observed: Mapping[str, tuple[int, int]],
     tier: Tier | str,
     protocol: Protocol = STANDARD,
-) -> Evaluation:
+) -> TierResult:
     """Judge openings against labels.
 
     Args:
@@ -171,7 +171,7 @@ def evaluate(
         unit, intervals = "server", _bootstrap_servers(per_server, protocol)
     else:
         unit, intervals = "incident", _bootstrap_incidents(hits, misses, false, protocol)
-    return Evaluation(
+    return TierResult(
         tier=tier,
         labels=len(inside),
         hits=hits,
@@ -205,7 +205,7 @@ def evaluate_tiers(
     *,
     observed: Mapping[str, tuple[int, int]],
     protocol: Protocol = STANDARD,
-) -> dict[Tier, Evaluation]:
+) -> dict[Tier, TierResult]:
     """Both tiers of one run, as `evaluate` gives them."""
     return {tier: evaluate(labels, openings, observed=observed, tier=tier, protocol=protocol) for tier in Tier}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from training.evaluate.judge import Evaluation, Tier
+from training.evaluate.judge import Tier, TierResult
 from treeline.core.errors import UsageError
 
 RECORDED = Path(__file__).with_name("quality.yaml")
@@ -63,14 +63,14 @@ class Shortfall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class RecordedFigures:
     """The recorded figures: set -> tier -> figure, and how far below them is still good."""
 
     tolerance: Mapping[str, float]
     sets: Mapping[str, Figures]
 
     @classmethod
-    def read(cls, path: Path = RECORDED) -> "Record":
+    def read(cls, path: Path = RECORDED) -> "RecordedFigures":
         """Read the file; raises UsageError when it is not one."""
         try:
             body = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -83,9 +83,9 @@ class Record:
         body = {"tolerance": dict(self.tolerance), "sets": {name: self.sets[name] for name in sorted(self.sets)}}
         path.write_text(_HEAD + yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
 
-    def with_figures(self, reached: Mapping[str, Figures]) -> "Record":
+    def with_figures(self, reached: Mapping[str, Figures]) -> "RecordedFigures":
         """These figures in the place of the recorded ones; sets that were not run stay."""
-        return Record(tolerance=self.tolerance, sets={**self.sets, **reached})
+        return RecordedFigures(tolerance=self.tolerance, sets={**self.sets, **reached})
 
     def shortfalls(self, reached: Mapping[str, Figures]) -> Iterable[Shortfall]:
         """Where the reached figures fall short; a set or figure that is not recorded cannot."""
@@ -104,7 +104,7 @@ class Record:
                         )
 
 
-def figures(evaluations: Mapping[Tier, Evaluation]) -> dict[str, dict[str, Any]]:
+def figures(evaluations: Mapping[Tier, TierResult]) -> dict[str, dict[str, Any]]:
     """What is kept of an evaluation, rounded, by tier."""
     kept: dict[str, dict[str, Any]] = {}
     for tier, evaluation in evaluations.items():
@@ -115,7 +115,7 @@ def figures(evaluations: Mapping[Tier, Evaluation]) -> dict[str, dict[str, Any]]
     return kept
 
 
-def markdown(results: Mapping[str, Mapping[Tier, Evaluation]]) -> str:
+def markdown(results: Mapping[str, Mapping[Tier, TierResult]]) -> str:
     """The README's table: every set and tier with 95 % intervals."""
     lines = [
         "| set | pages | hit | false | precision | recall | F1 | false pages a server-day | median delay |",
@@ -133,7 +133,7 @@ def markdown(results: Mapping[str, Mapping[Tier, Evaluation]]) -> str:
     return "\n".join(lines)
 
 
-def _cell(evaluation: Evaluation, figure: str) -> str:
+def _cell(evaluation: TierResult, figure: str) -> str:
     value, interval = getattr(evaluation, figure), getattr(evaluation, f"{figure}_ci")
     if value is None:
         return "-"

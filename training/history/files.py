@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from training.history.incidents import read_incidents
 from training.history.labels import NAB_WINDOWS, STANDARD, Label, Protocol
-from training.history.parquet import HistoryFile, ServerTimes, Window
+from training.history.parquet import HistoryFile, HistoryWindow, ServerTimes
 from treeline.core.errors import UsageError
 from treeline.core.times import iso, to_ms
 
@@ -117,7 +117,7 @@ class History:
         part: Part = "all",
         rows: int | None = None,
         align_ms: int = 1,
-    ) -> Iterator[Window]:
+    ) -> Iterator[HistoryWindow]:
         """The rows of [start_ms, end_ms] in event-time order, ties by server_id, about `rows` rows at a time.
 
         The windows' borders depend on `rows` (default: what fits in memory); their concatenation does not. They lie

@@ -27,16 +27,16 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class HistoryWindow:
     """A stretch of the history; in event-time order (ties by server_id) where `History` hands it out."""
 
     times_ms: NDArray[np.int64]  # (rows,)
     servers: NDArray[np.int32]  # (rows,) index into the servers asked for
     values: NDArray[np.float32]  # (rows, metrics); NaN: missing
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "Window":
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "HistoryWindow":
         """These rows, in this order."""
-        return Window(self.times_ms[rows], self.servers[rows], self.values[rows])
+        return HistoryWindow(self.times_ms[rows], self.servers[rows], self.values[rows])
 
 
 Times = NDArray[np.int64]
@@ -173,7 +173,7 @@ class HistoryFile:
                     tests.setdefault(name, []).append(test[mine])
         return {name: self._server_times(name, parts.pop(name), tests.pop(name, None)) for name in list(parts)}
 
-    def read(self, servers: Sequence[str], metrics: Sequence[str], start_ms: int, end_ms: int) -> Window:
+    def read(self, servers: Sequence[str], metrics: Sequence[str], start_ms: int, end_ms: int) -> HistoryWindow:
         """The rows of these servers in [start_ms, end_ms], in file order."""
         known = pa.array(servers, pa.string())
         keep = None
@@ -194,7 +194,7 @@ class HistoryFile:
         for i, name in enumerate(metrics):
             column = table.column(name).cast(pa.float32(), safe=False)
             values[:, i] = column.to_numpy()  # a null becomes NaN
-        window = Window(times, codes, values)
+        window = HistoryWindow(times, codes, values)
         if keep is None:
             window = window.take((times >= start_ms) & (times <= end_ms))
         return _last_of_each_time(window) if self.is_series else window
@@ -250,7 +250,7 @@ class HistoryFile:
         return np.asarray(pc.equal(names, "test").to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _last_of_each_time(window: Window) -> Window:
+def _last_of_each_time(window: HistoryWindow) -> HistoryWindow:
     """Of rows of one server and time, the one that stands last."""
     order = np.lexsort((np.arange(len(window.times_ms)), window.times_ms, window.servers))
     times, servers = window.times_ms[order], window.servers[order]

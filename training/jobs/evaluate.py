@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import boto3
 
-from training.evaluate.candidate import Contender, Judgement, Limits, compare, judge, place_faults
+from training.evaluate.candidate import CandidateLimits, Contender, Judgement, compare, judge, place_faults
 from training.evaluate.champion import Champions
 from training.evaluate.scorers import Scorers
 from training.history.grid import Grid
@@ -71,7 +71,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         if champion is not None:
             champion_score = scorers.of_url(champion.model_data_url)
             rival = judged(champion.package, champion_score, fleet.holdout(lead_in_ms=LEAD_IN_MS))
-    limits = Limits(
+    limits = CandidateLimits(
         max_page_rate_ratio=asked.max_page_rate_ratio,
         max_pages_per_server_week=asked.max_pages_per_server_week,
         max_recall_loss=asked.max_recall_loss,

@@ -7,7 +7,7 @@ from benchmarks.cloudwatch_standin import CloudWatchStandIn, Fleet
 from benchmarks.simulated_time import SimulatedTimeLoop
 from training.history.cloudwatch.fetch import fetch
 from training.history.cloudwatch.plan import make_plan
-from training.history.cloudwatch.quotas import DAY_S, QUOTAS, Limits
+from training.history.cloudwatch.quotas import DAY_S, QUOTAS, FetchLimits
 from training.history.cloudwatch.series import INSTANCE, Part, Query, Server
 from training.history.cloudwatch.store import HistoryStore
 from treeline.core.times import parse_iso
@@ -34,7 +34,7 @@ def plan_of(servers, *, days=20.0, now_ms=NOW_MS, quotas=QUOTAS):
     return make_plan(servers, METRICS, start_ms=start_ms, end_ms=now_ms, now_ms=now_ms, quotas=quotas)
 
 
-def fetched(plan, files, *, limits=Limits(), fleet=None, start_ms=NOW_MS, source=None, **standin):  # noqa: B008
+def fetched(plan, files, *, limits=FetchLimits(), fleet=None, start_ms=NOW_MS, source=None, **standin):  # noqa: B008
     """Fetch in simulated time; returns (what the fetch says, the stand-in, simulated seconds)."""
 
     async def body():

@@ -11,14 +11,14 @@ from tests.unit.history.fleets import METRICS, NOW_MS, fetched, plan_of, server
 from training.history.cloudwatch.fetch import HistoryError, Page, Points, ThrottledError
 from training.history.cloudwatch.pace import full_jitter_s
 from training.history.cloudwatch.plan import cost
-from training.history.cloudwatch.quotas import DAY_S, Limits, Quotas
+from training.history.cloudwatch.quotas import DAY_S, FetchLimits, Quotas
 from training.history.cloudwatch.series import Part, Query, Server
 from training.history.cloudwatch.store import Folder, HistoryStore
 from training.history.files import open_history
 
 # A tenth of the quotas, so that a small fleet already runs into them.
 SMALL = Quotas(calls_per_s=5.0, points_per_s=20_000.0, recent_points_per_s=9_000.0, points_per_call=5_000)
-BELOW_SMALL = Limits(calls_per_s=4.0, points_per_s=19_000.0, recent_points_per_s=8_500.0, parallel_calls=8)
+BELOW_SMALL = FetchLimits(calls_per_s=4.0, points_per_s=19_000.0, recent_points_per_s=8_500.0, parallel_calls=8)
 
 
 def rows(root):
@@ -95,7 +95,7 @@ def test_a_chunk_of_which_only_one_file_was_written_is_fetched_again(whole, tmp_
 
 def test_pages_refusals_and_failures_change_nothing_of_what_is_written(whole, tmp_path):
     plan, root, *_ = whole
-    eager = Limits(calls_per_s=50.0, points_per_s=60_000.0, parallel_calls=8)
+    eager = FetchLimits(calls_per_s=50.0, points_per_s=60_000.0, parallel_calls=8)
     done, cloudwatch, _ = fetched(plan, Folder(tmp_path), limits=eager, quotas=SMALL, failing=0.1, page_points=1_700)
     assert cloudwatch.refused > 0
     assert cloudwatch.errors > 0
@@ -134,7 +134,7 @@ def test_a_chunk_that_never_works_is_named_and_the_others_are_kept(tmp_path):
                 raise ThrottledError("Rate exceeded")
             return await self.inner.page(queries, period_s=period_s, start_ms=start_ms, end_ms=end_ms, token=token)
 
-    limits = Limits(calls_per_s=4.0, points_per_s=19_000.0, attempts=3)
+    limits = FetchLimits(calls_per_s=4.0, points_per_s=19_000.0, attempts=3)
     with pytest.raises(HistoryError, match="run the same command again"):
         fetched(plan, Folder(tmp_path), limits=limits, quotas=SMALL, source=Unlucky)
     lost = {c for c in plan.chunks if c.start_ms == bad.start_ms}

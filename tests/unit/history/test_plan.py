@@ -4,8 +4,8 @@ from itertools import pairwise
 import pytest
 
 from tests.unit.history.fleets import METRICS, NOW_MS, plan_of, server
-from training.history.cloudwatch.plan import HOUR_MS, Plan, cost, make_plan, still_served
-from training.history.cloudwatch.quotas import DAY_S, QUOTAS, TIERS, Limits, tier_of
+from training.history.cloudwatch.plan import HOUR_MS, FetchPlan, cost, make_plan, still_served
+from training.history.cloudwatch.quotas import DAY_S, QUOTAS, TIERS, FetchLimits, tier_of
 from treeline.core.errors import UsageError
 
 DAY_MS = DAY_S * 1000
@@ -38,13 +38,13 @@ def test_no_call_breaks_a_limit_or_asks_finer_than_what_is_kept():
 
 def test_calls_are_nearly_as_full_as_they_may_be():
     plan = plan_of([server(n) for n in range(500)], days=182)
-    taking = cost(plan, plan.chunks, limits=Limits())
+    taking = cost(plan, plan.chunks, limits=FetchLimits())
     assert taking.calls <= 1.06 * math.ceil(taking.points / QUOTAS.points_per_call)
 
 
 def test_cost_counts_points_per_tier_and_bills_each_metric_of_each_call():
     plan = plan_of([server(0)], days=20)
-    taking = cost(plan, plan.chunks, limits=Limits())
+    taking = cost(plan, plan.chunks, limits=FetchLimits())
     minutes = sum((c.end_ms - c.start_ms) // 60_000 for c in plan.chunks if c.period_s == 60)
     fives = sum((c.end_ms - c.start_ms) // 300_000 for c in plan.chunks if c.period_s == 300)
     assert taking.points == 2 * (minutes + fives)
@@ -55,7 +55,7 @@ def test_cost_counts_points_per_tier_and_bills_each_metric_of_each_call():
 
 def test_a_call_of_the_last_three_hours_counts_against_the_smaller_quota():
     plan = make_plan([server(0)], METRICS, start_ms=NOW_MS - HOUR_MS, end_ms=NOW_MS, now_ms=NOW_MS)
-    taking = cost(plan, plan.chunks, limits=Limits())
+    taking = cost(plan, plan.chunks, limits=FetchLimits())
     assert taking.recent_points == taking.points > 0
     assert taking.floor_s == pytest.approx(max(taking.points / 180_000, taking.calls / 50))
 
@@ -83,9 +83,9 @@ def test_what_has_aged_is_asked_for_at_the_next_tier_and_then_given_up():
 
 def test_a_plan_survives_being_written_down():
     plan = plan_of([server(0), server(1, columns=(1,))])
-    assert Plan.from_json(plan.to_json()) == plan
+    assert FetchPlan.from_json(plan.to_json()) == plan
     with pytest.raises(UsageError, match="plan anew"):
-        Plan.from_json({**plan.to_json(), "format": 0})
+        FetchPlan.from_json({**plan.to_json(), "format": 0})
 
 
 def test_a_range_beyond_all_retention_is_refused():

@@ -31,7 +31,7 @@ class Peer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NamedPeer:
     """A peer by name.
 
     Attributes:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from training.history.cloudwatch.plan import Chunk, Plan
-from training.history.cloudwatch.store import Entry
+from training.history.cloudwatch.plan import Chunk, FetchPlan
+from training.history.cloudwatch.store import FetchedChunk
 from training.history.files import History
 
 ENOUGH = 0.995
@@ -74,7 +74,7 @@ class Audit:
         }
 
 
-def audit(plan: Plan, finished: Mapping[Chunk, Entry]) -> Audit:
+def audit(plan: FetchPlan, finished: Mapping[Chunk, FetchedChunk]) -> Audit:
     """Judge a fetch by its journal; reads no data."""
     covered: dict[tuple[str, int], float] = {}
     first_ms: dict[str, int] = {}

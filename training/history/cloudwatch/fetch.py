@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.history.cloudwatch.pace import Pace, full_jitter_s
-from training.history.cloudwatch.plan import Chunk, Plan, still_served
-from training.history.cloudwatch.quotas import RECENT_S, Limits
+from training.history.cloudwatch.plan import Chunk, FetchPlan, still_served
+from training.history.cloudwatch.quotas import RECENT_S, FetchLimits
 from training.history.cloudwatch.series import Query
-from training.history.cloudwatch.store import Entry, HistoryStore, rows_table
+from training.history.cloudwatch.store import FetchedChunk, HistoryStore, rows_table
 from treeline.core.errors import TreelineError
 from treeline.core.times import iso
 
@@ -71,11 +71,11 @@ Progress = Callable[[Fetched], None]
 
 
 async def fetch(
-    plan: Plan,
+    plan: FetchPlan,
     source: MetricData,
     store: HistoryStore,
     *,
-    limits: Limits,
+    limits: FetchLimits,
     now_ms: Callable[[], int],
     rng: random.Random,
     progress: Progress = lambda _: None,
@@ -123,10 +123,10 @@ async def fetch(
 class _Worker:
     def __init__(
         self,
-        plan: Plan,
+        plan: FetchPlan,
         source: MetricData,
         store: HistoryStore,
-        limits: Limits,
+        limits: FetchLimits,
         now_ms: Callable[[], int],
         rng: random.Random,
         pace: Pace,
@@ -191,7 +191,7 @@ class _Worker:
             )
         raise HistoryError("a fetch needs at least one attempt a call")
 
-    def _write(self, chunk: Chunk, served: Chunk, points: Sequence[Points], calls: int) -> Entry:
+    def _write(self, chunk: Chunk, served: Chunk, points: Sequence[Points], calls: int) -> FetchedChunk:
         plan, period_s = self._plan, self._plan.period_s(served)
         names, times, values, counts = [], [], [], {}
         position = 0

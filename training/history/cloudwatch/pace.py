@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket for units that come in large lumps: each lump starts once the ones before it are paid off.
 
     Calls of 100,000 points against a quota of 400,000 a second leave no room for bursts, so there are none.
@@ -50,9 +50,9 @@ class Pace:
         now_s: Callable[[], float],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._calls = Bucket(calls_per_s, now_s)
-        self._older = Bucket(points_per_s, now_s)
-        self._recent = Bucket(recent_points_per_s, now_s)
+        self._calls = TokenBucket(calls_per_s, now_s)
+        self._older = TokenBucket(points_per_s, now_s)
+        self._recent = TokenBucket(recent_points_per_s, now_s)
         self._sleep = sleep
 
     async def take(self, points: int, *, recent: bool) -> None:
@@ -70,7 +70,7 @@ class Pace:
         self._calls.speed_up()
         self._lane(recent).speed_up()
 
-    def _lane(self, recent: bool) -> Bucket:
+    def _lane(self, recent: bool) -> TokenBucket:
         return self._recent if recent else self._older
 
 

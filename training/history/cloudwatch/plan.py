@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.history.cloudwatch.quotas import DOLLARS_PER_QUERY, QUOTAS, RECENT_S, TIERS, Limits, Quotas, Tier
+from training.history.cloudwatch.quotas import (
+    DOLLARS_PER_QUERY,
+    QUOTAS,
+    RECENT_S,
+    TIERS,
+    FetchLimits,
+    Quotas,
+    Retention,
+)
 from training.history.cloudwatch.series import Server, servers_from_json, servers_to_json
 from treeline.core.errors import UsageError
 from treeline.core.times import iso
@@ -35,7 +43,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class FetchPlan:
     """A fetch, decided: who, what, when, in which calls.
 
     Attributes:
@@ -78,7 +86,7 @@ class Plan:
         }
 
     @classmethod
-    def from_json(cls, body: dict[str, Any]) -> "Plan":
+    def from_json(cls, body: dict[str, Any]) -> "FetchPlan":
         """Read what `to_json` wrote; raises UsageError for another format."""
         if body.get("format") != FORMAT:
             raise UsageError(f"the plan has format {body.get('format')!r}, this version reads {FORMAT}: plan anew")
@@ -117,7 +125,7 @@ def make_plan(
     end_ms: int,
     now_ms: int,
     quotas: Quotas = QUOTAS,
-) -> Plan:
+) -> FetchPlan:
     """Plan a fetch.
 
     Args:
@@ -144,7 +152,7 @@ def make_plan(
         for first, last in _alike(ordered):
             chunks += _chunks(ordered, first, last, tier, since, until, quotas)
     chunks.sort(key=lambda c: (c.period_s, c.start_ms, c.first))
-    return Plan(
+    return FetchPlan(
         made_ms=now_ms,
         start_ms=start_ms,
         end_ms=end_ms,
@@ -154,7 +162,7 @@ def make_plan(
     )
 
 
-def cost(plan: Plan, chunks: Sequence[Chunk], *, limits: Limits, quotas: Quotas = QUOTAS) -> Cost:
+def cost(plan: FetchPlan, chunks: Sequence[Chunk], *, limits: FetchLimits, quotas: Quotas = QUOTAS) -> Cost:
     """What fetching these chunks of a plan takes."""
     recent_from = plan.made_ms - RECENT_S * 1000
     recent = sum(plan.points(c) for c in chunks if c.start_ms >= recent_from)
@@ -185,7 +193,7 @@ def still_served(chunk: Chunk, now_ms: int) -> Chunk | None:
     )
 
 
-def _spans(start_ms: int, end_ms: int, now_ms: int) -> list[tuple[Tier, int, int]]:
+def _spans(start_ms: int, end_ms: int, now_ms: int) -> list[tuple[Retention, int, int]]:
     """Each tier's part of the range, borders on whole hours."""
     spans, until = [], end_ms
     for tier in TIERS:
@@ -218,7 +226,7 @@ def _shape(server: Server) -> tuple[int, int]:
 
 
 def _chunks(
-    servers: Sequence[Server], first: int, last: int, tier: Tier, since: int, until: int, quotas: Quotas
+    servers: Sequence[Server], first: int, last: int, tier: Retention, since: int, until: int, quotas: Quotas
 ) -> list[Chunk]:
     queries, step_s = _shape(servers[first])
     period_ms = 1000 * max(tier.period_s, step_s)

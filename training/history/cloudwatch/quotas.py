@@ -8,14 +8,14 @@ RECENT_S = 3 * 3600  # a call that starts within the last three hours counts aga
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
+class Retention:
     """How fine CloudWatch keeps data of an age: `period_s` seconds, up to `reach_s` seconds back."""
 
     period_s: int
     reach_s: int
 
 
-TIERS = (Tier(60, 15 * DAY_S), Tier(300, 63 * DAY_S), Tier(3600, 455 * DAY_S))
+TIERS = (Retention(60, 15 * DAY_S), Retention(300, 63 * DAY_S), Retention(3600, 455 * DAY_S))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ QUOTAS = Quotas()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class FetchLimits:
     """What we allow ourselves; below the quotas, which the account's dashboards and other readers share."""
 
     calls_per_s: float = 20.0
@@ -49,6 +49,6 @@ class Limits:
     backoff_cap_s: float = 30.0
 
 
-def tier_of(age_s: float) -> Tier | None:
+def tier_of(age_s: float) -> Retention | None:
     """The finest tier that still holds data of this age; None beyond all retention."""
     return next((tier for tier in TIERS if age_s <= tier.reach_s), None)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from training.history.cloudwatch.plan import Chunk, Plan
+from training.history.cloudwatch.plan import Chunk, FetchPlan
 from training.history.cloudwatch.quotas import TIERS
 from treeline.core.errors import UsageError
 
@@ -80,7 +80,7 @@ class Folder:
         (self.root / name).unlink(missing_ok=True)
 
 
-class Bucket:
+class S3Folder:
     """Files below a prefix of an S3 bucket; an S3 put is whole or not at all by itself."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
@@ -90,12 +90,12 @@ class Bucket:
 
     def write(self, name: str, content: bytes) -> None:
         """Put the object."""
-        self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=content)
+        self._client.put_object(S3Folder=self._bucket, Key=self._prefix + name, Body=content)
 
     def read(self, name: str) -> bytes | None:
         """The object; None when there is none."""
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
+            answer = self._client.get_object(S3Folder=self._bucket, Key=self._prefix + name)
         except self._client.exceptions.NoSuchKey:
             return None
         return bytes(answer["Body"].read())
@@ -103,7 +103,7 @@ class Bucket:
     def names(self, below: str) -> Iterator[str]:
         """Every key below a prefix, without this store's own prefix."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=f"{self._prefix}{below}/"
+            S3Folder=self._bucket, Prefix=f"{self._prefix}{below}/"
         )
         for page in pages:
             for found in page.get("Contents", []):
@@ -111,11 +111,11 @@ class Bucket:
 
     def remove(self, name: str) -> None:
         """Delete the object; no error where there is none."""
-        self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+        self._client.delete_object(S3Folder=self._bucket, Key=self._prefix + name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class FetchedChunk:
     """What a finished chunk held.
 
     Attributes:
@@ -139,30 +139,30 @@ class HistoryStore:
     def __init__(self, files: Files) -> None:
         self.files = files
 
-    def save_plan(self, plan: Plan) -> None:
+    def save_plan(self, plan: FetchPlan) -> None:
         """Keep the plan: a resumed fetch follows it."""
         self.files.write(PLAN, json.dumps(plan.to_json(), separators=(",", ":")).encode())
 
-    def plan(self) -> Plan | None:
+    def plan(self) -> FetchPlan | None:
         """The plan kept here."""
         content = self.files.read(PLAN)
         if content is None:
             return None
         try:
-            return Plan.from_json(json.loads(content))
+            return FetchPlan.from_json(json.loads(content))
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{PLAN} cannot be read ({error}); remove it to plan anew") from error
 
     def finish(
         self,
-        plan: Plan,
+        plan: FetchPlan,
         chunk: Chunk,
         *,
         period_s: int,
         table: pa.Table,
         points: dict[str, list[tuple[int, int, int]]],
         calls: int,
-    ) -> Entry:
+    ) -> FetchedChunk:
         """Write a chunk's rows, then its journal entry."""
         planned, path = _data_name(plan.period_s(chunk), chunk), _data_name(period_s, chunk)
         if planned != path:  # a killed run may have left its finer rows, and each moment stands once
@@ -170,12 +170,12 @@ class HistoryStore:
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         self.files.write(path, buffer.getvalue())
-        entry = Entry(chunk=chunk, period_s=period_s, path=path, points=points, calls=calls)
+        entry = FetchedChunk(chunk=chunk, period_s=period_s, path=path, points=points, calls=calls)
         body = {"period_s": period_s, "path": path, "points": points, "calls": calls}
         self.files.write(_journal_name(chunk), json.dumps(body, separators=(",", ":")).encode())
         return entry
 
-    def finished(self, plan: Plan) -> dict[Chunk, Entry]:
+    def finished(self, plan: FetchPlan) -> dict[Chunk, FetchedChunk]:
         """The plan's chunks that are done: both their files are here."""
         by_name = {_journal_name(chunk): chunk for chunk in plan.chunks}
         periods = {plan.period_s(chunk) for chunk in plan.chunks} | {tier.period_s for tier in TIERS}
@@ -188,7 +188,7 @@ class HistoryStore:
             body = json.loads(content)
             if body["path"] in written:
                 points = {s: [(n, a, b) for n, a, b in rows] for s, rows in body["points"].items()}
-                done[chunk] = Entry(
+                done[chunk] = FetchedChunk(
                     chunk=chunk, period_s=body["period_s"], path=body["path"], points=points, calls=body["calls"]
                 )
         return done

@@ -118,7 +118,7 @@ class Scorer(Protocol):
         ...
 
 
-class ActiveModel(Protocol):
+class ActivePackage(Protocol):
     """Where the active model package comes from."""
 
     def active(self) -> ModelPackage | None:

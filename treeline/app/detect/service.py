@@ -17,7 +17,7 @@ from treeline.app.detect import outbox
 from treeline.app.detect.deciding import Decider
 from treeline.app.detect.known_observations import JudgedObservations, KnownObservations
 from treeline.app.detect.ports import (
-    ActiveModel,
+    ActivePackage,
     Incidents,
     Observations,
     Pending,
@@ -81,7 +81,7 @@ class DetectService:
     incidents: Incidents
     publisher: Publisher
     scorer: Scorer
-    models: ActiveModel
+    models: ActivePackage
     alerts: AlertWriter
     policy: PolicySettings
     clock_ms: Callable[[], int]
