@@ -6,7 +6,7 @@ ARGS ?=
 # Where this is set (containers set it), every process compiles the CDK, pandas and the emulator anew: minutes in sum.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install stage demo learn permissions diagram settings destroy test verify check lint types unit bench requirements clean
+.PHONY: help install stage demo learn permissions diagram settings channels destroy test verify check lint types unit bench requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
@@ -78,6 +78,9 @@ requirements: $(VENV)/.uv ## Pin anew from pyproject.toml: versions and hashes, 
 	  -c requirements/dev.txt - -o requirements/lambda.txt
 	@printf 'boto3\naws-lambda-powertools\nnumba\nnumpy\npandas\npyarrow\nrich\npyyaml\n' | $(COMPILE) --python-version 3.13 \
 	  --python-platform x86_64-manylinux_2_28 -c requirements/dev.txt - -o requirements/training.txt
+
+channels: $(VENV)/.dev ## Write docs/channels.md anew from the registry
+	@$(BIN)/python -m report.channels
 
 settings: $(VENV)/.dev ## Write docs/settings.md anew from the declarations
 	@$(BIN)/python -m stacks.config.reference

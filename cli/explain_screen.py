@@ -108,10 +108,13 @@ def _calibration(calibration: Mapping[str, Any], console: Console) -> None:
     values = [f"{name} {value:.4g}" for name, value in calibration.items() if isinstance(value, int | float)]
     if values:
         console.print(f"calibration: {', '.join(values)}", highlight=False)
+    if "channel" in calibration:
+        console.print(f"decided by {calibration['channel']}: {calibration['meaning']}", highlight=False)
+    measures = calibration.get("measures", {})
     for name, body in calibration.get("thresholds", {}).items():
         if isinstance(body, Mapping):
-            inner = ", ".join(f"{key} {value:g}" for key, value in body.items() if isinstance(value, int | float))
-            console.print(f"  {name}: {inner}", highlight=False, style="dim")
+            measured = f"measured {measures[name]:.3g}, " if name in measures else ""
+            console.print(f"  {name}: {measured}p2 {body['p2']:g}, p1 {body['p1']:g}", highlight=False, style="dim")
 
 
 def _events(explanation: Explanation, console: Console) -> None:

@@ -224,11 +224,15 @@ def test_an_explanation_is_json_and_text(source, incident_id, capsys):
     assert body["reproduction"]["equal"] is True
     assert body["counterfactuals"][0]["verified"] is True
     assert body["path"][-1]["severity"] is not None
+    decided_by = body["calibration"]["channel"]
+    assert decided_by in body["calibration"]["measures"]
     show(found, wide_console())
     text = capsys.readouterr().out
     assert "would not have paged if memory_percent" in text
     assert "equal, bit for bit" in text
     assert "2 of the last 3" in text
+    assert f"decided by {decided_by}: " in text
+    assert f"  {decided_by}: measured " in text
 
 
 def test_a_fleet_incident_says_that_no_server_s_metrics_opened_it(package, whole):

@@ -1,7 +1,7 @@
 """One server's observations decided again, with the detector's own functions and the forest that decided them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from treeline.app.detect.origin import Origin
 from treeline.app.explain.incident_source import Score
 from treeline.core.alert import AlertEvent
 from treeline.core.detection import detector
+from treeline.core.detection.calibration import Calibrated
 from treeline.core.detection.detector import Decided, Prepared, Round
 from treeline.core.detection.policy import Change
 from treeline.core.model.package import ModelPackage
@@ -26,7 +27,7 @@ class Replayed:
         features: The row that is scored, shape (12,); empty while the server warms up.
         score: The forest's.
         severity: With what the group shares taken off.
-        calibrated: Every measure of the calibration, by name.
+        calibrated: How each channel measured it, and which gave the severity; None while the server warms up.
         expected, spread: By metric, in its unit.
         changes: What it changed.
     """
@@ -35,7 +36,7 @@ class Replayed:
     features: npt.NDArray[np.float32]
     score: float = float("nan")
     severity: float = float("nan")
-    calibrated: dict[str, float] = field(default_factory=dict)
+    calibrated: Calibrated | None = None
     expected: FloatArray
     spread: FloatArray
     changes: list[Change] = field(default_factory=list)
@@ -71,11 +72,7 @@ class ServerReplay:
             features=rows[0],
             score=float(scores[0]),
             severity=float(decided.severity[0]),
-            calibrated={
-                f.name: float(getattr(decided.calibrated, f.name)[0])
-                for f in fields(decided.calibrated)
-                if np.ndim(getattr(decided.calibrated, f.name)) == 1
-            },
+            calibrated=decided.calibrated,
             expected=done.features.expected[0].astype(np.float64),
             spread=done.features.spread[0].astype(np.float64),
             changes=list(decided.changes),

@@ -15,6 +15,7 @@ from treeline.app.explain.incident_source import IncidentSource, Observed, Score
 from treeline.app.explain.reproduction import Reproduction
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.core.alert import Alert, AlertEvent, MetricEvidence
+from treeline.core.channels import registry
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
 from treeline.core.evidence import metric_evidence
@@ -221,7 +222,7 @@ class _Story:
             units = {m.name: m.unit for m in opening.metrics}
             metrics = metric_evidence(self.package.metrics, replayed.measured[-1], last.expected, last.spread, units)
             level = self.origin.levels.get(self.at // self.package.step_ms, 0.0)
-            calibration |= last.calibrated | {"fleet_level": level}
+            calibration |= _calibrated(last) | {"fleet_level": level}
             if replayed.opens:
                 found = counterfactuals(
                     replayed.before,
@@ -320,3 +321,19 @@ class _Story:
             return 0
         last = int(self.package.seeds.last_at[self.package.seeds.rows()[self.server_id]])
         return 0 if last == NEVER else last + 1
+
+
+def _calibrated(step: Replayed) -> dict[str, Any]:
+    """What gave the severity and what every channel measured, before what the fleet shares is taken off."""
+    calibrated = step.calibrated
+    if calibrated is None:
+        return {}
+    decided_by = calibrated.deciding(0)
+    names = [channel.name for channel in registry.every_channel()]
+    return {
+        "severity": float(calibrated.severity[0]),
+        "threshold": float(calibrated.threshold[0]),
+        "channel": decided_by.name,
+        "meaning": decided_by.meaning,
+        "measures": dict(zip(names, map(float, calibrated.measures[0]), strict=True)),
+    }

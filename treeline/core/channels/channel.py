@@ -63,7 +63,7 @@ class Views:
     missing: npt.NDArray[np.bool_]
 
 
-class Channel:
+class Channel(ABC):
     """What every channel declares.
 
     Attributes:
@@ -72,7 +72,6 @@ class Channel:
         meaning: What it says of a server when it fires, as a sentence goes on: "the metrics ...".
         view: What it looks at.
         aggregate: How the metrics become one number.
-        compared_with: What that number is held against; the measure is the distance in its standard deviations.
         can_be_gated: Whether training may switch it off for a server on which it fires at the same times of day.
         floors: What no fleet's thresholds lie below, however quiet its past. Decision 20 has the figures.
         trained: Arrays of the state that training measures: a server that the model has not met gets the fleet's
@@ -88,7 +87,6 @@ class Channel:
     meaning: ClassVar[str]
     view: ClassVar[str]
     aggregate: ClassVar[str]
-    compared_with: ClassVar[str]
     can_be_gated: ClassVar[bool] = False
     floors: ClassVar[Thresholds]
     arrays: ClassVar[tuple[ArraySpec, ...]] = ()
@@ -96,8 +94,12 @@ class Channel:
     p2_pages: ClassVar[float] = 1.2
     p1_pages: ClassVar[float] = 0.5
 
+    @abstractmethod
+    def past(self) -> str:
+        """What its number is held against, in words; the measure is the distance in standard deviations of that."""
 
-class MetricChannel(Channel, ABC):
+
+class MetricChannel(Channel):
     """A channel over the metrics' own deviations: it needs no forest.
 
     Attributes:
@@ -108,6 +110,11 @@ class MetricChannel(Channel, ABC):
     aggregate = "mean of the three largest metrics"
     half_life_s: ClassVar[float] = math.inf
     is_free_of_model: ClassVar[bool] = False
+
+    def past(self) -> str:
+        """An average, or training."""
+        is_static = math.isinf(self.half_life_s)
+        return "its mean in training" if is_static else f"its average of half-life {self.half_life_s / DAY_S:g} d"
 
     @abstractmethod
     def magnitude(self, state: State, at: Rows, views: Views) -> FloatArray:

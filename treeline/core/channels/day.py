@@ -15,7 +15,6 @@ class Day(MetricChannel):
     title = "trailing day"
     meaning = "the metrics are far from where they stood over the last day"
     view = "the value's distance from the mean of its trailing day, in that day's standard deviations, cut at 10"
-    compared_with = "an average of half-life one day"
     half_life_s = DAY_S
     can_be_gated = True
     floors = Thresholds(p2=10.2, p1=12.0)

@@ -22,9 +22,11 @@ class Difference(MetricChannel):
     name = "difference"
     title = "abrupt changes"
     meaning = "many metrics changed abruptly, more than they do at this time of day"
-    view = "the change since the observation before, in its own standard deviations of the last day, cut at 15"
+    view = (
+        "the change since the observation before, in its own standard deviations of the last day, cut at 15; what does "
+        "not exceed the same quarter hour of earlier days counts as nothing"
+    )
     aggregate = "mean of the five largest metrics"
-    compared_with = "its mean in training; nothing up to the largest of the same quarter hour on earlier days"
     floors = Thresholds(p2=7.0, p1=11.8)
     arrays = (ArraySpec("change_var", "f4", (Axis.METRICS,), 1.0), *habit.ARRAYS)
 

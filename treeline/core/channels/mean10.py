@@ -13,7 +13,6 @@ class Mean10(MetricChannel):
     title = "mean of ten"
     meaning = "the metrics' last ten values together are far from the last three days"
     view = "the mean of the last ten values, against its trailing three days in their standard deviations, cut at 10"
-    compared_with = "its mean in training"
     can_be_gated = True
     floors = Thresholds(p2=6.5, p1=7.5)
 

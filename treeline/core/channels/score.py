@@ -35,7 +35,6 @@ class Score(Channel):
     meaning = "the metrics stand together as the forest has hardly seen them, and did not so a while ago"
     view = "the forest's score of the feature row"
     aggregate = "one number already"
-    compared_with = "the median of the last six hours (or a mean of half-life one day: `score_channel: ema`)"
     floors = Thresholds(p2=10.0, p1=10.4)
     arrays = (
         ArraySpec("score_slots", "f4", (SLOTS,), None),
@@ -45,6 +44,10 @@ class Score(Channel):
         ArraySpec("residual_sd", "f4", (), 1.0),
     )
     trained = ("residual_sd", "score_mean", "score_var")
+
+    def past(self) -> str:
+        """The window."""
+        return "its median of the last six hours (with `score_channel: ema`, its average of half-life 1 d)"
 
     def usual(
         self, state: State, at: Rows, score: FloatArray, compared_with: ScoreChannel

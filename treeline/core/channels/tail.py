@@ -26,7 +26,6 @@ class Tail(MetricChannel):
         "-ln p of the value: beyond the 98 % quantile of training the tail is exponential, below it p rises "
         "linearly; cut at 40"
     )
-    compared_with = "an average of half-life one day"
     half_life_s = DAY_S
     floors = Thresholds(p2=7.2, p1=7.5)
     arrays = (

@@ -1,0 +1,54 @@
+"""The reference of the channels, docs/channels.md, from the registry: `python -m report.channels`."""
+
+from pathlib import Path
+
+from treeline.core.channels import registry
+from treeline.core.channels.channel import Channel
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "channels.md"
+_HEAD = """\
+# Channels
+
+*Made from `treeline/core/channels/registry.py` by `make channels`; do not edit by hand.*
+
+A channel is one way to look at a server: it makes one number of an observation, and its *measure* is how far that
+number is from the server's own usual one, in standard deviations. Thresholds map each channel's measure to the one
+scale of severities (P2 from 1.5 on, P1 above 3.0), and the largest severity wins. Why these:
+[decision 20](decisions/0020-detection-channels.md).
+
+"""
+_FOOT = """
+**Where thresholds come from.** Training raises a channel's floors to the measure that the channel exceeded so often in
+the fleet's own unlabelled past (last column); `treeline calibrate` raises them further to a budget of pages;
+`model.calibration.<channel>` of a `--config` sets `p2` and `p1` for an experiment.
+
+**A new channel** is a module in `treeline/core/channels/` and an entry in `registry.py`: the detector's state,
+training, calibration, `treeline explain` and this page go by the registry. States and packages that were stored before
+are read: the channel's averages begin with their initial values, its thresholds with its floors, until the next
+training. `tests/unit/core/test_toy_channel.py` adds one.
+"""
+
+
+def page() -> str:
+    """The whole document."""
+    columns = ("channel", "when it fires", "what it looks at", "metrics become one number by", "compared with")
+    columns += ("may be switched off for a server", "floors P2, P1", "pages a server-week P2, P1")
+    rows = [columns, ("---",) * len(columns), *map(_row, registry.every_channel())]
+    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows) + _FOOT
+
+
+def _row(channel: Channel) -> tuple[str, ...]:
+    return (
+        f"`{channel.name}`: {channel.title}",
+        channel.meaning,
+        channel.view,
+        channel.aggregate,
+        channel.past(),
+        "where training shows it to fire at the same times of day" if channel.can_be_gated else "no",
+        f"{channel.floors.p2:g}, {channel.floors.p1:g}",
+        f"{channel.p2_pages:g}, {channel.p1_pages:g}",
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
