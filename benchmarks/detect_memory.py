@@ -19,17 +19,19 @@ def peak_mb():
 os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
 start = peak_mb()
 from treeline.settings.pipeline import DetectSettings
-from lambdas.detect.composition import compose
+from treeline.app.detect.ticks import Tick
+from treeline.aws.observability import EmfTelemetry
+from treeline.wiring.detect import detect_service
 import lambdas.detect.handler
 names = ("observations_table", "servers_table", "state_table", "scores_table", "incidents_table", "controls_table",
     "models_bucket", "rollups_table", "endpoint_name", "tick_queue_url")
 settings = DetectSettings(stage="bench", alerts_topic_arn="arn:aws:sns:us-east-1:0:a",
     **dict.fromkeys(names, "x"))
-composition = compose(settings)
+service = detect_service(settings, EmfTelemetry("detect", "bench"))
 wired = peak_mb()
 import numpy as np
 from dataclasses import replace
-from treeline.app.detect.ports import Pending, Tick
+from treeline.app.detect.ports import Pending
 from treeline.app.alert.muting import Muting
 from treeline.core.detection.calibration import Calibration
 from treeline.core.model.package import ModelPackage
@@ -59,7 +61,7 @@ class Memory:
         return Pending([s for s, _ in keys], at, at, values)
 memory = Memory()
 ports = dict.fromkeys(("observations", "records", "scores", "incidents", "publisher", "scorer", "models"), memory)
-outcome = replace(composition.service.champion, muting=Muting(), **ports).run(Tick(0))
+outcome = replace(service.champion, muting=Muting(), **ports).run(Tick(0))
 assert outcome.scored == 500, outcome
 import json
 print(json.dumps({"interpreter_mb": start, "wired_mb": wired, "peak_mb": peak_mb()}))

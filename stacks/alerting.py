@@ -11,13 +11,15 @@ from constructs import Construct
 
 from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
-from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors, queue_age_s, queue_depth
+from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_age_s, queue_depth
+from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.constructs.topic_encryption import encrypt
 from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
+from treeline.app.metrics import OwnMetric
 from treeline.settings import outputs
 from treeline.settings.pipeline import NotifyPagerDutySettings
 
@@ -170,7 +172,7 @@ class AlertingStack(TreelineStack):
             "PagesRefused",
             question="Did PagerDuty refuse a page for good?",
             runbook="pages-refused",
-            metric=counted("PagesRefused", service="notify_pagerduty", stage=config.stage),
+            metric=own(OwnMetric.PagesRefused, stage=config.stage),
             topic=self.operations,
         )
         OperationsAlarm(

@@ -9,12 +9,14 @@ from constructs import Construct
 
 from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
-from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors, queue_age_s, queue_depth
+from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_age_s, queue_depth
+from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.state import GROUP_INDEX, StateStack
 from stacks.treeline_stack import TreelineStack
+from treeline.app.metrics import OwnMetric
 from treeline.settings import outputs
 from treeline.settings.pipeline import DetectSettings, DispatchSettings, ReprocessSettings
 
@@ -217,7 +219,7 @@ class DetectionStack(TreelineStack):
             "AlertsUnpublished",
             question="Are there alerts that detect could not publish?",
             runbook="alerts-unpublished",
-            metric=counted("PublishFailures", service="detect", stage=self.config.stage),
+            metric=own(OwnMetric.PublishFailures, stage=self.config.stage),
             datapoints=2,
             periods=3,
             topic=self._operations,
@@ -227,7 +229,7 @@ class DetectionStack(TreelineStack):
             "TickFailures",
             question="Does detect fail on a group again and again, for a reason that is not the endpoint?",
             runbook="tick-failures",
-            metric=counted("TickFailures", service="detect", stage=self.config.stage),
+            metric=own(OwnMetric.TickFailures, stage=self.config.stage),
             datapoints=2,
             periods=5,
             topic=self._operations,

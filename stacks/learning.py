@@ -16,7 +16,8 @@ from stacks.constructs.drift import DriftWatch
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.history_job import HistoryJob
 from stacks.constructs.model_monitor import ModelMonitor
-from stacks.constructs.operations_alarm import OperationsAlarm, counted, errors, queue_depth
+from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_depth
+from stacks.constructs.own_metrics import own
 from stacks.constructs.promotion import Promotion
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
@@ -25,6 +26,7 @@ from stacks.constructs.training_role import TrainingRole
 from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
 from stacks.workflows.training import PipelineParts, definition
+from treeline.app.metrics import OwnMetric
 from treeline.settings import outputs
 from treeline.settings.environment import overrides
 from treeline.settings.learning import AdmitSettings, StartTrainingSettings, TrainingEndedSettings
@@ -304,7 +306,7 @@ class LearningStack(TreelineStack):
             "TrainingFailed",
             question="Did a training run end without a model, so that the fleet is watched by an old one?",
             runbook="training-failed",
-            metric=counted("TrainingRunsFailed", service="training_ended", stage=self.config.stage),
+            metric=own(OwnMetric.TrainingRunsFailed, stage=self.config.stage),
             topic=self._operations,
         )
         OperationsAlarm(

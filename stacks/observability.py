@@ -19,7 +19,11 @@ from stacks.constructs.operations_alarm import OperationsAlarm
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.constructs.stores import STATE_INDEX
-from stacks.dashboards import Sources, cost_rows, detection_rows, fleet_rows, model_rows
+from stacks.dashboards.cost import cost_rows
+from stacks.dashboards.detection import detection_rows
+from stacks.dashboards.fleet import fleet_rows
+from stacks.dashboards.model import model_rows
+from stacks.dashboards.sources import Sources
 from stacks.detection import DetectionStack
 from stacks.ingestion import IngestionStack
 from stacks.state import StateStack

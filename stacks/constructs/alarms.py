@@ -10,8 +10,10 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks.config.stage import StageConfig
-from stacks.constructs.operations_alarm import METRICS_NAMESPACE, RUNBOOK_FOLDER, OperationsAlarm, counted
+from stacks.constructs.operations_alarm import RUNBOOK_FOLDER, OperationsAlarm
+from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
+from treeline.app.metrics import NAMESPACE, OwnMetric
 
 ANOMALIES_LIMIT = 5  # starting within ANOMALIES_WINDOW
 ANOMALIES_WINDOW = cdk.Duration.minutes(15)
@@ -30,20 +32,20 @@ class FleetAlarms(Construct):
             self._ask(
                 "ManyAnomalies",
                 f"Did more than {ANOMALIES_LIMIT} anomalies start within 15 minutes?",
-                counted("IncidentsOpened", service="detect", stage=stage).with_(period=ANOMALIES_WINDOW),
+                own(OwnMetric.IncidentsOpened, stage=stage).with_(period=ANOMALIES_WINDOW),
                 threshold=ANOMALIES_LIMIT,
             ),
             self._ask(
                 "ServersSilent",
                 "Is there a server that sends nothing any more?",
-                counted("ServersSilent", service="detect", stage=stage).with_(statistic="Maximum"),
+                own(OwnMetric.ServersSilent, stage=stage, statistic="Maximum"),
                 datapoints=3,
                 periods=5,
             ),
             self._ask(
                 "QuarantineSurge",
                 f"Are more than {QUARANTINE_LIMIT} records a minute set aside as bad?",
-                counted("RecordsQuarantined", service="ingest", stage=stage),
+                own(OwnMetric.RecordsQuarantined, stage=stage),
                 threshold=QUARANTINE_LIMIT,
                 datapoints=3,
                 periods=5,
@@ -53,14 +55,14 @@ class FleetAlarms(Construct):
             self._ask(
                 "ScorerUnavailable",
                 "Does the model endpoint fail or refuse?",
-                counted("ScorerUnavailable", service="detect", stage=stage),
+                own(OwnMetric.ScorerUnavailable, stage=stage),
                 datapoints=3,
                 periods=5,
             ),
             self._ask(
                 "NoModel",
                 "Is there no model, so that observations wait?",
-                counted("NoModel", service="detect", stage=stage).with_(statistic="Maximum"),
+                own(OwnMetric.NoModel, stage=stage, statistic="Maximum"),
                 datapoints=3,
                 periods=3,
             ),
@@ -83,7 +85,7 @@ class FleetAlarms(Construct):
                 self._ask(
                     "NoScores",
                     "Has nothing been scored for three minutes?",
-                    counted("ObservationsScored", service="detect", stage=stage),
+                    own(OwnMetric.ObservationsScored, stage=stage),
                     threshold=1,
                     datapoints=3,
                     periods=3,
@@ -96,7 +98,7 @@ class FleetAlarms(Construct):
                 self._ask(
                     "PagesFailing",
                     "Do pages fail, whatever the reason, in more than a passing way?",
-                    counted("PagesFailed", service="notify_pagerduty", stage=stage),
+                    own(OwnMetric.PagesFailed, stage=stage),
                     datapoints=3,
                     periods=5,
                 )
@@ -143,7 +145,7 @@ class LogAlarms(Construct):
     ) -> None:
         super().__init__(scope, id_)
         # A metric filter's metric has no dimensions here, so the stage stands in the namespace.
-        namespace = f"{METRICS_NAMESPACE}/{config.stage}"
+        namespace = f"{NAMESPACE}/{config.stage}"
         self.metrics: dict[str, cloudwatch.Metric] = {}
         for name, pattern in (
             ("ErrorLines", logs.FilterPattern.string_value("$.level", "=", "ERROR")),

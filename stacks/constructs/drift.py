@@ -1,7 +1,6 @@
 """Roll-ups every hour, the drift check every day, and the retraining that may follow from it."""
 
 import aws_cdk as cdk
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
@@ -10,11 +9,13 @@ from constructs import Construct
 from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.model_function import ModelFunction, allow_telling, change_settings
-from stacks.constructs.operations_alarm import METRICS_NAMESPACE, OperationsAlarm, errors
+from stacks.constructs.operations_alarm import OperationsAlarm, errors
+from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
 from stacks.constructs.stores import Stores
+from treeline.app.metrics import OwnMetric
 from treeline.settings.promotion import DriftSettings
 
 
@@ -100,13 +101,7 @@ class DriftWatch(Construct):
             "ModelDrifts",
             question=f"Has the fleet been away from its model for {consecutive} daily evaluations?",
             runbook="model-drift",
-            metric=cloudwatch.Metric(
-                namespace=METRICS_NAMESPACE,
-                metric_name="DriftBreaches",
-                dimensions_map={"service": "drift", "stage": stage},
-                period=cdk.Duration.days(1),
-                statistic="Maximum",
-            ),
+            metric=own(OwnMetric.DriftBreaches, stage=stage, statistic="Maximum").with_(period=cdk.Duration.days(1)),
             threshold=consecutive - 1,
             topic=operations,
         )

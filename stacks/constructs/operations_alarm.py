@@ -6,7 +6,6 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-METRICS_NAMESPACE = "Treeline"
 RUNBOOK_FOLDER = "docs/runbooks"
 
 
@@ -57,14 +56,3 @@ def queue_age_s(queue: cdk.aws_sqs.IQueue) -> cloudwatch.Metric:
 def errors(function: cdk.aws_lambda.IFunction) -> cloudwatch.Metric:
     """Invocations of `function` that raised, a minute."""
     return function.metric_errors(period=cdk.Duration.minutes(1), statistic="Sum")
-
-
-def counted(name: str, *, service: str, stage: str) -> cloudwatch.Metric:
-    """A count that the function `service` itself writes (embedded metric format), a minute."""
-    return cloudwatch.Metric(
-        namespace=METRICS_NAMESPACE,
-        metric_name=name,
-        dimensions_map={"service": service, "stage": stage},
-        period=cdk.Duration.minutes(1),
-        statistic="Sum",
-    )

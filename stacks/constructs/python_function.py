@@ -11,8 +11,8 @@ from constructs import Construct
 from stacks.config.sections import FunctionConfig, LogsConfig
 from stacks.constructs.function_asset import POWERTOOLS, AssetPlatform, assemble
 from stacks.constructs.network import INTERFACE_ACTIONS, vpc_settings
-from stacks.constructs.operations_alarm import METRICS_NAMESPACE
 from stacks.constructs.protection import Protection, protection_of
+from treeline.app.metrics import NAMESPACE
 
 
 class PythonFunction(Construct):
@@ -63,7 +63,7 @@ class PythonFunction(Construct):
             role=self.role,
             environment={
                 "POWERTOOLS_SERVICE_NAME": name,
-                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
+                "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
                 **environment,
             },

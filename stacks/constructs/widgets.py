@@ -2,46 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from stacks.constructs.operations_alarm import METRICS_NAMESPACE
+from stacks.constructs.own_metrics import MINUTE, search
 
-MINUTE = cdk.Duration.minutes(1)
 WIDTH = 24  # columns of a dashboard
-_DAY = cdk.Duration.days(1)
-
-
-def own(name: str, *, service: str, stage: str, statistic: str = "Sum", label: str | None = None) -> cloudwatch.Metric:
-    """A metric that the function `service` writes, a minute."""
-    return cloudwatch.Metric(
-        namespace=METRICS_NAMESPACE,
-        metric_name=name,
-        dimensions_map={"service": service, "stage": stage},
-        period=MINUTE,
-        statistic=statistic,
-        label=label or name,
-    )
-
-
-def own_by(name: str, dimension: str, *, service: str, stage: str, statistic: str = "Sum") -> cloudwatch.MathExpression:
-    """The same by one more dimension, whatever values it has."""
-    return _search(
-        f'{{{METRICS_NAMESPACE},{dimension},service,stage}} MetricName="{name}" service="{service}" stage="{stage}"',
-        statistic,
-    )
 
 
 def by_variant(name: str, *, endpoint: str, statistic: str) -> cloudwatch.MathExpression:
     """A metric of SageMaker's for every variant of an endpoint."""
-    return _search(
+    return search(
         f'{{AWS/SageMaker,EndpointName,VariantName}} MetricName="{name}" EndpointName="{endpoint}"', statistic
-    )
-
-
-def _search(what: str, statistic: str) -> cloudwatch.MathExpression:
-    return cloudwatch.MathExpression(
-        expression=f"SEARCH('{what}', '{statistic}', 60)", period=MINUTE, using_metrics={}, label=""
     )
 
 

@@ -21,7 +21,7 @@ from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.ingest.observations import DynamoObservationStore, to_item
 from treeline.aws.ingest.quarantine import S3Quarantine
 from treeline.aws.ingest.servers import DynamoServerCount, DynamoServerRegistry
-from treeline.aws.page.queue import SqsPageQueue
+from treeline.aws.sqs import SqsMessageDelay
 from treeline.core.observation import Observation
 from treeline.core.rejection import Rejection, RejectionReason
 from treeline.core.times import iso, parse_iso
@@ -453,7 +453,7 @@ def test_a_page_is_put_off_and_a_queue_that_refuses_is_only_told_of(sqs):
     sqs.send_message(QueueUrl=url, MessageBody="x")
     [message] = sqs.receive_message(QueueUrl=url)["Messages"]
     errors: list[Exception] = []
-    queue = SqsPageQueue(sqs, queue_url=url, on_failure=errors.append)
+    queue = SqsMessageDelay(sqs, queue_url=url, on_failure=errors.append)
 
     queue.delay(message["ReceiptHandle"], 0)
     [again] = sqs.receive_message(QueueUrl=url)["Messages"]

@@ -75,7 +75,7 @@ def handler(name: str, monkeypatch: pytest.MonkeyPatch, **env: str):
     for key, value in env.items():
         monkeypatch.setenv(key.upper(), value)
     module = importlib.import_module(f"lambdas.{name}.handler")
-    module._app.cache_clear()
+    module.wired.cache_clear()
     # A logger keeps the output it was made with, and pytest gives each test its own.
     logging.root.manager.loggerDict.pop(name, None)
     return module.handler
@@ -172,7 +172,7 @@ def test_dead_ticks_wait_for_an_endpoint_that_is_not_there_and_then_go_back(monk
         tick_queue_url=url("ticks"),
         dead_letter_queue_url=url("ticks-dead"),
         endpoint_name="treeline-test",
-        max_delay_s="0",
+        redrive_max_delay_s="0",
     )
 
     reprocess(event("schedule"), CONTEXT)

@@ -10,9 +10,10 @@ from training.prepare.calibrating import calibrate_package
 from training.prepare.rows import prepare
 from treeline.app.alert.muting import Untold
 from treeline.app.alert.writer import AlertWriter
-from treeline.app.detect.ports import Pending, Record, Tick
+from treeline.app.detect.ports import Pending, Record
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.detect.service import DetectService
+from treeline.app.detect.ticks import Tick
 from treeline.core.alert import Alert
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError

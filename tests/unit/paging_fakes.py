@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from treeline.app.errors import StoreUnavailableError
+from treeline.app.messages import QueueMessage
 from treeline.app.page.ledger import PageEntry
-from treeline.app.page.service import Delivery, PageMessage, PagingService
+from treeline.app.page.service import Delivery, PagingService
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
 
 
@@ -115,9 +116,9 @@ def metric(name: str = "cpu_percent", measured: float | None = 97.3, high: float
     return MetricEvidence(name=name, unit="%", measured=measured, expected=41.0, low=22.0, high=high, deviation=8.9)
 
 
-def message(told: Alert, receive_count: int = 1) -> PageMessage:
+def message(told: Alert, receive_count: int = 1) -> QueueMessage:
     name = f"{told.event.value}-{told.sequence}"
-    return PageMessage(
+    return QueueMessage(
         message_id=f"m-{name}",
         receipt_handle=f"r-{name}",
         receive_count=receive_count,

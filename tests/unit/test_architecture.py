@@ -42,6 +42,7 @@ LAYERS = {
     "training": {"training", "treeline"},
     "stacks": {
         "stacks",
+        "treeline.app.metrics",
         "treeline.settings",
         "treeline.app.promote.protocol",  # the state machine is made from it
         "treeline.core.errors",
@@ -147,6 +148,15 @@ def test_the_core_knows_no_cloud_no_clock_and_no_chance():
 
 
 HANDLERS = sorted(path.parent.name for path in (ROOT / "lambdas").glob("*/handler.py"))
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_a_handler_decodes_delegates_and_answers(name):
+    """What is decided stands in treeline/app, what is put together in treeline/wiring/<name>.py."""
+    path = ROOT / "lambdas" / name / "handler.py"
+    assert len(path.read_text().splitlines()) <= 50
+    assert {p.name for p in path.parent.glob("*.py")} == {"__init__.py", "handler.py"}
+    assert f"treeline.wiring.{name}.wired" in imported(path)
 
 
 @pytest.mark.parametrize("name", HANDLERS)

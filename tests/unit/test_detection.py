@@ -5,8 +5,8 @@ import pytest
 
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
 from treeline.app.detect import service as detection
-from treeline.app.detect.ports import Tick
 from treeline.app.detect.scoreblock import Status
+from treeline.app.detect.ticks import Tick, TickCause
 from treeline.core.alert import AlertEvent
 from treeline.core.errors import ScorerUnavailableError, StateConflictError
 from treeline.core.times import iso
@@ -97,7 +97,7 @@ def test_a_backlog_is_read_on_not_from_its_beginning_for_each_commit(package, re
     for server, at, values in records:
         store.add(server, at, values)
 
-    outcome = service(store).run(Tick(0, iso(records[0][1]), is_sweep=False))
+    outcome = service(store).run(Tick(0, records[0][1], TickCause.OBSERVATIONS))
 
     assert outcome.commits == 3
     assert len(store.scored()) == len(records)
@@ -113,7 +113,7 @@ def test_a_tick_ends_early_only_where_the_next_one_would_read_on_from_there(pack
     for server, at, values in silent:
         store.add(server, at, values)
 
-    outcome = service(store).run(Tick(0, iso(silent[0][1])), until_ms=START_MS)
+    outcome = service(store).run(Tick(0, silent[0][1]), until_ms=START_MS)
 
     assert outcome.commits == 2, (
         "50 observations on, the server is still more than an hour behind; 100 on, any tick sees it"
@@ -146,7 +146,7 @@ def test_repeated_ticks_and_repeated_records_change_nothing(package, records):
     for server, at, values in records[-500:]:
         store.add(server, at, values)
     for _ in range(3):
-        service(store).run(Tick(0, iso(records[0][1])))
+        service(store).run(Tick(0, records[0][1]))
     assert (told(store), store.scored()) == before
 
 
@@ -159,7 +159,7 @@ def test_late_observations_are_scored_without_changing_what_was_decided(package,
     assert recent
     for server, at, values in recent:
         store.add(server, at, values)
-    service(store).run(Tick(0, iso(recent[0][1])))
+    service(store).run(Tick(0, recent[0][1]))
     after = store.scored()
     assert {k: v for k, v in after.items() if k in before} == before
     assert [after[(s, at)][0] for s, at, _ in recent] == [Status.LATE] * len(recent)
@@ -229,7 +229,7 @@ def test_the_first_tick_of_a_group_takes_everything_even_if_a_later_batch_asked_
     store = Store(package)
     for server, at, values in records:
         store.add(server, at, values)
-    assert service(store).run(Tick(0, iso(records[1000][1]))).scored == len(records)
+    assert service(store).run(Tick(0, records[1000][1])).scored == len(records)
 
 
 def test_without_a_model_observations_wait(records):
@@ -299,8 +299,8 @@ def test_what_comes_when_its_server_is_far_ahead_is_counted_once_as_too_late(pac
     for i, (server, at, values) in enumerate(held_back):
         store.add(server, at, values, START_MS + len(records) + i)
 
-    outcome = detect.run(Tick(0, iso(records[0][1])))
-    again = [service(store).run(Tick(0, iso(records[0][1]))).too_late for _ in range(2)]
+    outcome = detect.run(Tick(0, records[0][1]))
+    again = [service(store).run(Tick(0, records[0][1])).too_late for _ in range(2)]
 
     assert before.too_late == []
     assert outcome.too_late == [(server, at) for server, at, _ in held_back]
@@ -318,7 +318,7 @@ def test_what_was_received_out_of_order_and_decided_is_not_too_late_when_it_is_r
         store.add(server, at, values, START_MS + swapped)
     service(store).run(TICK)
 
-    outcome = service(store).run(Tick(0, iso(records[0][1])))
+    outcome = service(store).run(Tick(0, records[0][1]))
 
     assert outcome.too_late == []
     assert len(store.scored()) == len(records)
@@ -334,9 +334,9 @@ def test_a_late_observation_counts_towards_its_own_fate_only(package, records):
     detect = service(store)
     detect.run(TICK)
     store.add(*late, START_MS + 1400)
-    assert detect.run(Tick(0, iso(late[1]))).late == 1
+    assert detect.run(Tick(0, late[1])).late == 1
     for i, (server, at, values) in enumerate(records[1320:], 1500):
         store.add(server, at, values, START_MS + i)
     detect.run(TICK)
 
-    assert service(store).run(Tick(0, iso(records[0][1]))).too_late == []
+    assert service(store).run(Tick(0, records[0][1])).too_late == []

@@ -6,6 +6,17 @@ import sys
 import pytest
 
 HEAVY = {"pandas", "scipy", "numba", "aws_cdk", "pyarrow", "sklearn", "rich", "local", "training", "stacks"}
+LIGHT = (
+    "ingest",
+    "dispatch",
+    "reprocess",
+    "notify_pagerduty",
+    "approval",
+    "start_training",
+    "training_ended",
+    "widget_incidents",
+    "widget_model",
+)
 PROBE = "import sys, lambdas.{}.handler; print(*sorted(m for m in sys.modules if '.' not in m))"
 
 
@@ -16,7 +27,7 @@ def loaded(function: str) -> set[str]:
     return set(answer.stdout.split())
 
 
-@pytest.mark.parametrize("function", ["ingest", "dispatch", "reprocess", "notify_pagerduty"])
+@pytest.mark.parametrize("function", LIGHT)
 def test_a_hot_handler_imports_nothing_heavy(function):
     assert loaded(function) & (HEAVY | {"numpy"}) == set()
 

@@ -72,9 +72,11 @@ def test_a_resolve_does_not_overtake_its_trigger():
 
 def test_an_invocation_that_runs_out_of_time_leaves_the_rest_for_later():
     """Cut off in the middle it would page again what it had paged."""
-    pager, time_left = ScriptedPager(), [True, False]
+    pager, time_left = ScriptedPager(), [21_001, 21_000]
 
-    outcomes = paging(pager).deliver([message(alert(server_id=s)) for s in "abc"], has_time=lambda: time_left.pop(0))
+    outcomes = paging(pager).deliver(
+        [message(alert(server_id=s)) for s in "abc"], remaining_ms=lambda: time_left.pop(0)
+    )
 
     assert [o.result for o in outcomes] == [PageResult.DELIVERED, PageResult.DELIVERED, PageResult.WAITING]
     assert [a.server_id for a in pager.paged] == ["a", "b"]

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.ingest_fakes import MemoryTicks
-from treeline.app.detect.reprocess import DeadMessage, ReprocessService, can_serve
+from treeline.app.detect.reprocess import ReprocessService, can_serve
 from treeline.app.detect.ticks import Tick, TickCause
+from treeline.app.messages import QueueMessage
 from treeline.core.errors import MalformedRecordError
 
 
@@ -23,33 +24,33 @@ class Endpoint:
 
 
 class DeadLetters:
-    def __init__(self, *messages: DeadMessage) -> None:
+    def __init__(self, *messages: QueueMessage) -> None:
         self.messages = list(messages)
         self.hidden: set[str] = set()
         self.receives = 0
 
-    def receive(self, limit: int) -> list[DeadMessage]:
+    def receive(self, limit: int) -> list[QueueMessage]:
         self.receives += 1
         taken = [m for m in self.messages if m.message_id not in self.hidden][:limit]
         self.hidden |= {m.message_id for m in taken}
         return taken
 
-    def delete(self, messages: Sequence[DeadMessage]) -> int:
+    def delete(self, messages: Sequence[QueueMessage]) -> int:
         self.messages = [m for m in self.messages if m not in messages]
         return 0
 
-    def release(self, messages: Sequence[DeadMessage]) -> None:
+    def release(self, messages: Sequence[QueueMessage]) -> None:
         self.hidden -= {m.message_id for m in messages}
 
 
-def dead(group: int, sent_at_ms: int, since_ms: int | None = None) -> DeadMessage:
+def dead(group: int, sent_at_ms: int, since_ms: int | None = None) -> QueueMessage:
     body = Tick(group=group, since_ms=since_ms, cause=TickCause.OBSERVATIONS).to_body()
     return message(body, sent_at_ms)
 
 
-def message(body: str, sent_at_ms: int) -> DeadMessage:
+def message(body: str, sent_at_ms: int) -> QueueMessage:
     name = f"m{sent_at_ms}"
-    return DeadMessage(message_id=name, receipt_handle=name, body=body, sent_at_ms=sent_at_ms)
+    return QueueMessage(message_id=name, receipt_handle=name, body=body, sent_at_ms=sent_at_ms)
 
 
 def service(endpoint: Endpoint, letters: DeadLetters, ticks: MemoryTicks, **changes) -> ReprocessService:

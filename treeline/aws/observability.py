@@ -1,4 +1,4 @@
-"""Logs and metrics of every function: Powertools underneath, one shape for all five.
+"""Logs and metrics of every function: Powertools underneath, one shape for all.
 
 Logs are JSON with `service`, `stage` and `function_request_id`; metrics are EMF in the namespace Treeline with the
 dimensions `service` and `stage`, and at most one more of low cardinality. A server never is a dimension: each
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-NAMESPACE = "Treeline"
+from treeline.app.metrics import NAMESPACE, OwnMetric
 
 
-class Telemetry:
-    """The logger and the metrics of one function.
+class EmfTelemetry:
+    """The logger and the metrics of one function; see `treeline.app.telemetry.Telemetry`.
 
     Args:
         service: The function's name, such as `ingest`.
@@ -40,32 +40,24 @@ class Telemetry:
         except Exception as error:
             # The entry point: said once in our own shape, then Lambda's to retry.
             self.logger.exception("invocation failed", error_type=type(error).__name__)
-            self.count("InvocationsFailed")
+            self.add(OwnMetric.InvocationsFailed)
             raise
         finally:
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
 
-    def count(self, name: str, value: float = 1) -> None:
-        """Add to a metric of this invocation; zero is worth writing where an alarm watches for it."""
-        self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    def add(self, metric: OwnMetric, value: float = 1) -> None:
+        """See `Telemetry.add`."""
+        self._metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit.value), value=value)
 
-    def count_by(self, name: str, dimension: str, values: Mapping[str, float]) -> None:
-        """Write a metric once per value of a further dimension, which has few values (a reason, a cause)."""
+    def add_by(self, metric: OwnMetric, values: Mapping[str, float]) -> None:
+        """See `Telemetry.add_by`."""
         for key, value in values.items():
             with single_metric(
-                name=name,
-                unit=MetricUnit.Count,
+                name=metric.name,
+                unit=MetricUnit(metric.unit.value),
                 value=value,
                 namespace=NAMESPACE,
                 default_dimensions={"service": self._service, "stage": self._stage},
-            ) as metric:
-                metric.add_dimension(name=dimension, value=key)
-
-    def milliseconds(self, name: str, value: float) -> None:
-        """Add a duration to this invocation's metrics; called repeatedly it makes a distribution."""
-        self._metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
-
-    def gauge(self, name: str, value: float) -> None:
-        """Add a number without a unit."""
-        self._metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=value)
+            ) as single:
+                single.add_dimension(name=metric.by, value=key)

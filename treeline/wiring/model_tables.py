@@ -1,40 +1,21 @@
-"""Puts together what the functions around the models share: stores, tables, announcements, the event's clock."""
+"""What the functions around the models share: the stores and tables of one deployment."""
 
-import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
-
-import urllib3
 
 from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.aws.ingest.servers import DynamoServerCount
-from treeline.aws.learn.rollups import DetectionHistory, RollupTable
-from treeline.aws.observability import Telemetry
+from treeline.aws.learn.detection_history import DetectionHistory
+from treeline.aws.learn.rollups import RollupTable
 from treeline.aws.promote.canary_evidence import CanaryEvidence
 from treeline.aws.promote.candidate_decisions import CandidateDecisions
-from treeline.aws.promote.changes import ModelChanges
-from treeline.core.times import parse_iso
-from treeline.receivers.pagerduty.changes import PagerDutyChanges
-from treeline.receivers.pagerduty.client import SecretsManagerRoutingKey
-from treeline.settings.promotion import ChangeSettings, ModelTablesSettings
+from treeline.settings.promotion import ModelTablesSettings
+from treeline.wiring.clients import now_ms
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sns import SNSClient
-
-
-def now_of(event: Mapping[str, object]) -> int:
-    """The moment an invocation is about, milliseconds: `now` or EventBridge's `time`, else this moment."""
-    moment = event.get("now") or event.get("time")
-    return parse_iso(str(moment)) if moment else _wall_clock_ms()
-
-
-def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class ModelTables:
@@ -50,7 +31,7 @@ class ModelTables:
             bucket=settings.models_bucket,
             metrics=settings.metric_names,
         )
-        self.records = DetectorRecords(dynamodb, settings.state_table, clock_ms=_wall_clock_ms)
+        self.records = DetectorRecords(dynamodb, settings.state_table, clock_ms=now_ms)
         self.blocks = ScoreBlocks(dynamodb, settings.scores_table)
         self.rollups = RollupTable(dynamodb, table=settings.rollups_table, controls_table=settings.controls_table)
         self._servers = DynamoServerCount(dynamodb, table=settings.servers_table)
@@ -85,35 +66,3 @@ class ModelTables:
     def _active_version(self) -> str | None:
         pointer = self.models.pointer or self.models.read()
         return None if pointer is None else pointer.model_version
-
-
-def announcer(
-    settings: ChangeSettings,
-    *,
-    sns: "SNSClient",
-    secrets: "SecretsManagerClient",
-    stage: str,
-    clock_ms: Callable[[], int],
-    telemetry: Telemetry,
-) -> ModelChanges:
-    """Tells of changes to the models; what cannot be sent is logged and counted."""
-
-    def failed(where: str, why: str) -> None:
-        telemetry.logger.error("change not told", where=where, why=why)
-        telemetry.count("ChangesNotTold")
-
-    pagerduty = None
-    if settings.routing_key_secret_arn:
-        pagerduty = PagerDutyChanges(
-            urllib3.PoolManager(),
-            changes_url=settings.changes_url,
-            key_source=SecretsManagerRoutingKey(secrets, secret_arn=settings.routing_key_secret_arn),
-        )
-    return ModelChanges(
-        sns,
-        topic_arn=settings.changes_topic_arn,
-        pagerduty=pagerduty,
-        source=f"treeline-{stage}",
-        clock_ms=clock_ms,
-        on_failure=failed,
-    )

@@ -5,13 +5,12 @@ import pytest
 
 from tests.unit.core.fleets import START_MS, STEP_MS, ready_state
 from tests.unit.detection_fakes import METRICS, TICK, Store, service
-from treeline.app.detect.ports import Tick
+from treeline.app.detect.ticks import Tick
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, StateConflictError
 from treeline.core.model.package import ModelPackage
-from treeline.core.times import iso
 
 SERVERS, STEPS = 4, 20
 FAST = PolicySettings(quiet_s=180.0)
@@ -120,7 +119,7 @@ def test_a_server_that_comes_back_with_its_backlog_is_scored_for_all_of_it(store
     fill(store, servers=range(3), steps=range(150))
     service(store, now_ms=now).run(TICK)
     fill(store, servers=[3], steps=range(150), received=now)
-    outcome = service(store, now_ms=now).run(Tick(0, iso(START_MS)))
+    outcome = service(store, now_ms=now).run(Tick(0, START_MS))
     assert (outcome.scored, outcome.waiting) == (150, 0)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import START_MS, STEP_MS, Store, fleet, service, trained
-from treeline.app.detect.ports import Record, Tick
+from treeline.app.detect.ports import Record
+from treeline.app.detect.ticks import Tick
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state import delta as state_delta
 from treeline.core.state.fleet import FleetState

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from treeline.app.detect.ticks import DelayedTick, Tick, TickCause, TickQueue
+from treeline.app.metrics import OwnMetric
+from treeline.app.telemetry import Telemetry
 
 
 class ServerCount(Protocol):
@@ -47,3 +49,17 @@ class DispatchService:
         ]
         failed = len(self._ticks.send(ticks)) if ticks else 0
         return DispatchOutcome(servers=servers, groups=groups, ticks_sent=len(ticks) - failed, ticks_failed=failed)
+
+
+def report(telemetry: Telemetry, outcome: DispatchOutcome) -> None:
+    """Write what one heartbeat did."""
+    telemetry.add(OwnMetric.ServersExpected, outcome.servers)
+    telemetry.add(OwnMetric.Groups, outcome.groups)
+    telemetry.add(OwnMetric.TicksSent, outcome.ticks_sent)
+    telemetry.add(OwnMetric.TicksFailed, outcome.ticks_failed)
+    telemetry.logger.info(
+        "heartbeat sent",
+        groups=outcome.groups,
+        ticks_sent=outcome.ticks_sent,
+        ticks_failed=outcome.ticks_failed,
+    )

@@ -1,4 +1,4 @@
-"""What the detect use case works with: its request, what it reads and commits, and the services it needs."""
+"""What the detect use case works with: what it reads and commits, and the services it needs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,6 @@ from treeline.core.alert import Alert
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A request to score everything of a group that is not yet scored."""
-
-    group: int
-    since: str | None = None  # ISO time of the oldest observation that asked for it
-    is_sweep: bool = True  # also looks for what no tick asked for: every heartbeat does
 
 
 @dataclass(frozen=True, slots=True)

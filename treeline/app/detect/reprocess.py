@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from treeline.app.detect.ticks import DelayedTick, Tick, TickCause, TickQueue
+from treeline.app.messages import QueueMessage
+from treeline.app.metrics import OwnMetric
+from treeline.app.telemetry import Telemetry
 from treeline.core.errors import MalformedRecordError
 
 # Statuses in which InvokeEndpoint is answered. An endpoint that is updated, maintained or rolled back keeps
@@ -22,28 +25,18 @@ class EndpointStatus(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadMessage:
-    """One message of the dead-letter queue; `sent_at_ms` is when it was first sent."""
-
-    message_id: str
-    receipt_handle: str
-    body: str
-    sent_at_ms: int
-
-
 class DeadTicks(Protocol):
     """The dead-letter queue of ticks."""
 
-    def receive(self, limit: int) -> list[DeadMessage]:
+    def receive(self, limit: int) -> list[QueueMessage]:
         """Take up to `limit` messages, which stay hidden for a while."""
         ...
 
-    def delete(self, messages: Sequence[DeadMessage]) -> int:
+    def delete(self, messages: Sequence[QueueMessage]) -> int:
         """Delete them; returns how many stayed."""
         ...
 
-    def release(self, messages: Sequence[DeadMessage]) -> None:
+    def release(self, messages: Sequence[QueueMessage]) -> None:
         """Show them again at once."""
         ...
 
@@ -57,14 +50,14 @@ class ReprocessOutcome:
     ticks_redriven: int = 0
     messages_deleted: int = 0
     messages_left: int = 0  # not redriven this time: the next run has them
-    malformed: Sequence[tuple[DeadMessage, str]] = ()  # kept in the queue, with what is wrong with each
+    malformed: Sequence[tuple[QueueMessage, str]] = ()  # kept in the queue, with what is wrong with each
 
 
 @dataclass(slots=True)
 class _Group:
     """The dead messages of one group, oldest first, and the oldest observation any of them named."""
 
-    messages: list[DeadMessage]
+    messages: list[QueueMessage]
     since_ms: int | None
 
 
@@ -109,10 +102,10 @@ class ReprocessService:
             return ReprocessOutcome(endpoint_status=status)
         received = self._dead.receive(self._max_messages)
         groups, malformed = _by_group(received)
-        ordered = sorted(groups.items(), key=lambda entry: entry[1].messages[0].sent_at_ms)
+        ordered = sorted(groups.items(), key=lambda entry: entry[1].messages[0].sent_at_ms or 0)
         delayed = self._delayed([(group, entry.since_ms) for group, entry in ordered])
         redriven = deleted = 0
-        left: list[DeadMessage] = []
+        left: list[QueueMessage] = []
         for start in range(0, len(delayed), _ATTEMPT_TICKS):
             chunk = delayed[start : start + _ATTEMPT_TICKS]
             messages = [entry.messages for _, entry in ordered[start : start + _ATTEMPT_TICKS]]
@@ -146,10 +139,10 @@ class ReprocessService:
         ]
 
 
-def _by_group(received: Sequence[DeadMessage]) -> tuple[dict[int, _Group], list[tuple[DeadMessage, str]]]:
+def _by_group(received: Sequence[QueueMessage]) -> tuple[dict[int, _Group], list[tuple[QueueMessage, str]]]:
     groups: dict[int, _Group] = {}
-    malformed: list[tuple[DeadMessage, str]] = []
-    for message in sorted(received, key=lambda m: (m.sent_at_ms, m.message_id)):
+    malformed: list[tuple[QueueMessage, str]] = []
+    for message in sorted(received, key=lambda m: (m.sent_at_ms or 0, m.message_id)):
         try:
             tick = Tick.from_body(message.body)
         except MalformedRecordError as error:
@@ -160,3 +153,26 @@ def _by_group(received: Sequence[DeadMessage]) -> tuple[dict[int, _Group], list[
         known = [since for since in (group.since_ms, tick.since_ms) if since is not None]
         group.since_ms = min(known, default=None)
     return groups, malformed
+
+
+def report(telemetry: Telemetry, outcome: ReprocessOutcome) -> None:
+    """Write what one run did, and what in the queue is no tick."""
+    for message, problem in outcome.malformed:
+        telemetry.logger.error(
+            "dead message is no tick; it stays in the queue",
+            message_id=message.message_id,
+            body=message.body,
+            problem=problem,
+        )
+    telemetry.add(OwnMetric.DeadTicksReceived, outcome.received)
+    telemetry.add(OwnMetric.TicksRedriven, outcome.ticks_redriven)
+    telemetry.add(OwnMetric.DeadTicksLeft, outcome.messages_left)
+    telemetry.add(OwnMetric.DeadTicksMalformed, len(outcome.malformed))
+    telemetry.logger.info(
+        "dead ticks redriven" if outcome.ticks_redriven else "nothing redriven",
+        endpoint_status=outcome.endpoint_status,
+        received=outcome.received,
+        ticks_redriven=outcome.ticks_redriven,
+        messages_deleted=outcome.messages_deleted,
+        messages_left=outcome.messages_left,
+    )

@@ -26,10 +26,10 @@ from treeline.app.detect.ports import (
     Records,
     Scorer,
     Scores,
-    Tick,
 )
 from treeline.app.detect.read_spans import ReadSpans
 from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.app.detect.ticks import Tick
 from treeline.core.alert import Alert
 from treeline.core.detection import detector
 from treeline.core.detection.features import Index
@@ -39,7 +39,6 @@ from treeline.core.errors import StateConflictError
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER
-from treeline.core.times import iso, parse_iso
 
 MAX_OBSERVATIONS_PER_COMMIT = 800  # keeps the committed item below DynamoDB's 400 KB
 MAX_OBSERVATIONS_READ = 16_000  # while everything read waits for a silent server
@@ -144,7 +143,7 @@ class DetectService:
 
     def _goes_on_by_itself(self, state: FleetState, tick: Tick) -> bool:
         """Whether any tick would read on from here: what is waiting does not depend on where this one starts."""
-        return not tick.since or parse_iso(tick.since) >= self._start(state, Tick(tick.group), 0)
+        return tick.since_ms is None or tick.since_ms >= self._start(state, Tick(tick.group), 0)
 
     def _load(self, group: int, model: ModelPackage) -> Record:
         """The group's record; one whose worker is just telling its alerts is waited for, not told again."""
@@ -219,11 +218,11 @@ class DetectService:
 
         The late window is read again: whether an observation came too late shows by those that follow it.
         """
-        if not tick.since:
+        if tick.since_ms is None:
             return tick
         left = np.delete(pending.observed_at, decided)
         reached = int(left.min()) if len(left) else int(pending.observed_at[-1])
-        return replace(tick, since=iso(max(parse_iso(tick.since), reached - self.late_window_ms)))
+        return replace(tick, since_ms=max(tick.since_ms, reached - self.late_window_ms))
 
     def _due(
         self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome
@@ -293,10 +292,10 @@ class DetectService:
         """
         last = state.last_at[state.last_at != NEVER]
         if not len(last):
-            return 0  # not `since`: of several ticks for a group that was never decided any may come first
+            return 0  # not `since_ms`: of several ticks for a group that was never decided any may come first
         active = last[last > last.max() - max(self.late_window_ms, 3_600_000)]
         start = int(active.min()) - (self.late_window_ms if tick.is_sweep else step_ms)
-        return min(start, parse_iso(tick.since)) if tick.since else start
+        return start if tick.since_ms is None else min(start, tick.since_ms)
 
     def _admit(self, state: FleetState, model: ModelPackage, servers: list[str]) -> Index:
         index = state.rows()

@@ -1,4 +1,7 @@
-"""A tick: the request to score everything of one group that is not yet scored. Repeating one changes nothing."""
+"""A tick: the request to score everything of one group that is not yet scored. Repeating one changes nothing.
+
+Ingest, dispatch and reprocess write ticks to the queue, detect reads them: all by this class.
+"""
 
 import json
 from collections.abc import Sequence
@@ -18,13 +21,18 @@ class TickCause(StrEnum):
     REDRIVE = "redrive"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Tick:
     """One group's request; `since_ms` is the oldest observation touched, None when nothing is known to be new."""
 
     group: int
-    since_ms: int | None
-    cause: TickCause
+    since_ms: int | None = None
+    cause: TickCause = TickCause.HEARTBEAT
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it also looks for what no tick asked for, such as observations whose tick could not be sent."""
+        return self.cause is not TickCause.OBSERVATIONS
 
     def to_body(self) -> str:
         """The message body, JSON."""

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from treeline.app.learn.rollup import FLEET_SCOPE, Maintenance, Rollup, Rollups, reference_of
+from treeline.app.metrics import OwnMetric
 from treeline.app.promote.ports import Announcer
 from treeline.app.promote.progress import Progress
+from treeline.app.telemetry import Telemetry
 from treeline.core.model.drift import (
     DAY_MS,
     DriftEvaluation,
@@ -81,6 +83,19 @@ class DriftReport:
     levels: dict[str, float] = field(default_factory=dict)
     hours: int = 0
     run_id: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What the function answers."""
+        return {
+            "outcome": self.evaluation.outcome.value,
+            "shift": self.evaluation.shift,
+            "measure": self.evaluation.measure,
+            "breaches": self.evaluation.breaches,
+            "hours": self.hours,
+            "run_id": self.run_id,
+            "features": self.features,
+            "levels": self.levels,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,3 +199,28 @@ def hours_of(rollups: Sequence[Rollup], reference: Reference) -> list[Hour]:
 def _mean_levels(rollups: Sequence[Rollup]) -> dict[str, float]:
     names = sorted({name for r in rollups for name in r.levels})
     return {name: float(np.mean([r.levels[name] for r in rollups if name in r.levels])) for name in names}
+
+
+def report(telemetry: Telemetry, drift: DriftReport) -> None:
+    """Write the day's measures, and what came of them."""
+    evaluation = drift.evaluation
+    today = {name: values[-1] for name, values in evaluation.daily.items()}
+    is_blocked = evaluation.outcome is DriftOutcome.BLOCKED_BY_MAINTENANCE
+    telemetry.add(OwnMetric.ScoreDrift, abs(today["scores"]))
+    telemetry.add(OwnMetric.LevelDrift, abs(today["levels"]))
+    telemetry.add(OwnMetric.LargestFeatureDrift, max(drift.features.values(), default=0.0))
+    telemetry.add(OwnMetric.DriftBreaches, evaluation.breaches)
+    telemetry.add(OwnMetric.RetrainingsStarted, 1 if drift.run_id else 0)
+    telemetry.add(OwnMetric.RetrainingsBlocked, 1 if is_blocked else 0)
+    telemetry.logger.info(
+        "drift evaluated",
+        model_version=drift.model_version,
+        outcome=evaluation.outcome.value,
+        shift_sd=evaluation.shift,
+        measure=evaluation.measure,
+        breaches=evaluation.breaches,
+        feature_psi=drift.features,
+        levels_sd=drift.levels,
+        hours=drift.hours,
+        run_id=drift.run_id,
+    )

@@ -6,12 +6,14 @@ same dedup key, which the service takes as the same page. That is the only way t
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from treeline.app.errors import StoreUnavailableError
+from treeline.app.messages import MessageDelay, QueueMessage
 from treeline.app.page.ledger import PageEntry, PageLedger, Turn, followed_by, position_of
 from treeline.core.alert import Alert, AlertEvent
 
@@ -62,24 +64,6 @@ class Pager(Protocol):
         ...
 
 
-class PageQueue(Protocol):
-    """The queue alerts wait in."""
-
-    def delay(self, receipt_handle: str, delay_s: int) -> None:
-        """Hide a message for `delay_s` more seconds; when that fails it comes back at the queue's own pace."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageMessage:
-    """One message of the queue; `receive_count` is 1 at first delivery."""
-
-    message_id: str
-    receipt_handle: str
-    receive_count: int
-    body: str
-
-
 class PageResult(StrEnum):
     """What became of a message."""
 
@@ -94,7 +78,7 @@ class PageResult(StrEnum):
 class PageOutcome:
     """One message, what it said (None: not an alert) and what became of it."""
 
-    message: PageMessage
+    message: QueueMessage
     result: PageResult
     alert: Alert | None = None
     delivery: Delivery | None = None
@@ -109,7 +93,8 @@ class PagingService:
         queue: Told to hide what is to be tried later.
         ledger: Shared by all workers.
         retry_base_s: The bound of the wait after a first failure; it doubles with every further one.
-        claim_s: The longest that telling one page may take; a claim older than that is a dead worker's.
+        claim_s: The longest that telling one page may take: a claim older than that is a dead worker's, and an
+            invocation with less time left than that begins no further page.
         random: Gives a number in [0, 1).
         clock_ms: Milliseconds since the epoch.
         on_unwritten: Told when a page is through but could not be entered, and so may be repeated.
@@ -119,7 +104,7 @@ class PagingService:
         self,
         *,
         pager: Pager,
-        queue: PageQueue,
+        queue: MessageDelay,
         ledger: PageLedger,
         retry_base_s: int,
         claim_s: float,
@@ -137,7 +122,7 @@ class PagingService:
         self._on_unwritten = on_unwritten
 
     def deliver(
-        self, messages: Sequence[PageMessage], *, has_time: Callable[[], bool] = lambda: True
+        self, messages: Sequence[QueueMessage], *, remaining_ms: Callable[[], float] = lambda: math.inf
     ) -> list[PageOutcome]:
         """Deliver in order of incident and sequence; what waits is to be reported as a failed item.
 
@@ -146,11 +131,11 @@ class PagingService:
 
         Args:
             messages: A batch of the queue, in any order.
-            has_time: Whether one more page can be sent and answered; asked before every page but the first. An
-                invocation cut off in the middle would deliver everything again that it had delivered.
+            remaining_ms: How long the invocation may still take; asked before every page but the first. One that is
+                cut off in the middle would deliver everything again that it had delivered.
         """
         outcomes: list[PageOutcome] = []
-        alerts: list[tuple[PageMessage, Alert]] = []
+        alerts: list[tuple[QueueMessage, Alert]] = []
         for message in messages:
             try:
                 alert = Alert.from_json(json.loads(message.body))
@@ -162,13 +147,13 @@ class PagingService:
                 alerts.append((message, alert))
         alerts.sort(key=lambda entry: (entry[1].dedup_key, position_of(entry[1])))
         for i, (message, alert) in enumerate(alerts):
-            if i > 0 and not has_time():
+            if i > 0 and remaining_ms() <= self._claim_ms:
                 outcomes.append(self._wait(message, alert, Delivery(failure=PageFailure.OUT_OF_TIME)))
             else:
                 outcomes.append(self._deliver(message, alert))
         return outcomes
 
-    def _deliver(self, message: PageMessage, alert: Alert) -> PageOutcome:
+    def _deliver(self, message: QueueMessage, alert: Alert) -> PageOutcome:
         key, position = alert.dedup_key, position_of(alert)
         try:
             entry = self._ledger.load(key)
@@ -208,7 +193,7 @@ class PagingService:
         except StoreUnavailableError as error:
             self._on_unwritten(error)
 
-    def _hold(self, message: PageMessage, alert: Alert, turn: Turn) -> PageOutcome:
+    def _hold(self, message: QueueMessage, alert: Alert, turn: Turn) -> PageOutcome:
         """Come back when the earlier event should be through: soon, unless that one is being put off itself."""
         delivery = Delivery(failure=PageFailure.HELD_BACK, detail=turn.name.lower())
         if turn is Turn.BEHIND:
@@ -217,7 +202,7 @@ class PagingService:
         self._queue.delay(message.receipt_handle, delay_s)
         return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
 
-    def _wait(self, message: PageMessage, alert: Alert | None, delivery: Delivery) -> PageOutcome:
+    def _wait(self, message: QueueMessage, alert: Alert | None, delivery: Delivery) -> PageOutcome:
         delay_s = backoff_s(
             message.receive_count,
             base_s=self._retry_base_s,
@@ -228,7 +213,7 @@ class PagingService:
         return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
 
 
-def _is_overdue(message: PageMessage, alert: Alert) -> bool:
+def _is_overdue(message: QueueMessage, alert: Alert) -> bool:
     """Whether to wait no longer for earlier events: they may be among the dead letters, or were never published."""
     return message.receive_count > (_OPENING_LOOKS if alert.event is AlertEvent.OPENED else _OTHER_LOOKS)
 

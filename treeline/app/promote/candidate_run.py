@@ -13,10 +13,11 @@ from typing import Protocol
 
 from treeline.app.detect.handover import Pointer
 from treeline.app.detect.known_observations import JudgedObservations
-from treeline.app.detect.ports import Observations, Pending, Record, Records, Scorer, Scores, Tick
+from treeline.app.detect.ports import Observations, Pending, Record, Records, Scorer, Scores
 from treeline.app.detect.read_spans import ReadSpans
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.detect.service import DetectService, TickOutcome
+from treeline.app.detect.ticks import Tick
 from treeline.app.promote.canary import Canary, Side, candidate_group
 from treeline.core.alert import Alert
 from treeline.core.detection.policy import PolicySettings

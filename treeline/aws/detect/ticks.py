@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from treeline.app.detect.reprocess import DeadMessage
 from treeline.app.detect.ticks import DelayedTick
+from treeline.app.messages import QueueMessage
 from treeline.aws.retries import is_transient
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class SqsDeadTicks:
         self._hold_s = hold_s
         self._wait_s = wait_s
 
-    def receive(self, limit: int) -> list[DeadMessage]:
+    def receive(self, limit: int) -> list[QueueMessage]:
         """Take up to `limit` messages, hiding them for a while; fewer when the queue has no more."""
-        messages: dict[str, DeadMessage] = {}
+        messages: dict[str, QueueMessage] = {}
         while len(messages) < limit:
             response = self._client.receive_message(
                 QueueUrl=self._queue_url,
@@ -87,7 +87,7 @@ class SqsDeadTicks:
             if not received:
                 break
             for message in received:
-                messages[message["MessageId"]] = DeadMessage(
+                messages[message["MessageId"]] = QueueMessage(
                     message_id=message["MessageId"],
                     receipt_handle=message["ReceiptHandle"],
                     body=message["Body"],
@@ -95,7 +95,7 @@ class SqsDeadTicks:
                 )
         return list(messages.values())
 
-    def delete(self, messages: Sequence[DeadMessage]) -> int:
+    def delete(self, messages: Sequence[QueueMessage]) -> int:
         """Delete them; returns how many stayed, which come again and do no harm, as ticks may repeat."""
         left = 0
         for start in range(0, len(messages), _BATCH_MESSAGES):
@@ -113,7 +113,7 @@ class SqsDeadTicks:
             left += len(response.get("Failed", []))
         return left
 
-    def release(self, messages: Sequence[DeadMessage]) -> None:
+    def release(self, messages: Sequence[QueueMessage]) -> None:
         """Show them again at once, for the next redrive."""
         for start in range(0, len(messages), _BATCH_MESSAGES):
             batch = messages[start : start + _BATCH_MESSAGES]

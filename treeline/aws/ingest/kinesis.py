@@ -4,6 +4,7 @@ import base64
 from typing import TypedDict
 
 from treeline.app.ingest.ports import StreamRecord
+from treeline.aws.sqs import PartialBatchResponse, failed_items
 
 
 class KinesisData(TypedDict):
@@ -27,18 +28,6 @@ class KinesisEvent(TypedDict):
     Records: list[KinesisEventRecord]
 
 
-class BatchItemFailure(TypedDict):
-    """One item Lambda is to deliver again."""
-
-    itemIdentifier: str
-
-
-class PartialBatchResponse(TypedDict):
-    """What is not done; for a stream the first entry is where to resume."""
-
-    batchItemFailures: list[BatchItemFailure]
-
-
 def decode_batch(event: KinesisEvent) -> list[StreamRecord]:
     """The event's records; what is in them is judged later."""
     return [
@@ -54,4 +43,4 @@ def decode_batch(event: KinesisEvent) -> list[StreamRecord]:
 
 def partial_batch_response(resume_from: str | None) -> PartialBatchResponse:
     """Tell Lambda to deliver again from `resume_from` on; None: the batch is done."""
-    return {"batchItemFailures": [] if resume_from is None else [{"itemIdentifier": resume_from}]}
+    return failed_items([] if resume_from is None else [resume_from])

@@ -1,0 +1,45 @@
+"""The metrics that our functions write, as dashboards and alarms name them."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+
+from treeline.app.metrics import NAMESPACE, OwnMetric
+
+MINUTE = cdk.Duration.minutes(1)
+
+
+def own(
+    metric: OwnMetric, *, stage: str, function: str = "", statistic: str = "Sum", label: str | None = None
+) -> cloudwatch.Metric:
+    """A metric of ours, a minute.
+
+    Args:
+        metric: Which.
+        stage: The deployment's.
+        function: Whose, where several functions write it.
+        statistic: CloudWatch's.
+        label: What a graph says. An alarm has none: on a metric with a label it becomes metric math.
+    """
+    [service] = [name for name in metric.functions if function in ("", name)]
+    return cloudwatch.Metric(
+        namespace=NAMESPACE,
+        metric_name=metric.name,
+        dimensions_map={"service": service, "stage": stage},
+        period=MINUTE,
+        statistic=statistic,
+        label=label,
+    )
+
+
+def own_by(metric: OwnMetric, *, stage: str) -> cloudwatch.MathExpression:
+    """The same by its further dimension, or by function where all write it, whatever values there are."""
+    service = f' service="{metric.functions[0]}"' if metric.functions else ""
+    further = f"{metric.by}," if metric.by else ""
+    return search(f'{{{NAMESPACE},{further}service,stage}} MetricName="{metric.name}"{service} stage="{stage}"', "Sum")
+
+
+def search(what: str, statistic: str) -> cloudwatch.MathExpression:
+    """All metrics that CloudWatch finds, a minute."""
+    return cloudwatch.MathExpression(
+        expression=f"SEARCH('{what}', '{statistic}', 60)", period=MINUTE, using_metrics={}, label=""
+    )

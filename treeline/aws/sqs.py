@@ -1,0 +1,98 @@
+"""An SQS queue that a function works through: the batch Lambda passes in, the answer it takes back, and putting off."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from treeline.app.messages import QueueMessage
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+
+class SqsAttributes(TypedDict, total=False):
+    """The attributes of a message that are read here; Lambda passes them, whoever invokes by hand may not."""
+
+    ApproximateReceiveCount: str
+    SentTimestamp: str  # milliseconds
+
+
+class SqsEventRecord(TypedDict):
+    """One message of the event; with raw delivery its body is what was published."""
+
+    messageId: str
+    receiptHandle: str
+    body: str
+    attributes: NotRequired[SqsAttributes]
+
+
+class SqsEvent(TypedDict):
+    """A batch of messages, in no promised order."""
+
+    Records: list[SqsEventRecord]
+
+
+class LambdaContext(Protocol):
+    """The part of Lambda's context object that is read here."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the invocation."""
+        ...
+
+
+class BatchItemFailure(TypedDict):
+    """One item Lambda is to deliver again."""
+
+    itemIdentifier: str
+
+
+class PartialBatchResponse(TypedDict):
+    """What is not done; for a stream the first entry is where to resume."""
+
+    batchItemFailures: list[BatchItemFailure]
+
+
+def messages_of(event: SqsEvent) -> list[QueueMessage]:
+    """The event's messages; what is in them is judged later."""
+    return [_message(record, record.get("attributes", {})) for record in event["Records"]]
+
+
+def _message(record: SqsEventRecord, attributes: SqsAttributes) -> QueueMessage:
+    sent_at = attributes.get("SentTimestamp")
+    return QueueMessage(
+        message_id=record["messageId"],
+        receipt_handle=record["receiptHandle"],
+        body=record["body"],
+        receive_count=int(attributes.get("ApproximateReceiveCount", "1")),
+        sent_at_ms=None if sent_at is None else int(sent_at),
+    )
+
+
+def failed_items(identifiers: Sequence[str]) -> PartialBatchResponse:
+    """Tell Lambda which messages to leave in the queue; it deletes the others."""
+    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in identifiers]}
+
+
+class SqsMessageDelay:
+    """Hides messages until their next attempt; see `treeline.app.messages.MessageDelay`.
+
+    Args:
+        client: SQS.
+        queue_url: The queue that the function works through.
+        on_failure: Told the error when a message could not be put off; it then comes back at the queue's pace.
+    """
+
+    def __init__(self, client: "SQSClient", *, queue_url: str, on_failure: Callable[[Exception], None]) -> None:
+        self._client = client
+        self._queue_url = queue_url
+        self._on_failure = on_failure
+
+    def delay(self, receipt_handle: str, delay_s: int) -> None:
+        """See `MessageDelay`."""
+        try:
+            self._client.change_message_visibility(
+                QueueUrl=self._queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=delay_s
+            )
+        except (ClientError, BotoCoreError) as error:
+            self._on_failure(error)

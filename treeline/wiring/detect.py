@@ -1,0 +1,129 @@
+"""detect: the active model's use case, the canary beside it, and the batches of ticks that drive both."""
+
+import os
+import random
+from functools import cache
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from treeline.app.alert.muting import Muting, Paging
+from treeline.app.alert.writer import AlertWriter
+from treeline.app.detect.batch import TickBatch
+from treeline.app.detect.handover import HandoverRecords
+from treeline.app.detect.service import DetectService
+from treeline.app.metrics import OwnMetric
+from treeline.app.promote.candidate_run import CandidateRun, MeasuredScorer, WatchedDetect
+from treeline.app.telemetry import Telemetry
+from treeline.aws.alert.controls import ControlTable, ServerLabelTable
+from treeline.aws.alert.topic import AlertTopic
+from treeline.aws.detect.detector_records import DetectorRecords
+from treeline.aws.detect.endpoint import Endpoint, PointedEndpoint
+from treeline.aws.detect.group_observations import GroupObservations
+from treeline.aws.detect.incidents import IncidentTable
+from treeline.aws.detect.models import ModelStore
+from treeline.aws.detect.score_table import ScoreTable
+from treeline.aws.observability import EmfTelemetry
+from treeline.aws.promote.candidate_decisions import CandidateDecisions
+from treeline.aws.sqs import SqsMessageDelay
+from treeline.core.errors import SettingsError
+from treeline.settings.pipeline import DetectSettings
+from treeline.wiring.clients import now_ms, patience
+
+# The scorer answers in milliseconds; a tick that hangs longer is better redone than waited for.
+_RUNTIME = patience(read_s=5, attempts=2)
+_TOPIC = patience(read_s=5, attempts=2)
+_TABLE = patience(read_s=10, attempts=4)
+_ADAPTER_ERRORS = (ClientError, BotoCoreError)
+
+
+@cache
+def wired() -> tuple[TickBatch, EmfTelemetry]:
+    """What works through ticks, by the environment's settings."""
+    settings = DetectSettings.from_env(os.environ)
+    telemetry = EmfTelemetry("detect", settings.stage)
+
+    def not_delayed(error: Exception) -> None:
+        telemetry.logger.warning("tick not put off", error_type=type(error).__name__, error=str(error))
+
+    batch = TickBatch(
+        service=detect_service(settings, telemetry),
+        queue=SqsMessageDelay(boto3.client("sqs"), queue_url=settings.tick_queue_url, on_failure=not_delayed),
+        telemetry=telemetry,
+        retry_s=settings.endpoint_retry_s,
+        random=random.random,
+        adapter_errors=_ADAPTER_ERRORS,
+    )
+    return batch, telemetry
+
+
+def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDetect:
+    """The active model's use case with the canary's after it."""
+    dynamodb = boto3.client("dynamodb", config=_TABLE)
+    runtime = boto3.client("sagemaker-runtime", config=_RUNTIME)
+    models = ModelStore(
+        dynamodb,
+        boto3.client("s3"),
+        controls_table=settings.controls_table,
+        bucket=settings.models_bucket,
+        metrics=settings.metric_names,
+    )
+    records = DetectorRecords(dynamodb, settings.state_table, clock_ms=now_ms, writes=True)
+    scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)
+    scorer = MeasuredScorer(
+        PointedEndpoint(
+            runtime,
+            settings.endpoint_name,
+            variant=lambda: models.pointer.target_variant if models.pointer else None,
+        )
+    )
+    champion = DetectService(
+        observations=GroupObservations(boto3.client("dynamodb", config=_TABLE), settings.observations_table),
+        records=HandoverRecords(records=records, scores=scores, models=models, clock_ms=now_ms),
+        scores=scores,
+        incidents=IncidentTable(dynamodb, settings.incidents_table),
+        publisher=AlertTopic(boto3.client("sns", config=_TOPIC), settings.alerts_topic_arn, stage=settings.stage),
+        scorer=scorer,
+        models=models,
+        alerts=AlertWriter(
+            identity=_identity(settings),
+            units={metric.name: metric.unit for metric in settings.metrics},
+            runbook_url=settings.runbook_url,
+            dashboard_url=settings.dashboard_url,
+        ),
+        policy=settings.policy,
+        clock_ms=now_ms,
+        late_window_ms=settings.late_window_s * 1000,
+        wait_ms=round(settings.watermark_wait_s * 1000),
+        silent_after_ms=settings.silent_after_s * 1000,
+        muting=Muting(
+            paging=Paging(settings.paging),
+            controls=ControlTable(dynamodb, settings.controls_table),
+            labels=ServerLabelTable(dynamodb, settings.servers_table),
+        ),
+    )
+
+    def on_candidate_error(error: Exception) -> None:
+        telemetry.logger.warning("candidate failed", error=str(error), error_type=type(error).__name__)
+        telemetry.add(OwnMetric.CandidateFailures)
+
+    canary = CandidateRun(
+        champion=champion,
+        models=models,
+        records=records,
+        scorer_of=lambda variant: Endpoint(runtime, settings.endpoint_name, target_variant=variant),
+        champion_calls=scorer.take,
+        decisions=CandidateDecisions(dynamodb, settings.rollups_table),
+        on_error=on_candidate_error,
+        adapter_errors=_ADAPTER_ERRORS,
+    )
+    return WatchedDetect(champion, canary)
+
+
+def _identity(settings: DetectSettings) -> str:
+    """account/region/stage: what makes an incident's key unique across deployments."""
+    parts = settings.alerts_topic_arn.split(":")
+    if len(parts) < 6:
+        raise SettingsError(f"ALERTS_TOPIC_ARN must be an SNS topic's ARN, got {settings.alerts_topic_arn!r}")
+    _, _, _, region, account, _ = parts[:6]
+    return f"{account}/{region}/{settings.stage}"
