@@ -113,3 +113,5 @@ def test_the_command_of_a_wheel_says_where_it_comes_from(python, tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "the command comes with the repository" in done.stderr
+    here = [sys.executable, "-m", "treeline", "--version"]
+    assert subprocess.run(here, capture_output=True, text=True, check=True).stdout.startswith("treeline ")  # noqa: S603
