@@ -119,7 +119,7 @@ def _calibration(calibration: Mapping[str, Any], console: Console) -> None:
 
 def _events(explanation: Explanation, console: Console) -> None:
     for alert in explanation.alerts:
-        told = f"told nobody ({alert.quiet})" if alert.quiet else ""
+        told = f"told nobody ({alert.suppressed})" if alert.suppressed else ""
         by = f"mute {alert.muted_by}" if alert.muted_by else ""
         extra = "; ".join(filter(None, [told, by]))
         console.print(

@@ -118,7 +118,7 @@ def _show(
                         "priority": min(alert.priority for alert in alerts).value,
                         "severity": max(alert.severity for alert in alerts),
                         "metrics": [metric.name for metric in alerts[0].metrics],
-                        "quiet": alerts[0].quiet,
+                        "quiet": alerts[0].suppressed,
                         "is_incident": labels[name].is_incident if name in labels else None,
                     }
                     for name, alerts, is_open in rows
@@ -138,7 +138,7 @@ def _show(
             escape(name),
             min(alert.priority for alert in alerts).value,
             f"{max(alert.severity for alert in alerts):.2f}",
-            f"{state} ({alerts[0].quiet})" if alerts[0].quiet else state,
+            f"{state} ({alerts[0].suppressed})" if alerts[0].suppressed else state,
             escape(", ".join(metric.name for metric in alerts[0].metrics[:2])),
             said,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from treeline.app.promote.approval import execution_name, request_for
-from treeline.app.promote.protocol import PromotionPace
+from treeline.app.promote.protocol import WaitTimes
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.learn.registry import ModelRegistry
 from treeline.aws.promote.promotions import CandidateModels
@@ -90,11 +90,11 @@ def roll_back(
     return _say(args, f"going back to {wanted}: {name}", execution=execution)
 
 
-def _pace(client: Client, output: Callable[[str, str], str]) -> PromotionPace:
+def _pace(client: Client, output: Callable[[str, str], str]) -> WaitTimes:
     """How often the stage's own promotions look: as its approval function is set up."""
     answer = client("lambda").get_function_configuration(FunctionName=output("learning", "ApprovalFunction"))
     settings = ApprovalSettings.from_env(answer["Environment"]["Variables"])
-    return PromotionPace(poll_s=settings.poll_s, endpoint_poll_s=settings.endpoint_poll_s, settle_s=settings.settle_s)
+    return WaitTimes(poll_s=settings.poll_s, endpoint_poll_s=settings.endpoint_poll_s, settle_s=settings.settle_s)
 
 
 def _say(args: argparse.Namespace, text: str, **facts: Any) -> int:

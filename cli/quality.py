@@ -16,7 +16,7 @@ from cli.backtest.screen import BacktestScreen, minutes
 from demo.fleet.generate import generate
 from demo.fleet.plan import FleetPlan
 from training.evaluate.experiment import Setup, run_experiment
-from training.evaluate.judge import Interval, Tier, TierResult
+from training.evaluate.judge import Interval, Tier, TierQuality
 from training.evaluate.quality import GENERATED, RECORDED, SHARED, RecordedFigures, figures, markdown
 from training.history.files import History, open_history
 from treeline.core.errors import UsageError
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     setup = Setup.read(args.config) if args.config else Setup()
     record = RecordedFigures.read(args.recorded)
     screen = BacktestScreen(as_json=args.json or args.markdown)
-    results: dict[str, Mapping[Tier, TierResult]] = {}
+    results: dict[str, Mapping[Tier, TierQuality]] = {}
     for name in _chosen(args.sets):
         with _history(name, _folder(args.data_folder), screen) as history:
             if history is None:
@@ -133,7 +133,7 @@ def _history(name: str, folder: Path, screen: BacktestScreen) -> Iterator[Histor
         yield None
 
 
-def _table(results: Mapping[str, Mapping[Tier, TierResult]]) -> Table:
+def _table(results: Mapping[str, Mapping[Tier, TierQuality]]) -> Table:
     table = Table(title="Incident by incident, 95 % intervals", title_justify="left", box=box.SIMPLE)
     for column in ("set", "pages"):
         table.add_column(column, no_wrap=True)

@@ -101,7 +101,7 @@ def _show(report: ShadowReport, console: Console) -> None:
     p1, p2 = report.count(Priority.P1), report.count(Priority.P2)
     rate = f"; {p1 / months:.2f} P1 and {p2 / months:.2f} P2 per server-month" if months else ""
     console.print(f"{days:.3g} days, {report.servers} servers: {p1} P1 and {p2} P2 pages{rate}", highlight=False)
-    told = sum(not page.quiet for page in report.pages)
+    told = sum(not page.suppressed for page in report.pages)
     if report.pages:
         console.print(
             f"  {told} of them told, {len(report.pages) - told} stored only (shadow or muted)", highlight=False

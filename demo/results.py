@@ -19,7 +19,7 @@ from report.data import (
     ServerTrace,
 )
 from training.evaluate.backtest import Backtest
-from training.evaluate.judge import Opening, Tier, TierResult, Verdict, evaluate
+from training.evaluate.judge import Opening, Tier, TierQuality, Verdict, evaluate
 from training.history.grid import Grid
 from training.history.labels import Label
 from treeline.core.alert import Alert, AlertEvent
@@ -40,7 +40,7 @@ class ReplayResult:
     """One replay, judged."""
 
     accounting: Accounting
-    evaluations: Mapping[Tier, TierResult]
+    evaluations: Mapping[Tier, TierQuality]
     clocks: tuple[Clock, ...]
     incidents: Mapping[str, list[Alert]]
     reproduced: bool  # the same incidents come out offline, without any cloud
@@ -91,7 +91,7 @@ def openings(incidents: Mapping[str, list[Alert]]) -> list[Opening]:
 
 def judge(
     labels: Iterable[Label], incidents: Mapping[str, list[Alert]], observed: Mapping[str, tuple[int, int]]
-) -> dict[Tier, TierResult]:
+) -> dict[Tier, TierQuality]:
     """Both tiers against the labels; empty without labels."""
     labelled = list(labels)
     if not labelled:
@@ -227,7 +227,7 @@ def report_data(
     )
 
 
-def _label_marks(evaluation: TierResult) -> Iterable[LabelMark]:
+def _label_marks(evaluation: TierQuality) -> Iterable[LabelMark]:
     for judged in evaluation.judged_labels:
         yield LabelMark(
             server_id=judged.label.server_id,

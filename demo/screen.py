@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from demo.results import LATENCY_BUDGET_S, ReplayResult
-from training.evaluate.judge import Tier, TierResult
+from training.evaluate.judge import Tier, TierQuality
 from treeline.app.alert.text import moved
 from treeline.core.alert import Alert, AlertEvent, Priority
 from treeline.core.times import parse_iso
@@ -104,7 +104,7 @@ def _quality(evaluations: Any) -> Table:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for tier in Tier:
-        e: TierResult = evaluations[tier]
+        e: TierQuality = evaluations[tier]
         table.add_row(
             tier.value,
             f"{e.hits}/{e.labels}",

@@ -30,7 +30,7 @@ from emulator.loopback.gateway import Gateway, Request, Response, json_response
 from emulator.monitoring import composite_alarms
 from emulator.monitoring.alarms import AlarmEvaluator
 from emulator.monitoring.function_logs import FunctionLogs, function_lines
-from emulator.pagerduty.service import PagerDuty
+from emulator.pagerduty.service import PagerDutyService
 from emulator.permissions.calls import record_state_machines
 from emulator.sagemaker.service import SageMaker
 from emulator.sagemaker.templates import resource_handlers
@@ -59,7 +59,7 @@ class Emulator:
         self._patch()
         self.app.add_service("application-autoscaling", self._sagemaker.scaling.route)
         self.app.add("sagemaker", self._sagemaker.admin)
-        self.app.add("pagerduty", PagerDuty().route)
+        self.app.add("pagerduty", PagerDutyService().route)
         self.app.add("dashboard", DashboardPage(self._client, self._started_at).route)
         self.app.add("logs", self._logs)
         self.app.add("status", self._status)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate.judge import Tier, TierResult, Verdict
+from training.evaluate.judge import Tier, TierQuality, Verdict
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
@@ -136,7 +136,7 @@ class ReportData:
     traces: tuple[ServerTrace, ...]
     labels: tuple[LabelMark, ...] = ()
     incidents: tuple[IncidentMark, ...] = ()
-    evaluations: Mapping[Tier, TierResult] = field(default_factory=dict)  # empty: no labels
+    evaluations: Mapping[Tier, TierQuality] = field(default_factory=dict)  # empty: no labels
     accounting: Accounting | None = None
     clocks: tuple[Clock, ...] = ()
     faults: tuple[FaultMark, ...] = ()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from report.data import Accounting, ReportData
 from report.drawing import NOTHING, duration, moment, number, text
-from training.evaluate.judge import Breakdown, Interval, Tier, TierResult
+from training.evaluate.judge import Breakdown, Interval, Tier, TierQuality
 
 
 def tiles(data: ReportData) -> str:
@@ -134,7 +134,7 @@ def _between(interval: Interval | None) -> str:
     return "" if interval is None else f"precision; 95 % within {100 * interval.low:.0f} to {100 * interval.high:.0f} %"
 
 
-def _result_row(tier: Tier, result: TierResult) -> str:
+def _result_row(tier: Tier, result: TierQuality) -> str:
     name = "P1 alone" if tier is Tier.P1 else "P1 and P2"
     counts = "".join(f"<td>{n}</td>" for n in (result.labels, result.hits, result.misses, result.false_openings))
     scores = "".join(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from treeline.app.detect.scoreblock import Status as Status
 from treeline.core.alert import FLEET, MetricEvidence
 from treeline.core.detection import detector
-from treeline.core.detection.detector import Decided, Prepared
+from treeline.core.detection.detector import Decided, PreparedRound
 from treeline.core.detection.features import Features, Index
 from treeline.core.detection.policy import FLEET_ROW, Change
 from treeline.core.detection.policy import PolicySettings as PolicySettings
@@ -192,7 +192,7 @@ class Detector:
             for position, row in enumerate(rows.tolist())
         ]
 
-    def _decided(self, prepared: Prepared, scores: FloatArray, decided: Decided) -> Iterable[Decision]:
+    def _decided(self, prepared: PreparedRound, scores: FloatArray, decided: Decided) -> Iterable[Decision]:
         batch, servers = prepared.round, self._state.servers
         own = {change.row: change for change in decided.changes}
         if (shared := own.get(FLEET_ROW)) is not None:

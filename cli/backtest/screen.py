@@ -10,7 +10,7 @@ from rich.table import Table
 
 from report.backtest.results import count_pages, points_line
 from training.evaluate.experiment import ExperimentOutcome
-from training.evaluate.judge import Breakdown, Interval, Tier, TierResult
+from training.evaluate.judge import Breakdown, Interval, Tier, TierQuality
 from training.history.files import History
 from treeline.core.times import iso
 
@@ -125,7 +125,7 @@ def _figure(value: float | None, interval: Interval | None) -> str:
     return f"{value:.2f}" + ("" if interval is None else f" [dim]({interval.low:.2f} to {interval.high:.2f})[/]")
 
 
-def _rate(e: TierResult) -> str:
+def _rate(e: TierQuality) -> str:
     return "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}"
 
 
@@ -134,7 +134,7 @@ def minutes(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds / 60:.0f} min"
 
 
-_ROWS: tuple[tuple[str, Callable[[TierResult], str]], ...] = (
+_ROWS: tuple[tuple[str, Callable[[TierQuality], str]], ...] = (
     ("labelled incidents hit", lambda e: f"{e.hits} of {e.labels}"),
     ("missed", lambda e: str(e.misses)),
     ("false incidents", lambda e: str(e.false_openings)),

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cli.doctor.checks import Check, Finding, State, ok, todo
+from cli.doctor.checks import Check, CheckState, Finding, ok, todo
 from stacks.config.stage import StageConfig
 
 Clients = Callable[[str], Any]
@@ -124,4 +124,4 @@ def instances(client: Clients, stage: StageConfig) -> Finding:
                 if quota["Value"] < needed:
                     return todo(what, found, f"raise the quota {quota['QuotaCode']} ({wanted})")
                 return ok(what, found)
-    return Finding(what=what, state=State.UNKNOWN, found=f"no quota named {wanted!r}", do="look in Service Quotas")
+    return Finding(what=what, state=CheckState.UNKNOWN, found=f"no quota named {wanted!r}", do="look in Service Quotas")

@@ -7,7 +7,7 @@ from enum import StrEnum
 from botocore.exceptions import BotoCoreError, ClientError
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """What a check found."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Finding:
     """One answer: what was looked at, what was found, and what to do where something is missing."""
 
     what: str
-    state: State
+    state: CheckState
     found: str
     do: str = ""
 
@@ -35,12 +35,12 @@ class Check:
 
 def ok(what: str, found: str) -> Finding:
     """All is well."""
-    return Finding(what=what, state=State.OK, found=found)
+    return Finding(what=what, state=CheckState.OK, found=found)
 
 
 def todo(what: str, found: str, do: str) -> Finding:
     """Something is missing."""
-    return Finding(what=what, state=State.TODO, found=found, do=do)
+    return Finding(what=what, state=CheckState.TODO, found=found, do=do)
 
 
 def examine(checks: Iterable[Check]) -> Iterator[Finding]:
@@ -52,9 +52,11 @@ def examine(checks: Iterable[Check]) -> Iterator[Finding]:
             code = error.response.get("Error", {}).get("Code", "")
             yield Finding(
                 what=check.what,
-                state=State.UNKNOWN,
+                state=CheckState.UNKNOWN,
                 found=f"AWS answered {code}",
                 do=f"look yourself, or allow {error.operation_name}",
             )
         except BotoCoreError as error:
-            yield Finding(what=check.what, state=State.UNKNOWN, found=str(error), do="check AWS_PROFILE and AWS_REGION")
+            yield Finding(
+                what=check.what, state=CheckState.UNKNOWN, found=str(error), do="check AWS_PROFILE and AWS_REGION"
+            )

@@ -12,7 +12,7 @@ from rich.table import Table
 from cli.deployment import LOCAL, WHERE, DeployedStage, add_stage
 from cli.doctor import after as doctor_after
 from cli.doctor import before as doctor_before
-from cli.doctor.checks import Check, Finding, State, examine
+from cli.doctor.checks import Check, CheckState, Finding, examine
 from stacks.config import stage as config
 from treeline.core.errors import SettingsError, UsageError
 
@@ -22,9 +22,9 @@ _EXAMPLES = """examples:
   treeline doctor --stage prod --json     for a pipeline: exit code 1 when something is to be done
 """
 _MARKS = {
-    State.OK: "[green]ok[/green]",
-    State.TODO: "[bold red]to do[/bold red]",
-    State.UNKNOWN: "[yellow]unknown[/yellow]",
+    CheckState.OK: "[green]ok[/green]",
+    CheckState.TODO: "[bold red]to do[/bold red]",
+    CheckState.UNKNOWN: "[yellow]unknown[/yellow]",
 }
 
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"stage": args.stage, "findings": [asdict(f) for f in findings]}))
     else:
         _show(findings, Console())
-    return 0 if all(f.state is State.OK for f in findings) else 1
+    return 0 if all(f.state is CheckState.OK for f in findings) else 1
 
 
 def diagnose(stage: config.StageConfig, client: doctor_before.Clients, *, is_local: bool) -> Iterable[Finding]:
@@ -72,6 +72,7 @@ def _show(findings: list[Finding], console: Console) -> None:
         if finding.do:
             table.add_row("", f"  -> {finding.do}", "")
     console.print(table)
-    open_ones = [f"{n} {word}" for state, word in ((State.TODO, "to do"), (State.UNKNOWN, "could not be asked"))
-                 if (n := sum(f.state is state for f in findings))]  # fmt: skip
+    words = {CheckState.TODO: "to do", CheckState.UNKNOWN: "could not be asked"}
+    counts = {word: sum(finding.state is state for finding in findings) for state, word in words.items()}
+    open_ones = [f"{count} {word}" for word, count in counts.items() if count]
     console.print(", ".join(open_ones) or "all is well")

@@ -11,7 +11,7 @@ from emulator.pagerduty.contract import change_errors, event_errors
 _STATES = {"trigger": "triggered", "acknowledge": "acknowledged", "resolve": "resolved"}
 
 
-class PagerDuty:
+class PagerDutyService:
     """The receiver's state: every request, and one alert per dedup key."""
 
     def __init__(self) -> None:

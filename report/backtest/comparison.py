@@ -6,7 +6,7 @@ import numpy as np
 
 from report.drawing import NOTHING, duration, text
 from training.evaluate.experiment import ExperimentOutcome
-from training.evaluate.judge import Interval, Tier, TierResult
+from training.evaluate.judge import Interval, Tier, TierQuality
 
 WIDTH, HEIGHT = 560.0, 420.0
 LEFT, TOP, SIDE_X, SIDE_Y = 46.0, 14.0, 500.0, 360.0
@@ -71,7 +71,7 @@ def _plot(ranked: Sequence[ExperimentOutcome]) -> str:
     )
 
 
-def _marks(number: int, evaluations: Iterable[tuple[Tier, TierResult]]) -> str:
+def _marks(number: int, evaluations: Iterable[tuple[Tier, TierQuality]]) -> str:
     colour = "var(--p1)" if number == 1 else "var(--expected)"
     drawn = []
     for tier, e in evaluations:

@@ -9,7 +9,7 @@ from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
 from treeline.app.alert.controls import Control, ControlKind, IncidentLabel, Scope
-from treeline.app.alert.muting import Untold
+from treeline.app.alert.muting import SuppressedIncident
 from treeline.aws.alert.controls import ControlTable, ServerLabelTable
 from treeline.aws.detect.incidents import IncidentTable
 from treeline.aws.explain.incident_tables import IncidentRows
@@ -74,7 +74,7 @@ def test_labels_of_servers_are_read_and_an_unknown_server_has_none(dynamodb):
 def test_a_muted_incident_s_row_keeps_every_change_once_and_says_who_was_told(dynamodb):
     rows = IncidentTable(dynamodb, "incidents")
     suppressed = replace(alert(AlertEvent.SUPPRESSED, 1), step=1, muted_by="m")
-    quiet = replace(alert(AlertEvent.ESCALATED, 2), step=2, quiet="muted")
+    quiet = replace(alert(AlertEvent.ESCALATED, 2), step=2, suppressed="muted")
     late = replace(alert(AlertEvent.OPENED, 2), step=3, muted_by="m")
     for entry in (suppressed, quiet, quiet, late, late):
         assert rows.apply(entry)
@@ -98,5 +98,8 @@ def test_when_a_mute_of_the_fleet_ends_one_group_tells_of_the_shared_incident(dy
 
 
 def test_what_a_mute_keeps_from_people_is_plain_json():
-    entry = Untold("a/b", is_said=True, shift=-1, latest=alert())
-    assert Untold.from_json(entry.to_json()) == entry
+    entry = SuppressedIncident("a/b", suppression_published=True, sequence_offset=-1, latest=alert())
+    assert SuppressedIncident.from_json(entry.to_json()) == entry
+    stored = {"incident_id": "a/b", "is_known": False, "is_said": True, "shift": -1, "is_over": False}
+    assert entry.to_json() == {**stored, "latest": alert().to_json()}, "as every stored state spells it"
+    assert replace(alert(), suppressed="muted").to_json()["quiet"] == "muted", "as the alert's contract spells it"

@@ -65,7 +65,7 @@ def changed(record: Record, rng: np.random.Generator, now_ms: int) -> Record:
     state.seen_at[row] = np.append(state.seen_at[row][1:], now_ms)
     block = ScoreBlock.empty(state.servers, "m1", np.array([row]), np.array([now_ms]))
     block.version = state.version
-    return Record(record.group, record.model_version, state, block, list(record.outbox), now_ms, record.untold)
+    return Record(record.group, record.model_version, state, block, list(record.outbox), now_ms, record.suppressed)
 
 
 @pytest.fixture

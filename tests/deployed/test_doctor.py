@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor.checks import State
+from cli.doctor.checks import CheckState
 from cli.doctor.command import diagnose
 from cli.main import run
 from demo import cloud as demo_cloud
@@ -17,14 +17,14 @@ from treeline.settings import outputs
 pytestmark = pytest.mark.cloud
 
 
-def _states(cloud: EmbeddedCloud) -> dict[str, State]:
+def _states(cloud: EmbeddedCloud) -> dict[str, CheckState]:
     found = diagnose(config.load("local"), cloud.client, is_local=True)
     return {f.what: f.state for f in found}
 
 
 def test_an_empty_account_lacks_bootstrap_and_stacks(tmp_path: Path):
     with EmbeddedCloud(directory=tmp_path) as cloud:
-        assert _states(cloud) == {"CDK bootstrap": State.TODO, "stacks": State.TODO}
+        assert _states(cloud) == {"CDK bootstrap": CheckState.TODO, "stacks": CheckState.TODO}
 
 
 def test_a_fresh_deployment_is_told_what_is_missing_and_a_complete_one_nothing(
@@ -33,10 +33,10 @@ def test_a_fresh_deployment_is_told_what_is_missing_and_a_complete_one_nothing(
     with EmbeddedCloud(port=cloud_port, directory=tmp_path) as cloud:
         report = cloud.deploy(assembly)
         found = {f.what: f for f in diagnose(config.load("local"), cloud.client, is_local=True)}
-        missing = {what for what, f in found.items() if f.state is State.TODO}
+        missing = {what for what, f in found.items() if f.state is CheckState.TODO}
         assert {"subscribers of operations", "PagerDuty's key", "model", "endpoint", "servers"} <= missing
-        assert found["stacks"].state is State.OK
-        assert found["CDK bootstrap"].state is State.OK
+        assert found["stacks"].state is CheckState.OK
+        assert found["CDK bootstrap"].state is CheckState.OK
         assert all(found[what].do for what in missing), "each says what to do"
         assert report.output(outputs.ROUTING_KEY_SECRET_ARN) in found["PagerDuty's key"].do
 

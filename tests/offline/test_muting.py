@@ -7,7 +7,7 @@ import pytest
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, service
 from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
 from treeline.app.alert.controls import Control, ControlKind, Scope
-from treeline.app.alert.muting import Muting, Paging, Untold
+from treeline.app.alert.muting import Muting, Paging, SuppressedIncident
 from treeline.app.page.ledger import PageEntry, Turn, followed_by, position_of
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import PolicySettings
@@ -112,7 +112,7 @@ def test_a_muted_incident_is_stored_suppressed_once_and_pages_nobody(package, re
     assert store.alerts[0].muted_by == "m1"
     assert len(stored(store)) == len(stored(unmuted)), "every change is in the incident's history"
     assert store.scored() == unmuted.scored()
-    assert all(a.quiet == "muted" for a in store.rows if a.event is not S)
+    assert all(a.suppressed == "muted" for a in store.rows if a.event is not S)
 
 
 def test_what_is_open_when_the_mute_ends_is_told_then(package, records, unmuted):
@@ -180,7 +180,7 @@ def test_a_shadow_stage_stores_everything_and_tells_nobody(package, records, unm
     store = replay(package, records, Given(), paging=Paging.SHADOW)
     assert store.alerts == []
     assert stored(store) == stored(unmuted)
-    assert {a.quiet for a in store.rows} == {"shadow"}
+    assert {a.suppressed for a in store.rows} == {"shadow"}
     assert store.scored() == unmuted.scored()
 
 
@@ -216,8 +216,8 @@ def test_a_worker_killed_after_its_commit_neither_loses_nor_repeats_what_a_mute_
 
 def test_what_is_kept_from_people_survives_its_storage(package, records):
     store = replay(package, records[: SERVERS * (FAULT_AT + 20)], Given(mute(0, TEST)))
-    [entry] = store.load(0, "m1").untold.values()
-    assert Untold.from_json(entry.to_json()) == entry
+    [entry] = store.load(0, "m1").suppressed.values()
+    assert SuppressedIncident.from_json(entry.to_json()) == entry
     assert entry.latest is not None
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from tests.unit.history.series import MINUTE_MS, averaged, minutes
 from training.history.grid import Grid
-from training.history.resolution import ServerSeries, mixed_baseline, variance_within
+from training.history.resolution import ResolvedSeries, mixed_baseline, variance_within
 from training.prepare.rows import seed_state
 from treeline.core.detection.warmup import spread_floor
 
@@ -15,9 +15,9 @@ def mix_of(times, values, *, days):
     end = len(times)
     fine, middle = end - days[0] * DAY, end - (days[0] + days[1]) * DAY
     return {
-        60: ServerSeries(times[fine:], values[fine:]),
-        300: ServerSeries(*averaged(times[middle:fine], values[middle:fine], 300)),
-        3600: ServerSeries(*averaged(times[:middle], values[:middle], 3600)),
+        60: ResolvedSeries(times[fine:], values[fine:]),
+        300: ResolvedSeries(*averaged(times[middle:fine], values[middle:fine], 300)),
+        3600: ResolvedSeries(*averaged(times[:middle], values[:middle], 3600)),
     }
 
 
@@ -25,7 +25,7 @@ def test_the_variance_within_a_period_is_what_averaging_takes_away():
     times, values = minutes(20)
     whole = values.var(axis=0)
     averages = averaged(times, values, 3600)[1].var(axis=0)
-    np.testing.assert_allclose(variance_within(ServerSeries(times, values), 3600), whole - averages, rtol=1e-6)
+    np.testing.assert_allclose(variance_within(ResolvedSeries(times, values), 3600), whole - averages, rtol=1e-6)
 
 
 def test_a_model_fitted_on_the_mix_does_not_shift_the_z_scores_of_1_minute_data():
@@ -45,22 +45,22 @@ def test_a_model_fitted_on_the_mix_does_not_shift_the_z_scores_of_1_minute_data(
 
 def test_one_resolution_alone_gives_its_plain_statistics():
     times, values = minutes(3)
-    mixed = mixed_baseline({60: ServerSeries(times, values)})
+    mixed = mixed_baseline({60: ResolvedSeries(times, values)})
     np.testing.assert_allclose(mixed.mean, values.mean(axis=0))
     np.testing.assert_allclose(mixed.sd, values.std(axis=0))
 
 
 def test_a_value_counts_for_the_time_it_covers():
     """An hour at 10 by one hourly value and an hour at 20 by sixty: the mean is 15."""
-    fine = ServerSeries(np.arange(60, 120) * MINUTE_MS, np.full((60, 1), 20.0) + np.tile([[-1.0], [1.0]], (30, 1)))
-    mixed = mixed_baseline({60: fine, 3600: ServerSeries(np.array([0]), np.array([[10.0]]))})
+    fine = ResolvedSeries(np.arange(60, 120) * MINUTE_MS, np.full((60, 1), 20.0) + np.tile([[-1.0], [1.0]], (30, 1)))
+    mixed = mixed_baseline({60: fine, 3600: ResolvedSeries(np.array([0]), np.array([[10.0]]))})
     assert mixed.mean[0] == pytest.approx(15.0)
     assert mixed.sd[0] == pytest.approx(np.sqrt(25.0 + 1.0))
 
 
 def test_a_coarse_metric_whose_lost_variance_nobody_knows_is_left_out():
-    fine = ServerSeries(np.arange(5) * MINUTE_MS, np.column_stack([np.arange(5.0), np.full(5, np.nan)]))
-    coarse = ServerSeries(np.array([-3_600_000]), np.array([[2.0, 50.0]]))
+    fine = ResolvedSeries(np.arange(5) * MINUTE_MS, np.column_stack([np.arange(5.0), np.full(5, np.nan)]))
+    coarse = ResolvedSeries(np.array([-3_600_000]), np.array([[2.0, 50.0]]))
     mixed = mixed_baseline({60: fine, 3600: coarse})
     assert mixed.mean[1] == 0.0
     assert mixed.sd[1] == 0.0

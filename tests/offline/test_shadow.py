@@ -27,7 +27,7 @@ def alert(server, *, event=AlertEvent.OPENED, priority=Priority.P2, severity=2.0
     return Alert(
         incident_id=f"{server}/{at}", sequence=1, event=event, priority=priority, server_id=server, dedup_key=server,
         severity=severity, score=1.0, threshold=0.5, metrics=metrics, clocks=clocks, model_version="m",
-        quiet="shadow",
+        suppressed="shadow",
     )  # fmt: skip
 
 

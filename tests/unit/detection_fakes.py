@@ -8,7 +8,7 @@ import numpy as np
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
 from training.prepare.rows import prepare
-from treeline.app.alert.muting import Untold
+from treeline.app.alert.muting import SuppressedIncident
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.ports import Pending, Record
 from treeline.app.detect.scoreblock import ScoreBlock
@@ -99,7 +99,7 @@ class Store:
             FleetState.unpack(state),
             None if block is None else ScoreBlock.unpack(block),
             [Alert.from_json(body) for body in json.loads(outbox)],
-            untold={name: Untold.from_json(body) for name, body in json.loads(self.untold).items()},
+            suppressed={name: SuppressedIncident.from_json(body) for name, body in json.loads(self.untold).items()},
         )
 
     def commit(self, record: Record, previous_version: int) -> None:
@@ -114,7 +114,7 @@ class Store:
             raise SystemExit("killed")
 
     def _write(self, record: Record) -> None:
-        self.untold = json.dumps({name: entry.to_json() for name, entry in record.untold.items()})
+        self.untold = json.dumps({name: entry.to_json() for name, entry in record.suppressed.items()})
         self.committed[(record.group, record.model_version)] = (
             record.state.version,
             record.state.pack(),

@@ -183,3 +183,17 @@ def test_every_cdk_module_our_stacks_use_is_type_checked():
                 used.add(node.module)
     assert len(used) > 15
     assert used - followed == set()
+
+
+# A name that two classes may share, with the reason.
+SHARED_NAMES: dict[str, str] = {}
+
+
+def test_a_class_name_means_one_thing():
+    homes: dict[str, list[str]] = {}
+    for path in (path for folder in LAYERS for path in modules(folder)):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    shared = {name: where for name, where in homes.items() if len(where) > 1 and name not in SHARED_NAMES}
+    assert shared == {}

@@ -7,7 +7,7 @@ from treeline.app.detect.handover import Pointer
 from treeline.app.promote.approval import approved_arn, execution_name, promote_approved
 from treeline.app.promote.ports import EndpointView
 from treeline.app.promote.progress import PromotionError, PromotionStage
-from treeline.app.promote.protocol import Answer, PromotionPace, Reply
+from treeline.app.promote.protocol import Answer, Reply, WaitTimes
 from treeline.app.promote.service import reason_of, variant_name
 from treeline.core.times import iso
 
@@ -325,9 +325,9 @@ def approval(status: str = "Approved") -> dict:
 
 def test_an_approval_told_again_starts_nothing_again():
     workflow = Workflow()
-    told = [promote_approved(approval(), workflow, PromotionPace()) for _ in range(3)]
+    told = [promote_approved(approval(), workflow, WaitTimes()) for _ in range(3)]
     assert [t.execution is not None for t in told] == [True, False, False]
-    assert promote_approved(approval("Rejected"), workflow, PromotionPace()) is None
+    assert promote_approved(approval("Rejected"), workflow, WaitTimes()) is None
     assert approved_arn({}) is None
 
 

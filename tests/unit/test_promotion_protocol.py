@@ -9,7 +9,7 @@ import pytest
 from tests.unit.promotion_fakes import HOUR, Walker, World, package
 from treeline.app.detect.handover import Pointer
 from treeline.app.promote.ports import EndpointView
-from treeline.app.promote.protocol import START, TASKS, WAITS, PromotionPace, StateName, Step
+from treeline.app.promote.protocol import START, TASKS, WAITS, StateName, Step, WaitTimes
 from treeline.app.promote.service import PromotionService
 
 ARN = "arn:aws:sagemaker:r:1:model-package/g/m2"
@@ -28,7 +28,7 @@ def test_every_step_has_a_state_and_every_state_leads_on():
     choices = [task.choice for task in TASKS.values() if len(task.answers) > 1]
     assert len({*choices, *StateName}) == len(choices) + len(StateName), "a choice is a state of a name of its own"
     assert TASKS.keys() | WAITS.keys() | ENDS == set(StateName)
-    assert {wait.pace for wait in WAITS.values()} == {field.name for field in fields(PromotionPace)}
+    assert {wait.pace for wait in WAITS.values()} == {field.name for field in fields(WaitTimes)}
 
 
 def test_every_state_can_be_reached():

@@ -18,7 +18,7 @@ from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
 
 ROWS_AT_ONCE = 100_000  # feature rows held between preparing and deciding
-Waiting = tuple[int, detector.Prepared]  # position in time, round
+Waiting = tuple[int, detector.PreparedRound]  # position in time, round
 
 
 @dataclass(frozen=True, slots=True)

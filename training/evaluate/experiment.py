@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from training.evaluate.backtest import Backtest, backtest
-from training.evaluate.judge import Opening, Tier, TierResult, evaluate_tiers
+from training.evaluate.judge import Opening, Tier, TierQuality, evaluate_tiers
 from training.evaluate.pointwise import Pointwise, judge_points
 from training.history.files import History
 from training.history.grid import Grid, both_grids
@@ -123,7 +123,7 @@ class ExperimentOutcome:
     grid: Grid
     backtest: Backtest
     openings: tuple[Opening, ...]
-    evaluations: Mapping[Tier, TierResult]
+    evaluations: Mapping[Tier, TierQuality]
     points: Pointwise
 
 

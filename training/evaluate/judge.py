@@ -93,7 +93,7 @@ class Breakdown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TierResult:
+class TierQuality:
     """One tier's result; figures without a basis are None."""
 
     tier: Tier
@@ -135,7 +135,7 @@ def evaluate(
     observed: Mapping[str, tuple[int, int]],
     tier: Tier | str,
     protocol: Protocol = STANDARD,
-) -> TierResult:
+) -> TierQuality:
     """Judge openings against labels.
 
     Args:
@@ -171,7 +171,7 @@ def evaluate(
         unit, intervals = "server", _bootstrap_servers(per_server, protocol)
     else:
         unit, intervals = "incident", _bootstrap_incidents(hits, misses, false, protocol)
-    return TierResult(
+    return TierQuality(
         tier=tier,
         labels=len(inside),
         hits=hits,
@@ -205,7 +205,7 @@ def evaluate_tiers(
     *,
     observed: Mapping[str, tuple[int, int]],
     protocol: Protocol = STANDARD,
-) -> dict[Tier, TierResult]:
+) -> dict[Tier, TierQuality]:
     """Both tiers of one run, as `evaluate` gives them."""
     return {tier: evaluate(labels, openings, observed=observed, tier=tier, protocol=protocol) for tier in Tier}
 

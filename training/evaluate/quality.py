@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from training.evaluate.judge import Tier, TierResult
+from training.evaluate.judge import Tier, TierQuality
 from treeline.core.errors import UsageError
 
 RECORDED = Path(__file__).with_name("quality.yaml")
@@ -104,7 +104,7 @@ class RecordedFigures:
                         )
 
 
-def figures(evaluations: Mapping[Tier, TierResult]) -> dict[str, dict[str, Any]]:
+def figures(evaluations: Mapping[Tier, TierQuality]) -> dict[str, dict[str, Any]]:
     """What is kept of an evaluation, rounded, by tier."""
     kept: dict[str, dict[str, Any]] = {}
     for tier, evaluation in evaluations.items():
@@ -115,7 +115,7 @@ def figures(evaluations: Mapping[Tier, TierResult]) -> dict[str, dict[str, Any]]
     return kept
 
 
-def markdown(results: Mapping[str, Mapping[Tier, TierResult]]) -> str:
+def markdown(results: Mapping[str, Mapping[Tier, TierQuality]]) -> str:
     """The README's table: every set and tier with 95 % intervals."""
     lines = [
         "| set | pages | hit | false | precision | recall | F1 | false pages a server-day | median delay |",
@@ -133,7 +133,7 @@ def markdown(results: Mapping[str, Mapping[Tier, TierResult]]) -> str:
     return "\n".join(lines)
 
 
-def _cell(evaluation: TierResult, figure: str) -> str:
+def _cell(evaluation: TierQuality, figure: str) -> str:
     value, interval = getattr(evaluation, figure), getattr(evaluation, f"{figure}_ci")
     if value is None:
         return "-"

@@ -16,7 +16,7 @@ from training.history.cloudwatch.store import Files
 from training.history.files import History
 from training.history.grid import Grid
 from training.history.labels import FLEET, Label
-from training.history.resolution import ServerSeries, mixed_baseline
+from training.history.resolution import ResolvedSeries, mixed_baseline
 from training.prepare import hygiene
 from training.prepare.data_quality import MOST_ROWS
 from training.prepare.hygiene import DEFAULT_RULES, HOUR_MS, Exclusion, Rules
@@ -152,11 +152,11 @@ def _survey(histories: Mapping[int, History], finest: int, known: Known, progres
     by_server = _by_server([*told, *suspected])
     for row, server in enumerate(servers):
         grid = _one_server(history, server, finest, by_server)
-        series = {finest: ServerSeries(grid.times_ms, grid.values[:, 0])}
+        series = {finest: ResolvedSeries(grid.times_ms, grid.values[:, 0])}
         for period_s, other in histories.items():
             if period_s != finest and server in other.rows:
                 coarse = _one_server(other, server, period_s, by_server)
-                series[period_s] = ServerSeries(coarse.times_ms, coarse.values[:, 0])
+                series[period_s] = ResolvedSeries(coarse.times_ms, coarse.values[:, 0])
         mixed = mixed_baseline(series)
         spread = spread_floor(mixed.sd, mixed.value_range, mixed.mean)
         state.set_row(row, seed_state(grid, (mixed.mean[None], spread[None])).row_values(0))

@@ -72,21 +72,21 @@ class Alert:
     runbook_url: str = ""
     dashboard_url: str = ""
     follows: str = ""  # incident_id of the incident before under this dedup_key, for opened; so pages keep their order
-    step: int = 0  # number of the change as decided, where it differs from `sequence`, which counts what is told
-    quiet: str = ""  # why it is stored and told nobody: "muted", "shadow"; empty: it is told
+    step: int = 0  # number of the change as decided, where it differs from `sequence`, which counts what is published
+    suppressed: str = ""  # why it is stored and not published: "muted", "shadow"; empty: it is. In JSON: `quiet`
     muted_by: str = ""  # id of the mute or window that keeps, or kept, it from people
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """The alert as plain JSON values; the wire format."""
-        return asdict(self)
+        return {"quiet" if name == "suppressed" else name: value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> "Alert":
         """Read the wire format; raises ValueError for another schema version, KeyError or TypeError for holes."""
         if body.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {body.get('schema_version')!r}")
-        values = dict(body)
+        values = {"suppressed" if name == "quiet" else name: value for name, value in body.items()}
         values["event"] = AlertEvent(values["event"])
         values["priority"] = Priority(values["priority"])
         values["metrics"] = [MetricEvidence(**m) for m in values["metrics"]]

@@ -6,7 +6,7 @@ from functools import cache
 
 import boto3
 
-from treeline.app.promote.protocol import PromotionPace
+from treeline.app.promote.protocol import WaitTimes
 from treeline.aws.observability import EmfTelemetry
 from treeline.aws.promote.workflow import PromotionWorkflow
 from treeline.settings.promotion import ApprovalSettings
@@ -17,7 +17,7 @@ class Promotions:
     """Where promotions are started, and at which pace they go."""
 
     workflow: PromotionWorkflow
-    pace: PromotionPace
+    pace: WaitTimes
 
 
 @cache
@@ -26,6 +26,6 @@ def wired() -> tuple[Promotions, EmfTelemetry]:
     settings = ApprovalSettings.from_env(os.environ)
     promotions = Promotions(
         PromotionWorkflow(boto3.client("stepfunctions"), settings.state_machine_arn),
-        PromotionPace(poll_s=settings.poll_s, endpoint_poll_s=settings.endpoint_poll_s, settle_s=settings.settle_s),
+        WaitTimes(poll_s=settings.poll_s, endpoint_poll_s=settings.endpoint_poll_s, settle_s=settings.settle_s),
     )
     return promotions, EmfTelemetry("approval", settings.stage)

@@ -1,11 +1,11 @@
-"""Who is told of an incident change: people, or, while a mute covers it or the stage pages nobody, no one yet.
+"""Which incident changes are published: all but those that a mute, a maintenance window or a shadow stage suppresses.
 
-A muted incident is decided and stored like any other. People get one `suppressed` event for it, and its pages when
-the mute ends while it is still open; of a change they were never told of they hear nothing. With paging `shadow`
-nobody hears of anything.
+A suppressed incident is decided and stored like any other. People get one `suppressed` event for it, and its page if
+it is still open when the mute ends. The end of an incident they never heard of is not published either. With paging
+`shadow` nothing is published.
 
-Every change keeps the number it was decided under (`step`); what is told is numbered without holes (`sequence`),
-because that is how whoever receives it puts events in order.
+Every change keeps the number it was decided under (`step`). What is published is numbered without gaps (`sequence`),
+since receivers put events in order by it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,53 +24,60 @@ class Paging(StrEnum):
     """A stage's setting `paging`."""
 
     PEOPLE = "people"
-    SHADOW = "shadow"  # everything is done and stored, nobody is told
+    SHADOW = "shadow"  # everything is decided and stored, nothing is published
 
 
 MUTED = "muted"
 
 
 @dataclass(slots=True)
-class Untold:
-    """What people do not know of a server's open incident; kept beside the detector's state.
+class SuppressedIncident:
+    """A server's incident of which people do not know everything; kept beside the detector's state.
 
     Attributes:
         incident_id: The incident.
-        is_known: Whether people were told that it opened.
-        is_said: Whether they were told that something is suppressed.
-        shift: Added to a change's step it gives the number under which it is told.
-        latest: The last change they were not told of; None: they know all.
-        is_over: The incident ended without a word: kept until the next one, which then follows none.
+        opening_published: Whether people were told that it opened.
+        suppression_published: Whether they were told, once, that a mute suppresses it.
+        sequence_offset: Added to the number a change was decided under, it gives the number it is published under.
+        latest: The last change that was not published; None: people know everything so far.
+        resolved_silently: It ended and people never heard of it. Kept until the server's next incident, whose alert
+            must then not say that it follows this one.
     """
 
     incident_id: str
-    is_known: bool = False
-    is_said: bool = False
-    shift: int = 0
+    opening_published: bool = False
+    suppression_published: bool = False
+    sequence_offset: int = 0
     latest: Alert | None = None
-    is_over: bool = False
+    resolved_silently: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values; the keys are those of every state that is stored, whatever the fields are called."""
         return {
             "incident_id": self.incident_id,
-            "is_known": self.is_known,
-            "is_said": self.is_said,
-            "shift": self.shift,
+            "is_known": self.opening_published,
+            "is_said": self.suppression_published,
+            "shift": self.sequence_offset,
             "latest": None if self.latest is None else self.latest.to_json(),
-            "is_over": self.is_over,
+            "is_over": self.resolved_silently,
         }
 
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> "Untold":
+    def from_json(cls, body: Mapping[str, Any]) -> "SuppressedIncident":
         """Read what `to_json` wrote."""
-        latest = body["latest"]
-        return cls(**{**body, "latest": None if latest is None else Alert.from_json(latest)})
+        return cls(
+            incident_id=str(body["incident_id"]),
+            opening_published=bool(body["is_known"]),
+            suppression_published=bool(body["is_said"]),
+            sequence_offset=int(body["shift"]),
+            latest=None if body["latest"] is None else Alert.from_json(body["latest"]),
+            resolved_silently=bool(body["is_over"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Muting:
-    """Decides for each change whether people are told.
+    """Decides for each change whether it is published.
 
     Args:
         paging: The stage's setting.
@@ -85,27 +92,27 @@ class Muting:
     def apply(
         self,
         alerts: Sequence[Alert],
-        untold: dict[str, Untold],
+        suppressed: dict[str, SuppressedIncident],
         *,
         event_ms: int,
         next_step: Callable[[str], int],
     ) -> list[Alert]:
-        """What is to be stored, and told where it is not `quiet`.
+        """The changes as they are to be stored; those without `suppressed` are to be published too.
 
         Args:
             alerts: The changes of one commit, in event-time order.
-            untold: By server; changed in place, and to be committed together with what is returned.
-            event_ms: The newest event time of the commit: a mute that ended before it has ended.
-            next_step: Takes a server's next number for a change, for one that is told when a mute ends.
+            suppressed: By server; changed in place, to be committed together with what is returned.
+            event_ms: The newest event time of the commit; a mute that ends before it is over.
+            next_step: Draws a server's next change number, for the alert that is published when a mute ends.
         """
-        if not alerts and all(entry.latest is None for entry in untold.values()):
+        if not alerts and all(entry.latest is None for entry in suppressed.values()):
             return []
-        run = _Run(self.paging, self.controls.in_force() if self.controls else (), untold)
-        told = [run.change(self._labelled(alert)) for alert in alerts]
-        for server_id, entry in untold.items():
+        run = _MutingRun(self.paging, self.controls.in_force() if self.controls else (), suppressed)
+        stored = [run.change(self._labelled(alert)) for alert in alerts]
+        for server_id, entry in suppressed.items():
             late = run.late(entry, event_ms, partial(next_step, server_id))
-            told += [late] if late is not None else []
-        return told
+            stored += [late] if late is not None else []
+        return stored
 
     def _labelled(self, alert: Alert) -> Alert:
         if self.labels is None or alert.server_id == FLEET:
@@ -114,57 +121,60 @@ class Muting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _MutingRun:
     paging: Paging
     controls: Sequence[Control]
-    untold: dict[str, Untold]
+    suppressed: dict[str, SuppressedIncident]
 
     def change(self, alert: Alert) -> Alert:
-        """One decided change as it is to be stored and told."""
-        entry = self.untold.get(alert.server_id)
+        """One decided change as it is to be stored, and published where nothing suppresses it."""
+        entry = self.suppressed.get(alert.server_id)
         if alert.event is AlertEvent.OPENED:
-            if entry is not None and entry.is_over and alert.follows == entry.incident_id:
-                alert = replace(alert, follows="")  # nobody was ever told of that one
+            if entry is not None and entry.resolved_silently and alert.follows == entry.incident_id:
+                alert = replace(alert, follows="")  # people never heard of that one
             entry = None
-            self.untold.pop(alert.server_id, None)
+            self.suppressed.pop(alert.server_id, None)
         step = alert.sequence
-        current = entry or Untold(alert.incident_id, is_known=alert.event is not AlertEvent.OPENED)
-        quiet, muted_by = self._silence(alert, parse_iso(alert.clocks.observed_at))
+        current = entry or SuppressedIncident(alert.incident_id, opening_published=alert.event is not AlertEvent.OPENED)
+        why, muted_by = self._suppressed_by(alert, parse_iso(alert.clocks.observed_at))
         if alert.event is AlertEvent.RESOLVED:
-            self.untold.pop(alert.server_id, None)
-            if current.is_known:  # whoever was told of an incident hears its end, whatever is muted
-                return self._told(alert, current, step)
-            if not current.is_said:
-                self.untold[alert.server_id] = Untold(alert.incident_id, is_over=True)
-            return replace(alert, step=step, quiet=quiet or MUTED, muted_by=muted_by)
-        if not quiet:
+            self.suppressed.pop(alert.server_id, None)
+            if current.opening_published:  # whoever heard of an incident hears its end, muted or not
+                return self._numbered(alert, current, step)
+            if not current.suppression_published:
+                self.suppressed[alert.server_id] = SuppressedIncident(alert.incident_id, resolved_silently=True)
+            return replace(alert, step=step, suppressed=why or MUTED, muted_by=muted_by)
+        if not why:
             if entry is None:
                 return alert
-            event = alert.event if entry.is_known else AlertEvent.OPENED
-            entry.is_known, entry.latest = True, None
-            return self._told(replace(alert, event=event), entry, step)
-        self.untold[alert.server_id] = current
+            event = alert.event if entry.opening_published else AlertEvent.OPENED
+            entry.opening_published, entry.latest = True, None
+            return self._numbered(replace(alert, event=event), entry, step)
+        self.suppressed[alert.server_id] = current
         current.latest = alert
-        if quiet == MUTED and not current.is_said:
-            current.is_said = True
-            return replace(self._told(alert, current, step), event=AlertEvent.SUPPRESSED, muted_by=muted_by)
-        current.shift -= 1
-        return replace(alert, step=step, quiet=quiet, muted_by=muted_by)
+        if why == MUTED and not current.suppression_published:
+            current.suppression_published = True
+            return replace(self._numbered(alert, current, step), event=AlertEvent.SUPPRESSED, muted_by=muted_by)
+        current.sequence_offset -= 1
+        return replace(alert, step=step, suppressed=why, muted_by=muted_by)
 
-    def late(self, entry: Untold, event_ms: int, next_step: Callable[[], int]) -> Alert | None:
-        """What people are told once nothing keeps it from them any more."""
-        if entry.latest is None or self._silence(entry.latest, event_ms)[0]:
+    def late(self, entry: SuppressedIncident, event_ms: int, next_step: Callable[[], int]) -> Alert | None:
+        """The alert to publish once nothing suppresses the incident any more; None as long as something does."""
+        if entry.latest is None or self._suppressed_by(entry.latest, event_ms)[0]:
             return None
-        alert, was_muted_by = entry.latest, self._silence(entry.latest, parse_iso(entry.latest.clocks.observed_at))[1]
-        event = alert.event if entry.is_known else AlertEvent.OPENED
-        entry.is_known, entry.latest = True, None
-        return replace(self._told(alert, entry, next_step()), event=event, muted_by=was_muted_by or "ended")
+        alert, was_muted_by = (
+            entry.latest,
+            self._suppressed_by(entry.latest, parse_iso(entry.latest.clocks.observed_at))[1],
+        )
+        event = alert.event if entry.opening_published else AlertEvent.OPENED
+        entry.opening_published, entry.latest = True, None
+        return replace(self._numbered(alert, entry, next_step()), event=event, muted_by=was_muted_by or "ended")
 
-    def _told(self, alert: Alert, entry: Untold, step: int) -> Alert:
-        return replace(alert, sequence=step + entry.shift, step=step)
+    def _numbered(self, alert: Alert, entry: SuppressedIncident, step: int) -> Alert:
+        return replace(alert, sequence=step + entry.sequence_offset, step=step)
 
-    def _silence(self, alert: Alert, at_ms: int) -> tuple[str, str]:
-        """Why people are not told, and the id of the control that says so."""
+    def _suppressed_by(self, alert: Alert, at_ms: int) -> tuple[str, str]:
+        """Why a change is not published (empty: it is), and the id of the mute or maintenance window."""
         if self.paging is Paging.SHADOW:
             return Paging.SHADOW.value, ""
         control = covering(self.controls, alert.server_id, alert.labels, at_ms)

@@ -29,7 +29,7 @@ class WouldBePage:
     severity: float
     at_ms: int
     metric: str  # the farthest from its expectation when it opened; empty for the fleet's
-    quiet: str  # why nobody was told; empty: people were
+    suppressed: str  # why it was not published; empty: it was
     is_incident: bool | None  # what people say it was
 
 
@@ -106,7 +106,7 @@ class ShadowReport:
             "pages_per_server_month": {
                 tier.value: self.count(tier) / months if months else None for tier in (Priority.P1, Priority.P2)
             },
-            "told": sum(not page.quiet for page in self.pages),
+            "told": sum(not page.suppressed for page in self.pages),
             "labelled": {"true": labelled[True], "false": labelled[False], "none": labelled[None]},
             "by_server": [{"server_id": s, "P1": p1, "P2": p2} for s, p1, p2 in self.by_server()],
             "by_metric": [{"metric": m, "P1": p1, "P2": p2} for m, p1, p2 in self.by_metric()],
@@ -117,7 +117,7 @@ class ShadowReport:
                     "priority": page.priority.value,
                     "severity": page.severity,
                     "metric": page.metric,
-                    "quiet": page.quiet,
+                    "quiet": page.suppressed,
                     "is_incident": page.is_incident,
                 }
                 for page in self.pages
@@ -166,7 +166,7 @@ def _page(incident_id: str, alerts: Sequence[Alert], label: IncidentLabel | None
         severity=max(alert.severity for alert in alerts),
         at_ms=parse_iso(first.clocks.observed_at),
         metric=first.metrics[0].name if first.metrics else "",
-        quiet=first.quiet or (first.event.value if first.event is AlertEvent.SUPPRESSED else ""),
+        suppressed=first.suppressed or (first.event.value if first.event is AlertEvent.SUPPRESSED else ""),
         is_incident=None if label is None else label.is_incident,
     )
 

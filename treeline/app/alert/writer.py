@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.alert import Alert, Clocks
-from treeline.core.detection.detector import Decided, Prepared
+from treeline.core.detection.detector import Decided, PreparedRound
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change
 from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
@@ -37,7 +37,7 @@ class AlertWriter:
         group: int,
         state: FleetState,
         model: ModelPackage,
-        prepared: Prepared,
+        prepared: PreparedRound,
         decided: Decided,
         scores: FloatArray,
         received_ms: npt.NDArray[np.int64],

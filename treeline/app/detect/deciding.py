@@ -12,7 +12,7 @@ from treeline.app.detect.ports import Pending, Scorer
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core.alert import Alert
 from treeline.core.detection import detector
-from treeline.core.detection.detector import Decided, Prepared
+from treeline.core.detection.detector import Decided, PreparedRound
 from treeline.core.detection.features import Index
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
@@ -71,7 +71,7 @@ class Decider:
             state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s
         )
         detector.mark_seen(state, rows[late], pending.observed_at[late])
-        prepared: list[tuple[Prepared, Index]] = []
+        prepared: list[tuple[PreparedRound, Index]] = []
         for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
             done = detector.prepare(state, batch, step_s=model.step_s)
             state.last_received_at[batch.rows] = pending.received_at[new[batch.index]]
@@ -103,7 +103,7 @@ class Decider:
         self,
         state: FleetState,
         model: ModelPackage,
-        done: Prepared,
+        done: PreparedRound,
         decided: Decided,
         scores: FloatArray,
         received_ms: npt.NDArray[np.int64],

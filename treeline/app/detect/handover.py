@@ -103,7 +103,7 @@ class HandoverRecords:
         state = hand_over(package, source.state, own=None if record is None else record.state)
         before = state.version
         state.version, state.activation = before + 1, pointer.activation
-        taken = Record(group, pointer.model_version, state, None, source.outbox, self.clock_ms(), source.untold)
+        taken = Record(group, pointer.model_version, state, None, source.outbox, self.clock_ms(), source.suppressed)
         self.records.commit(taken, before)
         if source.outbox:  # it is the new record's to tell
             self.records.clear_outbox(Record(group, source.model_version, source.state))

@@ -12,7 +12,9 @@ from treeline.core.errors import PublishError
 OUTBOX_PAUSES, OUTBOX_PAUSE_S = 10, 0.2
 
 
-def load_untold(load: Callable[[], Record], *, clock_ms: Callable[[], int], sleep: Callable[[float], None]) -> Record:
+def load_published(
+    load: Callable[[], Record], *, clock_ms: Callable[[], int], sleep: Callable[[float], None]
+) -> Record:
     """A record whose worker is not just telling its alerts: that one is waited for, so that it is not told again."""
     record = load()
     for _ in range(OUTBOX_PAUSES):
@@ -45,7 +47,7 @@ def tell(
             continue
         stamped = alerts.stamp(alert, clock_ms())
         try:
-            if incidents.apply(stamped) and not stamped.quiet:
+            if incidents.apply(stamped) and not stamped.suppressed:
                 publisher.publish(stamped)
                 published.append(stamped)
         except PublishError:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from treeline.app.alert.muting import Untold
+from treeline.app.alert.muting import SuppressedIncident
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.core.alert import Alert
 from treeline.core.model.package import ModelPackage
@@ -35,7 +35,7 @@ class Record:
     block: ScoreBlock | None = None
     outbox: list[Alert] = field(default_factory=list)
     committed_ms: int = 0
-    untold: dict[str, Untold] = field(default_factory=dict)  # by server: incidents that a mute keeps from people
+    suppressed: dict[str, SuppressedIncident] = field(default_factory=dict)  # by server
 
 
 class Observations(Protocol):

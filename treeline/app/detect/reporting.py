@@ -42,15 +42,15 @@ def report(telemetry: Telemetry, group: int, outcome: TickOutcome, *, duration_m
 
 
 def _report_incidents(telemetry: Telemetry, outcome: TickOutcome) -> None:
-    telemetry.add(OwnMetric.AlertsQuiet, len(outcome.quiet))
-    telemetry.add_by(OwnMetric.AlertsQuiet, Counter(a.quiet for a in outcome.quiet))
-    alerts = [*outcome.published, *outcome.quiet]
+    telemetry.add(OwnMetric.AlertsQuiet, len(outcome.suppressed))
+    telemetry.add_by(OwnMetric.AlertsQuiet, Counter(a.suppressed for a in outcome.suppressed))
+    alerts = [*outcome.published, *outcome.suppressed]
     opened = Counter(a.priority.value for a in alerts if a.event is AlertEvent.OPENED)
     telemetry.add(OwnMetric.IncidentsOpened, opened.total())
     telemetry.add_by(OwnMetric.IncidentsOpened, opened)
     telemetry.add(OwnMetric.IncidentsResolved, sum(a.event is AlertEvent.RESOLVED for a in alerts))
     for alert in alerts:
-        if alert.quiet or alert.muted_by:  # not told, or late on purpose
+        if alert.suppressed or alert.muted_by:  # not told, or late on purpose
             continue
         clocks = alert.clocks
         observed, received, scored, published = (

@@ -58,7 +58,7 @@ class TickOutcome:
     waiting: int = 0
     imputed: int = 0
     published: list[Alert] = field(default_factory=list)
-    quiet: list[Alert] = field(default_factory=list)  # stored and told nobody: muted, or a stage that pages nobody
+    suppressed: list[Alert] = field(default_factory=list)  # stored, not published: muted, or a shadow stage
     unpublished: int = 0
     has_model: bool = True
     oldest_received_ms: int | None = None
@@ -148,7 +148,7 @@ class DetectService:
     def _load(self, group: int, model: ModelPackage) -> Record:
         """The group's record; one whose worker is just telling its alerts is waited for, not told again."""
         blank = Record(group, model.model_version, model.new_state())
-        return outbox.load_untold(
+        return outbox.load_published(
             lambda: self.records.load(group, model.model_version) or blank, clock_ms=self.clock_ms, sleep=self.sleep
         )
 
@@ -189,12 +189,12 @@ class DetectService:
         block.version = state.version
         alerts = self.muting.apply(
             decision.alerts,
-            record.untold,
+            record.suppressed,
             event_ms=int(pending.observed_at[np.concatenate([new, late])].max()),
             next_step=state.next_step,
         )
         committed = Record(
-            record.group, record.model_version, state, block, record.outbox + alerts, self.clock_ms(), record.untold
+            record.group, record.model_version, state, block, record.outbox + alerts, self.clock_ms(), record.suppressed
         )
         self.records.commit(committed, previous)
         outcome.commits += 1
@@ -202,7 +202,7 @@ class DetectService:
         outcome.warming_up += int((block.status == Status.WARMING_UP).sum())
         outcome.late += int((block.status == Status.LATE).sum())
         outcome.imputed += decision.imputed
-        outcome.quiet.extend(alert for alert in alerts if alert.quiet)
+        outcome.suppressed.extend(alert for alert in alerts if alert.suppressed)
         decided = block.severity[block.status == Status.SCORED]
         outcome.max_severity = max(outcome.max_severity, float(decided.max(initial=0.0)))
         outcome.severities.extend(decided.tolist())

@@ -11,7 +11,7 @@ from treeline.app.explain.incident_source import Score
 from treeline.core.alert import AlertEvent
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibrated
-from treeline.core.detection.detector import Decided, Prepared, Round
+from treeline.core.detection.detector import Decided, PreparedRound, Round
 from treeline.core.detection.policy import Change
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetCycle, FleetState
@@ -103,7 +103,7 @@ class ServerReplay:
             severity = decided.severity
         return opens, severity
 
-    def _prepare(self, state: FleetState, at: int, values: npt.NDArray[np.float32]) -> Prepared:
+    def _prepare(self, state: FleetState, at: int, values: npt.NDArray[np.float32]) -> PreparedRound:
         rows = np.arange(len(values), dtype=np.intp)
         bucket = at // self._package.step_ms
         batch = Round(bucket, rows, rows, np.full(len(values), at, dtype=np.int64), values)
@@ -111,6 +111,6 @@ class ServerReplay:
         state.cycle = FleetCycle(bucket=bucket, level=self._origin.levels.get(bucket, 0.0))
         return detector.prepare(state, batch, step_s=self._package.step_s)
 
-    def _decide(self, state: FleetState, done: Prepared, scores: FloatArray) -> Decided:
+    def _decide(self, state: FleetState, done: PreparedRound, scores: FloatArray) -> Decided:
         package = self._package
         return detector.decide(state, done, scores, package.calibration, self._origin.policy, step_ms=package.step_ms)

@@ -106,8 +106,8 @@ class Explanation:
                     "priority": alert.priority.value,
                     "severity": alert.severity,
                     "observed_at": alert.clocks.observed_at,
-                    "told": not alert.quiet,
-                    "quiet": alert.quiet,
+                    "told": not alert.suppressed,
+                    "quiet": alert.suppressed,
                     "muted_by": alert.muted_by,
                 }
                 for alert in self.alerts

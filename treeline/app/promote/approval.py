@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from treeline.app.promote.protocol import PromotionPace
+from treeline.app.promote.protocol import WaitTimes
 
 _NAME_CHARACTERS = 80  # Step Functions' limit
 
@@ -44,12 +44,12 @@ def approved_arn(event: Mapping[str, Any]) -> str | None:
     return str(arn) if arn else None
 
 
-def request_for(pace: PromotionPace, **request: Any) -> dict[str, Any]:
+def request_for(pace: WaitTimes, **request: Any) -> dict[str, Any]:
     """An execution's input: what to promote and how often to look."""
     return {"request": {key: value for key, value in request.items() if value is not None}, **asdict(pace)}
 
 
-def promote_approved(event: Mapping[str, Any], workflow: Workflow, pace: PromotionPace) -> Approved | None:
+def promote_approved(event: Mapping[str, Any], workflow: Workflow, pace: WaitTimes) -> Approved | None:
     """Start the promotion of what an event approves; None where it approves nothing."""
     arn = approved_arn(event)
     if arn is None:

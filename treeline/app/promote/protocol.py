@@ -85,7 +85,7 @@ class StateName(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromotionPace:
+class WaitTimes:
     """How long the waits are, in seconds; part of an execution's input, so that a test can be fast."""
 
     poll_s: int = 300
@@ -95,7 +95,7 @@ class PromotionPace:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A state that waits for a field of `PromotionPace`, then goes on."""
+    """A state that waits for a field of `WaitTimes`, then goes on."""
 
     pace: str
     then: StateName

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from treeline.app.alert.muting import Untold
+from treeline.app.alert.muting import SuppressedIncident
 from treeline.app.detect.ports import Record
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.aws.retries import error_code, is_transient
@@ -219,8 +219,8 @@ class DetectorRecords:
         item: Item = {"outbox": {"B": _outbox(record)}, "committed_ms": {"N": str(record.committed_ms)}}
         if record.block is not None:
             item["block"] = {"B": record.block.pack()}
-        if record.untold:
-            body = {server: entry.to_json() for server, entry in record.untold.items()}
+        if record.suppressed:
+            body = {server: entry.to_json() for server, entry in record.suppressed.items()}
             item["untold"] = {"B": zlib.compress(json.dumps(body).encode())}
         return item
 
@@ -303,7 +303,7 @@ def _version(entry: Item) -> int:
 
 
 def _record(key: Key, state: FleetState, item: Item) -> Record:
-    untold = json.loads(zlib.decompress(bytes(item["untold"]["B"]))) if "untold" in item else {}
+    suppressed = json.loads(zlib.decompress(bytes(item["untold"]["B"]))) if "untold" in item else {}
     return Record(
         group=key[0],
         model_version=key[1],
@@ -311,7 +311,7 @@ def _record(key: Key, state: FleetState, item: Item) -> Record:
         block=ScoreBlock.unpack(bytes(item["block"]["B"])) if "block" in item else None,
         outbox=[Alert.from_json(body) for body in json.loads(zlib.decompress(bytes(item["outbox"]["B"])))],
         committed_ms=int(item["committed_ms"]["N"]),
-        untold={server: Untold.from_json(entry) for server, entry in untold.items()},
+        suppressed={server: SuppressedIncident.from_json(entry) for server, entry in suppressed.items()},
     )
 
 

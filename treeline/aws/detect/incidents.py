@@ -52,7 +52,9 @@ class IncidentTable:
         """
         group = alert.labels["group"]
         event = f"{group}/{alert.event.value}/{alert.clocks.observed_at}"
-        is_late = alert.step > 1 and alert.event is AlertEvent.OPENED and not alert.quiet  # told as a mute has ended
+        is_late = (
+            alert.step > 1 and alert.event is AlertEvent.OPENED and not alert.suppressed
+        )  # told as a mute has ended
         if is_late:
             event = f"{group}/late"
         for _ in range(_SHARED_ATTEMPTS):
@@ -140,7 +142,7 @@ def _values(alert: Alert) -> dict[str, Any]:
     return {
         ":state": {"S": "resolved" if alert.event is AlertEvent.RESOLVED else "open"},
         ":sequence": {"N": str(alert.step or alert.sequence)},
-        ":paging": {"S": "muted" if alert.event is AlertEvent.SUPPRESSED else alert.quiet or "people"},
+        ":paging": {"S": "muted" if alert.event is AlertEvent.SUPPRESSED else alert.suppressed or "people"},
         ":server_id": {"S": alert.server_id},
         ":opened_at": {"S": alert.incident_id.rpartition("/")[2]},
         ":priority": {"S": alert.priority.value},

@@ -34,7 +34,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedRound:
     """A round compared with the past: `features` belong to `ready`, positions within the round."""
 
     round: Round
@@ -98,7 +98,7 @@ def rounds(rows: Index, observed_at: npt.NDArray[np.int64], values: FloatArray, 
             yield Round(int(buckets[part[0]]), part, rows[part], observed_at[part], values[part])
 
 
-def prepare(state: FleetState, batch: Round, *, step_s: float) -> Prepared:
+def prepare(state: FleetState, batch: Round, *, step_s: float) -> PreparedRound:
     """Feature rows of the round's ready servers; the others warm up. Changes the state."""
     every = together(batch.rows)
     before = state.last_at[every]
@@ -119,12 +119,12 @@ def prepare(state: FleetState, batch: Round, *, step_s: float) -> Prepared:
     state.observations[every] += 1
     state.last_at[every] = batch.observed_at
     state.seen_at[every] = np.concatenate([state.seen_at[every, 1:], batch.observed_at[:, None]], axis=1)
-    return Prepared(batch, ready, extracted, elapsed_s[ready])
+    return PreparedRound(batch, ready, extracted, elapsed_s[ready])
 
 
 def decide(
     state: FleetState,
-    prepared: Prepared,
+    prepared: PreparedRound,
     scores: FloatArray,
     calibration: Calibration,
     settings: PolicySettings,
