@@ -132,7 +132,7 @@ class Detector:
 
         Returns:
             One decision an observation, in order of time, and one for each change of the fleet's incident before those
-            of its step. What had been decided before, or is older than the server's last eight, has none.
+            of its step. What had been decided before, or is older than the times that the state remembers, has none.
 
         Raises:
             MalformedRecordError: An observation names an unknown metric, or a value is infinite; none was decided.
