@@ -21,6 +21,7 @@ from treeline.aws.ingest import observations, servers
 from treeline.core.errors import UsageError
 from treeline.core.observation import Observation
 from treeline.core.state import delta as state_delta
+from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
 
 KINDS = {"AWS::Kinesis::Stream": 1, "AWS::CloudWatch::Alarm": 35, "AWS::CloudWatch::Dashboard": 4}
@@ -177,7 +178,7 @@ def test_the_size_of_a_delta_is_the_codes():
         after.observations[chosen] += 1
         after.severity[chosen] = rng.normal(size=rows)
 
-        delta = state_delta.pack(before, after)
+        delta = state_delta.pack(*(StoredState.from_bytes(state.pack()) for state in (before, after)))
 
         assert delta is not None
         assert len(delta) < 1.15 * (constant + row * rows), rows

@@ -10,6 +10,7 @@ from treeline.app.detect.ports import Record
 from treeline.app.detect.ticks import Tick
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state import delta as state_delta
+from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
 
 
@@ -23,6 +24,14 @@ class Recording(Store):
     def commit(self, record: Record, previous_version: int) -> None:
         super().commit(record, previous_version)
         self.states.append(record.state.pack())
+
+
+def stored(state: FleetState) -> StoredState:
+    return StoredState.from_bytes(state.pack())
+
+
+def difference(before: FleetState, after: FleetState) -> bytes | None:
+    return state_delta.pack(stored(before), stored(after))
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +50,21 @@ def states() -> list[FleetState]:
 
 
 def test_applying_the_deltas_of_many_commits_gives_the_last_state_bit_for_bit(states: list[FleetState]):
-    state = states[0].copy()
+    state = stored(states[0])
     for before, after in pairwise(states):
-        delta = state_delta.pack(before, after)
+        delta = difference(before, after)
         assert delta is not None
         state_delta.verify(state, state_delta.apply(state, delta))
 
     assert len(states) > 40
-    assert state.pack() == states[-1].pack()
+    assert state.to_bytes() == states[-1].pack()
 
 
 def test_a_delta_is_a_fraction_of_the_state(states: list[FleetState]):
     sized = 0
     for before, after in pairwise(states):
         if len(before.servers) == len(after.servers):
-            delta = state_delta.pack(before, after)
+            delta = difference(before, after)
             decided = int((after.observations - before.observations).sum())
             assert delta is not None
             assert len(delta) < 600 + 330 * decided
@@ -69,13 +78,13 @@ def test_new_servers_come_with_it(states: list[FleetState]):
     after.add(["new-1", "new-2"])
     after.last_at[-1] = START_MS
     after.version += 1
-    state = states[-1].copy()
+    state = stored(states[-1])
 
-    delta = state_delta.pack(states[-1], after)
+    delta = difference(states[-1], after)
 
     assert delta is not None
     state_delta.apply(state, delta)
-    assert state.pack() == after.pack()
+    assert state.to_bytes() == after.pack()
 
 
 def test_any_bits_survive():
@@ -86,17 +95,17 @@ def test_any_bits_survive():
         for array in state.arrays().values():
             raw = rng.integers(0, 256, array.nbytes, dtype=np.uint8).tobytes()
             array[...] = np.frombuffer(raw, array.dtype).reshape(array.shape)
-    state = before.copy()
+    state = stored(before)
 
-    delta = state_delta.pack(before, after)
+    delta = difference(before, after)
 
     assert delta is not None
     state_delta.verify(state, state_delta.apply(state, delta))
-    assert state.pack() == after.pack()
+    assert state.to_bytes() == after.pack()
 
 
 def test_nothing_changed_is_a_delta_of_nothing():
-    state = FleetState(4, servers=["a", "b"], version=7)
+    state = stored(FleetState(4, servers=["a", "b"], version=7))
     delta = state_delta.pack(state, state.copy())
 
     assert delta is not None
@@ -105,14 +114,14 @@ def test_nothing_changed_is_a_delta_of_nothing():
 
 
 def test_states_of_other_servers_or_metrics_have_no_delta():
-    assert state_delta.pack(FleetState(4, servers=["a"]), FleetState(4, servers=["b"])) is None
-    assert state_delta.pack(FleetState(4, servers=["a"]), FleetState(4)) is None
-    assert state_delta.pack(FleetState(4, servers=["a"]), FleetState(5, servers=["a"])) is None
+    assert difference(FleetState(4, servers=["a"]), FleetState(4, servers=["b"])) is None
+    assert difference(FleetState(4, servers=["a"]), FleetState(4)) is None
+    assert difference(FleetState(4, servers=["a"]), FleetState(5, servers=["a"])) is None
 
 
 def test_a_delta_on_the_wrong_state_is_noticed(states: list[FleetState]):
-    delta = state_delta.pack(states[-2], states[-1])
-    wrong = states[0].copy()
+    delta = difference(states[-2], states[-1])
+    wrong = stored(states[0])
 
     assert delta is not None
     with pytest.raises(ModelMismatchError, match="does not add up"):
@@ -121,14 +130,14 @@ def test_a_delta_on_the_wrong_state_is_noticed(states: list[FleetState]):
 
 def test_a_delta_that_adds_a_server_which_is_there_is_refused():
     before, after = FleetState(4, servers=["a"]), FleetState(4, servers=["a", "b"])
-    delta = state_delta.pack(before, after)
+    delta = difference(before, after)
 
     assert delta is not None
     with pytest.raises(ModelMismatchError, match="already in the state"):
-        state_delta.apply(after, delta)
+        state_delta.apply(stored(after), delta)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0\0\0\0", b"\0\0\0\0not zlib"])
 def test_a_damaged_delta_is_refused(damage: bytes):
     with pytest.raises(ModelMismatchError, match="not readable"):
-        state_delta.apply(FleetState(4), damage)
+        state_delta.apply(stored(FleetState(4)), damage)

@@ -27,6 +27,7 @@ from treeline.aws.retries import error_code, is_transient
 from treeline.core.alert import Alert
 from treeline.core.errors import StateConflictError
 from treeline.core.state import delta as state_delta
+from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ Head = tuple[int, int]  # its version, and a time (ms) before which nothing past
 
 @dataclass(slots=True)
 class _Kept:
-    """A group's state as committed, for the next load and the next delta; never handed out, only copies of it."""
+    """A group's state as it was stored, for the next load and the next delta; never handed out, only copies of it."""
 
-    state: FleetState
+    state: StoredState
     head: Head  # the newest known
     read_ms: int
     is_old_head: bool = False  # written by code that knew no log: the next commit takes its place
@@ -95,11 +96,13 @@ class DetectorRecords:
         base = kept.state if kept is not None and kept.state.version == previous_version else None
         if kept is not None and kept.is_old_head:
             self._put_head(record, previous_version)
-            self._keep(key, record.state.copy(), (record.state.version, self._clock_ms()))
+            self._keep(key, StoredState.from_bytes(record.state.pack()), (record.state.version, self._clock_ms()))
             return
         head = kept.head if kept is not None else (0, self._clock_ms())
         packed = record.state.pack()
-        delta = None if base is None else state_delta.pack(base, record.state)
+        state = StoredState.from_bytes(packed)
+        # None, too, in the first commit after what other code wrote: its states are laid out in another way.
+        delta = None if base is None else state_delta.pack(base, state)
         whole = zlib.compress(packed, 1) if delta is None else b""
         entry = {
             **_entry_key(key, record.state.version),
@@ -119,7 +122,7 @@ class DetectorRecords:
             )
         except ClientError as error:
             _raise_conflict(error, record)
-        self._keep(key, FleetState.unpack(packed), head)
+        self._keep(key, state, head)
         is_long = delta is None or record.state.version - head[0] >= SNAPSHOT_EVERY
         # With something owed it would have to be written again once that is told.
         if (is_long and not record.outbox) or self._is_old(head):
@@ -144,14 +147,14 @@ class DetectorRecords:
             is_old = "state" in head and not entries
             data = bytes(head["state"]["B"]) if "state" in head else zlib.decompress(bytes(head["whole"]["B"]))
             known = version, int(head["committed_ms"]["N"])
-            kept = _Kept(FleetState.unpack(data), known, self._clock_ms(), is_old_head=is_old)
+            kept = _Kept(StoredState.from_bytes(data), known, self._clock_ms(), is_old_head=is_old)
             own = bool(entries) and _version(entries[0]) == version
             return self._follow(key, kept, entries, entries[0] if own else head)
         started = next((i for i, entry in enumerate(entries) if "state" in entry), None)
         if started is None:
             return None
         first = entries[started]
-        state = FleetState.unpack(zlib.decompress(bytes(first["state"]["B"])))
+        state = StoredState.from_bytes(zlib.decompress(bytes(first["state"]["B"])))
         return self._follow(key, _Kept(state, _head_of(first), self._clock_ms()), entries[started:], first)
 
     def _follow(self, key: Key, kept: _Kept, entries: list[Item], latest: Item) -> Record:
@@ -172,14 +175,14 @@ class DetectorRecords:
             if _version(entry) != state.version + 1:
                 break  # what follows a gap is about to expire, as what is missing has
             if "state" in entry:
-                crc, state = None, FleetState.unpack(zlib.decompress(bytes(entry["state"]["B"])))
+                crc, state = None, StoredState.from_bytes(zlib.decompress(bytes(entry["state"]["B"])))
             else:
                 crc = state_delta.apply(state, bytes(entry["delta"]["B"]))
             latest = entry
         if crc is not None:
             state_delta.verify(state, crc)
         self._keep(key, state, head, is_old_head=kept.is_old_head)
-        record = _record(key, state.copy(), latest)
+        record = _record(key, FleetState.of_stored(state.copy()), latest)
         if self._writes and head[0] < state.version and self._is_old(head):
             self._write_head(record)
         return record
@@ -187,7 +190,7 @@ class DetectorRecords:
     def _is_old(self, head: Head) -> bool:
         return self._clock_ms() - head[1] > OLDEST_HEAD_MS
 
-    def _keep(self, key: Key, state: FleetState, head: Head, *, is_old_head: bool = False) -> None:
+    def _keep(self, key: Key, state: StoredState, head: Head, *, is_old_head: bool = False) -> None:
         self._kept[key] = _Kept(state, head, self._clock_ms(), is_old_head)
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT_GROUPS:

@@ -13,13 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from treeline.core.arrays import Axis
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.errors import ModelMismatchError
+from treeline.core.formats import require_format
+from treeline.core.state import format_2
 from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import LAYOUT
 
-FORMAT = 2
-_FIELDS = {"model_version", "metrics", "step_s", "calibration", "typical", "fingerprint", "training"}
+FORMAT = 3  # 2 did not name its channels
+_FIELDS = {"model_version", "metrics", "step_s", "calibration", "channels", "typical", "fingerprint", "training"}
+Typical = dict[str, float | list[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class ModelPackage:
     step_s: float
     calibration: Calibration
     seeds: FleetState
-    typical: dict[str, float | list[float]]
+    typical: Typical
     fingerprint: str
     manifest: dict[str, Any] = field(default_factory=dict)
 
@@ -53,7 +58,7 @@ class ModelPackage:
 
     def new_state(self) -> FleetState:
         """An empty state for a group under this model."""
-        return FleetState(len(self.metrics))
+        return FleetState(len(self.metrics), layout=self.seeds.layout)
 
     def admit(self, state: FleetState, servers: list[str]) -> None:
         """Give servers their rows in a state: seeded where the model knows them, else warming up."""
@@ -75,6 +80,7 @@ class ModelPackage:
             "features": list(FEATURE_NAMES),
             "step_s": self.step_s,
             "calibration": self.calibration.to_json(),
+            "channels": list(self.seeds.layout.channels),
             "typical": self.typical,
             "fingerprint": self.fingerprint,
             "seeds_sha256": hashlib.sha256(self.seeds.pack()).hexdigest(),
@@ -91,15 +97,16 @@ class ModelPackage:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ModelPackage":
-        """Read and check; raises ModelMismatchError naming what does not fit this code."""
+        """Read a package of this or an earlier format; raises ModelMismatchError naming what does not fit this code."""
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 manifest = json.loads(archive.read("manifest.json"))
                 seeds = archive.read("seeds.bin")
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, ValueError) as error:
             raise ModelMismatchError(f"not a model package: {error}") from error
+        if require_format("model package", manifest.get("format"), newest=FORMAT, oldest=2) == 2:
+            manifest["channels"] = list(format_2.LAYOUT.channels)
         expected: dict[str, object] = {
-            "format": FORMAT,
             "features": list(FEATURE_NAMES),
             "seeds_sha256": hashlib.sha256(seeds).hexdigest(),
         }
@@ -122,7 +129,7 @@ class ModelPackage:
             step_s=manifest["step_s"],
             calibration=Calibration.from_json(manifest["calibration"]),
             seeds=state,
-            typical=manifest["typical"],
+            typical=_typical(manifest["typical"], manifest["channels"]),
             fingerprint=manifest["fingerprint"],
             manifest=manifest["training"],
         )
@@ -133,3 +140,16 @@ class ModelPackage:
             raise ModelMismatchError(
                 f"model {self.model_version} was trained on {self.metrics}, this deployment watches {metrics}"
             )
+
+
+def _typical(stored: Typical, channels: list[str]) -> Typical:
+    """The values by name that today's states have an array for, with one value a channel for today's channels."""
+    typical: Typical = {}
+    for spec in LAYOUT.arrays:
+        value = stored.get(spec.name)
+        if isinstance(value, list) and Axis.CHANNELS in spec.axes:
+            known = dict(zip(channels, value, strict=True))
+            value = [float(known.get(channel, spec.initial or 0.0)) for channel in LAYOUT.channels]
+        if value is not None:
+            typical[spec.name] = value
+    return typical

@@ -6,24 +6,30 @@ the very state that the code that wrote it had, bit for bit, and a check sum say
 A delta holds, of the rows that changed, which elements of each array did (a bit each) and the elements themselves,
 XORed with what they replace. Slowly moving floats then have zeros in their upper bytes; sorted by byte they compress.
 Arrays that move up by one with each observation are compared moved.
+
+Which bytes stand where is the layout's matter, so a delta belongs to a state of the format and the layout in which it
+was made: it is applied to what was stored, before anything is migrated. Between states of different formats or layouts
+there is none, and a whole state is stored instead.
 """
 
 import json
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from treeline.core.errors import ModelMismatchError
-from treeline.core.state.fleet import FleetCycle, FleetState
+from treeline.core.formats import require_format
+from treeline.core.state.codec import StoredState
 
 FORMAT = 1
 _MOVING = ("seen_at", "recent")  # along their second axis, the newest last
 _MOST_STEPS = 4  # rows that got more observations in one commit are stored element by element
+_OF_HEAD = ("version", "activation", "cycle")  # what changes of a state's head beside its servers
 _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
 Bits = npt.NDArray[Any]
@@ -41,31 +47,33 @@ class _Plain:
         return cls(flat.view(_UNSIGNED[array.dtype.itemsize]))
 
 
-def pack(before: FleetState, after: FleetState) -> bytes | None:
-    """The delta from one state to the other; None where it is not worth one: other servers in a row, other metrics."""
-    added = after.servers[len(before.servers) :]
-    if before.metrics != after.metrics or after.servers[: len(before.servers)] != before.servers:
+def pack(before: StoredState, after: StoredState) -> bytes | None:
+    """The delta from one state to the other; None where a whole state is to be stored instead.
+
+    That is where they differ in format, layout or number of metrics, or other servers stand in a row.
+    """
+    servers, added = before.head["servers"], after.head["servers"][len(before.head["servers"]) :]
+    alike = all(before.head[name] == after.head[name] for name in ("format", "metrics"))
+    if not alike or before.layout != after.layout or after.head["servers"][: len(servers)] != servers:
         return None
     base = before.copy()
     base.add(added)
     old, new = _plain(base), _plain(after)
     rows = np.flatnonzero(np.any([(new[n].bits != old[n].bits).any(axis=1) for n in new], axis=0))
-    steps = {name: _steps(base.arrays()[name][rows], after.arrays()[name][rows]) for name in _MOVING}
+    steps = {name: _steps(base.arrays[name][rows], after.arrays[name][rows]) for name in _MOVING}
     masks, values = list[bytes](), list[bytes]()
     for name in new:
         now = new[name].bits[rows]
         was = old[name].bits[rows]
         if name in steps:
-            was = _moved(base.arrays()[name][rows], steps[name])
+            was = _moved(base.arrays[name][rows], steps[name])
         changed = now != was
         masks.append(np.packbits(changed).tobytes())
         values.append(_by_byte((now ^ was)[changed]))
     head = {
         "format": FORMAT,
-        "version": after.version,
-        "activation": after.activation,
+        **{name: after.head[name] for name in _OF_HEAD},
         "added": added,
-        "cycle": {f.name: getattr(after.cycle, f.name) for f in fields(FleetCycle)},
     }
     text = json.dumps(head, separators=(",", ":")).encode()
     body = b"".join(
@@ -78,10 +86,10 @@ def pack(before: FleetState, after: FleetState) -> bytes | None:
             *values,
         ]
     )
-    return struct.pack("<I", zlib.crc32(after.pack())) + zlib.compress(body, 1)
+    return struct.pack("<I", zlib.crc32(after.to_bytes())) + zlib.compress(body, 1)
 
 
-def apply(state: FleetState, delta: bytes) -> int:
+def apply(state: StoredState, delta: bytes) -> int:
     """Take a state, in place, to what `pack` was given as `after`; its check sum, for `verify`.
 
     Raises:
@@ -94,17 +102,18 @@ def apply(state: FleetState, delta: bytes) -> int:
         head = json.loads(reader.take(size))
     except (struct.error, zlib.error, ValueError) as error:
         raise ModelMismatchError(f"state delta is not readable: {error}") from error
-    if head.get("format") != FORMAT:
-        raise ModelMismatchError(f"state delta has format {head.get('format')!r}, this code reads {FORMAT}")
+    require_format("state delta", head.get("format"), newest=FORMAT)
     try:
         state.add(head["added"])
     except ValueError as error:
         raise ModelMismatchError(f"state delta does not fit the state: {error}") from error
     rows = np.frombuffer(reader.take(2 * count), "<u2").astype(np.intp)
-    if rows.max(initial=0) >= max(len(state.servers), 1):
-        raise ModelMismatchError(f"detector state of {len(state.servers)} servers does not add up: row {rows.max()}")
+    if rows.max(initial=0) >= max(len(state.head["servers"]), 1):
+        raise ModelMismatchError(
+            f"detector state of {len(state.head['servers'])} servers does not add up: row {rows.max()}"
+        )
     steps = {name: np.frombuffer(reader.take(count), "u1") for name in _MOVING}
-    arrays = state.arrays()
+    arrays = state.arrays
     masks = {}
     for name, array in arrays.items():
         width = int(np.prod(array.shape[1:]))
@@ -114,14 +123,13 @@ def apply(state: FleetState, delta: bytes) -> int:
         mask = masks[name]
         was[mask] ^= _from_bytes(reader.take(int(mask.sum()) * array.dtype.itemsize), array.dtype.itemsize)
         array[rows] = was.view(array.dtype).reshape(count, *array.shape[1:])
-    state.version, state.activation = head["version"], head["activation"]
-    state.cycle = FleetCycle(**head["cycle"])
+    state.head.update({name: head[name] for name in _OF_HEAD})
     return int(crc)
 
 
-def verify(state: FleetState, crc: int) -> None:
+def verify(state: StoredState, crc: int) -> None:
     """Raise ModelMismatchError where a state is not the one whose check sum this is."""
-    if zlib.crc32(state.pack()) != crc:
+    if zlib.crc32(state.to_bytes()) != crc:
         raise ModelMismatchError(f"detector state does not add up at version {state.version}: a delta is damaged")
 
 
@@ -140,8 +148,8 @@ class _Reader:
         return struct.unpack(form, self.take(struct.calcsize(form)))
 
 
-def _plain(state: FleetState) -> Mapping[str, _Plain]:
-    return {name: _Plain.of(array) for name, array in state.arrays().items()}
+def _plain(state: StoredState) -> Mapping[str, _Plain]:
+    return {name: _Plain.of(array) for name, array in state.arrays.items()}
 
 
 def _steps(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -1,8 +1,8 @@
 """The detector's memory of up to 50 servers, as the code that decides works with it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from treeline.core.arrays import NEVER, Array
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.codec import FORMAT, StoredState
 from treeline.core.state.layout import LAYOUT, Layout
+from treeline.core.state.migrate import migrated
 
 
 class Phase:
@@ -67,18 +68,12 @@ class FleetState:
 
     def add(self, servers: list[str]) -> None:
         """Append blank (warming up) rows; raises ValueError for a server that already has one."""
-        if not servers:
-            return
-        again = set(servers) & set(self.servers)
-        if again or len(set(servers)) < len(servers):
-            raise ValueError(f"a server has one row; already in the state or twice: {sorted(again) or servers}")
-        self.servers.extend(servers)
-        for spec in self.layout.arrays:
-            blank = self.layout.blank(spec, len(servers), self.metrics)
-            self._arrays[spec.name] = np.concatenate([self._arrays[spec.name], blank])
+        stored = self._stored()
+        stored.add(servers)
+        self.servers, self._arrays = stored.head["servers"], stored.arrays
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FleetState.unpack, (self.pack(),)
+        return FleetState.unpack, (self.pack(), self.layout)
 
     def part(self, rows: slice) -> "FleetState":
         """A copy of some neighbouring rows, with a cycle of its own."""
@@ -120,30 +115,41 @@ class FleetState:
 
     def copy(self) -> "FleetState":
         """An independent copy."""
-        return FleetState.unpack(self.pack())
+        return FleetState.of_stored(self._stored().copy(), self.layout)
 
     def pack(self) -> bytes:
         """The whole state as bytes."""
+        return self._stored().to_bytes()
+
+    @classmethod
+    def unpack(cls, data: bytes, layout: Layout = LAYOUT) -> "FleetState":
+        """Read what `pack` wrote, in this or an earlier version; raises ModelMismatchError for anything else."""
+        return cls.of_stored(StoredState.from_bytes(data), layout)
+
+    def _stored(self) -> StoredState:
+        """This state to store; the arrays are shared."""
         head = {
             "format": FORMAT,
             "metrics": self.metrics,
             "version": self.version,
             "activation": self.activation,
-            "servers": self.servers,
+            "servers": list(self.servers),
             "cycle": asdict(self.cycle),
+            **self.layout.to_json(),
         }
-        return StoredState(head, self._arrays).to_bytes()
+        return StoredState(head, self.layout, self._arrays)
 
     @classmethod
-    def unpack(cls, data: bytes) -> Self:
-        """Read what `pack` wrote; raises ModelMismatchError for another format, a damaged head or another length."""
-        stored = StoredState.from_bytes(data)
+    def of_stored(cls, stored: StoredState, layout: Layout = LAYOUT) -> "FleetState":
+        """A stored state to work with, brought to a layout; it takes over the arrays."""
+        stored = migrated(stored, layout)
         head = stored.head
         try:
-            state = cls(head["metrics"], servers=head["servers"], version=head["version"])
-            state.activation = int(head.get("activation", 0))  # absent in states written before there was one
-            state.cycle = FleetCycle(**head["cycle"])
-        except (KeyError, TypeError, ValueError) as error:
+            state = cls(head["metrics"], version=int(head["version"]), layout=layout)
+            state.activation = int(head["activation"])
+            known = {field.name for field in fields(FleetCycle)}
+            state.cycle = FleetCycle(**{name: value for name, value in head["cycle"].items() if name in known})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelMismatchError(f"detector state has an unusable head: {error}") from error
-        state._arrays = stored.arrays
+        state.servers, state._arrays = head["servers"], stored.arrays
         return state

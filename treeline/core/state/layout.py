@@ -5,7 +5,9 @@ and rounded at every step, not at every save: a replay that saves after each obs
 then hold the same bits, so speed changes no result.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -27,12 +29,29 @@ class Layout:
     channels: tuple[str, ...]
     arrays: tuple[ArraySpec, ...]
 
-    def blank(self, spec: ArraySpec, rows: int, metrics: int) -> Array:
-        """An array of initial values, shape (rows, ...)."""
+    def shape(self, spec: ArraySpec, rows: int, metrics: int) -> tuple[int, ...]:
+        """The shape of an array for so many servers."""
         lengths = {Axis.METRICS: metrics, Axis.CHANNELS: len(self.channels)}
-        shape = (rows, *(lengths[axis] if isinstance(axis, Axis) else axis for axis in spec.axes))
+        return (rows, *(lengths[axis] if isinstance(axis, Axis) else axis for axis in spec.axes))
+
+    def blank(self, spec: ArraySpec, rows: int, metrics: int) -> Array:
+        """An array of initial values."""
         initial = np.nan if spec.initial is None else spec.initial
-        return np.full(shape, initial, dtype=np.dtype(spec.dtype).newbyteorder("<"))
+        return np.full(self.shape(spec, rows, metrics), initial, dtype=np.dtype(spec.dtype).newbyteorder("<"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        arrays = {spec.name: [spec.dtype, spec.initial, *spec.axes] for spec in self.arrays}
+        return {"channels": list(self.channels), "arrays": arrays}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote; raises KeyError, TypeError or ValueError for anything else."""
+        specs = [
+            ArraySpec(name, dtype, tuple(axis if isinstance(axis, int) else Axis(axis) for axis in axes), initial)
+            for name, (dtype, initial, *axes) in body["arrays"].items()
+        ]
+        return cls(tuple(body["channels"]), tuple(specs))
 
 
 _M, _C = Axis.METRICS, Axis.CHANNELS

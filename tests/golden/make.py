@@ -1,0 +1,228 @@
+"""Write a set of golden files: what this commit's code stores, and how it goes on from there.
+
+    python -m tests.golden.make FOLDER
+
+A small fleet is decided minute by minute over a table of moto's: web-01 is in an incident that was muted when it
+opened, the fleet in one of its own that nobody could be told of yet, web-02's is over, and web-03 is new and warming
+up. Whoever changes what is stored runs this once, with the code that will be released, into a folder of its own.
+"""
+
+import base64
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+from moto import mock_aws
+
+from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, fleet, service, trained
+from treeline.app.alert.controls import Control, ControlKind, Scope
+from treeline.app.alert.muting import Muting
+from treeline.app.detect.origin import Origin
+from treeline.app.detect.ports import Record
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.app.page.ledger import position_of
+from treeline.aws.detect.detector_records import DetectorRecords
+from treeline.aws.page.table import PageTable
+from treeline.core.detection.policy import PolicySettings
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetState
+
+SERVERS, TRAIN, STORED, ALL = 4, 1600, 72, 95  # steps of a minute: trained on, decided before storing, and in all
+POLICY = PolicySettings(quiet_s=600, fleet_min_servers=3)
+NOW_MS = START_MS + (TRAIN + STORED) * STEP_MS
+ACTIVATION = 3
+
+
+class Tables(Store):
+    """Detect's ports: the records in a table, everything else in memory."""
+
+    def __init__(self, package: ModelPackage | None, client: Any) -> None:
+        super().__init__(package)
+        self.records = DetectorRecords(client, "state", clock_ms=lambda: NOW_MS, writes=True)
+
+    def load(self, group: int, model_version: str) -> Record | None:
+        record = self.records.load(group, model_version)
+        if record is not None:  # as the model pointer's number would come in
+            record.state.activation = ACTIVATION
+        return record
+
+    def commit(self, record: Record, previous_version: int) -> None:
+        self.records.commit(record, previous_version)
+
+    def clear_outbox(self, record: Record) -> None:
+        self.records.clear_outbox(record)
+
+
+class Mutes:
+    """One mute, over the opening of web-01's incident."""
+
+    def in_force(self) -> tuple[Control, ...]:
+        start, end = (START_MS + (TRAIN + step) * STEP_MS for step in (35, 47))
+        return (
+            Control(kind=ControlKind.MUTE, id="m1", scope=Scope(server="web-01"), starts_ms=start, until_ms=end,
+                    reason="r", by="ann", created_ms=0),
+        )  # fmt: skip
+
+
+def tables() -> Any:
+    """A client of moto's DynamoDB with the two tables."""
+    client = boto3.client("dynamodb", region_name="eu-west-1", aws_access_key_id="t", aws_secret_access_key="t")
+    for name, keys in (("state", {"group": "N", "model_version": "S"}), ("pages", {"dedup_key": "S"})):
+        client.create_table(
+            TableName=name,
+            KeySchema=[
+                {"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
+            ],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": of} for key, of in keys.items()],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    return client
+
+
+def run(store: Store, observations: list[list[Any]]) -> None:
+    """Decide observations, one tick for those of one time."""
+    detect = replace(service(store, now_ms=NOW_MS, policy=POLICY), muting=Muting(controls=Mutes()))
+    for at in sorted({at for _, at, _ in observations}):
+        for server, observed_at, values in observations:
+            if observed_at == at:
+                store.add(server, at, np.array(values, np.float32), received=at)
+        detect.run(TICK)
+
+
+def observations(grid: Any, start: int, stop: int) -> list[list[Any]]:
+    """[server, time, values] of some steps."""
+    return [
+        [server, int(grid.times_ms[step]), grid.values[step, row].tolist()]
+        for step in range(start, stop)
+        for row, server in enumerate(grid.servers)
+        if server != "web-03" or step >= TRAIN + 10
+    ]
+
+
+def values(state: FleetState) -> dict[str, Any]:
+    """A state as JSON values."""
+    return {
+        "servers": state.servers,
+        "version": state.version,
+        "activation": state.activation,
+        "cycle": asdict(state.cycle),
+        "channels": list(state.layout.channels),
+        "arrays": {
+            name: {"dtype": str(array.dtype), "values": array.tolist()} for name, array in state.arrays().items()
+        },
+    }
+
+
+def block_values(block: ScoreBlock) -> dict[str, Any]:
+    """A score block as JSON values."""
+    return {
+        "servers": block.servers,
+        "version": block.version,
+        "model_version": block.model_version,
+        **{
+            name: getattr(block, name).tolist()
+            for name in ("server", "observed_at", "status", "score", "severity", "features")
+        },
+        "origins": {server: values(Origin.unpack(data).state) for server, data in block.origins.items()},
+    }
+
+
+def as_json(item: Any) -> Any:
+    """An item of a table as JSON: binary values in base 64."""
+    if isinstance(item, bytes):
+        return base64.b64encode(item).decode()
+    if isinstance(item, dict):
+        return {name: as_json(value) for name, value in item.items()}
+    return [as_json(value) for value in item] if isinstance(item, list) else item
+
+
+def dump(folder: Path, name: str, body: Any) -> None:
+    (folder / name).write_text(json.dumps(body, separators=(",", ":")) + "\n")
+
+
+def main(folder: Path) -> None:
+    """Run the fleet, and write what the tables then hold."""
+    folder.mkdir(parents=True, exist_ok=True)
+    grid = fleet(SERVERS, TRAIN + ALL)
+    grid.values[TRAIN + 5 : TRAIN + 11, 2] += 40.0
+    grid.values[TRAIN + 40 : TRAIN + 75, 1, :2] += 60.0
+    grid.values[TRAIN + 68 : TRAIN + 75, 0] += 25.0
+    grid.values[TRAIN + 68 : TRAIN + 75, 2] += 60.0
+    known = replace(grid, values=grid.values[:TRAIN, :3], times_ms=grid.times_ms[:TRAIN], servers=grid.servers[:3])
+    package = trained(known)
+    package.seeds.channel_gated[2, 3] = 1  # training found nothing to gate, and no array is to be blank
+    with mock_aws():
+        client = tables()
+        store = Tables(package, client)
+        past = observations(grid, TRAIN, TRAIN + STORED)
+        half = [o for o in past if o[1] < START_MS + (TRAIN + 68) * STEP_MS]
+        run(store, half)
+        store.publisher_down = True
+        run(store, past[len(half) :])
+        record = store.records.load(0, "m1")
+        assert record is not None
+        block = next(block for block in store.blocks.values() if block.origins and len(block.servers) == SERVERS)
+        items = client.scan(TableName="state")["Items"]
+        head = next(item["version"]["N"] for item in items if item["model_version"]["S"] == "m1")
+        items = [i for i in items if "version" in i or int(i["model_version"]["S"][3:]) >= int(head)]
+        pages = PageTable(client, "pages", clock_ms=lambda: NOW_MS)
+        for alert in store.alerts:
+            entry = pages.load(alert.dedup_key).claim(position_of(alert), NOW_MS)
+            assert pages.save(alert.dedup_key, entry)
+            assert pages.save(alert.dedup_key, entry.done(position_of(alert), alert.event))
+        late = pages.load("busy").put_off(("2023-11-15T00:00:00.000Z", 1), NOW_MS + 5000)
+        assert pages.save("busy", late)
+        assert pages.save("busy", late.claim(("2023-11-15T00:00:00.000Z", 1), NOW_MS + 9000))
+        page_items = client.scan(TableName="pages")["Items"]
+
+        before = {
+            "state": values(record.state),
+            "block": block_values(block),
+            "outbox": [alert.to_json() for alert in record.outbox],
+            "untold": {server: entry.to_json() for server, entry in record.untold.items()},
+            "seeds": values(package.seeds),
+            "package": {
+                "model_version": package.model_version,
+                "metrics": list(package.metrics),
+                "step_s": package.step_s,
+                "calibration": package.calibration.to_json(),
+                "typical": package.typical,
+                "fingerprint": package.fingerprint,
+                "training": package.manifest,
+            },
+            "pages": {
+                item["dedup_key"]["S"]: asdict(pages.load(item["dedup_key"]["S"])) for item in page_items
+            },
+        }  # fmt: skip
+        ahead = observations(grid, TRAIN + STORED, TRAIN + ALL)
+        told, store.publisher_down = len(store.alerts), False
+        run(store, ahead)
+        after = store.records.load(0, "m1")
+        assert after is not None
+        decided = {(server, at) for server, at, _ in ahead}
+        continued = {
+            "observations": ahead,
+            "alerts": [alert.to_json() for alert in store.alerts[told:]],
+            "scored": [[*key, *result] for key, result in sorted(store.scored().items()) if key in decided],
+            "state": values(after.state),
+        }
+    (folder / "package.zip").write_bytes(package.to_bytes())
+    (folder / "block.bin").write_bytes(block.pack())
+    (folder / "state.bin").write_bytes(record.state.pack())
+    dump(folder, "tables.json", as_json({"state": items, "pages": page_items}))
+    dump(folder, "stored.json", before)
+    dump(folder, "continued.json", continued)
+    blank = FleetState(len(METRICS), servers=record.state.servers).arrays()
+    for name, array in record.state.arrays().items():
+        if (array == blank[name]).all():
+            print("as a blank state:", name)
+    print([(a["event"], a["incident_id"], a["sequence"]) for a in continued["alerts"]])
+    print("entries", [item["model_version"]["S"] for item in items])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

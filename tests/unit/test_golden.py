@@ -1,0 +1,264 @@
+"""What earlier versions stored is read by today's code, value for value, and gone on with.
+
+A set of golden files a format stands in tests/golden; tests/golden/README.md says how they were made.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from moto import mock_aws
+
+from tests.golden import make
+from tests.unit.detection_fakes import fleet, trained
+from treeline.app.detect.origin import Origin
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.aws.detect.detector_records import DetectorRecords
+from treeline.aws.page.table import PageTable
+from treeline.core.arrays import Axis
+from treeline.core.errors import ModelMismatchError, StateConflictError
+from treeline.core.model.handover import hand_over
+from treeline.core.model.package import ModelPackage
+from treeline.core.state import codec, format_2
+from treeline.core.state.codec import StoredState
+from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import LAYOUT
+
+FOLDER = Path(make.__file__).parent
+SETS = sorted(FOLDER.glob("format-*"))
+every_set = pytest.mark.parametrize("golden", SETS, ids=lambda path: path.name)
+
+
+def read(golden: Path, name: str) -> Any:
+    return json.loads((golden / name).read_text())
+
+
+def assert_state(state: FleetState, expected: dict[str, Any], *, exact: bool = True) -> None:
+    """Every stored value is there, along the channel axis under its channel's name."""
+    assert (state.servers, state.version, state.activation) == (
+        expected["servers"],
+        expected["version"],
+        expected["activation"],
+    )
+    cycle = asdict(state.cycle)
+    assert {name: cycle[name] for name in expected["cycle"]} == pytest.approx(
+        expected["cycle"], rel=0 if exact else 1e-5
+    )
+    channels = expected.get("channels", list(format_2.LAYOUT.channels))
+    there = [channels.index(channel) for channel in LAYOUT.channels if channel in channels]
+    here = [place for place, channel in enumerate(LAYOUT.channels) if channel in channels]
+    compared = 0
+    for spec in LAYOUT.arrays:
+        if spec.name not in expected["arrays"]:
+            continue
+        stored = expected["arrays"][spec.name]
+        array, values = state.arrays()[spec.name], np.array(stored["values"], stored["dtype"])
+        if Axis.CHANNELS in spec.axes:
+            axis = 1 + spec.axes.index(Axis.CHANNELS)
+            array, values = np.take(array, here, axis), np.take(values, there, axis)
+        if exact:
+            np.testing.assert_array_equal(array, values, err_msg=spec.name)
+        else:  # another machine's exp and sqrt
+            np.testing.assert_allclose(array, values, rtol=2e-3, atol=1e-4, err_msg=spec.name)
+        compared += 1
+    assert compared > 30
+
+
+def as_item(body: Any) -> Any:
+    """What `make.as_json` wrote, as an item again."""
+    if isinstance(body, dict):
+        return {key: base64.b64decode(value) if key == "B" else as_item(value) for key, value in body.items()}
+    return [as_item(value) for value in body] if isinstance(body, list) else body
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    with mock_aws():
+        yield make.tables()
+
+
+def filled(client: Any, golden: Path) -> Any:
+    """The tables with what the set's code left there."""
+    for table, items in read(golden, "tables.json").items():
+        for item in items:
+            client.put_item(TableName=table, Item=as_item(item))
+    return client
+
+
+def worker(client: Any) -> DetectorRecords:
+    return DetectorRecords(client, "state", clock_ms=lambda: make.NOW_MS, writes=True)
+
+
+@every_set
+def test_a_state_is_read_value_for_value(golden: Path):
+    assert_state(FleetState.unpack((golden / "state.bin").read_bytes()), read(golden, "stored.json")["state"])
+
+
+@every_set
+def test_a_log_is_read_with_all_that_was_committed(golden: Path, client: Any):
+    """Deltas on a head, check sums and all, with what people are owed and what is kept from them."""
+    record = worker(filled(client, golden)).load(0, "m1")
+    stored = read(golden, "stored.json")
+
+    assert record is not None
+    assert_state(record.state, stored["state"])
+    assert [alert.to_json() for alert in record.outbox] == stored["outbox"]
+    assert {server: entry.to_json() for server, entry in record.untold.items()} == stored["untold"]
+
+
+@every_set
+def test_a_package_is_read_value_for_value(golden: Path):
+    package = ModelPackage.from_bytes((golden / "package.zip").read_bytes())
+    stored = read(golden, "stored.json")
+
+    assert_state(package.seeds, stored["seeds"])
+    expected = stored["package"]
+    assert {name: value for name, value in package.typical.items() if name in expected["typical"]} == expected[
+        "typical"
+    ]
+    calibration = package.calibration.to_json()
+    assert {name: calibration[name] for name in expected["calibration"]} == expected["calibration"]
+    assert list(package.metrics) == expected["metrics"]
+    for name in ("model_version", "step_s", "fingerprint"):
+        assert getattr(package, name) == expected[name]
+    assert package.manifest == expected["training"]
+    assert_state(ModelPackage.from_bytes(package.to_bytes()).seeds, stored["seeds"])
+
+
+@every_set
+def test_a_score_block_is_read_value_for_value(golden: Path):
+    block = ScoreBlock.unpack((golden / "block.bin").read_bytes())
+    expected = read(golden, "stored.json")["block"]
+
+    assert (block.servers, block.version, block.model_version) == (
+        expected["servers"],
+        expected["version"],
+        expected["model_version"],
+    )
+    for name in ("server", "observed_at", "status", "score", "severity", "features"):
+        array = getattr(block, name)
+        np.testing.assert_array_equal(array, np.array(expected[name], array.dtype), err_msg=name)
+    assert sorted(block.origins) == sorted(expected["origins"])
+    for server, state in expected["origins"].items():
+        assert_state(Origin.unpack(block.origins[server]).state, state)
+
+
+@every_set
+def test_the_ledger_of_pages_is_read_and_gone_on_with(golden: Path, client: Any):
+    table = PageTable(filled(client, golden), "pages", clock_ms=lambda: make.NOW_MS)
+    expected = read(golden, "stored.json")["pages"]
+
+    assert len(expected) == 3
+    for key, entry in expected.items():
+        found = table.load(key)
+        assert json.loads(json.dumps(asdict(found))) == entry
+        assert table.save(key, replace(found, version=found.version + 1))
+
+
+@every_set
+def test_detection_goes_on_as_the_code_that_stored_it_did(golden: Path, client: Any):
+    """Next observations are decided alike; the open incidents resolve under their own ids and sequences."""
+    package = ModelPackage.from_bytes((golden / "package.zip").read_bytes())
+    store = make.Tables(package, filled(client, golden))
+    expected = read(golden, "continued.json")
+    make.run(store, expected["observations"])
+
+    def what(alert: dict[str, Any]) -> list[Any]:
+        return [alert[name] for name in ("incident_id", "sequence", "event", "priority", "dedup_key", "server_id")]
+
+    assert [what(alert.to_json()) for alert in store.alerts] == [what(alert) for alert in expected["alerts"]]
+    resolved = [alert["server_id"] for alert in expected["alerts"] if alert["event"] == "resolved"]
+    assert sorted(resolved) == ["fleet", "web-01", "web-02"]
+    scored = store.scored()
+    for server, at, *result in expected["scored"]:
+        np.testing.assert_allclose(scored[server, at], result, rtol=1e-3, atol=1e-4)
+    after = store.records.load(0, "m1")
+    assert after is not None
+    assert_state(after.state, expected["state"], exact=False)
+
+
+@every_set
+def test_a_new_model_takes_an_old_state_over(golden: Path):
+    """What people were told stays, though the new model's package is of today's format."""
+    old = FleetState.unpack((golden / "state.bin").read_bytes())
+    package = trained(fleet(3, 1440), version="m2")
+
+    state = hand_over(package, old)
+
+    for name in ("incident", "opened_at", "sequence", "last_p2_at", "resolved_at", "seen_at", "observations"):
+        np.testing.assert_array_equal(getattr(state, name), getattr(old, name), err_msg=name)
+    assert state.incident.tolist() == [0, 2, 2, 0]
+    assert state.cycle == old.cycle
+
+
+@every_set
+def test_the_first_commit_stores_a_whole_state_in_todays_format(golden: Path, client: Any):
+    """A delta belongs to the layout it was made in: none crosses from one format to the next."""
+    ours = worker(filled(client, golden))
+    record = ours.load(0, "m1")
+    assert record is not None
+    is_old = StoredState.from_bytes((golden / "state.bin").read_bytes()).head["format"] < codec.FORMAT
+    for step in range(1, 4):
+        record.state.version += 1
+        record.outbox = []
+        ours.commit(record, record.state.version - 1)
+        entry = client.get_item(TableName="state", Key=entry_key(record.state.version))["Item"]
+        assert ("state" in entry) == (is_old and step == 1)
+    for reader in (ours, worker(client)):
+        again = reader.load(0, "m1")
+        assert again is not None
+        assert again.state.pack() == record.state.pack()
+
+
+@every_set
+def test_an_old_and_a_new_worker_do_not_both_commit(golden: Path, client: Any):
+    """During a deployment: the old worker's last delta stands and is read, ours is decided again on top of it."""
+    items = read(golden, "tables.json")["state"]
+    last = max(items, key=lambda item: item["model_version"]["S"])
+    ours = worker(filled(client, golden))
+    client.delete_item(TableName="state", Key=entry_key(version := int(last["model_version"]["S"][3:])))
+    record = ours.load(0, "m1")
+    assert record is not None
+    assert record.state.version == version - 1
+    client.put_item(TableName="state", Item=as_item(last))
+
+    record.state.version += 1
+    with pytest.raises(StateConflictError, match="moved on from version"):
+        ours.commit(record, version - 1)
+
+    theirs = ours.load(0, "m1")
+    assert theirs is not None
+    assert_state(theirs.state, read(golden, "stored.json")["state"])
+
+
+def entry_key(version: int) -> dict[str, Any]:
+    return {"group": {"N": "0"}, "model_version": {"S": f"m1#{version:010d}"}}
+
+
+def test_the_newest_set_covers_what_todays_code_stores():
+    """Who changes what is stored adds files that later versions are held to."""
+    advice = f"python -m tests.golden.make tests/golden/format-{codec.FORMAT}-NAME, and say in its README why"
+    newest = [read(golden, "stored.json") for golden in SETS if golden.name.startswith(f"format-{codec.FORMAT}")]
+    assert newest, f"no golden files of format {codec.FORMAT}: {advice}"
+    layouts = [StoredState.from_bytes((golden / "state.bin").read_bytes()).layout for golden in SETS]
+    assert LAYOUT in layouts, f"no golden file has today's arrays: {advice}"
+    package = trained(fleet(2, 400))
+    assert any(set(stored["package"]["typical"]) == set(package.typical) for stored in newest), advice
+    assert any(stored["package"]["calibration"].keys() == package.calibration.to_json().keys() for stored in newest), (
+        advice
+    )
+
+
+def newer(data: bytes, name: str) -> bytes:
+    return data.replace(f'"format":{codec.FORMAT}'.encode(), f'"format":{codec.FORMAT + 1}'.encode(), 1)
+
+
+def test_what_a_newer_version_stored_is_refused_by_name():
+    state = FleetState(4, servers=["a"])
+    with pytest.raises(ModelMismatchError, match=r"written by a newer Treeline \(format 4, this code reads up to 3\)"):
+        FleetState.unpack(newer(state.pack(), "state"))

@@ -1,0 +1,67 @@
+"""From what an earlier version stored to what today's code works with.
+
+An array that the stored state lacks takes its initial values, one that no layout names any more is dropped, and what
+stands along the channel axis goes by channel name. So adding an array, or a channel, needs an initial value and
+nothing else. A *step* is needed only where what is there has to become something else; it gets the number of a format.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from treeline.core.arrays import Array, ArraySpec, Axis
+from treeline.core.errors import ModelMismatchError
+from treeline.core.state.codec import FORMAT, StoredState
+from treeline.core.state.layout import LAYOUT, Layout
+
+
+def _name_arrays(stored: StoredState) -> StoredState:
+    """2 -> 3: the head names the arrays; the values are the same."""
+    return StoredState({**stored.head, "format": 3, **stored.layout.to_json()}, stored.layout, stored.arrays)
+
+
+STEPS: dict[int, Callable[[StoredState], StoredState]] = {2: _name_arrays}
+
+
+def migrated(stored: StoredState, layout: Layout = LAYOUT) -> StoredState:
+    """A stored state in today's format and a layout.
+
+    Args:
+        stored: Of any format that the codec reads.
+        layout: The one to come to.
+
+    Returns:
+        A state that shares the arrays that stayed as they were.
+
+    Raises:
+        ModelMismatchError: An array has another shape than it had: that needs a step.
+    """
+    for found in range(stored.head["format"], FORMAT):
+        stored = STEPS[found](stored)
+    if stored.layout == layout:
+        return stored
+    known = {spec.name: spec for spec in stored.layout.arrays}
+    rows, metrics = len(stored.head["servers"]), stored.head["metrics"]
+    arrays = {}
+    for spec in layout.arrays:
+        arrays[spec.name] = blank = layout.blank(spec, rows, metrics)
+        if spec.name in known:
+            if known[spec.name].axes != spec.axes:
+                raise ModelMismatchError(
+                    f"detector state has {spec.name!r} along {known[spec.name].axes}, this code along {spec.axes}: "
+                    "a step of treeline.core.state.migrate is missing"
+                )
+            fill(blank, stored.arrays[spec.name], spec, stored.layout, layout)
+    return StoredState({**stored.head, **layout.to_json()}, layout, arrays)
+
+
+def fill(target: Array, source: Array, spec: ArraySpec, source_layout: Layout, layout: Layout) -> None:
+    """Write an array's values into one of another layout: whole, or by channel name what both have."""
+    if Axis.CHANNELS not in spec.axes:
+        target[...] = source
+        return
+    axis = 1 + spec.axes.index(Axis.CHANNELS)
+    here, there = np.moveaxis(target, axis, 0), np.moveaxis(source, axis, 0)
+    for place, channel in enumerate(layout.channels):
+        if channel in source_layout.channels:
+            here[place] = there[source_layout.channels.index(channel)]
