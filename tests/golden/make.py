@@ -183,7 +183,7 @@ def main(folder: Path) -> None:
             "state": values(record.state),
             "block": block_values(block),
             "outbox": [alert.to_json() for alert in record.outbox],
-            "untold": {server: entry.to_json() for server, entry in record.untold.items()},
+            "untold": {server: entry.to_json() for server, entry in record.suppressed.items()},
             "seeds": values(package.seeds),
             "package": {
                 "model_version": package.model_version,

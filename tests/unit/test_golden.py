@@ -108,7 +108,7 @@ def test_a_log_is_read_with_all_that_was_committed(golden: Path, client: Any):
     assert record is not None
     assert_state(record.state, stored["state"])
     assert [alert.to_json() for alert in record.outbox] == stored["outbox"]
-    assert {server: entry.to_json() for server, entry in record.untold.items()} == stored["untold"]
+    assert {server: entry.to_json() for server, entry in record.suppressed.items()} == stored["untold"]
 
 
 @every_set
