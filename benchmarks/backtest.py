@@ -27,7 +27,7 @@ from training.evaluate.backtest import backtest
 from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, split_grids
 from training.history.files import open_history
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from training.processes import workers_for
 from treeline.core.times import iso
 

@@ -17,9 +17,9 @@ import numpy as np
 from training.evaluate.backtest import backtest
 from training.history.grid import Grid
 from training.history.labels import Label
-from training.prepare import hygiene
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.hygiene import Disturbances
+from training.prepare.preparation import prepare
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
 from treeline.core.times import parse_iso
@@ -110,8 +110,8 @@ class Trained:
     package: ModelPackage
 
     @classmethod
-    def on(cls, training: Grid, seed: int) -> "Trained":
-        prepared = prepare(training, seed=seed)
+    def on(cls, training: Grid, seed: int, hygiene: Disturbances | None = None) -> "Trained":
+        prepared = prepare(training, seed=seed, hygiene=hygiene)
         forest = RandomCutForest.fit(prepared.training_rows, num_trees=100, num_samples_per_tree=256, seed=seed)
         return cls(forest, calibrate_package(prepared, forest.score, model_version="poisoning"))
 
@@ -154,19 +154,16 @@ class PoisoningTrial:
         after = replace(self.whole, times_ms=times, values=values)
         poisoned, label = self.poison(name, where)
 
-        def retrained(grid: Grid) -> float:
-            return Trained.on(grid, self.seed).score(after, self.a_day)
-
-        def cleaned(labels: Sequence[Label]) -> Grid:
-            return hygiene.apply(poisoned, hygiene.exclusions(poisoned, labels=labels))
+        def retrained(hygiene: Disturbances | None) -> float:
+            return Trained.on(poisoned, self.seed, hygiene).score(after, self.a_day)
 
         return PoisoningResult(
             fault=name,
             where=where,
             clean=self.clean.score(after, self.a_day),
-            labelled=retrained(cleaned([label])),
-            unlabelled=retrained(cleaned([])),
-            without_hygiene=retrained(poisoned) if without_hygiene else float("nan"),
+            labelled=retrained(Disturbances(labels=[label])),
+            unlabelled=retrained(Disturbances()),
+            without_hygiene=retrained(None) if without_hygiene else float("nan"),
         )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.prepare.dataset import ROWS_PER_SHARD
+from training.prepare.shards import ROWS_PER_SHARD
 from treeline.forest import recordio
 
 ROOT = Path(__file__).resolve().parents[1]

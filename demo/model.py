@@ -6,7 +6,7 @@ from typing import Any
 from demo.cloud import Deployment
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from training.processes import Progress
 from treeline.aws.detect.models import ModelStore
 from treeline.core.errors import TreelineError

@@ -11,7 +11,7 @@ from demo.cloud import Deployment
 from demo.model import IMAGE, _training_job
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from treeline.app.learn.rollup import Rollup, reference_of
 from treeline.app.promote.progress import Progress
 from treeline.aws.detect.detector_records import DetectorRecords

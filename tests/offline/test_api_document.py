@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.detection_fakes import fleet
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.storage import write_model_tar
 

@@ -9,7 +9,7 @@ from tests.unit.detection_fakes import distance_score, fleet, trained
 from training.evaluate.backtest import backtest
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from training.processes import run_jobs
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.errors import UsageError

@@ -6,7 +6,7 @@ import pytest
 from training.evaluate.backtest import backtest
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from treeline.core.alert import AlertEvent, Priority
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.severity import LARGEST_SEVERITY

@@ -7,8 +7,10 @@ import pytest
 from benchmarks.poisoning import MOST_CHANGE, PoisoningTrial
 from training.history.grid import Grid
 from training.history.labels import FLEET, Label
-from training.prepare.hygiene import DAY_MS, HOUR_MS, Exclusion, Reason, apply, exclusions, from_manifest, to_manifest
+from training.prepare.hygiene import Disturbances, Exclusion, Reason, apply, from_manifest, to_manifest
+from training.prepare.survey import survey
 
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 STEP_MS = 600_000
 A_DAY = DAY_MS // STEP_MS
 
@@ -21,6 +23,12 @@ def history(days=28, seed=3):
     level = 40 + 20 * np.sin(times / DAY_MS * 2 * np.pi) * np.where(weekend, 0.2, 1.0)
     values = level[:, None, None] + rng.normal(0, 2, (len(times), 2, 2))
     return Grid(times, ("a", "b"), ("cpu", "memory"), values.astype(np.float32), 600.0)
+
+
+def exclusions(grid, **said):
+    """All that a preparation leaves out of this history."""
+    surveyed = survey(grid, (), Disturbances(**said))
+    return sorted([*surveyed.all_exclusions(), *surveyed.clean(grid)[1]])
 
 
 def during(grid, exclusion):

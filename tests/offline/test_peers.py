@@ -12,7 +12,7 @@ from training.evaluate.peers.catalogue import PEERS, entry
 from training.evaluate.peers.run import run_peer, score_servers
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
 

@@ -10,11 +10,12 @@ from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, fleet
 from training.history.labels import Label
 from training.jobs import entry as job
 from training.jobs import prepare as prepare_run
-from training.prepare import data_quality, dataset
+from training.prepare import data_quality, preparation
 from training.prepare.calibrating import calibrate_package
-from training.prepare.disturbances import Disturbances, DisturbanceTables
+from training.prepare.disturbances import DisturbanceTables
 from training.prepare.fleet_file import FACTS, FleetFile
-from training.prepare.rows import prepare
+from training.prepare.hygiene import Disturbances
+from training.prepare.preparation import prepare
 from treeline.core.errors import ModelMismatchError, UsageError
 from treeline.core.times import iso
 from treeline.forest import recordio
@@ -55,8 +56,8 @@ def test_the_window_ends_where_it_is_told_and_the_newest_part_is_held_out(histor
     assert int(handed.recent.times_ms[-1]) == end
     assert int(handed.holdout().times_ms[0]) == end - 359 * STEP_MS
     assert int(handed.holdout(lead_in_ms=DAY_MS).times_ms[0]) == end - 1079 * STEP_MS, "no further than the window"
-    assert len(handed.prepared.grid.times_ms) == 720
-    assert handed.recent.metrics == handed.prepared.grid.metrics == METRICS
+    assert len(handed.prepared.times_ms) == 720
+    assert handed.recent.metrics == handed.prepared.metrics == METRICS
 
 
 def test_the_window_reaches_past_the_finest_resolution_into_the_coarser_ones(tmp_path, monkeypatch):
@@ -68,11 +69,11 @@ def test_the_window_reaches_past_the_finest_resolution_into_the_coarser_ones(tmp
     write(tmp_path / "in" / "period_s=3600", replace(whole, times_ms=whole.times_ms[:fine_from:hour], values=hours))
     given = {}
 
-    def build(histories, **more):
-        given.update(histories)
-        return dataset.build(histories, **more)
+    def prepare(source, *, coarser, **more):
+        given.update({60: source, **coarser})
+        return preparation.prepare(source, coarser=coarser, **more)
 
-    monkeypatch.setattr(prepare_run, "build", build)
+    monkeypatch.setattr(prepare_run, "prepare", prepare)
     prepare_run.work(arguments(tmp_path / "in", tmp_path))
     assert given[60].start_ms == START_MS + fine_from * STEP_MS
     assert given[3600].start_ms == START_MS + 6 * hour * STEP_MS, "half a day before the held-out part"

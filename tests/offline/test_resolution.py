@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from tests.unit.history.series import MINUTE_MS, averaged, minutes
-from training.history.grid import Grid
-from training.history.resolution import ResolvedSeries, mixed_baseline, variance_within
-from training.prepare.rows import seed_state
-from treeline.core.detection.warmup import spread_floor
+from training.history.resolution import Mixed, ResolvedSeries, mixed_baseline, variance_within
+from training.prepare.seeds import seed_server
+from treeline.core.state.fleet import FleetState
 
 DAY = 1440
 
@@ -68,11 +67,11 @@ def test_a_coarse_metric_whose_lost_variance_nobody_knows_is_left_out():
 
 
 def test_seeds_take_the_wider_baselines_and_stay_consistent_with_them():
-    times, values = minutes(3)
+    values = minutes(3)[1]
     mean, spread = values.mean(axis=0) - 5.0, 2.0 * values.std(axis=0)
-    grid = Grid(times, ("a",), ("x", "y"), values[:, None].astype(np.float32), 60.0)
-    state = seed_state(grid, (mean[None], spread[None]))
+    state = FleetState(2, servers=["a"])
+    seed_server(state, 0, values, Mixed(mean=mean, sd=spread, value_range=100 * spread))
+    np.testing.assert_allclose(state.base_spread[0], spread, rtol=1e-5)
     np.testing.assert_allclose(state.base_mean[0], mean, rtol=1e-5)
     np.testing.assert_allclose(state.view_mean[0, 0], ((values - mean) / spread).mean(axis=0), rtol=1e-3)
     np.testing.assert_allclose(np.sqrt(state.view_var[0, 0]), 0.5, rtol=1e-3)
-    assert (spread_floor(spread, 100 * spread, mean) >= spread).all()

@@ -7,7 +7,7 @@ import numpy as np
 
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from treeline.app.alert.muting import SuppressedIncident
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.ports import Pending, Record

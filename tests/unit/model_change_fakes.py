@@ -7,7 +7,7 @@ import numpy as np
 from tests.unit.detection_fakes import METRICS, STEP_MS, TICK, Store, distance_score, fleet, service
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from treeline.app.detect.handover import HandoverRecords, Pointer
 from treeline.app.promote.canary import Canary
 from treeline.app.promote.candidate_run import Calls, CandidateRun, MeasuredScorer, WatchedDetect

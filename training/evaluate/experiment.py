@@ -17,7 +17,7 @@ from training.evaluate.pointwise import Pointwise, judge_points
 from training.history.files import History
 from training.history.grid import Grid, both_grids
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from training.processes import Progress, workers_for
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.calibration import Calibration

@@ -17,7 +17,7 @@ from training.evaluate.judge import Opening, Tier
 from training.history.files import History
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import Prepared, prepare
+from training.prepare.preparation import Prepared, prepare
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.history.files import History, Part, Times, Values
+from training.processes import shares
 from treeline.core.errors import UsageError
 from treeline.core.statistics import FloatArray
 
@@ -20,6 +21,33 @@ class Grid:
     metrics: tuple[str, ...]
     values: npt.NDArray[np.float32]
     step_s: float
+
+    @property
+    def start_ms(self) -> int:
+        """The first time."""
+        return int(self.times_ms[0])
+
+    @property
+    def end_ms(self) -> int:
+        """The last time."""
+        return int(self.times_ms[-1])
+
+    @property
+    def most_times(self) -> int:
+        """How many times there are."""
+        return len(self.times_ms)
+
+    def windows(self) -> Iterator["Grid"]:
+        """All of it at once, where a history in files comes a window at a time."""
+        yield self
+
+    def of_server(self, row: int) -> "Grid":
+        """One server's part, a view."""
+        return self.of_servers(slice(row, row + 1))
+
+    def shares(self, workers: int) -> list["Grid"]:
+        """Neighbouring servers' parts of nearly equal size, no more than one a server; views."""
+        return [self.of_servers(share) for share in shares(len(self.servers), workers)]
 
     def of_servers(self, share: slice) -> "Grid":
         """Some neighbouring servers' part, a view."""

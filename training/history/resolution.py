@@ -57,7 +57,7 @@ def narrowed(by_period: Mapping[int, History], start_ms: int, end_ms: int) -> di
     }
 
 
-def variance_within(fine: ResolvedSeries, period_s: int) -> FloatArray:
+def variance_within(fine: ResolvedSeries, period_s: float) -> FloatArray:
     """The mean variance of the values inside one period, per metric; NaN where no period holds two."""
     period = fine.times_ms // (1000 * period_s)
     starts = np.flatnonzero(np.concatenate([[True], np.diff(period) > 0])) if len(period) else np.empty(0, np.intp)
@@ -80,7 +80,7 @@ def variance_within(fine: ResolvedSeries, period_s: int) -> FloatArray:
     return within
 
 
-def mixed_baseline(by_period: Mapping[int, ResolvedSeries]) -> Mixed:
+def mixed_baseline(by_period: Mapping[float, ResolvedSeries]) -> Mixed:
     """One server's statistics from all its resolutions.
 
     Where the finest resolution cannot tell the variance within a coarser period (too little of it), that coarser

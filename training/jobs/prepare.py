@@ -18,12 +18,15 @@ from training.history.cloudwatch.store import Folder
 from training.history.files import History, open_history
 from training.history.grid import Grid, grid_of
 from training.history.resolution import narrowed, open_resolutions
+from training.history.windows import FileWindows
 from training.jobs import entry as job
 from training.prepare import data_quality
-from training.prepare.dataset import Known, Shards, build
 from training.prepare.disturbances import DisturbanceTables
 from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
-from training.prepare.hygiene import apply
+from training.prepare.hygiene import Disturbances, apply
+from training.prepare.preparation import prepare
+from training.prepare.sampling import Draw
+from training.prepare.shards import write_shards
 from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.errors import UsageError
 from treeline.core.times import from_ms, iso, parse_iso
@@ -63,43 +66,52 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     recent = cut.recent(histories[min(histories)])
     training = narrowed(histories, cut.start_ms, cut.holdout_from_ms - 1)
     require_enough(training.get(min(histories)), recent, cut)
-    known = Known()
-    if asked.controls_table:
-        tables = DisturbanceTables(
-            client=client,
-            controls_table=asked.controls_table,
-            incidents_table=asked.incidents_table,
-            servers_table=asked.servers_table,
-        )
-        told = tables.read(training[min(training)].servers)
-        known = Known(labels=told.labels, open_incidents=told.open_incidents, maintenance=told.maintenance)
-    built = build(training, seed=asked.seed, known=known)
-    recent = apply(recent, built.left_out)
-    rows = built.prepared.training_rows
-    statistics, constraints = data_quality.baseline(metrics, built.values, seed=asked.seed, features=rows)
-    data_quality.write(Folder(asked.out), statistics, constraints, "quality")
+    finest = min(training)
+    history = training.pop(finest)
+    values = data_quality.sample_of(metrics, seed=asked.seed)
+    prepared = prepare(
+        FileWindows(history, float(finest)),
+        seed=asked.seed,
+        hygiene=_known(asked, client, history.servers),
+        coarser=training,
+        draw=Draw.FROM_ALL,
+        values=values,
+    )
+    learned, rows = prepared.learned, prepared.training_rows
+    fleet = FleetFile(prepared=prepared, recent=apply(recent, learned.left_out), holdout_from_ms=cut.holdout_from_ms)
+    statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=asked.seed, features=rows)
+    out = Folder(asked.out)
+    data_quality.write(out, statistics, constraints, "quality")
     of_features = (
         [s for s in statistics if s.name in FEATURE_NAMES],
         [c for c in constraints if c.name in FEATURE_NAMES],
     )
-    data_quality.write(Folder(asked.out), *of_features, "quality/features")  # what Model Monitor may be given
-    shards = Shards(Folder(asked.out))
-    shards.write(rows)
-    shards.close()
-    fleet = FleetFile(prepared=built.prepared, recent=recent, holdout_from_ms=cut.holdout_from_ms)
+    data_quality.write(out, *of_features, "quality/features")  # what Model Monitor may be given
+    write_shards(out, rows)
     violations = data_quality.check_grid(fleet.holdout(), statistics, constraints)
     manifest = {
-        **built.manifest(),
         "held_out_violations": [violation.to_json() for violation in violations],
-        "window": [iso(built.from_ms), iso(cut.last_ms)],
+        "window": [iso(learned.from_ms), iso(cut.last_ms)],
         "holdout_from": iso(cut.holdout_from_ms),
         "seed": asked.seed,
     }
     replace(fleet, manifest=manifest).write(asked.out / "fleet")
     print(
-        f"{len(rows)} training rows of {built.observations} observations and {len(built.prepared.state.servers)} "
-        f"servers, held out from {iso(cut.holdout_from_ms)}"
+        f"{len(rows)} training rows of {learned.observations} observations and {len(history.servers)} servers, "
+        f"held out from {iso(cut.holdout_from_ms)}"
     )
+
+
+def _known(asked: argparse.Namespace, client: Callable[[str], Any], servers: Sequence[str]) -> Disturbances:
+    if not asked.controls_table:
+        return Disturbances()
+    tables = DisturbanceTables(
+        client=client,
+        controls_table=asked.controls_table,
+        incidents_table=asked.incidents_table,
+        servers_table=asked.servers_table,
+    )
+    return tables.read(servers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.prepare.gate import is_periodic
-from training.prepare.rows import Prepared, fingerprint
+from training.prepare.preparation import Prepared, fingerprint
 from training.prepare.thresholds import Peaks, fitted
 from training.processes import Progress, run_jobs, shares
 from treeline.core.channels import registry
@@ -53,9 +53,9 @@ def calibrate_package(
         progress: Told what is going on, and how far.
     """
     floors = floors or Calibration()
-    grid, seeding = prepared.grid, calibration or floors
+    servers, seeding = len(prepared.state.servers), calibration or floors
     if workers > 1:
-        parts = [prepared.of_servers(share) for share in shares(len(grid.servers), workers)]
+        parts = [prepared.of_servers(share) for share in shares(servers, workers)]
         done = run_jobs([partial(_seed_calibration, part, score, seeding) for part in parts], progress)
         state, peaks = FleetState.joined([state for state, _ in done]), Peaks.together([peaks for _, peaks in done])
     else:
@@ -64,17 +64,17 @@ def calibrate_package(
         calibration = fitted(peaks, floors)
     return ModelPackage(
         model_version=model_version,
-        metrics=grid.metrics,
-        step_s=grid.step_s,
+        metrics=prepared.metrics,
+        step_s=prepared.step_s,
         calibration=calibration,
         seeds=state,
         typical=_typical(state),
         fingerprint=fingerprint(prepared.training_rows),
         manifest={
-            "servers": len(grid.servers),
-            "from_ms": int(grid.times_ms[0]),
-            "to_ms": int(grid.times_ms[-1]),
-            "observations": int((~np.isnan(grid.values).all(axis=2)).sum()),
+            "servers": servers,
+            "from_ms": prepared.learned.from_ms,
+            "to_ms": prepared.learned.to_ms,
+            "observations": prepared.learned.observations,
             "training_rows": len(prepared.training_rows),
             FITTED: calibration.to_json(),
             **(manifest or {}),
@@ -99,7 +99,7 @@ def _seed_calibration(
     _gate(prepared, measures)
     off = present[..., None] & (state.channel_gated > 0)
     everything = np.concatenate([rises[..., None], np.where(off, -np.inf, measures)], axis=2)
-    peaks = Peaks.of(prepared.grid.times_ms[prepared.first :], everything, step_s=prepared.grid.step_s)
+    peaks = Peaks.of(prepared.times_ms, everything, step_s=prepared.step_s)
     for name in ("observations", "severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
         getattr(state, name)[:] = 0
     state.severity_bucket[:] = NEVER
@@ -130,11 +130,11 @@ def _seed_channels(prepared: Prepared) -> npt.NDArray[np.float32]:
             state.channel_mean[server], state.channel_var[server] = own.mean(axis=0), sd**2
     state.habit[:], state.habit_recent[:], state.habit_slot[:] = 0.0, 0.0, NEVER
     measures = np.full(magnitudes.shape, np.nan, dtype=np.float32)
-    times = prepared.grid.times_ms[prepared.first :]
+    times = prepared.times_ms
     for t in range(len(magnitudes)):
         rows = np.flatnonzero(present[t])
         if len(rows):
-            aged = np.full(len(rows), prepared.grid.step_s)
+            aged = np.full(len(rows), prepared.step_s)
             measures[t, rows] = measure(state, rows, np.full(len(rows), times[t]), magnitudes[t, rows], aged)
     return measures
 
@@ -152,12 +152,11 @@ def _seed_rise(
     Returns:
         The rises in units of that, shape (times, servers); NaN where a server was absent.
     """
-    state, grid = prepared.state, prepared.grid
+    state, times = prepared.state, prepared.times_ms
     is_onset = calibration.score_channel is ScoreChannel.ONSET
     state.residual_sd[:] = 1.0 if is_onset else SMALLEST_RISE_SD  # onset's rises then are in units of the score
     rises = np.full(scores.shape, np.nan)  # in units of the score, as residual_sd is
-    elapsed = np.full(scores.shape[1], grid.step_s)
-    times = grid.times_ms[prepared.first :]
+    elapsed = np.full(scores.shape[1], prepared.step_s)
     for server in range(scores.shape[1]):
         own = scores[present[:, server], server]
         if len(own):
@@ -181,7 +180,7 @@ def _seed_rise(
 
 def _gate(prepared: Prepared, measures: FloatArray) -> None:
     """Switch a channel off where its own training exceedances come at the same times of day."""
-    times = prepared.grid.times_ms[prepared.first :]
+    times = prepared.times_ms
     gated = [place for place, channel in enumerate(registry.CHANNELS) if channel.can_be_gated]
     for server in range(measures.shape[1]):
         for place in gated:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from training.history.cloudwatch.store import Files, Folder
 from training.history.files import History
 from training.history.grid import Grid
+from training.prepare.sampling import ServerSamples
 from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.errors import UsageError
 from treeline.core.model.data_quality import (
@@ -30,6 +31,11 @@ from treeline.core.model.data_quality import (
 
 STATISTICS, CONSTRAINTS = "statistics.json", "constraints.json"
 MOST_ROWS = 1_000_000  # of a sample; quantiles of more are the same
+
+
+def sample_of(metrics: Sequence[str], *, seed: int) -> ServerSamples:
+    """A sample of a fleet's observations that a preparation fills, all of them where there are few."""
+    return ServerSamples(1, MOST_ROWS, len(metrics), np.random.default_rng([seed, 1]))
 
 
 def baseline(

@@ -5,26 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.history.labels import FLEET, Label
+from training.prepare.hygiene import Disturbances
 from treeline.app.alert.controls import ControlKind
 from treeline.aws.alert.controls import ControlTable, ServerLabelTable
 from treeline.core.times import parse_iso
 
 STATE_INDEX = "by-state"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disturbances:
-    """Times in milliseconds; server_id "fleet" means every server.
-
-    Attributes:
-        labels: Incidents that a person confirmed.
-        open_incidents: Server and time of opening.
-        maintenance: Server, start and last millisecond.
-    """
-
-    labels: tuple[Label, ...] = ()
-    open_incidents: tuple[tuple[str, int], ...] = ()
-    maintenance: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.history.grid import Grid
-from training.prepare.rows import Prepared, fingerprint
+from training.prepare.hygiene import from_manifest, to_manifest
+from training.prepare.preparation import Learned, Prepared, fingerprint
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.fleet import FleetState
 
@@ -44,10 +45,10 @@ class FleetFile:
     def write(self, folder: Path) -> None:
         """Write all files; the folder is made."""
         folder.mkdir(parents=True, exist_ok=True)
-        prepared, recent = self.prepared, self.recent
+        prepared, learned, recent = self.prepared, self.prepared.learned, self.recent
         np.savez(
             folder / PREPARED,
-            times_ms=prepared.grid.times_ms,
+            times_ms=prepared.times_ms,
             rows=prepared.rows,
             magnitudes=prepared.magnitudes,
             training_rows=prepared.training_rows,
@@ -61,7 +62,13 @@ class FleetFile:
             "step_s": recent.step_s,
             "holdout_from_ms": self.holdout_from_ms,
             "fingerprint": fingerprint(prepared.training_rows),
-            "manifest": self.manifest,
+            "manifest": {
+                "from_ms": learned.from_ms,
+                "to_ms": learned.to_ms,
+                "observations": learned.observations,
+                "left_out": to_manifest(learned.left_out),
+                **self.manifest,
+            },
         }
         (folder / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
@@ -83,7 +90,7 @@ class FleetFile:
             raise ModelMismatchError("the training rows of this fleet are not those that the forest was given")
         metrics, step_s = tuple(facts["metrics"]), facts["step_s"]
         return cls(
-            prepared=_prepared(prepared, metrics, step_s),
+            prepared=_prepared(prepared, facts),
             recent=Grid(recent["times_ms"], tuple(facts["servers"]), metrics, recent["values"], step_s),
             holdout_from_ms=facts["holdout_from_ms"],
             manifest=facts["manifest"],
@@ -95,9 +102,20 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         return {name: arrays[name] for name in arrays.files}
 
 
-def _prepared(arrays: Mapping[str, npt.NDArray[Any]], metrics: tuple[str, ...], step_s: float) -> Prepared:
-    state = FleetState.unpack(arrays["state"].tobytes())
-    times_ms = arrays["times_ms"]
-    empty = np.empty((len(times_ms), len(state.servers), 0), dtype=np.float32)  # calibration needs the axis only
-    axis = Grid(times_ms, tuple(state.servers), metrics, empty, step_s)
-    return Prepared(axis, state, arrays["rows"], arrays["magnitudes"], 0, arrays["training_rows"])
+def _prepared(arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> Prepared:
+    manifest = facts["manifest"]
+    return Prepared(
+        metrics=tuple(facts["metrics"]),
+        step_s=facts["step_s"],
+        state=FleetState.unpack(arrays["state"].tobytes()),
+        times_ms=arrays["times_ms"],
+        rows=arrays["rows"],
+        magnitudes=arrays["magnitudes"],
+        training_rows=arrays["training_rows"],
+        learned=Learned(
+            from_ms=manifest["from_ms"],
+            to_ms=manifest["to_ms"],
+            observations=manifest["observations"],
+            left_out=tuple(from_manifest(manifest["left_out"])),
+        ),
+    )

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.detection_fakes import distance_score, fleet
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
-from training.prepare.rows import prepare
+from training.prepare.preparation import prepare
 from treeline.core.channels.score import ScoreChannel
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError

@@ -18,7 +18,7 @@ from training.evaluate.peers.catalogue import entry
 from training.evaluate.peers.interface import Peer, Values
 from training.history.grid import Grid
 from training.prepare.calibrating import Score, calibrate_package
-from training.prepare.rows import Prepared, prepare
+from training.prepare.preparation import Prepared, prepare
 from training.processes import Progress
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.warmup import spread_floor
@@ -55,7 +55,7 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
     prepared = prepare(past, seed=setup.seed)
     package = calibrate_package(
         prepared,
-        _in_order(prepared, before),
+        _in_order(prepared, before[np.isin(past.times_ms, prepared.times_ms)]),
         model_version=name,
         calibration=setup.calibration,
         floors=FLOORS,
@@ -108,9 +108,14 @@ def _standardized(train: Values, test: Values) -> Values:
 
 
 def _in_order(prepared: Prepared, scores: Matrix) -> Score:
-    """The forest's stand-in for `calibrate_package`, which asks row by row in order of time and server."""
+    """The forest's stand-in for `calibrate_package`, which asks row by row in order of time and server.
+
+    Args:
+        prepared: The first pass.
+        scores: At the times it kept, (times, servers).
+    """
     present = prepared.present
-    queue = np.nan_to_num(scores[prepared.first :][present])
+    queue = np.nan_to_num(scores[present])
     position = 0
 
     def score(rows: npt.NDArray[np.float32]) -> FloatArray:

@@ -1,0 +1,209 @@
+"""The first pass over a history: every server's seeds, features to calibrate on, and rows for the forest to learn from.
+
+The one preparation for the demo, backtests, tuning, `treeline calibrate` and the pipeline. It runs the detector's own
+functions over the history, so that training and serving cannot drift apart, and holds no more of a history in files
+than a window. `training.prepare.calibrating` is the second pass.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from training.history.files import History
+from training.prepare.hygiene import Disturbances, Exclusion
+from training.prepare.kept import Kept
+from training.prepare.sampling import ROWS_PER_SERVER, SETTLED_S, Draw, Rows, ServerSamples, drawn
+from training.prepare.seeds import seeded
+from training.prepare.source import HistorySource
+from training.prepare.survey import Survey, survey
+from training.processes import Progress, run_jobs
+from treeline.core.detection import detector
+from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.errors import UsageError
+from treeline.core.state.fleet import FleetState, Phase
+
+MAX_CALIBRATION_ROWS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What was learned from, for the model's manifest: the range, how many observations, and what was left out."""
+
+    from_ms: int
+    to_ms: int
+    observations: int
+    left_out: tuple[Exclusion, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """What the first pass leaves: rows to train on, and the state to calibrate.
+
+    Attributes:
+        metrics: Names, in order of the columns.
+        step_s: The sampling step.
+        state: Of every server after the history.
+        times_ms: The last times of the history, as many as calibration needs (n,).
+        rows: The features at these times (n, servers, features), NaN where absent.
+        magnitudes: The channels' magnitudes at these times (n, servers, channels), NaN where absent.
+        training_rows: What the forest learns from (rows, features).
+        learned: Of the whole history.
+    """
+
+    metrics: tuple[str, ...]
+    step_s: float
+    state: FleetState
+    times_ms: npt.NDArray[np.int64]
+    rows: Rows
+    magnitudes: Rows
+    training_rows: Rows = field(repr=False)
+    learned: Learned
+
+    def of_servers(self, share: slice) -> "Prepared":
+        """Some neighbouring servers' part, apart from the training rows, which are the fleet's."""
+        return replace(
+            self, state=self.state.part(share), rows=self.rows[:, share], magnitudes=self.magnitudes[:, share]
+        )
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which server has a row at which time kept, shape (n, servers)."""
+        return np.logical_not(np.isnan(self.magnitudes[..., 0]))
+
+
+def prepare(
+    source: HistorySource,
+    *,
+    seed: int,
+    hygiene: Disturbances | None = None,
+    coarser: Mapping[int, History] | None = None,
+    draw: Draw = Draw.FROM_KEPT,
+    values: ServerSamples | None = None,
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Prepared:
+    """First pass: run the detector's features over a history and choose the forest's training rows.
+
+    Args:
+        source: The history: a grid, or windows of files.
+        seed: Of the choice of rows.
+        hygiene: What people say about the history: leave that out, and what the rules find themselves. None to learn
+            from everything.
+        coarser: The same fleet's earlier months, by period in seconds; they widen the baselines only.
+        draw: Where the training rows are drawn from.
+        values: Offered every observation that is learned from, as of one server.
+        workers: Processes to share the servers of a grid out to; they do not change the result. One where samples are
+            drawn from all that passes.
+        progress: Told what is going on, and how far.
+
+    Raises:
+        UsageError: No server has two observations, or the histories disagree on the metrics.
+    """
+    coarser = coarser or {}
+    _require_same_metrics(source, coarser)
+    surveyed = None if hygiene is None else survey(source, coarser.values(), hygiene, progress)
+    servers = len(source.servers)
+    passing = None
+    if draw is Draw.FROM_ALL:
+        passing = ServerSamples(servers, ROWS_PER_SERVER, len(FEATURE_NAMES), np.random.default_rng(seed))
+    size = max(1, min(source.most_times, MAX_CALIBRATION_ROWS // max(servers, 1)))
+    parts = source.shares(workers if passing is None and values is None else 1)
+    jobs = [
+        partial(_features, part, surveyed, coarser, Kept(len(part.servers), size), passing, values) for part in parts
+    ]
+    read = _joined(run_jobs(jobs, progress))
+    if not (read.state.phase == Phase.READY).any():
+        raise UsageError("the training history holds no server with two observations or more")
+    left_out = [] if surveyed is None else surveyed.all_exclusions()
+    return Prepared(
+        metrics=source.metrics,
+        step_s=source.step_s,
+        state=read.state,
+        times_ms=read.kept.times_ms,
+        rows=read.kept.rows,
+        magnitudes=read.kept.magnitudes,
+        training_rows=drawn(read.kept.rows, source.step_s, seed) if passing is None else passing.rows(),
+        learned=Learned(
+            from_ms=source.start_ms,
+            to_ms=source.end_ms,
+            observations=read.observations,
+            left_out=tuple(sorted([*left_out, *read.gaps])),
+        ),
+    )
+
+
+def _require_same_metrics(source: HistorySource, coarser: Mapping[int, History]) -> None:
+    for period_s, other in coarser.items():
+        if other.metrics != source.metrics:
+            raise UsageError(
+                f"{other.path} has metrics {', '.join(other.metrics)}, the {source.step_s:g} s history has "
+                f"{', '.join(source.metrics)}: fetch them with one metric set ({period_s} s and {source.step_s:g} s)"
+            )
+
+
+@dataclass(slots=True)
+class _Read:
+    """What one process has read."""
+
+    state: FleetState
+    kept: Kept
+    observations: int = 0
+    gaps: list[Exclusion] = field(default_factory=list)
+
+
+def _joined(parts: Sequence[_Read]) -> _Read:
+    """Neighbouring servers' parts as one; a single part is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    return _Read(
+        FleetState.joined([part.state for part in parts]),
+        Kept.together([part.kept for part in parts]),
+        sum(part.observations for part in parts),
+        [gap for part in parts for gap in part.gaps],
+    )
+
+
+def _features(
+    source: HistorySource,
+    surveyed: Survey | None,
+    coarser: Mapping[int, History],
+    kept: Kept,
+    passing: ServerSamples | None,
+    values: ServerSamples | None,
+    progress: Progress,
+) -> _Read:
+    """Run the detector's features over the history, a window at a time."""
+    read = _Read(seeded(source, surveyed, coarser, progress), kept)
+    start_ms, length_ms = source.start_ms, max(source.end_ms - source.start_ms, 1)
+    settled_ms = start_ms + min(round(SETTLED_S * 1000), length_ms // 2)
+    step_ms, rounds = round(source.step_s * 1000), 0
+    for observed in source.windows():
+        window, gaps = (observed, []) if surveyed is None else surveyed.clean(observed)
+        read.gaps += gaps
+        if values is not None:
+            learned = window.values[window.present()]
+            values.offer(np.zeros(len(learned), dtype=np.intp), learned)
+        for t, present, row_values in window.rounds():
+            at_ms = int(window.times_ms[t])
+            batch = detector.Round(at_ms // step_ms, present, present, np.full(len(present), at_ms), row_values)
+            done = detector.prepare(read.state, batch, step_s=source.step_s)
+            ready = present[done.ready]
+            kept.add(at_ms, ready, done.features)
+            if passing is not None and at_ms >= settled_ms:
+                passing.offer(ready, done.features.rows)
+            read.observations += len(present)
+            if rounds % 500 == 0:
+                progress("features", (at_ms - start_ms) / length_ms)
+            rounds += 1
+    kept.in_order()
+    progress("features", 1.0)
+    return read
+
+
+def fingerprint(rows: Rows) -> str:
+    """Names a set of training rows: SHA-256, first 16 hexadecimal digits."""
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""What a server's past says before its first new observation: its baseline, and averages consistent with it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from training.history.files import History
+from training.history.grid import Grid
+from training.history.resolution import Mixed, ResolvedSeries, mixed_baseline
+from training.history.windows import server_grid
+from training.prepare.source import HistorySource
+from training.prepare.survey import Survey
+from training.processes import Progress
+from treeline.core.channels import registry
+from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
+from treeline.core.detection.warmup import spread_floor
+from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import RECENT, VIEWS
+from treeline.core.statistics import FloatArray, standardize
+
+
+def seeded(
+    source: HistorySource, survey: Survey | None, coarser: Mapping[int, History], progress: Progress
+) -> FleetState:
+    """A state with every server's seeds; a server without two observations stays blank.
+
+    Args:
+        source: The history, at the step that detection will run at.
+        survey: What to leave out of it; None for nothing.
+        coarser: The same servers' earlier months by period in seconds; they widen the baselines.
+        progress: Told how far it is.
+    """
+    state = FleetState(len(source.metrics), servers=list(source.servers))
+    for row, server in enumerate(source.servers):
+        grids: dict[float, Grid] = {source.step_s: source.of_server(row)}
+        grids |= {s: server_grid(other, server, float(s)) for s, other in coarser.items() if server in other.rows}
+        if survey is not None:
+            grids = {period_s: survey.without(grid) for period_s, grid in grids.items()}
+        series = {period_s: ResolvedSeries(grid.times_ms, grid.values[:, 0]) for period_s, grid in grids.items()}
+        seed_server(state, row, series[source.step_s].values, mixed_baseline(series))
+        progress("baselines", (row + 1) / len(source.servers))
+    return state
+
+
+def seed_server(state: FleetState, row: int, values: FloatArray, baseline: Mixed) -> None:
+    """Fill a state's row from a server's own values (n, metrics) at the step that detection will run at.
+
+    The baseline may come from more than these values; the averages are those of the values against it.
+    """
+    data = values.astype(np.float64)
+    data = data[~np.isnan(data).all(axis=1)]
+    if len(data) < 2:
+        return
+    mean, spread = baseline.mean, spread_floor(baseline.sd, baseline.value_range, baseline.mean)
+    x = standardize(data, mean, spread)
+    x = np.where(np.isnan(x), 0.0, x)
+    sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[1])), x]), axis=0)
+    width = min(RECENT, len(x))
+    views = (x, (sums[width:] - sums[:-width]) / width, np.diff(x, axis=0))
+    unknown = _hardly_seen(data)
+    state.base_mean[row], state.base_spread[row] = np.where(unknown, 0.0, mean), np.where(unknown, UNKNOWN, spread)
+    for view in range(VIEWS):
+        view_sd = views[view].std(axis=0)
+        state.view_floor[row, view] = 0.1 * view_sd
+        state.view_mean[row, view] = views[view].mean(axis=0)
+        state.view_var[row, view] = view_sd**2
+    for channel in registry.CHANNELS:
+        for name, value in channel.seeds(x).items():
+            getattr(state, name)[row] = value
+    state.day_mean[row] = 0.0
+    state.day_var[row] = np.where(unknown, 0.0, x.std(axis=0) ** 2)
+    state.phase[row] = Phase.READY
+
+
+def _hardly_seen(data: FloatArray) -> npt.NDArray[np.bool_]:
+    """Columns with too few values for a baseline: such a metric warms up when it comes."""
+    values = (~np.isnan(data)).sum(axis=0)
+    hardly: npt.NDArray[np.bool_] = values < min(FEWEST_VALUES, len(data) / 2)
+    return hardly
