@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from training.evaluate.backtest import backtest
 from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, split_grids
+from training.evaluate.judge import Tier
 from training.history.files import open_history
 from training.prepare.calibrating import calibrate_package
 from training.prepare.preparation import prepare
@@ -173,8 +174,8 @@ def run(data: Path, incidents: Path, observations: int) -> dict[str, object]:
         "processes": workers,
         "limit": f"{slowest}, {100 * stages.seconds[slowest] / total:.0f} % of the time",
         "within": {"seconds": total <= LIMIT_S, "memory": peak_gib <= LIMIT_GIB},
-        "recall": outcome.evaluations["P1+P2"].recall,
-        "precision": outcome.evaluations["P1+P2"].precision,
+        "recall": outcome.evaluations[Tier.ALL].recall,
+        "precision": outcome.evaluations[Tier.ALL].precision,
     }
 
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from treeline.forest.forest import RandomCutForest
+from treeline.forest.kernels import KernelName
 
 Rows = np.ndarray
 Score = Callable[[Rows], np.ndarray]
@@ -50,7 +51,7 @@ class Contestant:
     correlation_with_krcf: float | None = None
 
 
-def fit_ours(contest: Contest, kernel: str) -> Score:
+def fit_ours(contest: Contest, kernel: KernelName) -> Score:
     return RandomCutForest.fit(
         contest.training,
         num_trees=contest.num_trees,

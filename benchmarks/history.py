@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -120,11 +121,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder, call = asked.until_killed
         run(plan, Path(folder), kill_at_call=int(call))
         return 0
+    result, is_good = measured(plan, asked.servers, asked.days)
+    if asked.json:
+        print(json.dumps(result))
+    else:
+        show(result, chunks=len(plan.chunks), is_good=is_good)
+    return 0 if is_good else 1
+
+
+def measured(plan: FetchPlan, servers: int, days: float) -> tuple[dict[str, Any], bool]:
+    """Fetch once with a kill in the middle and once without, compare; the figures, and whether they are in limits."""
     expected = cost(plan, plan.chunks, limits=FetchLimits(), quotas=QUOTAS)
     with tempfile.TemporaryDirectory(prefix="treeline-history-") as scratch:
         killed, whole = Path(scratch, "killed"), Path(scratch, "whole")
-        command = [sys.executable, "-m", "benchmarks.history", "--servers", str(asked.servers)]
-        command += ["--days", str(asked.days), "--until-killed", str(killed), str(expected.calls // 2)]
+        command = [sys.executable, "-m", "benchmarks.history", "--servers", str(servers)]
+        command += ["--days", str(days), "--until-killed", str(killed), str(expected.calls // 2)]
         print("fetching until killed", file=sys.stderr)
         code = subprocess.run(command, check=False).returncode  # noqa: S603 -- our own module
         print("resuming", file=sys.stderr)
@@ -142,9 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "floor_s": round(expected.floor_s, 1),
         "expected_s": round(expected.expected_s, 1),
     }
-    result = {
-        "servers": asked.servers,
-        "days": asked.days,
+    result: dict[str, Any] = {
+        "servers": servers,
+        "days": days,
         "plan": planned,
         "fetch": once,
         "calls_over_plan": round(once["calls"] / expected.calls, 4),
@@ -155,36 +166,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rows_repeated": repeated,
         "completeness": found.completeness,
     }
-    good = (
+    is_good = (
         abs(result["calls_over_plan"] - 1) <= 0.05
         and result["time_over_floor"] <= RATE_FLOOR
         and lost == repeated == 0
         and code == -signal.SIGKILL
         and before + resumed["chunks"] == len(plan.chunks)
     )
-    if asked.json:
-        print(json.dumps(result))
-        return 0 if good else 1
-    print(f"{asked.servers} servers x {len(METRICS)} metrics x {asked.days:g} days; simulated time, real quotas")
+    return result, is_good
+
+
+def show(result: dict[str, Any], *, chunks: int, is_good: bool) -> None:
+    """Print the figures for a reader."""
+    planned, fetched, killed = result["plan"], result["fetch"], result["killed"]
     print(
-        f"plan     {expected.calls} calls, {expected.queries:,} metrics asked, {expected.points:,} points, "
-        f"${expected.dollars:.2f}, quota floor {expected.floor_s:.0f} s"
+        f"{result['servers']} servers x {len(METRICS)} metrics x {result['days']:g} days; simulated time, real quotas"
     )
     print(
-        f"fetch    {once['calls']} calls ({once['calls'] / expected.calls:.3f} x plan; {once['refused']} throttled, "
-        f"{once['errors']} failed), {once['simulated_s']:.0f} s "
-        f"({once['simulated_s'] / expected.floor_s:.3f} x floor), {once['wall_s']:.0f} s of this machine"
+        f"plan     {planned['calls']} calls, {planned['queries']:,} metrics asked, {planned['points']:,} points, "
+        f"${planned['dollars']:.2f}, quota floor {planned['floor_s']:.0f} s"
     )
     print(
-        f"resume   killed by signal {-code} with {before} of {len(plan.chunks)} chunks done, {resumed['chunks']} "
-        f"fetched after it; of {rows:,} rows {lost} lost, {repeated} repeated"
+        f"fetch    {fetched['calls']} calls ({result['calls_over_plan']:.3f} x plan; {fetched['refused']} throttled, "
+        f"{fetched['errors']} failed), {fetched['simulated_s']:.0f} s "
+        f"({result['time_over_floor']:.3f} x floor), {fetched['wall_s']:.0f} s of this machine"
     )
-    print(f"audit    completeness {found.completeness:.2%}")
+    print(
+        f"resume   killed by signal {-killed['exit_code']} with {killed['chunks_done']} of {chunks} chunks done, "
+        f"{killed['chunks_resumed']} fetched after it; of {result['rows']:,} rows {result['rows_lost']} lost, "
+        f"{result['rows_repeated']} repeated"
+    )
+    print(f"audit    completeness {result['completeness']:.2%}")
     print(
         "limits   calls within 5 % of the plan, time within 1.2 x the floor, nothing lost or repeated:",
-        "held" if good else "MISSED",
+        "held" if is_good else "MISSED",
     )
-    return 0 if good else 1
 
 
 if __name__ == "__main__":

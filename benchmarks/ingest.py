@@ -9,6 +9,7 @@ item in the table; processor seconds say what a busier or faster machine would m
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo import cloud as stage
-from demo.producer import Sent, send
+from demo.producer import Observation, Sent, send
 from emulator.launcher import EmbeddedCloud
 from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.settings import outputs
@@ -27,7 +28,7 @@ STEP_MS = 30_000
 GOAL_PER_S = 1_000  # the issue's own
 
 
-def _observations(records: int, servers: int, metrics: int):
+def _observations(records: int, servers: int, metrics: int) -> Iterator[Observation]:
     rng = np.random.default_rng(7)
     for i in range(records):
         tick, server = divmod(i, servers)
@@ -36,7 +37,7 @@ def _observations(records: int, servers: int, metrics: int):
 
 def _cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 def _wait_stored(cloud: EmbeddedCloud, wanted: int, began: float) -> float:

@@ -4,7 +4,7 @@ import asyncio
 import selectors
 
 
-class _Jump(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Jump(selectors.DefaultSelector):
     """Instead of waiting for the next timer, moves the loop's clock there."""
 
     loop: "SimulatedTimeLoop"

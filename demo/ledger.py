@@ -158,13 +158,6 @@ class Books:
         for page in self._dynamodb.get_paginator("query").paginate(**request):
             yield from page["Items"]
 
-    def _scan(
-        self, table: str, projection: str | None = None, names: dict[str, str] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        request: dict[str, Any] = {"TableName": self._deployment.output(table)}
-        if projection:
-            request["ProjectionExpression"] = projection
-        if names:
-            request["ExpressionAttributeNames"] = names
-        for page in self._dynamodb.get_paginator("scan").paginate(**request):
+    def _scan(self, table: str) -> Iterator[dict[str, Any]]:
+        for page in self._dynamodb.get_paginator("scan").paginate(TableName=self._deployment.output(table)):
             yield from page["Items"]

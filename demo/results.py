@@ -1,4 +1,4 @@
-"""What a replay showed: figures for the terminal, `summary.json` and `report.html`, from one source."""
+"""What a replay showed, judged: the figures of the terminal, of `summary.json` and of `report.html`."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,20 +11,12 @@ from demo.ledger import Ledger
 from report.data import (
     Accounting,
     Clock,
-    IncidentMark,
-    LabelMark,
-    MetricInfo,
-    MetricMark,
-    ReportData,
-    ServerTrace,
 )
 from training.evaluate.backtest import Backtest
-from training.evaluate.judge import Opening, Tier, TierQuality, Verdict, evaluate
-from training.history.grid import Grid
+from training.evaluate.judge import Opening, Tier, TierQuality, evaluate
 from training.history.labels import Label
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.detection.policy import FLEET
-from treeline.core.evidence import BAND_SD
 from treeline.core.times import parse_iso
 
 LATENCY_BUDGET_S = 4.3
@@ -172,102 +164,3 @@ def summary(result: ReplayResult, facts: Mapping[str, str], no_ops: Iterable[Any
         "facts": dict(facts),
         "no_ops_locally": [no_op._asdict() for no_op in no_ops],
     }
-
-
-def report_data(
-    result: ReplayResult,
-    grid: Grid,
-    offline: Backtest,
-    units: Mapping[str, str],
-    *,
-    title: str,
-    subtitle: str,
-    facts: Mapping[str, str],
-) -> ReportData:
-    """The same figures with the traces behind them."""
-    trace = offline.trace
-    traces = []
-    for column, server in enumerate(grid.servers):
-        low = high = expected = None
-        if trace.expected is not None and trace.spread is not None:
-            expected, spread = trace.expected[:, column], trace.spread[:, column]
-            low, high = expected - BAND_SD * spread, expected + BAND_SD * spread
-        traces.append(
-            ServerTrace(
-                server_id=server,
-                times_ms=grid.times_ms,
-                values=grid.values[:, column],
-                severity=trace.severity[:, column],
-                score=trace.score[:, column],
-                threshold=trace.threshold[:, column],
-                expected=expected,
-                low=low,
-                high=high,
-            )
-        )
-    every = result.evaluations.get(Tier.ALL)
-    verdicts = {j.opening.incident_id: j.verdict for j in every.judged_openings} if every else {}
-    return ReportData(
-        title=title,
-        subtitle=subtitle,
-        start_ms=int(grid.times_ms[0]),
-        end_ms=int(grid.times_ms[-1]),
-        metrics=tuple(MetricInfo(name=name, unit=units.get(name, "")) for name in grid.metrics),
-        traces=tuple(traces),
-        labels=tuple(_label_marks(every)) if every else (),
-        incidents=tuple(
-            _incident_mark(incident_id, alerts, verdicts.get(incident_id))
-            for incident_id, alerts in sorted(result.incidents.items(), key=lambda entry: entry[0].rpartition("/")[2])
-            if alerts
-        ),
-        evaluations=result.evaluations,
-        accounting=result.accounting,
-        clocks=result.clocks,
-        facts=facts,
-    )
-
-
-def _label_marks(evaluation: TierQuality) -> Iterable[LabelMark]:
-    for judged in evaluation.judged_labels:
-        yield LabelMark(
-            server_id=judged.label.server_id,
-            start_ms=judged.label.start_ms,
-            end_ms=judged.label.end_ms,
-            kind=judged.label.kind,
-            found_by=judged.opening.incident_id if judged.opening else "",
-            delay_s=judged.delay_s,
-        )
-
-
-def _incident_mark(incident_id: str, alerts: list[Alert], verdict: Verdict | None) -> IncidentMark:
-    first = alerts[0]
-
-    def when(event: AlertEvent) -> int | None:
-        return next((parse_iso(a.clocks.observed_at) for a in alerts if a.event is event), None)
-
-    return IncidentMark(
-        incident_id=incident_id,
-        server_id=first.server_id,
-        priority=min(alert.priority for alert in alerts).value,
-        opened_ms=parse_iso(first.clocks.observed_at),
-        verdict=verdict,
-        resolved_ms=when(AlertEvent.RESOLVED),
-        escalated_ms=when(AlertEvent.ESCALATED),
-        first_anomalous_ms=parse_iso(first.clocks.first_anomalous_at),
-        severity=first.severity,
-        score=first.score,
-        threshold=first.threshold,
-        evidence=tuple(
-            MetricMark(
-                name=m.name,
-                measured=m.measured,
-                expected=m.expected,
-                low=m.low,
-                high=m.high,
-                deviation=m.deviation,
-                unit=m.unit,
-            )
-            for m in first.metrics
-        ),
-        pages=sum(alert.event is not AlertEvent.SUPPRESSED for alert in alerts),
-    )

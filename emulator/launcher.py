@@ -1,13 +1,11 @@
 """Start, use and end the embedded cloud from a Python process."""
 
-import functools
 import json
 import os
 import select
 import subprocess
 import sys
 import tempfile
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,12 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import boto3
-from botocore.config import Config
-
 from emulator.controls import Faults, LambdaControl, PagerDutyReceiver, SageMakerControl
 from emulator.deployment.deploy import DeployReport, deploy
-from emulator.loopback.environment import REGION, client_environment
+from emulator.loopback.clients import clients_of
+from emulator.loopback.environment import client_environment
 from emulator.permissions.calls import note_resources
 from treeline.core.errors import TreelineError, UsageError
 
@@ -28,14 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_PORT = 4566
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 5.0
-_MAKING = threading.Lock()  # a session makes one client at a time
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-@functools.cache
-def _session() -> boto3.session.Session:
-    """One for every cloud of this process: it keeps the services' models, which take longer to parse than to use."""
-    return boto3.session.Session()
 
 
 class CloudError(TreelineError):
@@ -55,22 +44,7 @@ class CloudConnection:
         self.pagerduty = PagerDutyReceiver(self.admin, endpoint_url)
         self.functions = LambdaControl(self.admin)
         self.faults = Faults(self.admin)
-        self._clients: dict[str, Any] = {}
-
-    def client(self, service: str) -> Any:
-        """A boto3 client of `service` with dummy credentials; made once, then reused."""
-        if service not in self._clients:
-            session: Any = _session()  # typed by literals of every service there is
-            with _MAKING:
-                self._clients[service] = session.client(
-                    service,
-                    endpoint_url=self.endpoint_url,
-                    region_name=REGION,
-                    aws_access_key_id="test",
-                    aws_secret_access_key="test",  # noqa: S106 -- the embedded cloud checks none
-                    config=Config(proxies={}, s3={"addressing_style": "path"}, max_pool_connections=32),
-                )
-        return self._clients[service]
+        self.client = clients_of(endpoint_url)  # boto3 clients by service
 
     def environment(self) -> dict[str, str]:
         """Variables for a child process whose AWS SDK shall talk to this cloud."""

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, TextIO
 
 from emulator.loopback.environment import process_environment, server_environment
 
@@ -51,11 +52,11 @@ def _end_with_parent(end: threading.Event, parent: int, *, watch_stdin: bool) ->
     threading.Thread(target=orphaned, daemon=True, name="parent-pid").start()
 
 
-async def _serve(listener: socket.socket, directory: Path, end: threading.Event, answer: object) -> None:
+async def _serve(listener: socket.socket, directory: Path, end: threading.Event, answer: TextIO) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
-    from emulator.process import Emulator
+    from emulator.patched_ministack import Emulator
 
     emulator = Emulator(f"http://{HOST}:{listener.getsockname()[1]}", directory)
     config = Config()
@@ -63,6 +64,7 @@ async def _serve(listener: socket.socket, directory: Path, end: threading.Event,
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.2
     config.loglevel = "WARNING"
+    app: Any = emulator.app  # hypercorn's type of an app names every event there is; this one passes most of them on
 
     async def ended() -> None:
         while not end.is_set():
@@ -74,7 +76,7 @@ async def _serve(listener: socket.socket, directory: Path, end: threading.Event,
 
     announcement = asyncio.create_task(announced())
     try:
-        await serve(emulator.app, config, shutdown_trigger=ended)
+        await serve(app, config, shutdown_trigger=ended)
     finally:
         announcement.cancel()
         emulator.stop()

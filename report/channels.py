@@ -31,8 +31,10 @@ training. `tests/unit/core/test_toy_channel.py` adds one.
 
 def page() -> str:
     """The whole document."""
-    columns = ("channel", "when it fires", "what it looks at", "metrics become one number by", "compared with")
-    columns += ("may be switched off for a server", "floors P2, P1", "pages a server-week P2, P1")
+    columns = (
+        *("channel", "when it fires", "what it looks at", "metrics become one number by", "compared with"),
+        *("may be switched off for a server", "floors P2, P1", "pages a server-week P2, P1"),
+    )
     rows = [columns, ("---",) * len(columns), *map(_row, registry.every_channel())]
     return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows) + _FOOT
 

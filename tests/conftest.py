@@ -14,7 +14,7 @@ def group(test: str) -> str:
     """The group of a test by its node id."""
     path = test.split("::", 1)[0]
     for folder in FOLDERS:
-        if path.startswith(folder) and path != "tests/emulator/test_dynamodb_speed.py":  # needs no cloud
+        if path.startswith(folder) and path != "tests/emulator/test_dynamodb.py":  # needs no cloud
             return folder
     return test if path in APART else path
 

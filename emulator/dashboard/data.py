@@ -1,14 +1,14 @@
 """What the widgets show, asked of the deployed cloud by the calls that CloudWatch's own console makes."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emulator.dashboard.body import MetricSeries, Search, Widget, read
+from emulator.loopback.clients import ClientOf
 
-Clients = Callable[[str], Any]
 # What AWS's services measure of themselves and the embedded cloud does not.
 WITHOUT_LOCAL_SOURCE = {
     "AWS/DynamoDB": "consumed capacity",
@@ -42,7 +42,7 @@ class Shown:
     step_s: int = 60
 
 
-def dashboards(clients: Clients) -> dict[str, str]:
+def dashboards(clients: ClientOf) -> dict[str, str]:
     """Short name (fleet, detection, ...) -> name of every deployed dashboard, fleet first."""
     names = [e["DashboardName"] for e in clients("cloudwatch").list_dashboards()["DashboardEntries"]]
     short = {_short(name): name for name in names}
@@ -54,7 +54,7 @@ def _short(name: str) -> str:
     return tail.split("Dashboard")[0].lower() or name
 
 
-def load(clients: Clients, name: str, *, start: datetime, end: datetime) -> list[Shown]:
+def load(clients: ClientOf, name: str, *, start: datetime, end: datetime) -> list[Shown]:
     """Every widget of a deployed dashboard with its data of a time range."""
     widgets = read(clients("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
     step_s = step(end - start)
@@ -69,7 +69,7 @@ def step(span: timedelta) -> int:
 
 
 def _show(
-    clients: Clients,
+    clients: ClientOf,
     widget: Widget,
     known: "_Known",
     states: Mapping[str, tuple[str, str, str]],

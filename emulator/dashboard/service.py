@@ -1,13 +1,12 @@
 """Serves the page from the embedded cloud: /_treeline/dashboard, one tab a deployed dashboard."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from emulator.dashboard import data
 from emulator.dashboard.page import nothing_deployed, page
+from emulator.loopback.clients import ClientOf
 from emulator.loopback.gateway import ADMIN, Request, Response
 
 PATH = "dashboard"
@@ -22,7 +21,7 @@ class DashboardPage:
         born: When the cloud started: nothing was measured earlier.
     """
 
-    def __init__(self, clients: Callable[[str], Any], born: float) -> None:
+    def __init__(self, clients: ClientOf, born: float) -> None:
         self._clients = clients
         self._born = datetime.fromtimestamp(born, UTC)
 
@@ -33,7 +32,7 @@ class DashboardPage:
         return Response(200, html.encode(), {"content-type": "text/html; charset=utf-8"})
 
 
-def render(clients: Callable[[str], Any], wanted: str, *, now: datetime, since: datetime, linked: bool = True) -> str:
+def render(clients: ClientOf, wanted: str, *, now: datetime, since: datetime, linked: bool = True) -> str:
     """The page of one dashboard by its short name; of the first when `wanted` names none."""
     names = data.dashboards(clients)
     if not names:
@@ -47,7 +46,7 @@ def render(clients: Callable[[str], Any], wanted: str, *, now: datetime, since: 
     return page(name, list(names), shown, told=told, links=links)
 
 
-def save(clients: Callable[[str], Any], directory: Path, *, since: datetime) -> list[Path]:
+def save(clients: ClientOf, directory: Path, *, since: datetime) -> list[Path]:
     """Write every dashboard as it is now to `directory`/NAME.html; the files need no network."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -1,6 +1,5 @@
 """Invoke a function from inside the launcher, as an event source mapping's poller does."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,8 +81,3 @@ def mappings(service: str) -> Iterator[SourceMapping]:
         mapping = SourceMapping(account, region, settings)
         if mapping.is_enabled and mapping.source_arn.split(":")[2:3] == [service]:
             yield mapping
-
-
-def payload_bytes(event: object) -> int:
-    """Size of an event as Lambda counts it."""
-    return len(json.dumps(event))

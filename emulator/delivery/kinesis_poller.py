@@ -20,6 +20,7 @@ from ministack.services import kinesis
 from emulator.delivery.counters import Counters
 from emulator.delivery.invocation import SourceMapping, mappings
 from emulator.delivery.stream_batches import Condition, MappingRules, Piece, expire, next_step, read_outcome
+from emulator.loopback.clients import ClientOf
 
 _log = logging.getLogger("treeline.kinesis")
 _IDLE_S = 0.02
@@ -87,7 +88,7 @@ class ShardReader(threading.Thread):
         return len(records) - bisect.bisect_right(records, self.checkpoint, key=_sequence)
 
     def _unread(self, limit: int) -> list[Record]:
-        records = self.shard["records"]  # trimming puts a new list in its place, so this one stays whole
+        records: list[Record] = self.shard["records"]  # trimming puts a new list in its place, so this one stays whole
         start = bisect.bisect_right(records, self.checkpoint, key=_sequence)
         return records[start : start + limit]
 
@@ -229,7 +230,7 @@ class KinesisPoller(threading.Thread):
         clients: boto3 clients of this cloud by service, for the on-failure destinations.
     """
 
-    def __init__(self, counters: Counters, clients: Callable[[str], Any]) -> None:
+    def __init__(self, counters: Counters, clients: ClientOf) -> None:
         super().__init__(daemon=True, name="kinesis-poller")
         self._counters = counters
         self._clients = clients

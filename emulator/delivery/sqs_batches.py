@@ -1,9 +1,10 @@
 """What becomes of a batch of queue messages after an invocation: the rules of an SQS mapping. Pure."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from emulator.delivery.batch_response import reported_failures
 
 _DEFAULT_CONCURRENCY = 5  # invocations at a time Lambda starts a queue with
 _BATCH_WITHOUT_WINDOW = 10  # messages; a larger batch size needs a window
@@ -45,19 +46,7 @@ def failed_messages(
         return everything
     if not rules.report_item_failures:
         return frozenset()
-    if isinstance(body, (str, bytes)):
-        try:
-            body = json.loads(body) if body else None
-        except ValueError:
-            return everything
-    if body is None:
-        return frozenset()
-    if not isinstance(body, Mapping):
+    failed = reported_failures(body)
+    if failed is None or not everything.issuperset(failed):
         return everything
-    failures = body.get("batchItemFailures")
-    if failures is None or failures == []:
-        return frozenset()
-    if not isinstance(failures, list):
-        return everything
-    failed = [f.get("itemIdentifier") if isinstance(f, Mapping) else None for f in failures]
-    return frozenset(failed) if everything.issuperset(failed) else everything
+    return everything.intersection(failed)

@@ -4,10 +4,11 @@ Pure: no clock, no I/O. Source: AWS Lambda developer guide, "Using Lambda to pro
 retries, bisecting, partial responses, on-failure destinations. Where the guide is silent the choice is stated.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from emulator.delivery.batch_response import reported_failures
 
 Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
 BACKOFF_BASE_S = 0.2
@@ -24,7 +25,6 @@ class MappingRules:
     max_age_s: float | None = None
     bisect: bool = False
     report_item_failures: bool = False
-    parallelization_factor: int = 1
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any]) -> "MappingRules":
@@ -38,7 +38,6 @@ class MappingRules:
             max_age_s=None if age_s < 0 else float(age_s),
             bisect=str(mapping.get("BisectBatchOnFunctionError", False)).lower() == "true",
             report_item_failures="ReportBatchItemFailures" in (mapping.get("FunctionResponseTypes") or ()),
-            parallelization_factor=int(mapping.get("ParallelizationFactor", 1)),
         )
 
 
@@ -90,28 +89,11 @@ def read_outcome(
         return PieceOutcome(0, function_error)
     if not rules.report_item_failures:
         return PieceOutcome()
-    if isinstance(body, (str, bytes)):
-        try:
-            body = json.loads(body) if body else None
-        except ValueError:
-            return PieceOutcome(0)
-    if body is None:
-        return PieceOutcome()
-    if not isinstance(body, Mapping):
-        return PieceOutcome(0)
-    failures = body.get("batchItemFailures")
-    if failures is None or failures == []:
-        return PieceOutcome()
-    if not isinstance(failures, list):
-        return PieceOutcome(0)
     position = {number: index for index, number in enumerate(sequence_numbers)}
-    lowest = len(sequence_numbers)
-    for failure in failures:
-        identifier = failure.get("itemIdentifier") if isinstance(failure, Mapping) else None
-        if identifier not in position:
-            return PieceOutcome(0)
-        lowest = min(lowest, position[identifier])
-    return PieceOutcome(lowest)
+    failed = reported_failures(body)
+    if failed is None or not position.keys() >= set(failed):
+        return PieceOutcome(0)
+    return PieceOutcome(min((position[str(number)] for number in failed), default=None))
 
 
 def next_step(rules: MappingRules, piece: Piece, rest: tuple[Piece, ...], outcome: PieceOutcome) -> NextPieces:

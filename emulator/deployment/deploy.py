@@ -1,7 +1,7 @@
 """Deploy a cloud assembly with boto3: what `cdk deploy` does, in order and in half a second."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 from emulator.deployment.assembly import CloudAssembly, StackTemplate, fill, read_assembly
 from emulator.deployment.no_ops import NoOp, find_no_ops
 from emulator.deployment.post_deploy import apply_dropped_settings
+from emulator.loopback.clients import ClientOf
 from emulator.loopback.environment import ACCOUNT_ID, REGION
 from treeline.core.errors import TreelineError
 
-Clients = Callable[[str], Any]
 _TEMPLATE_BODY_LIMIT = 51_200  # bytes, CloudFormation's own
 _BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 _BOOTSTRAP_VERSION = "30"
@@ -49,7 +49,7 @@ class DeployReport:
         return found.pop()
 
 
-def deploy(clients: Clients, directory: Path, parameters: Mapping[str, str]) -> DeployReport:
+def deploy(clients: ClientOf, directory: Path, parameters: Mapping[str, str]) -> DeployReport:
     """Upload the assets of the assembly in `directory` and create or update its stacks.
 
     Raises:
@@ -78,11 +78,11 @@ def deploy(clients: Clients, directory: Path, parameters: Mapping[str, str]) -> 
     )
 
 
-def _bootstrap(clients: Clients) -> None:
+def _bootstrap(clients: ClientOf) -> None:
     clients("ssm").put_parameter(Name=_BOOTSTRAP_PARAMETER, Value=_BOOTSTRAP_VERSION, Type="String", Overwrite=True)
 
 
-def _upload(clients: Clients, assembly: CloudAssembly) -> None:
+def _upload(clients: ClientOf, assembly: CloudAssembly) -> None:
     s3 = clients("s3")
     for bucket in {asset.bucket for asset in assembly.assets} | {_template_bucket()}:
         s3.create_bucket(Bucket=bucket)
@@ -94,7 +94,7 @@ def _template_bucket() -> str:
     return f"cdk-hnb659fds-assets-{ACCOUNT_ID}-{REGION}"
 
 
-def _deploy_stack(clients: Clients, stack: StackTemplate, parameters: Mapping[str, str]) -> str:
+def _deploy_stack(clients: ClientOf, stack: StackTemplate, parameters: Mapping[str, str]) -> str:
     cloudformation = clients("cloudformation")
     body = stack.template_path.read_text()
     arguments: dict[str, Any] = {

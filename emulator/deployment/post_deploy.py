@@ -1,14 +1,13 @@
 """Set what the emulator's CloudFormation drops, through the public APIs, as the template says it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from emulator.deployment.assembly import StackTemplate
+from emulator.loopback.clients import ClientOf
 
-Clients = Callable[[str], Any]
 
-
-def apply_dropped_settings(clients: Clients, stack: StackTemplate) -> list[str]:
+def apply_dropped_settings(clients: ClientOf, stack: StackTemplate) -> list[str]:
     """Set time to live, bucket lifecycle and HTTP subscriptions of a deployed stack; says what it set."""
     resources = clients("cloudformation").describe_stack_resources(StackName=stack.name)["StackResources"]
     physical = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources}

@@ -1,1 +1,1 @@
-"""What makes the emulator's DynamoDB fast enough for a replay."""
+"""What makes ministack's DynamoDB fast and small enough for a replay of hundreds of thousands of observations."""

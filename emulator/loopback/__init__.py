@@ -1,1 +1,1 @@
-"""The one HTTP port on loopback, and the environment that points an SDK at it."""
+"""The one HTTP port on loopback, and clients and environments that talk to it and to no account."""

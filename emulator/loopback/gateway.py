@@ -50,7 +50,7 @@ class Gateway:
 
     Args:
         inner: ministack's ASGI app.
-        is_sagemaker: Handler of every request signed for SageMaker.
+        sagemaker: Serves every request signed for SageMaker.
     """
 
     def __init__(self, inner: AsgiApp, sagemaker: Route) -> None:

@@ -9,7 +9,6 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from ministack.core.responses import request_scope
 from ministack.services import cloudwatch, sqs
 
 from emulator.delivery.counters import Counters
+from emulator.loopback.clients import ClientOf
 from emulator.loopback.environment import ACCOUNT_ID, REGION
 from emulator.monitoring.alarm_state import AlarmRule, State, judge
 
@@ -35,7 +35,7 @@ class AlarmEvaluator(threading.Thread):
         clients: boto3 clients of this cloud by service.
     """
 
-    def __init__(self, counters: Counters, clients: Callable[[str], Any]) -> None:
+    def __init__(self, counters: Counters, clients: ClientOf) -> None:
         super().__init__(daemon=True, name="alarms")
         self._counters = counters
         self._clients = clients

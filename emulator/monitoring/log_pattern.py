@@ -34,7 +34,7 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
 
 
 def _term_predicate(text: str) -> Callable[[str], bool]:
-    required, excluded, optional = [], [], []
+    required, excluded, optional = list[str](), list[str](), list[str]()
     for sign, term in _TERM.findall(text):
         {"": required, "-": excluded, "?": optional}[sign].append(term.strip('"'))
 

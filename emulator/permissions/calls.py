@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from emulator.loopback.clients import ClientOf
 from emulator.permissions.iam_actions import Permission, UnknownCallError, permissions
 
 FOLDER_VARIABLE = "TREELINE_RECORD_CALLS"
@@ -123,7 +124,7 @@ def state_machine_call(resource: str) -> tuple[str, str] | None:
     return _STATES_NAMES.get(service, service), action[:1].upper() + action[1:]
 
 
-def note_resources(client: Callable[[str], Any], stacks: Mapping[str, object]) -> None:
+def note_resources(client: ClientOf, stacks: Mapping[str, object]) -> None:
     """Note the physical names of what stands in `stacks` (CloudFormation names), if recording is on."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder:

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from emulator.loopback.clients import ClientOf
 from emulator.sagemaker.errors import ServiceError, validation
 from emulator.sagemaker.faults import HostFaults, model_error
 from emulator.sagemaker.hosting_capture import Captures
 from emulator.sagemaker.hosting_scaling import ScalableTargets
 from emulator.sagemaker.models import EndpointConfigs, Models
-from emulator.sagemaker.store import Resource, Store, arn, page
+from emulator.sagemaker.s3_urls import bucket_and_key
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.invocation import respond
 from treeline.forest.storage import read_model_tar
 
-Announce = Callable[[str, str, Resource], None]
 _SERVING = ("InService", "Updating", "SystemUpdating", "RollingBack")  # an endpoint being updated goes on serving
 
 
@@ -80,7 +81,7 @@ class Endpoints:
         lock: threading.RLock,
         configs: EndpointConfigs,
         models: Models,
-        clients: Callable[[str], Any],
+        clients: ClientOf,
         announce: Announce,
         delays: dict[str, float],
         faults: HostFaults,
@@ -99,7 +100,7 @@ class Endpoints:
         self._forests: dict[str, tuple[str, RandomCutForest]] = {}  # data URL -> (ETag, forest)
         self.invocations: Counter[str] = Counter()
 
-    def actions(self) -> dict[str, Callable[[Resource], Resource]]:
+    def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
             "CreateEndpoint": self.create,
@@ -131,7 +132,7 @@ class Endpoints:
     def list_all(self, request: Resource) -> Resource:
         """Endpoint summaries."""
         fields = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
-        return page(self._endpoints.all(), request, "EndpointName", lambda e: {f: e[f] for f in fields}, "Endpoints")
+        return page(self._endpoints.all(), request, "EndpointName", fields, "Endpoints")
 
     def update(self, request: Resource) -> Resource:
         """Move to another configuration; the old variants serve until the new ones are loaded."""
@@ -289,7 +290,7 @@ class Endpoints:
         ]
 
     def _forest(self, url: str) -> RandomCutForest:
-        bucket, _, key = url.removeprefix("s3://").partition("/")
+        bucket, key = bucket_and_key(url)
         answer = self._clients("s3").get_object(Bucket=bucket, Key=key)
         known = self._forests.get(url)
         if known is None or known[0] != answer["ETag"]:

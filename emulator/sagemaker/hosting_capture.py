@@ -4,9 +4,11 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+
+from emulator.loopback.clients import ClientOf
+from emulator.sagemaker.s3_urls import bucket_and_key
 
 _EVERY_S = 0.5  # captured requests are written together
 
@@ -18,7 +20,7 @@ class Captures:
         clients: boto3 clients of this cloud by service.
     """
 
-    def __init__(self, clients: Callable[[str], Any]) -> None:
+    def __init__(self, clients: ClientOf) -> None:
         self._clients = clients
         self._lock = threading.Lock()
         self._credit: dict[tuple[str, str], int] = {}
@@ -57,7 +59,7 @@ class Captures:
             pending, self._pending = self._pending, {}
             self._is_writing = False
         for (url, endpoint, variant), records in pending.items():
-            bucket, _, prefix = url.removeprefix("s3://").partition("/")
+            bucket, prefix = bucket_and_key(url)
             hour = datetime.now(UTC).strftime("%Y/%m/%d/%H")
             key = "/".join(filter(None, [prefix, endpoint, variant, hour, f"{uuid.uuid4()}.jsonl"]))
             lines = "".join(json.dumps(record) + "\n" for record in records)

@@ -1,12 +1,9 @@
 """Models and endpoint configurations: what hosting is made of. Both are immutable, as on AWS."""
 
 import threading
-from collections.abc import Callable
 
 from emulator.sagemaker.errors import validation
-from emulator.sagemaker.store import Resource, Store, arn, page
-
-Action = Callable[[Resource], Resource]
+from emulator.sagemaker.store import Action, Resource, Store, arn, page
 
 
 class Models:
@@ -34,8 +31,7 @@ class Models:
 
     def list_all(self, request: Resource) -> Resource:
         """Model summaries."""
-        summary = lambda m: {f: m[f] for f in ("ModelName", "ModelArn", "CreationTime")}  # noqa: E731
-        return page(self._models.all(), request, "ModelName", summary, "Models")
+        return page(self._models.all(), request, "ModelName", ("ModelName", "ModelArn", "CreationTime"), "Models")
 
     def data_url(self, name: str) -> str:
         """Where the artifact of a model is; raises ServiceError when the model is gone or names none."""
@@ -77,8 +73,8 @@ class EndpointConfigs:
 
     def list_all(self, request: Resource) -> Resource:
         """Configuration summaries."""
-        summary = lambda c: {f: c[f] for f in ("EndpointConfigName", "EndpointConfigArn", "CreationTime")}  # noqa: E731
-        return page(self._configs.all(), request, "EndpointConfigName", summary, "EndpointConfigs")
+        fields = ("EndpointConfigName", "EndpointConfigArn", "CreationTime")
+        return page(self._configs.all(), request, "EndpointConfigName", fields, "EndpointConfigs")
 
     def capture(self, name: str) -> Resource:
         """What of requests and answers is to be captured; {} for nothing."""

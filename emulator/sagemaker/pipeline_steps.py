@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from emulator.loopback.clients import ClientOf
 from emulator.sagemaker.store import Resource
 
 Call = Callable[[str, Mapping[str, Any]], Resource]
@@ -33,7 +34,7 @@ class StepRunner:
     def __init__(
         self,
         call: Call,
-        clients: Callable[[str], Any],
+        clients: ClientOf,
         role_arn: str,
         execution_id: str,
         stopped: Callable[[], bool],
@@ -129,7 +130,7 @@ def holds(conditions: Iterable[Resource]) -> bool:
 
 
 def _holds(condition: Resource) -> bool:
-    kind = condition["Type"]
+    kind: str = condition["Type"]
     match kind:
         case "Or":
             return any(_holds(one) for one in condition["Conditions"])

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from emulator.loopback.clients import ClientOf
 from emulator.sagemaker.errors import ServiceError, not_found, validation
 from emulator.sagemaker.pipeline_expressions import ExpressionError, Expressions, referred_steps
 from emulator.sagemaker.pipeline_steps import StepFailedError, StepRunner, holds
-from emulator.sagemaker.store import Resource, Store, arn, page
+from emulator.sagemaker.s3_urls import bucket_and_key
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
 
-Action = Callable[[Resource], Resource]
-Announce = Callable[[str, str, Resource], None]
 EXECUTION_CHANGE = "SageMaker Model Building Pipeline Execution Status Change"
 STEP_CHANGE = "SageMaker Model Building Pipeline Execution Step Status Change"
 _log = logging.getLogger("treeline.pipelines")
@@ -30,7 +30,7 @@ class Pipelines:
         self,
         lock: threading.RLock,
         call: Callable[[str, Mapping[str, Any]], Resource],
-        clients: Callable[[str], Any],
+        clients: ClientOf,
         announce: Announce,
     ) -> None:
         self._lock = lock
@@ -83,8 +83,7 @@ class Pipelines:
     def list_all(self, request: Resource) -> Resource:
         """Pipeline summaries."""
         fields = ("PipelineName", "PipelineArn", "RoleArn", "CreationTime", "LastModifiedTime", "LastExecutionTime")
-        summary = lambda p: {f: p[f] for f in fields if f in p}  # noqa: E731 -- names the argument below
-        return page(self._pipelines.all(), request, "PipelineName", summary, "PipelineSummaries")
+        return page(self._pipelines.all(), request, "PipelineName", fields, "PipelineSummaries")
 
     def start(self, request: Resource) -> Resource:
         """Start an execution; the same token again gives the same one."""
@@ -144,16 +143,20 @@ class Pipelines:
         """Execution summaries of a pipeline, newest first unless asked otherwise."""
         pipeline_arn = self._pipelines.get(_name(request["PipelineName"]))["PipelineArn"]
         with self._lock:
-            found = [e for e in self._executions.values() if e["PipelineArn"] == pipeline_arn]
-
-        def summary(execution: Resource) -> Resource:
-            fields = ("PipelineExecutionArn", "PipelineExecutionStatus", "PipelineExecutionDisplayName")
-            told = {f: execution[f] for f in fields} | {"StartTime": execution["CreationTime"]}
-            if "FailureReason" in execution:
-                told["PipelineExecutionFailureReason"] = execution["FailureReason"]
-            return told
-
-        return page(found, request, "PipelineExecutionArn", summary, "PipelineExecutionSummaries")
+            found = [
+                {
+                    **execution,
+                    "StartTime": execution["CreationTime"],
+                    **{f"PipelineExecution{f}": execution[f] for f in ("FailureReason",) if f in execution},
+                }
+                for execution in self._executions.values()
+                if execution["PipelineArn"] == pipeline_arn
+            ]
+        fields = (
+            *("PipelineExecutionArn", "PipelineExecutionStatus", "PipelineExecutionDisplayName"),
+            *("StartTime", "PipelineExecutionFailureReason"),
+        )
+        return page(found, request, "PipelineExecutionArn", fields, "PipelineExecutionSummaries")
 
     def list_steps(self, request: Resource) -> Resource:
         """Steps of an execution that have started, newest first unless asked otherwise."""
@@ -178,7 +181,9 @@ class Pipelines:
     def _run(
         self, execution_arn: str, execution_id: str, pipeline: Resource, definition: Resource, parameters: Resource
     ) -> None:
-        stopped = lambda: self._executions[execution_arn]["PipelineExecutionStatus"] == "Stopping"  # noqa: E731
+        def stopped() -> bool:
+            return bool(self._executions[execution_arn]["PipelineExecutionStatus"] == "Stopping")
+
         runner = StepRunner(self._call, self._clients, pipeline["RoleArn"], execution_id, stopped)
         properties: dict[str, Resource] = {}
         expressions = Expressions(
@@ -244,11 +249,11 @@ class Pipelines:
             self._run_steps(execution_arn, in_order(branch), runner, expressions, properties, stopped)
 
     def _property_file(self, definition: Resource, properties: Mapping[str, Resource], step: str, name: str) -> bytes:
-        declared = next((s.get("PropertyFiles", []) for s in definition["Steps"] if s["Name"] == step), [])
+        declared = [file for s in definition["Steps"] if s["Name"] == step for file in s.get("PropertyFiles", [])]
         for file in declared:
             if file["PropertyFileName"] == name:
                 output = properties[step]["ProcessingOutputConfig"]["Outputs"][file["OutputName"]]
-                bucket, _, prefix = output["S3Output"]["S3Uri"].removeprefix("s3://").partition("/")
+                bucket, prefix = bucket_and_key(output["S3Output"]["S3Uri"])
                 key = f"{prefix.rstrip('/')}/{file['FilePath']}"
                 content: bytes = self._clients("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
                 return content

@@ -10,16 +10,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from emulator.loopback.clients import ClientOf
 from emulator.loopback.environment import process_environment
 from emulator.sagemaker.errors import ServiceError, validation
-from emulator.sagemaker.store import Resource, Store, arn, page
+from emulator.sagemaker.s3_urls import bucket_and_key, keys_below
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
 
-Action = Callable[[Resource], Resource]
-Announce = Callable[[str, str, Resource], None]
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINER_FOLDER = "/opt/ml/processing"
 MESSAGE_VARIABLE = "TREELINE_EXIT_MESSAGE_FILE"  # the container's /opt/ml/output/message
@@ -30,9 +28,7 @@ _EXIT_MESSAGE_LIMIT = 1024
 class ProcessingJobs:
     """Create, describe, list and stop processing jobs."""
 
-    def __init__(
-        self, lock: threading.RLock, clients: Callable[[str], Any], endpoint_url: str, announce: Announce
-    ) -> None:
+    def __init__(self, lock: threading.RLock, clients: ClientOf, endpoint_url: str, announce: Announce) -> None:
         self._jobs = Store("processing-job", "processing job", lock)
         self._clients = clients
         self._endpoint_url = endpoint_url
@@ -62,8 +58,7 @@ class ProcessingJobs:
     def list_all(self, request: Resource) -> Resource:
         """Job summaries."""
         fields = ("ProcessingJobName", "ProcessingJobArn", "CreationTime", "LastModifiedTime", "ProcessingJobStatus")
-        summary = lambda job: {f: job[f] for f in fields}  # noqa: E731 -- names the argument below
-        return page(self._jobs.all(), request, "ProcessingJobName", summary, "ProcessingJobSummaries")
+        return page(self._jobs.all(), request, "ProcessingJobName", fields, "ProcessingJobSummaries")
 
     def stop(self, request: Resource) -> Resource:
         """Stop a running job."""
@@ -140,12 +135,11 @@ class ProcessingJobs:
         return "", ""
 
     def _download(self, source: Resource, work: Path) -> None:
-        bucket, _, prefix = source["S3Uri"].removeprefix("s3://").partition("/")
+        bucket, prefix = bucket_and_key(source["S3Uri"])
         s3 = self._clients("s3")
         target = _within(work, source["LocalPath"])
         target.mkdir(parents=True, exist_ok=True)
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        keys = [o["Key"] for p in pages for o in p.get("Contents", []) if not o["Key"].endswith("/")]
+        keys = keys_below(s3, bucket, prefix)
         if not keys:
             raise ValueError(f"No S3 objects found under S3 URL {source['S3Uri']}")
         folder = prefix if prefix.endswith("/") or not prefix else prefix.rpartition("/")[0] + "/"
@@ -157,7 +151,7 @@ class ProcessingJobs:
             path.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
     def _upload(self, output: Resource, work: Path) -> None:
-        bucket, _, prefix = output["S3Uri"].removeprefix("s3://").partition("/")
+        bucket, prefix = bucket_and_key(output["S3Uri"])
         root = _within(work, output["LocalPath"])
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
             key = "/".join(part for part in (prefix.strip("/"), path.relative_to(root).as_posix()) if part)

@@ -2,14 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
+from emulator.loopback.clients import ClientOf
 from emulator.sagemaker.errors import ServiceError, not_found, validation
-from emulator.sagemaker.store import Resource, Store, arn, page
+from emulator.sagemaker.s3_urls import bucket_and_key
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
 
-Action = Callable[[Resource], Resource]
-Announce = Callable[[str, str, Resource], None]
 STATE_CHANGE = "SageMaker Model Package State Change"
 _SUMMARY = (
     "ModelPackageGroupName",
@@ -25,7 +23,7 @@ _SUMMARY = (
 class ModelPackageGroups:
     """Model package groups and the packages in them; every approval is announced, also the one at creation."""
 
-    def __init__(self, lock: threading.RLock, clients: Callable[[str], Any], announce: Announce) -> None:
+    def __init__(self, lock: threading.RLock, clients: ClientOf, announce: Announce) -> None:
         self._lock = lock
         self._groups = Store("model-package-group", "model package group", lock)
         self._packages: dict[str, Resource] = {}  # by ARN, in order of creation
@@ -57,8 +55,7 @@ class ModelPackageGroups:
     def list_groups(self, request: Resource) -> Resource:
         """Group summaries."""
         fields = ("ModelPackageGroupName", "ModelPackageGroupArn", "CreationTime", "ModelPackageGroupStatus")
-        summary = lambda g: {f: g[f] for f in fields}  # noqa: E731 -- names the argument below
-        return page(self._groups.all(), request, "ModelPackageGroupName", summary, "ModelPackageGroupSummaryList")
+        return page(self._groups.all(), request, "ModelPackageGroupName", fields, "ModelPackageGroupSummaryList")
 
     def delete_group(self, request: Resource) -> Resource:
         """Remove a group that holds nothing."""
@@ -111,8 +108,7 @@ class ModelPackageGroups:
             if field in request:
                 wanted = request[field].rsplit("/", 1)[-1]
                 found = [p for p in found if p[field] == wanted]
-        summary = lambda p: {f: p[f] for f in _SUMMARY if f in p}  # noqa: E731 -- names the argument below
-        return page(found, request, "ModelPackageGroupName", summary, "ModelPackageSummaryList")
+        return page(found, request, "ModelPackageGroupName", _SUMMARY, "ModelPackageSummaryList")
 
     def update(self, request: Resource) -> Resource:
         """Approve, reject, or change the metadata of a package."""
@@ -147,7 +143,7 @@ class ModelPackageGroups:
             return self._packages[name]
 
     def _require_artifact(self, url: str) -> None:
-        bucket, _, key = url.removeprefix("s3://").partition("/")
+        bucket, key = bucket_and_key(url)
         try:
             self._clients("s3").head_object(Bucket=bucket, Key=key)
         except Exception as error:

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import botocore.session
-from botocore.model import Shape
+from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 
+from emulator.loopback.clients import ClientOf
 from emulator.loopback.gateway import Request, Response, json_response
 from emulator.sagemaker.errors import ServiceError, validation
 from emulator.sagemaker.events import EventBus
@@ -27,6 +28,7 @@ from emulator.sagemaker.store import Resource
 from emulator.sagemaker.training import TrainingJobs
 
 _INVOCATION = re.compile(r"^/endpoints/([^/]+)/invocations$")
+_JSON = {"content-type": "application/x-amz-json-1.1"}
 DEFAULT_DELAYS = {"training_s": 0.0, "creating_s": 0.2, "updating_s": 0.2, "deleting_s": 0.1}
 
 
@@ -40,7 +42,7 @@ class SageMaker:
         endpoint_url: Where this cloud is reached.
     """
 
-    def __init__(self, clients: Callable[[str], Any], endpoint_url: str) -> None:
+    def __init__(self, clients: ClientOf, endpoint_url: str) -> None:
         lock = threading.RLock()
         self._announce = EventBus().announce
         self._delays = dict(DEFAULT_DELAYS)
@@ -80,9 +82,9 @@ class SageMaker:
     def call(self, action: str, parameters: Mapping[str, Any]) -> Resource:
         """Perform an API action; raises ServiceError."""
         handler = self._actions.get(action)
-        if handler is None:
+        shape = self._model.operation_model(action).input_shape if handler else None
+        if handler is None or shape is None:
             raise ServiceError("UnknownOperationException", f"{action} is not served by the embedded cloud")
-        shape = self._model.operation_model(action).input_shape
         request = coerce(shape, parameters)
         report = ParamValidator().validate(request, shape)
         if report.has_errors():
@@ -106,14 +108,11 @@ class SageMaker:
             if invocation and not target:
                 return self._invoke(invocation.group(1), request)
             action = target.rsplit(".", 1)[-1]
-            body = json.dumps(self.call(action, json.loads(request.body or b"{}")), default=str).encode()
-            return Response(200, body, {"content-type": "application/x-amz-json-1.1"})
+            answer = self.call(action, json.loads(request.body or b"{}"))
+            return Response(200, json.dumps(answer, default=str).encode(), _JSON)
         except ServiceError as error:
-            body = json.dumps(
-                {"__type": error.code, "message": error.message, "Message": error.message, **error.details}
-            )
-            headers = {"content-type": "application/x-amz-json-1.1", "x-amzn-errortype": error.code}
-            return Response(error.status, body.encode(), headers)
+            told = {"__type": error.code, "message": error.message, "Message": error.message, **error.details}
+            return Response(error.status, json.dumps(told).encode(), _JSON | {"x-amzn-errortype": error.code})
 
     def _invoke(self, name: str, request: Request) -> Response:
         headers = request.headers
@@ -174,13 +173,14 @@ def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 def coerce(shape: Shape, value: Any) -> Any:
     """Give values the types of the API's model: templates and state machines write numbers as text."""
-    match shape.type_name:
-        case "structure" if isinstance(value, Mapping):
+    match shape:
+        case StructureShape() if isinstance(value, Mapping):
             return {k: coerce(shape.members[k], v) if k in shape.members else v for k, v in value.items()}
-        case "list" if isinstance(value, list):
+        case ListShape() if isinstance(value, list):
             return [coerce(shape.member, v) for v in value]
-        case "map" if isinstance(value, Mapping):
+        case MapShape() if isinstance(value, Mapping):
             return {k: coerce(shape.value, v) for k, v in value.items()}
+    match shape.type_name:
         case "integer" | "long" if isinstance(value, str) and value.lstrip("-").isdigit():
             return int(value)
         case "float" | "double" if isinstance(value, (str, int)):

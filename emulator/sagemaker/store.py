@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from emulator.loopback.environment import ACCOUNT_ID, REGION
 from emulator.sagemaker.errors import ServiceError, not_found, validation
 
 Resource = dict[str, Any]
+Action = Callable[[Resource], Resource]
+Announce = Callable[[str, str, Resource], None]  # detail type, ARN and resource of a state change, onto the event bus
 
 
 def arn(kind: str, name: str) -> str:
@@ -74,10 +76,13 @@ def page(
     resources: Iterable[Resource],
     request: Resource,
     name_field: str,
-    summary: Callable[[Resource], Resource],
+    fields: Sequence[str],
     list_field: str,
 ) -> Resource:
-    """Apply NameContains, StatusEquals, SortBy, SortOrder, MaxResults and NextToken of a List* request."""
+    """Answer a List* request with these fields of the resources that have them.
+
+    Applies NameContains, StatusEquals, SortBy, SortOrder, MaxResults and NextToken.
+    """
     found = [r for r in resources if request.get("NameContains", "") in r[name_field]]
     wanted_status = request.get("StatusEquals")
     status_field = next((f for f in ("EndpointStatus", "TrainingJobStatus") if found and f in found[0]), None)
@@ -87,7 +92,7 @@ def page(
     found.sort(key=lambda r: r[key], reverse=request.get("SortOrder", "Descending") == "Descending")
     start = int(request.get("NextToken", 0))
     limit = int(request.get("MaxResults", 10 if "MaxResults" in request else 100))
-    answer: Resource = {list_field: [summary(r) for r in found[start : start + limit]]}
+    answer: Resource = {list_field: [{f: r[f] for f in fields if f in r} for r in found[start : start + limit]]}
     if start + limit < len(found):
         answer["NextToken"] = str(start + limit)
     return answer

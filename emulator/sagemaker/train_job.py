@@ -13,9 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
+from emulator.loopback.clients import clients_of
 from treeline.core.errors import TreelineError
 from treeline.forest.storage import write_model_tar
 from treeline.forest.training import fit_channel
@@ -37,8 +35,7 @@ def main() -> int:
     """Run the job on stdin."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     job = json.load(sys.stdin)
-    config = Config(proxies={}, s3={"addressing_style": "path"})
-    s3 = boto3.client("s3", endpoint_url=job["endpoint_url"], config=config)
+    s3 = clients_of(job["endpoint_url"])("s3")
     began = time.monotonic()
     try:
         forest = fit_channel(_files(s3, job["files"]), job["hyperparameters"], job["seed"])

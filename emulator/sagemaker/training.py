@@ -5,15 +5,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
+from emulator.loopback.clients import ClientOf
 from emulator.sagemaker.errors import ServiceError, validation
-from emulator.sagemaker.store import Resource, Store, arn, page
+from emulator.sagemaker.s3_urls import bucket_and_key, keys_below
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
 
 _DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"  # the built-in algorithm's
 SEED_VARIABLE = "SEED"  # a job's Environment may name it; SageMaker's own algorithm has no seed
-Announce = Callable[[str, str, Resource], None]
 
 
 class TrainingJobs:
@@ -30,7 +30,7 @@ class TrainingJobs:
     def __init__(
         self,
         lock: threading.RLock,
-        clients: Callable[[str], Any],
+        clients: ClientOf,
         endpoint_url: str,
         announce: Announce,
         delays: dict[str, float],
@@ -42,7 +42,7 @@ class TrainingJobs:
         self._delays = delays
         self._processes: dict[str, subprocess.Popen[str]] = {}
 
-    def actions(self) -> dict[str, Callable[[Resource], Resource]]:
+    def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
             "CreateTrainingJob": self.create,
@@ -86,8 +86,7 @@ class TrainingJobs:
             "TrainingJobStatus",
             "TrainingEndTime",
         )
-        summary = lambda job: {f: job[f] for f in fields if f in job}  # noqa: E731 -- names the argument below
-        return page(self._jobs.all(), request, "TrainingJobName", summary, "TrainingJobSummaries")
+        return page(self._jobs.all(), request, "TrainingJobName", fields, "TrainingJobSummaries")
 
     def stop(self, request: Resource) -> Resource:
         """Stop a running job; it ends as Stopped without artifacts."""
@@ -143,7 +142,7 @@ class TrainingJobs:
         return {"error": f"the job's process ended with {process.returncode}: {err.strip()[-500:]}"}
 
     def _order(self, name: str, job: Resource) -> Resource:
-        bucket, _, prefix = job["OutputDataConfig"]["S3OutputPath"].removeprefix("s3://").partition("/")
+        bucket, prefix = bucket_and_key(job["OutputDataConfig"]["S3OutputPath"])
         key = "/".join(part for part in (prefix.strip("/"), name, "output/model.tar.gz") if part)
         files = []
         for channel in job["InputDataConfig"]:
@@ -164,12 +163,10 @@ class TrainingJobs:
         source = channel["DataSource"]["S3DataSource"]
         if source["S3DataType"] != "S3Prefix":
             raise ValueError(f"S3DataType {source['S3DataType']} is not supported here, S3Prefix is")
-        bucket, _, prefix = source["S3Uri"].removeprefix("s3://").partition("/")
-        pages = self._clients("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        keys = sorted(o["Key"] for p in pages for o in p.get("Contents", []) if not o["Key"].endswith("/"))
+        bucket, prefix = bucket_and_key(source["S3Uri"])
         content_type = channel.get("ContentType", _DEFAULT_CONTENT_TYPE)
         zipped = channel.get("CompressionType") == "Gzip"
-        return [[content_type, bucket, key, zipped] for key in keys]
+        return [[content_type, bucket, key, zipped] for key in keys_below(self._clients("s3"), bucket, prefix)]
 
     def _move(self, name: str, status: str, secondary: str, **values: Any) -> None:
         with self._jobs.lock:

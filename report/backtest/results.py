@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from report.backtest.comparison import comparison
-from report.data import IncidentMark, LabelMark, MetricInfo, MetricMark, ReportData, ServerTrace
+from report.data import IncidentMark, LabelMark, MetricInfo, MetricMark, ReportData
+from report.traces import server_trace
 from training.evaluate.experiment import ExperimentOutcome, Setup
 from training.evaluate.judge import Tier
 from training.history.files import History
@@ -110,7 +111,7 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
         start_ms=int(grid.times_ms[0]),
         end_ms=int(grid.times_ms[-1]),
         metrics=tuple(MetricInfo(name=name, unit=units.get(name, "")) for name in grid.metrics),
-        traces=tuple(_trace(outcome, column) for column in range(len(grid.servers))),
+        traces=tuple(server_trace(outcome.grid, outcome.backtest.trace, column) for column in range(len(grid.servers))),
         labels=tuple(
             LabelMark(
                 server_id=j.label.server_id,
@@ -163,25 +164,6 @@ def points_line(outcome: ExperimentOutcome) -> str:
 
 def _when(life: Iterable[Change], event: AlertEvent) -> int | None:
     return next((change.at for change in life if change.event is event), None)
-
-
-def _trace(outcome: ExperimentOutcome, column: int) -> ServerTrace:
-    grid, trace = outcome.grid, outcome.backtest.trace
-    expected = low = high = None
-    if trace.expected is not None and trace.spread is not None:
-        expected, spread = trace.expected[:, column], trace.spread[:, column]
-        low, high = expected - BAND_SD * spread, expected + BAND_SD * spread
-    return ServerTrace(
-        server_id=grid.servers[column],
-        times_ms=grid.times_ms,
-        values=grid.values[:, column],
-        severity=trace.severity[:, column],
-        score=trace.score[:, column],
-        threshold=trace.threshold[:, column],
-        expected=expected,
-        low=low,
-        high=high,
-    )
 
 
 def _evidence(

@@ -51,7 +51,7 @@ LAYERS = {
     },
     "pricing": {"pricing", "treeline.core"},
     "report": {"report", "training", "treeline.core"},
-    "emulator": {"emulator", "treeline.forest", "treeline.core"},
+    "emulator": {"emulator", "treeline.forest", "treeline.core.errors"},
     "demo": {"demo", "report", "emulator", "training", "stacks", "treeline"},
     "cli": {"cli", "pricing", "demo", "report", "emulator", "training", "stacks", "treeline"},
     "benchmarks": {"benchmarks", "demo", "emulator", "training", "stacks", "treeline"},

@@ -1,4 +1,4 @@
-"""ministack with our extensions, inside the launcher process.
+"""ministack, with our own in place of what it lacks or does otherwise; runs in the process that `serve` starts.
 
 Import only there, with the environment of emulator.loopback.environment set: ministack reads it at import.
 Every private name of ministack used here and in the pollers is asserted in tests/emulator/test_ministack_names.py.
@@ -11,8 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from ministack import app as ministack_app
 from ministack.core import lambda_runtime
 from ministack.core.responses import request_scope
@@ -24,7 +22,8 @@ from emulator.delivery.counters import Counters
 from emulator.delivery.kinesis_poller import KinesisPoller
 from emulator.delivery.sqs_poller import SqsPoller
 from emulator.delivery.worker_script import amended
-from emulator.dynamodb import speed as dynamodb_speed
+from emulator.dynamodb.install import install as install_dynamodb
+from emulator.loopback.clients import clients_of
 from emulator.loopback.environment import ACCOUNT_ID, REGION
 from emulator.loopback.gateway import Gateway, Request, Response, json_response
 from emulator.monitoring import composite_alarms
@@ -51,7 +50,7 @@ class Emulator:
         self._started_at = time.time()
         self._faults = ServiceFaults()
         self._counters = Counters()
-        self._clients: dict[str, Any] = {}
+        self._client = clients_of(endpoint_url)
         self._kinesis = KinesisPoller(self._counters, self._client)
         self._alarms = AlarmEvaluator(self._counters, self._client)
         self._sagemaker = SageMaker(self._client, endpoint_url)
@@ -67,7 +66,7 @@ class Emulator:
         self.app.add("functions/kill", self._kill)
 
     def _patch(self) -> None:
-        dynamodb_speed.install()
+        install_dynamodb()
         lambda_runtime._PYTHON_WORKER_SCRIPT = amended(lambda_runtime._PYTHON_WORKER_SCRIPT)
         for service, handler in list(ministack_app.SERVICE_HANDLERS.items()):
             ministack_app.SERVICE_HANDLERS[service] = self._faults.wrap(service, handler)
@@ -93,14 +92,6 @@ class Emulator:
         self._kinesis.start()
         SqsPoller(self._counters).start()
         self._alarms.start()
-
-    def _client(self, service: str) -> Any:
-        if service not in self._clients:
-            config = Config(proxies={}, s3={"addressing_style": "path"})
-            self._clients[service] = boto3.session.Session().client(
-                service, endpoint_url=self.endpoint_url, config=config
-            )
-        return self._clients[service]
 
     def stop(self) -> None:
         """End the Lambda workers and the training jobs."""
