@@ -8,6 +8,7 @@ import pytest
 from tests.unit.detection_fakes import TICK
 from tests.unit.model_change_fakes import LIVE, SERVERS, TRAIN, PointedModels, World, history, packages
 from treeline.app.promote.canary import Canary
+from treeline.core.alert import AlertEvent
 from treeline.core.errors import StateConflictError
 from treeline.core.model.canary import is_canary, reach_of
 from treeline.core.model.handover import hand_over
@@ -164,6 +165,36 @@ def test_the_champion_decides_the_same_with_and_without_a_canary(trained):
         return world.store.load(0, "m1").state.pack(), world.told()
 
     assert run(canary=True) == run(canary=False)
+
+
+def test_a_candidate_takes_off_what_the_champion_found_that_all_servers_share(world):
+    """On its few servers it could not know: without the champion's level a rise everywhere looks like theirs alone."""
+    world.grid.values[TRAIN + 20 : TRAIN + 40] += 30.0
+    chosen = start_canary(world)
+    world.stream(60, every=1)
+
+    def opened(alerts):
+        return {alert.server_id for alert in alerts if alert.event is AlertEvent.OPENED}
+
+    champion, candidate = (world.store.load(0, version).state for version in ("m1", "m2"))
+    assert "fleet" in opened(world.store.alerts), "the rise was shared"
+    assert candidate.cycle == champion.cycle
+    assert opened(world.decisions.alerts) == opened(world.store.alerts) & chosen == set()
+
+
+def test_a_candidate_ahead_of_the_champion_opens_nothing_for_the_fleet(world):
+    """What all servers share is the champion's to find, however many of them the canary covers."""
+    world.grid.values[TRAIN + 20 : TRAIN + 60] += 30.0
+    start_canary(world, share=1.0)
+    world.stream(20, every=1)
+    for step in range(TRAIN + 20, TRAIN + 40):
+        for row, server in enumerate(world.grid.servers):
+            world.store.add(server, int(world.grid.times_ms[step]), world.grid.values[step, row])
+        world.detect.canary.run(TICK)
+
+    assert world.store.load(0, "m2").state.last_at.max() > world.store.load(0, "m1").state.last_at.max()
+    assert world.decisions.alerts, "it does see the rise"
+    assert "fleet" not in {alert.server_id for alert in world.decisions.alerts}
 
 
 def test_a_candidate_that_fails_costs_the_champion_nothing(world):
