@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
+from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, USUAL, Store, fleet, service, trained
 from treeline.app.detect import service as detection
 from treeline.app.detect.scoreblock import Status
 from treeline.app.detect.ticks import Tick, TickCause
@@ -340,3 +340,35 @@ def test_a_late_observation_counts_towards_its_own_fate_only(package, records):
     detect.run(TICK)
 
     assert service(store).run(Tick(0, records[0][1])).too_late == []
+
+
+@pytest.mark.parametrize("moment", ["while its batch is being written", "when its tick is lost"])
+def test_a_heartbeat_leaves_a_server_it_reads_in_part_to_the_tick_of_its_batch(package, records, moment):
+    """Writes are throttled, the fleet goes on, and a heartbeat meets a new server in the middle of its backlog.
+
+    It starts reading where the others stand. Had it decided what it finds there, what lies before would be older
+    than all that the state remembers of the server: taken for decided, and lost.
+    """
+    delayed = [r for r in records if r[0] == "web-05"]
+    half = records[len(records) // 2][1]
+    store = Store(package)
+    for server, at, values in records:
+        if server != "web-05" and at < half:
+            store.add(server, at, values)
+    detect = service(store)
+    detect.run(TICK)
+    for sample in delayed:
+        store.add(*sample)
+    if moment == "when its tick is lost":
+        waited = service(store, now_ms=START_MS + round(1000 * USUAL.watermark_wait_s))
+        assert waited.run(TICK).scored > 0, "it does not wait for ever"
+        return
+    detect.run(TICK)
+    for server, at, values in records:
+        store.add(server, at, values)
+    detect.run(TICK)
+
+    assert not any(server == "web-05" for server, _ in store.scored())
+    detect.run(Tick(0, records[0][1], TickCause.OBSERVATIONS))
+    statuses = [status for status, _, _ in store.scored().values()]
+    assert (len(statuses), set(statuses)) == (len(records), {Status.SCORED})

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from treeline.app.alert.muting import Muting
 from treeline.app.alert.writer import AlertWriter
@@ -127,7 +128,7 @@ class DetectService:
                 began_from = self._start(record.state, tick, model.step_ms)
             try:
                 self._settle(record, outcome)
-                rest = self._advance(record, model, tick, outcome)
+                rest = self._advance(record, model, tick, outcome, began_from)
             except StateConflictError:
                 if outcome.conflicts == MAX_CONFLICTS:
                     raise
@@ -174,11 +175,13 @@ class DetectService:
             record.outbox = remaining
             self.records.clear_outbox(record)
 
-    def _advance(self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome) -> Tick | None:
+    def _advance(
+        self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome, began_from: int
+    ) -> Tick | None:
         """One commit's worth of work; the tick for what may be left, None where nothing is."""
         state = record.state
         previous = state.version
-        pending, known, rows, new, late = self._due(record, model, tick, outcome)
+        pending, known, rows, new, late = self._due(record, model, tick, outcome, began_from)
         if self._account_too_late(record, known, outcome):
             return tick
         if not len(new) and not len(late):
@@ -225,7 +228,7 @@ class DetectService:
         return replace(tick, since_ms=max(tick.since_ms, reached - self.late_window_ms))
 
     def _due(
-        self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome
+        self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome, began_from: int
     ) -> tuple[Pending, KnownObservations, Index, Index, Index]:
         """What one commit may decide: the observations read, what of them was known, their server rows, positions of
         the new and the late.
@@ -234,12 +237,10 @@ class DetectService:
         its next one is already in the table: then more is read, to see it.
         """
         state = record.state
-        limit = MAX_OBSERVATIONS_PER_COMMIT
+        limit, start = MAX_OBSERVATIONS_PER_COMMIT, self._start(state, tick, model.step_ms)
         while True:
             known = KnownObservations(state, model.seeds)
-            pending = self.observations.read(
-                record.group, self._start(state, tick, model.step_ms), model.metrics, skip=known.has, limit=limit
-            )
+            pending = self.observations.read(record.group, start, model.metrics, skip=known.has, limit=limit)
             rows = self._admit(state, model, pending.servers)
             new, late = detector.split_late(state, rows, pending.observed_at)
             may = decidable(
@@ -252,12 +253,34 @@ class DetectService:
                 wait_ms=self.wait_ms,
                 last_received_at=state.last_received_at,
             )
+            if tick.since_ms is None:
+                in_part = self._is_read_in_part(
+                    rows[new], pending.received_at[new], state.last_at + model.step_ms, start
+                )
+                if in_part.any() and began_from < start:  # this run has come past what may be there by now
+                    start = began_from
+                    continue
+                may &= ~in_part
             if may.any() or len(late) or len(pending.servers) < limit or limit >= MAX_OBSERVATIONS_READ:
                 break
             limit *= 4
         outcome.waiting = int((~may).sum())
         new = new[may][:MAX_OBSERVATIONS_PER_COMMIT]
         return pending, known, rows, new, late[: MAX_OBSERVATIONS_PER_COMMIT - len(new)]
+
+    def _is_read_in_part(
+        self, rows: Index, received_at: npt.NDArray[np.int64], next_at: npt.NDArray[np.int64], start: int
+    ) -> npt.NDArray[np.bool_]:
+        """Which observations may have earlier ones of their server before `start`, where this tick does not read.
+
+        They are of a server that is new to the group, or was away: deciding them would make the earlier ones late, or
+        lose them. They wait for the tick that their batch asks for once all of it is written, but not longer than for
+        a silent server: that tick may have been lost.
+        """
+        first = np.full(len(next_at), np.iinfo(np.int64).max, dtype=np.int64)
+        np.minimum.at(first, rows, received_at)
+        in_part: npt.NDArray[np.bool_] = (start > np.maximum(next_at, 0)) & (first > self.clock_ms() - self.wait_ms)
+        return in_part[rows]
 
     def _account_too_late(self, record: Record, known: KnownObservations, outcome: TickOutcome) -> bool:
         """Commit what came too late to be scored, so that it is counted once; whether there was any."""
