@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.unit.promotion_fakes import SERVERS, package
+from treeline.app.alert.controls import Control, ControlKind, Scope
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.app.learn.drift import DriftService, Retraining
-from treeline.app.learn.rollup import Maintenance, Rollup, RollupService, reference_of
+from treeline.app.learn.rollup import Rollup, RollupService, reference_of
 from treeline.core.model.drift import DAY_MS, HOUR_MS, DriftOutcome, DriftRules, count_features
 from treeline.core.sketch import Sketch
 
@@ -37,7 +38,7 @@ class Deployment:
     """Everything both services read and write."""
 
     blocks_: list[ScoreBlock] = field(default_factory=list)
-    windows: list[Maintenance] = field(default_factory=list)
+    windows: list[Control] = field(default_factory=list)
     items: dict[tuple[str, int], Rollup] = field(default_factory=dict)
     done: int | None = None
     retraining: Retraining | None = None
@@ -58,7 +59,7 @@ class Deployment:
     def opened(self, start: int, end: int) -> int:
         return 3
 
-    def maintenance(self) -> list[Maintenance]:
+    def maintenance(self) -> list[Control]:
         return self.windows
 
     def put(self, rollup: Rollup) -> None:
@@ -161,11 +162,35 @@ def test_missed_hours_are_made_up_for_up_to_three_days(deployment):
     assert rollup(deployment, START + 500 * HOUR_MS).hours == 72
 
 
+def window(scope):
+    return Control(
+        kind=ControlKind.MAINTENANCE,
+        id="w",
+        scope=scope,
+        starts_ms=START,
+        until_ms=START + HOUR_MS,
+        reason="",
+        by="",
+        created_ms=START,
+    )
+
+
 def test_a_server_in_maintenance_does_not_count(deployment):
     deployment.blocks_ = [block(0, 1.0)]
-    deployment.windows = [Maintenance(server_id="s03", start=START, end=START + HOUR_MS)]
+    deployment.windows = [window(Scope(server="s03"))]
     rollup(deployment, START + HOUR_MS)
     assert deployment.items["m1", START].servers == 19
+
+
+@pytest.mark.parametrize(
+    ("scope", "servers"), [(Scope(server="s0*"), 10), (Scope(fleet=True), 20), (Scope(labels={"role": "web"}), 20)]
+)
+def test_a_window_leaves_out_those_it_names_and_no_window_all(deployment, scope, servers):
+    """An hour of the fleet's maintenance is drift's to judge, and labels are not known here."""
+    deployment.blocks_ = [block(0, 1.0)]
+    deployment.windows = [window(scope)]
+    rollup(deployment, START + HOUR_MS)
+    assert deployment.items["m1", START].servers == servers
 
 
 def test_a_shift_that_stays_starts_exactly_one_retraining(deployment):

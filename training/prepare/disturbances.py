@@ -8,9 +8,8 @@ from training.history.labels import FLEET, Label
 from training.prepare.hygiene import Disturbances
 from treeline.app.alert.controls import ControlKind
 from treeline.aws.alert.controls import ControlTable, ServerLabelTable
+from treeline.aws.incident_index import open_incidents
 from treeline.core.times import parse_iso
-
-STATE_INDEX = "by-state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +53,8 @@ class DisturbanceTables:
                 for server in servers
                 if window.scope.covers(server, known.get(server, {}))
             ]
-        return Disturbances(
-            labels=tuple(labels), open_incidents=tuple(self._open_incidents(dynamodb)), maintenance=tuple(maintenance)
-        )
+        return Disturbances(labels=tuple(labels), open_incidents=self._open(dynamodb), maintenance=tuple(maintenance))
 
-    def _open_incidents(self, dynamodb: Any) -> list[tuple[str, int]]:
-        pages = dynamodb.get_paginator("query").paginate(
-            TableName=self.incidents_table,
-            IndexName=STATE_INDEX,
-            KeyConditionExpression="#state = :open",
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":open": {"S": "open"}},
-        )
-        return [(item["server_id"]["S"], parse_iso(item["opened_at"]["S"])) for page in pages for item in page["Items"]]
+    def _open(self, dynamodb: Any) -> tuple[tuple[str, int], ...]:
+        items = open_incidents(dynamodb, self.incidents_table)
+        return tuple((item["server_id"]["S"], parse_iso(item["opened_at"]["S"])) for item in items)

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from treeline.app.learn.rollup import FLEET_SCOPE, Maintenance, Rollup, Rollups, reference_of
+from treeline.app.alert.controls import Control
+from treeline.app.learn.rollup import Rollup, Rollups, reference_of
 from treeline.app.metrics import OwnMetric
 from treeline.app.promote.ports import Announcer
 from treeline.app.promote.progress import Progress
@@ -104,7 +105,7 @@ class DriftService:
 
     rollups: Rollups
     package: Callable[[], ModelPackage | None]
-    maintenance: Callable[[], Sequence[Maintenance]]
+    maintenance: Callable[[], Sequence[Control]]
     retrainings: Retrainings
     training: Training
     promotion: Callable[[], Progress | None]
@@ -126,7 +127,7 @@ class DriftService:
             hours_of(rollups, reference),
             now_ms,
             self.rules,
-            maintenance=[Window(start=w.start, end=w.end) for w in self.maintenance() if w.server_id == FLEET_SCOPE],
+            maintenance=[Window(start=w.starts_ms, end=w.until_ms) for w in self.maintenance() if w.scope.fleet],
             last_retraining_at=None if last is None else last.at,
             is_retraining=is_retraining,
         )

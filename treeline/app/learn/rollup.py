@@ -6,11 +6,11 @@ for what came late, the one before that.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import numpy as np
 
+from treeline.app.alert.controls import Control, Scope
 from treeline.app.detect.ports import Record
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core.model.drift import HOUR_MS, Reference, count_features
@@ -20,7 +20,6 @@ from treeline.core.state.fleet import Phase
 from treeline.core.statistics import FloatArray
 
 MAX_HOURS_BACK = 72  # after an outage of the function; older hours stay as they are
-FLEET_SCOPE = "fleet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +78,6 @@ class Rollup:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maintenance:
-    """A maintenance window: a server's, or (server_id FLEET_SCOPE) everybody's. Milliseconds, the end excluded."""
-
-    server_id: str
-    start: int
-    end: int
-
-
 class PastDecisions(Protocol):
     """What detection left behind."""
 
@@ -107,8 +97,8 @@ class PastDecisions(Protocol):
         """Incidents opened in [start, end)."""
         ...
 
-    def maintenance(self) -> Sequence[Maintenance]:
-        """All maintenance windows known."""
+    def maintenance(self) -> Sequence[Control]:
+        """All maintenance windows there are."""
         ...
 
 
@@ -170,8 +160,12 @@ class RollupService:
             self.rollups.set_rolled_up_to(end)
         return RollupOutcome(hours=(end - start) // HOUR_MS, items=items, scores=scores)
 
-    def _hour(self, hour: int, fleet: "_Fleet", maintenance: Sequence[Maintenance]) -> list[Rollup]:
-        away = {w.server_id for w in maintenance if w.start < hour + HOUR_MS and hour < w.end} - {FLEET_SCOPE}
+    def _hour(self, hour: int, fleet: "_Fleet", maintenance: Sequence[Control]) -> list[Rollup]:
+        away = [
+            window.scope
+            for window in maintenance
+            if window.starts_ms < hour + HOUR_MS and hour < window.until_ms and not window.scope.fleet
+        ]
         scores: dict[str, list[FloatArray]] = {}
         rows: dict[str, list[FloatArray]] = {}
         servers: dict[str, set[str]] = {}
@@ -222,7 +216,7 @@ class _Fleet:
         """The model that decides."""
         return None if self._package is None else self._package.model_version
 
-    def levels(self, hour: int, away: set[str]) -> dict[str, float]:
+    def levels(self, hour: int, away: Sequence[Scope]) -> dict[str, float]:
         """Where the metrics stand; the state is of now, so only of an hour that it has just left or is still in."""
         package, levels = self._package, []
         if package is None:
@@ -244,9 +238,9 @@ class _Fleet:
         return self._records
 
 
-def _is_away(server_id: str, away: set[str]) -> bool:
-    """Whether a server is named by a window, or meant by one's pattern."""
-    return any(fnmatchcase(server_id, name) for name in away)
+def _is_away(server_id: str, away: Sequence[Scope]) -> bool:
+    """Whether a server is meant by a window; what labels it has is not known here."""
+    return any(scope.covers(server_id, {}) for scope in away)
 
 
 def reference_of(package: ModelPackage) -> Reference:

@@ -11,6 +11,7 @@ from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import Observed, Score, ScoredPath
 from treeline.app.promote.service import variant_name
 from treeline.aws.detect.score_blocks import ScoreBlocks
+from treeline.aws.incident_index import opened_between
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.core.alert import Alert
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
@@ -41,21 +42,10 @@ class IncidentRows:
 
     def between(self, start_ms: int, end_ms: int) -> dict[str, list[Alert]]:
         """Incidents opened in [start, end), with their changes, in order of their opening."""
-        found: list[tuple[str, str, list[Alert]]] = []
-        for state in ("open", "resolved"):
-            pages = self._dynamodb.get_paginator("query").paginate(
-                TableName=self._table,
-                IndexName="by-state",
-                KeyConditionExpression="#state = :state AND opened_at BETWEEN :start AND :end",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={
-                    ":state": {"S": state},
-                    ":start": {"S": iso(max(start_ms, 0))},
-                    ":end": {"S": iso(end_ms - 1)},
-                },
-            )
-            for page in pages:
-                found += [(item["opened_at"]["S"], item["incident_id"]["S"], _history(item)) for item in page["Items"]]
+        found = [
+            (item["opened_at"]["S"], item["incident_id"]["S"], _history(item))
+            for item in opened_between(self._dynamodb, self._table, start_ms, end_ms)
+        ]
         return {incident_id: history for _, incident_id, history in sorted(found, key=lambda row: row[:2]) if history}
 
     def of_server(self, server_id: str) -> list[str]:

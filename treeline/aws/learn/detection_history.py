@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from treeline.app.alert.controls import ControlKind
+from treeline.app.alert.controls import Control, ControlKind
 from treeline.app.detect.ports import Record, Records
 from treeline.app.detect.scoreblock import ScoreBlock
-from treeline.app.learn.rollup import FLEET_SCOPE, Maintenance
 from treeline.aws.alert.controls import ControlTable
 from treeline.aws.detect.score_blocks import ScoreBlocks
-from treeline.core.times import iso
+from treeline.aws.incident_index import opened_between
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -49,32 +48,8 @@ class DetectionHistory:
 
     def opened(self, start_ms: int, end_ms: int) -> int:
         """Incidents opened in [start, end)."""
-        count = 0
-        for state in ("open", "resolved"):
-            pages = self._dynamodb.get_paginator("query").paginate(
-                TableName=self._incidents_table,
-                IndexName="by-state",
-                KeyConditionExpression="#state = :state AND opened_at BETWEEN :start AND :end",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={
-                    ":state": {"S": state},
-                    ":start": {"S": iso(start_ms)},
-                    ":end": {"S": iso(end_ms - 1)},
-                },
-                Select="COUNT",
-            )
-            count += sum(page["Count"] for page in pages)
-        return count
+        return sum(1 for _ in opened_between(self._dynamodb, self._incidents_table, start_ms, end_ms))
 
-    def maintenance(self) -> Sequence[Maintenance]:
-        """Maintenance windows of servers (by name or pattern) and of the fleet; those by labels are not known here."""
-        windows = ControlTable(self._dynamodb, self._controls_table).windows(ControlKind.MAINTENANCE)
-        return [
-            Maintenance(
-                server_id=FLEET_SCOPE if window.scope.fleet else window.scope.server,
-                start=window.starts_ms,
-                end=window.until_ms,
-            )
-            for window in windows
-            if not window.scope.labels
-        ]
+    def maintenance(self) -> Sequence[Control]:
+        """All maintenance windows there are."""
+        return ControlTable(self._dynamodb, self._controls_table).windows(ControlKind.MAINTENANCE)

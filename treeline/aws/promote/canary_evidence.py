@@ -8,6 +8,7 @@ from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.promote.canary import Side, candidate_group
 from treeline.app.promote.ports import CallTotals
 from treeline.aws.detect.score_blocks import ScoreBlocks
+from treeline.aws.incident_index import opened_between
 from treeline.aws.promote.candidate_decisions import CandidateDecisions
 from treeline.core.detection.policy import FLEET
 from treeline.core.state.layout import NEVER
@@ -84,21 +85,8 @@ class CanaryEvidence:
     def champion_pages(self, servers: Sequence[str], start_ms: int, end_ms: int) -> int:
         """Incidents the champion opened for these servers."""
         wanted = set(servers) - {FLEET}
-        count = 0
-        for state in ("open", "resolved"):
-            pages = self._dynamodb.get_paginator("query").paginate(
-                TableName=self._incidents_table,
-                IndexName="by-state",
-                KeyConditionExpression="#state = :state AND opened_at BETWEEN :start AND :end",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={
-                    ":state": {"S": state},
-                    ":start": {"S": iso(start_ms)},
-                    ":end": {"S": iso(end_ms - 1)},
-                },
-            )
-            count += sum(item["server_id"]["S"] in wanted for page in pages for item in page["Items"])
-        return count
+        incidents = opened_between(self._dynamodb, self._incidents_table, start_ms, end_ms)
+        return sum(item["server_id"]["S"] in wanted for item in incidents)
 
     def totals(self, model_version: str, role: Side) -> CallTotals:
         """Calls of the `champion` or the `candidate` during this candidate's canary."""

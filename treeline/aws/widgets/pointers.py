@@ -4,21 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from treeline.aws import incident_index
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
 def open_incidents(dynamodb: "DynamoDBClient", table: str, *, limit: int) -> list[dict[str, Any]]:
     """The last alert of each of the newest open incidents."""
-    items = dynamodb.query(
-        TableName=table,
-        IndexName="by-state",
-        KeyConditionExpression="#state = :open",
-        ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={":open": {"S": "open"}},
-        ScanIndexForward=False,
-        Limit=limit,
-    )["Items"]
+    items = incident_index.open_incidents(dynamodb, table, limit=limit)
     return [json.loads(item["history"]["L"][-1]["S"]) for item in items if item.get("history", {}).get("L")]
 
 

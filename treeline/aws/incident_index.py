@@ -1,0 +1,43 @@
+"""The incidents table by state and time of opening: the one query that everybody asks who counts or lists them."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from treeline.core.times import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+INDEX = "by-state"
+
+
+def opened_between(dynamodb: "DynamoDBClient", table: str, start_ms: int, end_ms: int) -> Iterator[dict[str, Any]]:
+    """Items of incidents opened in [start, end), the open ones first; each state's in order of opening."""
+    for state in ("open", "resolved"):
+        pages = dynamodb.get_paginator("query").paginate(
+            TableName=table,
+            IndexName=INDEX,
+            KeyConditionExpression="#state = :state AND opened_at BETWEEN :start AND :end",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={
+                ":state": {"S": state},
+                ":start": {"S": iso(max(start_ms, 0))},
+                ":end": {"S": iso(end_ms - 1)},
+            },
+        )
+        for page in pages:
+            yield from page["Items"]
+
+
+def open_incidents(dynamodb: "DynamoDBClient", table: str, *, limit: int | None = None) -> list[dict[str, Any]]:
+    """Items of open incidents, the newest first; the newest `limit` of them where a limit is given."""
+    pages = dynamodb.get_paginator("query").paginate(
+        TableName=table,
+        IndexName=INDEX,
+        KeyConditionExpression="#state = :open",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":open": {"S": "open"}},
+        ScanIndexForward=False,
+        PaginationConfig={} if limit is None else {"MaxItems": limit, "PageSize": limit},
+    )
+    return [item for page in pages for item in page["Items"]]
