@@ -108,6 +108,7 @@ def differences(one: Path, other: Path) -> tuple[int, int, int]:
     return rows, lost, repeated
 
 
+# long: one run told from its first fetch to its figures, which are all printed at its end
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the figures; exit code 1 if one misses its limit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__)

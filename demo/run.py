@@ -77,6 +77,7 @@ def split(plan: ReplayPlan) -> tuple[Grid, Grid]:
     return past, present
 
 
+# long: the story of a demo in its order; what is more than a sentence of it is a call
 def replay_fleet(plan: ReplayPlan, screen: DemoScreen) -> tuple[results.ReplayResult, dict[str, Any]]:
     """Everything, from an empty machine to the scoreboard; writes summary.json, report.html and dashboards/.
 

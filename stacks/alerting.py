@@ -102,6 +102,7 @@ class AlertingStack(TreelineStack):
         )
         return topic
 
+    # long: declarations only; the queue, its function and their five alarms belong together
     def _pagerduty(self, platform: AssetPlatform, ledger: dynamodb.ITableV2) -> None:
         config = self.config
         size = config.functions.notify_pagerduty

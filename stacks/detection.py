@@ -192,6 +192,7 @@ class DetectionStack(TreelineStack):
         )
         target.function.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.minutes(1))
 
+    # long: a list of alarms, one question each
     def _alarms(self) -> None:
         OperationsAlarm(
             self,

@@ -41,6 +41,7 @@ _C = TypeVar("_C")
 class ObservabilityStack(TreelineStack):
     """Four dashboards, three drawing functions, alarms on the whole, one over all."""
 
+    # long: the names and types of what it takes are a third; the rest is four dashboards
     def __init__(
         self,
         scope: Construct,

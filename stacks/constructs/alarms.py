@@ -24,6 +24,7 @@ ERROR_LINES_LIMIT = 10  # a minute, all functions together
 class FleetAlarms(Construct):
     """Questions about the fleet and about detection as a whole; each has a runbook page."""
 
+    # long: a list of alarms, one question each
     def __init__(self, scope: Construct, id_: str, *, config: StageConfig, topic: sns.ITopic, stream: str) -> None:
         super().__init__(scope, id_)
         self._topic = topic

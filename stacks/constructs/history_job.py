@@ -37,6 +37,7 @@ class HistoryJob(Construct):
             a network of its own, two public subnets and nothing that costs by the hour.
     """
 
+    # long: the names and types of what it takes are a third; the rest is one job and its rights
     def __init__(
         self,
         scope: Construct,

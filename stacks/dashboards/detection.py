@@ -12,6 +12,7 @@ from stacks.dashboards.sources import Rows, Sources, alarms, function_metric
 from treeline.app.metrics import OwnMetric
 
 
+# long: a list of widgets in the order in which they are drawn
 def detection_rows(s: Sources) -> Rows:
     """Is the detector well?"""
     milliseconds = "ms"

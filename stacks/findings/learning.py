@@ -16,6 +16,7 @@ class AcceptedFinding(NamedTuple):
     reason: str
 
 
+# long: a list of findings, each with its reason
 def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[AcceptedFinding]:
     """The findings of one stage.
 

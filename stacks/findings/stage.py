@@ -54,6 +54,7 @@ EVERYWHERE = {
 }
 
 
+# long: a list of findings, each with its reason
 def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
     """The findings of one stage that stay."""
 

@@ -81,6 +81,7 @@ def _package_folder(parts: PipelineParts, *below: str) -> Json:
     return _join("/", f"s3://{parts.models_bucket}/packages", model_version(parts), *below)
 
 
+# long: the body of one request, key by key
 def _processing(
     config: LearningConfig,
     parts: PipelineParts,

@@ -128,6 +128,7 @@ class TierQuality:
         return body
 
 
+# long: half of it is its docstring and the result, one figure a line
 def evaluate(
     labels: Sequence[Label],
     openings: Sequence[Opening],

@@ -185,6 +185,7 @@ class History:
         )
 
 
+# long: a third is its docstring; each argument is refused where it is first used
 def open_history(
     data_path: Path | str,
     incidents_path: Path | str | None = None,

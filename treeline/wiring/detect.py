@@ -57,6 +57,7 @@ def wired() -> tuple[TickBatch, EmfTelemetry]:
     return batch, telemetry
 
 
+# long: a list of what detect is made of
 def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDetect:
     """The active model's use case with the canary's after it."""
     dynamodb = boto3.client("dynamodb", config=_TABLE)
