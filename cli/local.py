@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def state_path(port: int) -> Path:
-    """Where `up` leaves word for `status` and `down`; one file a port and user."""
+    """The file by which `status` and `down` find what `up` started; one for each port and user."""
     return Path(tempfile.gettempdir()) / f"treeline-local-{os.getuid()}-{port}.json"
 
 

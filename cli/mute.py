@@ -1,4 +1,4 @@
-"""`treeline mute add | list | remove`: keep people from being told of a server, some servers, or the fleet."""
+"""`treeline mute add | list | remove`: suppress alerts of a server, some servers, or the fleet."""
 
 import argparse
 

@@ -117,7 +117,7 @@ def _folder(given: Path | None) -> Path:
 
 @contextmanager
 def _history(name: str, folder: Path, screen: BacktestScreen) -> Iterator[History | None]:
-    """The set's history; None, with a word about it, where it is not here."""
+    """The set's history; None, with a note on the screen, where it is not here."""
     if name == GENERATED:
         with tempfile.TemporaryDirectory(prefix="treeline-quality-") as temporary:
             with screen.spinner("generating a fleet"):

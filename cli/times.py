@@ -1,4 +1,4 @@
-"""Times and durations as people type them, and a console that cuts nothing where nobody looks at a screen."""
+"""Times and durations as people type them, and a console that does not cut lines when its output goes to a file."""
 
 import argparse
 import re

@@ -45,7 +45,7 @@ class AlertingStack(TreelineStack):
         self.operations = self._operations_topic()
         self.routing_key: secretsmanager.Secret | None = None
 
-        # That an incident is muted is for machines to know.
+        # Nobody wants a mail about an incident that is muted.
         told = {"event": sns.SubscriptionFilter.string_filter(denylist=["suppressed"])}
         for topic, addresses, wanted in (
             (self.alerts, config.notifications.alert_emails, told),
@@ -199,7 +199,7 @@ class AlertingStack(TreelineStack):
         )
 
     def _empty_secret(self) -> secretsmanager.Secret:
-        """A secret without a value: its owner puts the key in, and nobody meets a made-up one."""
+        """A secret without a value: its owner puts the key in, so no generated one is ever used."""
         secret = secretsmanager.Secret(
             self,
             "RoutingKey",

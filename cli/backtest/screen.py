@@ -33,7 +33,7 @@ class BacktestScreen:
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:
-        """Bars that appear as their stages are told of: (stage, share done)."""
+        """A bar for each stage, shown at its first report: (stage, share done)."""
         columns = (
             TextColumn("  {task.description:<24}"),
             BarColumn(bar_width=32),

@@ -16,7 +16,7 @@ _GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 
 
 def checks(stage: StageConfig, client: Clients, found: Deployed) -> Iterator[Check]:
-    """What stands in the stacks; nothing where one of them is missing."""
+    """The stacks' outputs; nothing where one of the stacks is missing."""
     if any(status not in _GOOD for status, _ in found.values()) or len(found) < len(outputs.PARTS):
         return
     told = {key: value for _, values in found.values() for key, value in values.items()}
@@ -60,7 +60,7 @@ def stacks(stage: StageConfig, found: Deployed) -> Finding:
 
 
 def subscribers(client: Clients, arn: str, name: str) -> Finding:
-    """Somebody hears of it, and has confirmed."""
+    """Whether the topic has a subscriber who has confirmed."""
     what = f"subscribers of {name}"
     found: list[dict[str, Any]] = client("sns").list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
     pending = [s["Endpoint"] for s in found if s["SubscriptionArn"].lower().replace(" ", "") == "pendingconfirmation"]

@@ -72,7 +72,7 @@ def bootstrap(client: Clients, stage: StageConfig) -> Finding:
 
 
 def page_links(stage: StageConfig) -> Finding:
-    """Whether the runbook and the dashboard that a page names are anywhere: nobody looks for them at three."""
+    """Whether the links to runbook and dashboard in a page lead anywhere."""
     what, detection = "links of a page", stage.detection
     links = {"runbook_url": detection.runbook_url, "dashboard_url": detection.dashboard_url}
     nowhere = [f"detection.{name}" for name, url in links.items() if _NOWHERE in url]

@@ -102,7 +102,7 @@ def page() -> str:
 
 
 def main(path: Path = PAGE) -> int:
-    """Write the page anew."""
+    """Write the page."""
     path.write_text(page(), encoding="utf-8")
     return 0
 

@@ -1,4 +1,4 @@
-"""The sections of `config/<stage>.yaml` that only the stacks use, or that add to what a function is told."""
+"""The sections of `config/<stage>.yaml` that only the stacks use, or that add to a function's settings."""
 
 import re
 from dataclasses import dataclass

@@ -133,7 +133,7 @@ class FleetAlarms(Construct):
 
 
 class LogAlarms(Construct):
-    """What only a log line says: errors a function caught and told, and invocations that ran out of time."""
+    """Alarms on log lines: errors that a function caught and logged, and invocations that ran out of time."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class LogAlarms(Construct):
         functions: Sequence[PythonFunction],
     ) -> None:
         super().__init__(scope, id_)
-        # A metric filter's metric has no dimensions here, so the stage stands in the namespace.
+        # A metric filter's metric has no dimensions here, so the namespace names the stage.
         namespace = f"{NAMESPACE}/{config.stage}"
         self.metrics: dict[str, cloudwatch.Metric] = {}
         for name, pattern in (

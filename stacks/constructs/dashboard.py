@@ -1,4 +1,4 @@
-"""A dashboard: rows of widgets, its name generated and told."""
+"""A dashboard: rows of widgets; its generated name is a stack output."""
 
 from collections.abc import Sequence
 

@@ -25,7 +25,7 @@ PLATFORMS = (
     "manylinux_2_17_aarch64",
     "manylinux2014_aarch64",
 )
-# Part of every asset's hash: raise it when the same inputs shall give other contents.
+# Part of every asset's hash: raise it when the same inputs are to give other contents.
 LAYOUT_VERSION = "1"
 # Powertools imports these two; the closure is spelled out because each package is installed on its own.
 POWERTOOLS = ("aws-lambda-powertools", "jmespath", "typing-extensions")

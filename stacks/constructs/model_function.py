@@ -1,4 +1,4 @@
-"""A function that reads what models decided: the tables, the packages, and who is told of changes."""
+"""A function that reads what models decided: the tables, the packages, and the topic of model changes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -67,7 +67,7 @@ class ModelFunction(PythonFunction):
 def change_settings(
     config: StageConfig, topic: sns.ITopic, routing_key: secretsmanager.ISecret | None
 ) -> ChangeSettings:
-    """Whom to tell of changes to the models, as a function is told it."""
+    """A function's settings for announcing changes to the models."""
     events_url = config.pagerduty.events_url
     return ChangeSettings(
         changes_topic_arn=topic.topic_arn,

@@ -34,7 +34,7 @@ class PythonFunction(Construct):
         super().__init__(scope, id_)
         protection = protection_of(self)
         folder, digest = assemble(name, (*POWERTOOLS, *packages), platform)
-        # The logs can be read again from the records they tell of, so they go with the stack in every stage.
+        # What the logs say can be found in the tables too, so they are deleted with the stack in every stage.
         self.log_group = logs.LogGroup(
             self,
             "Logs",

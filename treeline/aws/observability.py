@@ -38,7 +38,7 @@ class EmfTelemetry:
         try:
             yield
         except Exception as error:
-            # The entry point: said once in our own shape, then Lambda's to retry.
+            # The entry point: log the error once in our own form, then let Lambda retry.
             self.logger.exception("invocation failed", error_type=type(error).__name__)
             self.add(OwnMetric.InvocationsFailed)
             raise

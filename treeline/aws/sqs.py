@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SqsAttributes(TypedDict, total=False):
-    """The attributes of a message that are read here; Lambda passes them, whoever invokes by hand may not."""
+    """The attributes of a message that are read here; Lambda passes them, an invocation by hand may not."""
 
     ApproximateReceiveCount: str
     SentTimestamp: str  # milliseconds

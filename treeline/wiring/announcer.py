@@ -1,4 +1,4 @@
-"""Who is told of changes to the models."""
+"""Announces changes to the models: the topic, and PagerDuty's time line where it is used."""
 
 import boto3
 import urllib3

@@ -1,4 +1,4 @@
-"""training_ended: the pipeline's runs, and the operations topic that is told of them."""
+"""training_ended: the pipeline's runs, and the operations topic that announces their end."""
 
 import os
 from functools import cache
@@ -13,7 +13,7 @@ from treeline.settings.learning import TrainingEndedSettings
 
 @cache
 def wired() -> tuple[EndedRuns, EmfTelemetry]:
-    """What tells of ended runs, by the environment's settings."""
+    """What announces ended runs, by the environment's settings."""
     settings = TrainingEndedSettings.from_env(os.environ)
     runs = EndedRuns(
         SageMakerTrainingPipeline(boto3.client("sagemaker"), ""),

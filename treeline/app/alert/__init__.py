@@ -1,1 +1,1 @@
-"""What people are told of an incident, and who is not told for now."""
+"""What an alert says, and which alerts mutes, maintenance windows and shadow stages suppress."""

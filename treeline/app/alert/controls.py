@@ -143,6 +143,6 @@ class ServerLabels(Protocol):
 
 
 def covering(controls: Iterable[Control], server_id: str, labels: Mapping[str, str], at_ms: int) -> Control | None:
-    """The control that keeps people from being told of a server at an event time; the last to end, of several."""
+    """The mute or window that suppresses a server's alerts at an event time; of several, the one that ends last."""
     found = [control for control in controls if control.covers(server_id, labels, at_ms)]
     return max(found, key=lambda control: (control.until_ms, control.id), default=None)

@@ -1,4 +1,4 @@
-"""An alert in words, for people who read mail: what moved, since when, what to look at, how to make it quiet. Pure."""
+"""An alert in words, for people who read mail: what moved, since when, what to look at, how to mute it. Pure."""
 
 from shlex import quote
 

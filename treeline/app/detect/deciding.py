@@ -23,7 +23,7 @@ from treeline.core.statistics import FloatArray
 
 @dataclass(slots=True)
 class DecidedBatch:
-    """What was scored, what people are owed, and how many values were imputed on the way."""
+    """What came of a batch: its score block, the alerts to publish or store, and how many values were imputed."""
 
     block: ScoreBlock
     alerts: list[Alert] = field(default_factory=list)

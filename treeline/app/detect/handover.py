@@ -105,6 +105,6 @@ class HandoverRecords:
         state.version, state.activation = before + 1, pointer.activation
         taken = Record(group, pointer.model_version, state, None, source.outbox, self.clock_ms(), source.suppressed)
         self.records.commit(taken, before)
-        if source.outbox:  # it is the new record's to tell
+        if source.outbox:  # the new record publishes it
             self.records.clear_outbox(Record(group, source.model_version, source.state))
         return taken

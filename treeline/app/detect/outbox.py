@@ -1,4 +1,4 @@
-"""The outbox: alerts a commit owes people, told in order by whoever comes next, until the topic takes them."""
+"""The outbox: alerts that are committed and not published yet; every later tick tries again, in order."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,15 +7,15 @@ from treeline.app.detect.ports import Incidents, Publisher, Record
 from treeline.core.alert import Alert
 from treeline.core.errors import PublishError
 
-# How long the worker that committed may take to tell its alerts before another takes over. Telling takes a tenth of
-# a second; a worker that died leaves its alerts waiting these two seconds.
+# How long the worker that committed may take to publish its alerts before another worker publishes them. Publishing
+# takes a tenth of a second, so only a worker that died makes its alerts wait these two seconds.
 OUTBOX_PAUSES, OUTBOX_PAUSE_S = 10, 0.2
 
 
 def load_published(
     load: Callable[[], Record], *, clock_ms: Callable[[], int], sleep: Callable[[float], None]
 ) -> Record:
-    """A record whose worker is not just telling its alerts: that one is waited for, so that it is not told again."""
+    """Load a record; wait while the worker that committed it may still be publishing, so nothing goes out twice."""
     record = load()
     for _ in range(OUTBOX_PAUSES):
         if not record.outbox or clock_ms() - record.committed_ms > OUTBOX_PAUSES * OUTBOX_PAUSE_S * 1000:

@@ -27,7 +27,17 @@ class Pending:
 
 @dataclass(slots=True)
 class Record:
-    """A group's committed item: state, what the last commit scored, what it still owes people and keeps from them."""
+    """What one commit stores of a group.
+
+    Attributes:
+        group: The group of servers.
+        model_version: The model that decided.
+        state: The detector's state after the commit.
+        block: The scores of this commit; None where it scored nothing.
+        outbox: Alerts of this and earlier commits that are not published yet.
+        committed_ms: When, by the wall clock.
+        suppressed: By server, incidents of which people do not know everything.
+    """
 
     group: int
     model_version: str
@@ -35,7 +45,7 @@ class Record:
     block: ScoreBlock | None = None
     outbox: list[Alert] = field(default_factory=list)
     committed_ms: int = 0
-    suppressed: dict[str, SuppressedIncident] = field(default_factory=dict)  # by server
+    suppressed: dict[str, SuppressedIncident] = field(default_factory=dict)
 
 
 class Observations(Protocol):
@@ -89,7 +99,7 @@ class Incidents(Protocol):
     """The incidents table."""
 
     def apply(self, alert: Alert) -> bool:
-        """Fold one alert into its incident's row; whether it is to be told (a shared incident is told once)."""
+        """Fold one alert into its incident's row; whether to publish it (one group publishes for all)."""
         ...
 
 

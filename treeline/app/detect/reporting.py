@@ -50,7 +50,7 @@ def _report_incidents(telemetry: Telemetry, outcome: TickOutcome) -> None:
     telemetry.add_by(OwnMetric.IncidentsOpened, opened)
     telemetry.add(OwnMetric.IncidentsResolved, sum(a.event is AlertEvent.RESOLVED for a in alerts))
     for alert in alerts:
-        if alert.suppressed or alert.muted_by:  # not told, or late on purpose
+        if alert.suppressed or alert.muted_by:  # not published, or published late on purpose
             continue
         clocks = alert.clocks
         observed, received, scored, published = (

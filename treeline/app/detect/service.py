@@ -147,14 +147,14 @@ class DetectService:
         return tick.since_ms is None or tick.since_ms >= self._start(state, Tick(tick.group), 0)
 
     def _load(self, group: int, model: ModelPackage) -> Record:
-        """The group's record; one whose worker is just telling its alerts is waited for, not told again."""
+        """The group's record, once the worker that committed it has had time to publish its alerts."""
         blank = Record(group, model.model_version, model.new_state())
         return outbox.load_published(
             lambda: self.records.load(group, model.model_version) or blank, clock_ms=self.clock_ms, sleep=self.sleep
         )
 
     def _settle(self, record: Record, outcome: TickOutcome) -> None:
-        """Do what the last commit still owes: its score block, its alerts."""
+        """Finish what the last commit left to do: write its score block, publish its alerts."""
         key = (record.group, record.model_version)
         if record.block is not None and self._block_written.get(key) != record.state.version:
             self.scores.put(record.group, record.block, self.clock_ms())

@@ -80,7 +80,7 @@ def start_training(pipeline: TrainingPipeline, *, reason: str, window_end_ms: in
 
 
 def message(run: TrainingRun, *, stage: str, runbook_url: str) -> dict[str, Any]:
-    """What the operations topic is told about the end of a run."""
+    """The message to the operations topic about the end of a run."""
     failed = [{"step": name, "failure": failure} for name, status, failure in run.steps if status == "Failed"]
     body: dict[str, Any] = {
         "schema_version": 1,

@@ -1,7 +1,7 @@
-"""What is known of the pages of one dedup key, and whose turn it is: each event once, in order, across workers.
+"""The pages of one dedup key, and which event may be sent next: each once, in order, across workers.
 
-Messages of a standard queue come in any order and now and then twice, a worker that died while telling leaves its
-alerts to be told again, and a page that PagerDuty puts off comes back after the ones behind it. Without a memory
+Messages of a standard queue come in any order and now and then twice; a worker that died while sending leaves its
+alerts to be sent again; a page that PagerDuty puts off comes back after later ones. Without a memory
 that all workers share, an `opened` that comes after its `resolved` would page for an incident that is over, and
 nothing would ever close it.
 """
@@ -13,7 +13,7 @@ from typing import Protocol
 from treeline.core.alert import Alert, AlertEvent
 
 # Where an event stands among those of one dedup key: when its incident opened (ISO), then its sequence, which
-# counts from 1 without holes.
+# counts from 1 without gaps.
 Position = tuple[str, int]
 
 
@@ -22,7 +22,7 @@ class Turn(Enum):
 
     GO = auto()
     SUPERSEDED = auto()  # it is through, or a later one is
-    BUSY = auto()  # another worker is telling an event of this key
+    BUSY = auto()  # another worker is sending an event of this key
     BEHIND = auto()  # an earlier event waits for PagerDuty
     EARLY = auto()  # an earlier event has not come yet
 
@@ -33,10 +33,10 @@ class PageEntry:
 
     Attributes:
         version: Of the stored entry; 0 is none yet.
-        through: The last event that is done with: told, refused for good, or none of PagerDuty's business.
+        through: The last event that is done with: sent, refused for good, or of no concern to PagerDuty.
         is_open: Whether PagerDuty holds the incident open after it.
-        claimed: The event that a worker is telling, until `claimed_until_ms`: then that worker has died.
-        waiting: The event that PagerDuty put off, until `waiting_until_ms`: then it went to the dead letters.
+        claimed: The event that a worker is sending; past `claimed_until_ms` that worker counts as dead.
+        waiting: The event that PagerDuty put off; past `waiting_until_ms` it has gone to the dead letters.
     """
 
     version: int = 0
@@ -73,11 +73,11 @@ class PageEntry:
         return sequence == 1 and not self.is_open and follows in ("", last_opened)
 
     def claim(self, position: Position, until_ms: int) -> "PageEntry":
-        """The entry while a worker tells an event."""
+        """The entry while a worker sends an event."""
         return replace(self, version=self.version + 1, claimed=position, claimed_until_ms=until_ms)
 
     def put_off(self, position: Position, until_ms: int) -> "PageEntry":
-        """The entry after PagerDuty said later."""
+        """The entry after PagerDuty asked to try later."""
         return replace(self, version=self.version + 1, claimed=None, waiting=position, waiting_until_ms=until_ms)
 
     def done(self, position: Position, event: AlertEvent) -> "PageEntry":

@@ -76,7 +76,7 @@ class PageResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageOutcome:
-    """One message, what it said (None: not an alert) and what became of it."""
+    """One message, its alert (None: it holds none) and what became of it."""
 
     message: QueueMessage
     result: PageResult

@@ -19,7 +19,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """A candidate that decides beside the active model, as the control table names it to detect.
+    """A candidate that decides beside the active model, as the controls table names it to detect.
 
     Attributes:
         model_version: The candidate's.
@@ -41,5 +41,5 @@ class Canary:
 
 
 def candidate_group(group: int) -> int:
-    """Where a candidate's score blocks of a group are kept: no reader of the group's own meets them."""
+    """The group number under which a candidate's score blocks are stored, apart from the champion's."""
     return -1 - group

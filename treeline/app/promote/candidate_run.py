@@ -75,7 +75,7 @@ class Calls:
 
     @contextmanager
     def measure(self, clock_s: Callable[[], float]) -> Iterator[None]:
-        """Time one call; a scorer's error counts and goes on."""
+        """Time one call; a scorer's error is counted and raised again."""
         started = clock_s()
         try:
             yield
@@ -130,7 +130,7 @@ class CandidateRun:
     _judged: JudgedObservations = field(default_factory=JudgedObservations)
 
     def prepare(self, group: int) -> None:
-        """Give a candidate that is new here its state, from where the champion stands before it goes on."""
+        """Give a candidate that is new to a group its state: the champion's, as it was before this tick."""
         self.models.read()
         canary, pointer = self.models.canary, self.models.pointer
         failures: tuple[type[Exception], ...] = (TreelineError, *self.adapter_errors)
@@ -206,7 +206,7 @@ class WatchedDetect:
 
 
 def _without_fleet_cycle(policy: PolicySettings) -> PolicySettings:
-    """The candidate sees too few servers of a group to know what they share; the champion's level stands in."""
+    """The candidate sees too few servers to estimate what a group shares, so it uses the champion's estimate."""
     return replace(policy, fleet_min_servers=0)
 
 
@@ -257,7 +257,7 @@ class _CandidateRecords:
             before = 0 if record is None else record.state.version
             state.version, state.activation = before + 1, -self.canary.number
             record = Record(group, model_version, state)
-            # At once: a seed taken anew at every tick would always be as far as the champion, and decide nothing.
+            # Commit now: a state seeded at every tick would always be up to date with the champion and decide nothing.
             self.records.commit(record, before)
         record.state.cycle = replace(champion.state.cycle)
         return record
@@ -271,7 +271,7 @@ class _CandidateRecords:
 
 @dataclass(frozen=True, slots=True)
 class _CandidateSink:
-    """Takes the candidate's blocks and incident changes to where nobody is told of them."""
+    """Stores the candidate's blocks and incident changes apart; nothing of them is published."""
 
     scores: Scores
     decisions: DecisionSink

@@ -33,12 +33,12 @@ from treeline.core.state.fleet import FleetState
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-SNAPSHOT_EVERY = 64  # commits; as many entries are read, at most, by a worker that knows nothing of a group
-ENTRY_TTL_S = 2 * 86_400  # of every entry: one that outlived those before it could not be read, only be in the way
-# However few the commits, and whatever they still owe people, no entry after the head comes near its expiry.
+SNAPSHOT_EVERY = 64  # commits; a worker without the group in memory reads at most so many entries
+ENTRY_TTL_S = 2 * 86_400  # the same for every entry: a delta is useless once an entry before it has expired
+# A head is written at least this often, however few the commits, so that no entry after it expires.
 OLDEST_HEAD_MS = 6 * 3_600_000
-HEAD_PAUSE_MS = 60_000  # where the table refuses one, which is ten times a commit, for want of capacity
-# What a worker remembers of a group is gone on with for so long: far less than entries live, so none is missed.
+HEAD_PAUSE_MS = 60_000  # until the next try after the table throttled a head, which is ten times as large as a commit
+# How long a worker uses the state it has in memory; far shorter than entries live, so it misses none.
 KEEP_MS = 600_000
 KEPT_GROUPS = 400
 _LAST = 9_999_999_999
@@ -50,12 +50,12 @@ Head = tuple[int, int]  # its version, and a time (ms) before which nothing past
 
 @dataclass(slots=True)
 class _Kept:
-    """A group's state as it was stored, for the next load and the next delta; never handed out, only copies of it."""
+    """A group's state in memory as it was stored, for the next load and the next delta; callers get copies."""
 
     state: StoredState
     head: Head  # the newest known
     read_ms: int
-    is_old_head: bool = False  # written by code that knew no log: the next commit takes its place
+    is_old_head: bool = False  # written before there was a log: the next commit replaces it
 
 
 class DetectorRecords:
@@ -124,7 +124,7 @@ class DetectorRecords:
             _raise_conflict(error, record)
         self._keep(key, state, head)
         is_long = delta is None or record.state.version - head[0] >= SNAPSHOT_EVERY
-        # With something owed it would have to be written again once that is told.
+        # With alerts in the outbox it would have to be written again once they are published.
         if (is_long and not record.outbox) or self._is_old(head):
             self._write_head(record)
 
@@ -218,7 +218,7 @@ class DetectorRecords:
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def _told(self, record: Record) -> Item:
-        """What is committed with a state: its block, what people are owed and what is kept from them."""
+        """What is committed with a state: its block, its outbox and its suppressed incidents."""
         item: Item = {"outbox": {"B": _outbox(record)}, "committed_ms": {"N": str(record.committed_ms)}}
         if record.block is not None:
             item["block"] = {"B": record.block.pack()}
@@ -265,7 +265,7 @@ class DetectorRecords:
             _raise_conflict(error, record)
 
     def _set_owed(self, key: Item, record: Record, *, is_entry: bool) -> bool:
-        """Store what is still owed with a version's entry, or with the head at that version; whether it was there."""
+        """Store the outbox with a version's entry, or with the head at that version; whether it was there."""
         values: Item = {":outbox": {"B": _outbox(record)}}
         if is_entry:
             condition, names = "attribute_exists(#group)", {"#group": "group"}

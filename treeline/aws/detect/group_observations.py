@@ -87,6 +87,6 @@ class GroupObservations:
             servers,
             np.array(observed, dtype=np.int64),
             np.array(received, dtype=np.int64),
-            # A value beyond float32 is as large as can be, not infinite: what is told of it has to be a number.
+            # A value beyond float32 becomes its largest number, not infinity: JSON has no infinity.
             np.clip(np.array(values), -_LARGEST, _LARGEST).astype(np.float32).reshape(len(servers), len(metrics)),
         )

@@ -24,7 +24,7 @@ class IncidentTable:
         self._table = table
 
     def apply(self, alert: Alert) -> bool:
-        """Fold one alert in; False for a shared incident's event that people have been told already.
+        """Fold one alert in; False for a shared incident's event that was published already.
 
         A repeated alert answers True: it may be repeated because telling it failed.
         """
@@ -54,7 +54,7 @@ class IncidentTable:
         event = f"{group}/{alert.event.value}/{alert.clocks.observed_at}"
         is_late = (
             alert.step > 1 and alert.event is AlertEvent.OPENED and not alert.suppressed
-        )  # told as a mute has ended
+        )  # published because a mute ended
         if is_late:
             event = f"{group}/late"
         for _ in range(_SHARED_ATTEMPTS):
@@ -91,7 +91,7 @@ class IncidentTable:
         )
 
     def _write(self, alert: Alert, row: "_SharedRow", open_groups: frozenset[str], teller: str | None) -> bool:
-        """Write who sees the incident now, and the event if it is told; False if another group wrote meanwhile."""
+        """Write which groups see the incident, and the event if published; False if another group wrote meanwhile."""
         sets, removes, names = ["revision = :next"], "", {}
         values: dict[str, Any] = {":revision": {"N": str(row.revision)}, ":next": {"N": str(row.revision + 1)}}
         if open_groups:
@@ -122,7 +122,7 @@ class IncidentTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SharedRow:
-    """What decides who tells: the groups that see the incident, and the events that a group was chosen to tell."""
+    """What decides who publishes: the groups that see the incident, and the group chosen for each event."""
 
     revision: int
     open_groups: frozenset[str]

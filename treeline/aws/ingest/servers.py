@@ -119,7 +119,7 @@ class DynamoServerRegistry:
             except ClientError as error:
                 if error_code(error) != "TransactionCanceledException":
                     raise
-                # Another worker moved the counter or numbered one of these servers: take its word, try the rest.
+                # Another worker moved the counter or numbered one of these servers: keep its numbers, try the rest.
                 self._look_up([receipt.observation.server_id for receipt in pending])
                 pending = [r for r in pending if r.observation.server_id not in self._known]
                 if not pending:

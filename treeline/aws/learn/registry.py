@@ -30,7 +30,7 @@ class RegisteredModel:
     reason: str
     algorithm: str
     evaluation_url: str
-    note: str  # what was said with the approval
+    note: str  # the comment given with the approval
 
 
 class ModelRegistry:

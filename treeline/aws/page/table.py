@@ -12,7 +12,7 @@ from treeline.aws.retries import error_code
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# An entry is of no use once no event of its incident can come any more; an incident that goes on renews it.
+# An entry expires when no event of its incident can come any more; every event renews it.
 _TTL_S = 90 * 86_400
 
 

@@ -28,7 +28,7 @@ class CanaryEvidence:
         records: The detector-state table, without hand-over.
         blocks: The scores table.
         decisions: What the candidate decided.
-        incidents_table: Incidents as told.
+        incidents_table: Incidents as published.
         groups: How many groups of servers there are.
         active_version: The active model's version; None before the first.
     """
@@ -66,8 +66,8 @@ class CanaryEvidence:
     def blocks(self, start_ms: int, end_ms: int, *, model_version: str, is_candidate: bool) -> Sequence[ScoreBlock]:
         """Score blocks with observations in [start, end).
 
-        A group's last block stands in its state before it is in the scores table: who sees the state past an hour
-        shall not miss what it decided of it.
+        A group's last block stands in its state before it is in the scores table: a reader that sees
+        the state past an hour must see that hour's decisions too.
         """
         found: list[ScoreBlock] = []
         for group in range(self._groups()):

@@ -32,7 +32,7 @@ class PromotionTable:
         return None if item is None else Progress.from_json(json.loads(item["progress"]["S"]))
 
     def save(self, progress: Progress) -> None:
-        """Keep it; `stage` stands beside for people who look."""
+        """Keep it; `stage` is also an attribute of its own, for people who look at the table."""
         self._dynamodb.put_item(
             TableName=self._table,
             Item={
