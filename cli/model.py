@@ -52,13 +52,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 def add_deployment(parser: argparse.ArgumentParser) -> None:
     """The options that say which deployment is meant."""
     parser.add_argument("--stage", default="dev", help="stage (default: dev)")
-    parser.add_argument("--profile", default="default", help="profile of the stage (default: default)")
+    parser.add_argument("--profile", help="profile of the stage (default: default)")
     parser.add_argument("--json", action="store_true", help="JSON on stdout")
 
 
 def pipeline_name(args: argparse.Namespace) -> str:
     """Name of the deployment's pipeline, and of its group in the registry."""
-    return f"treeline-{args.stage}-{args.profile}"
+    return f"treeline-{args.stage}-{args.profile or 'default'}"
 
 
 def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) -> int:

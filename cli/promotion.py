@@ -46,7 +46,7 @@ def promote_model(
         output: Stack output by part and key.
         now_s: Tells attempts apart.
     """
-    registry = ModelRegistry(client("sagemaker"), output("learning", "ModelGroup"))
+    registry = ModelRegistry(client("sagemaker"), _group(args, output))
     model = registry.find(args.version)
     if model is None:
         raise UsageError(f"no model {args.version!r} in the registry; `treeline model list` shows what there is")
@@ -70,6 +70,7 @@ def roll_back(
         output: Stack output by part and key.
         now_s: Tells attempts apart.
     """
+    group = _group(args, output)
     dynamodb, table = client("dynamodb"), output("state", "ControlsTable")
     models = ModelStore(dynamodb, client("s3"), controls_table=table, bucket=output("state", "ModelsBucket"))
     pointer = models.read()
@@ -82,12 +83,24 @@ def roll_back(
     wanted = args.to or (pointer.previous_version if pointer else "")
     if not wanted:
         raise UsageError("there is no model before the active one")
-    registry = ModelRegistry(client("sagemaker"), output("learning", "ModelGroup"))
+    registry = ModelRegistry(client("sagemaker"), group)
     CandidateModels(dynamodb, registry, table=table).known(wanted)
     name = execution_name(f"rollback:{wanted}", int(now_s()))
     request = request_for(_pace(client, output), model_version=wanted, hold_s=0)
     execution = PromotionWorkflow(client("stepfunctions"), output("learning", "PromotionArn")).start(name, request)
     return _say(args, f"going back to {wanted}: {name}", execution=execution)
+
+
+def _group(args: argparse.Namespace, output: Callable[[str, str], str]) -> str:
+    """The registry's group of the profile that detect decides by; raises UsageError where another one is asked for."""
+    group = output("learning", "ModelGroup")
+    decides = group.removeprefix(f"treeline-{args.stage}-")
+    if args.profile not in (None, decides):
+        raise UsageError(
+            f"nothing decides by models of the profile {args.profile!r} yet: they are trained and registered, and "
+            f"promotion is for {decides!r}"
+        )
+    return group
 
 
 def _pace(client: Client, output: Callable[[str, str], str]) -> WaitTimes:

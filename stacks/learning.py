@@ -1,14 +1,15 @@
 """Learning: the training pipeline, the registry's group, and what watches over them."""
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.config.learning import BUILT_IN_ACCOUNTS
+from stacks.config.profiles import Profile
 from stacks.config.stage import StageConfig
 from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.changes_topic import ChangesTopic
@@ -18,18 +19,16 @@ from stacks.constructs.history_job import HistoryJob
 from stacks.constructs.model_monitor import ModelMonitor
 from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_depth
 from stacks.constructs.own_metrics import own
+from stacks.constructs.profile_training import ProfileTraining
 from stacks.constructs.promotion import Promotion
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
-from stacks.constructs.training_role import TrainingRole
 from stacks.state import StateStack
 from stacks.treeline_stack import TreelineStack
-from stacks.workflows.training import PipelineParts, definition
 from treeline.app.metrics import OwnMetric
 from treeline.settings import outputs
-from treeline.settings.environment import overrides
-from treeline.settings.learning import AdmitSettings, StartTrainingSettings, TrainingEndedSettings
+from treeline.settings.learning import TrainingEndedSettings
 
 RUN_FILES_DAYS = 30  # what a run leaves beside its model can be made again
 
@@ -58,43 +57,33 @@ class LearningStack(TreelineStack):
         self._platform = platform
         self._state = state
         self._operations = operations
-        self.pipeline_name = config.pipeline_name
-        self.pipeline_arn = self.format_arn(
-            service="sagemaker", resource="pipeline", resource_name=self.pipeline_name.lower()
-        )
         self.training_data = self._training_data()
         self.events_dead = DeadLetterQueue(self, "EventsDead")
-        self.group = sagemaker.CfnModelPackageGroup(
-            self,
-            "Models",
-            model_package_group_name=self.pipeline_name,
-            model_package_group_description=f"Treeline {config.stage}: models of the profile {config.learning.profile}",
-        )
-        self.group.apply_removal_policy(self.removal_policy)
-        self.image = config.learning.image or (
-            f"{self.account}.dkr.ecr.{self.region}.{self.url_suffix}/treeline:latest"
-        )
-        self.admit = self._admit()
-        self.role = TrainingRole(
-            self,
-            "TrainingRole",
-            training_data=self.training_data,
-            state=state,
-            pipeline_name=self.pipeline_name,
-            admit_arn=self.admit.arn,
-        ).role
-        self.pipeline = self._pipeline()
-        self.training_ended = self._training_ended()
-        self.start_training = self._start_training()
+        profiles = [self._training(profile) for profile in config.all_profiles]
+        self.servers = profiles[0]
+        self.training_ended = self._training_ended([profile.pipeline_arn for profile in profiles])
+        for profile in profiles:
+            profile.retrain_on_schedule(self.events_dead)
         self._alarms()
         self._history_job()
         self._model_monitor()
         self.promotion, self.drift = self._promotion_and_drift(routing_key)
 
-        self.tell(outputs.PIPELINE_NAME, self.pipeline_name, "SageMaker Pipeline that trains")
-        self.tell(outputs.MODEL_GROUP, self.pipeline_name, "Model package group the pipeline registers in")
+        self.tell(outputs.PIPELINE_NAME, config.pipeline_name, "SageMaker Pipeline that trains")
+        self.tell(outputs.MODEL_GROUP, config.pipeline_name, "Model package group the pipeline registers in")
         self.tell(outputs.EVENTS_DEAD_QUEUE_URL, self.events_dead.queue_url, "Events that no function took")
         self.tell(outputs.TRAINING_BUCKET, self.training_data.bucket_name, "History to train on, below history/")
+
+    def _training(self, profile: Profile) -> ProfileTraining:
+        return ProfileTraining(
+            self,
+            config=self.config,
+            profile=profile,
+            platform=self._platform,
+            state=self._state,
+            training_data=self.training_data,
+            removal_policy=self.removal_policy,
+        )
 
     def _training_data(self) -> s3.Bucket:
         return s3.Bucket(
@@ -112,62 +101,6 @@ class LearningStack(TreelineStack):
             removal_policy=self.removal_policy,
         )
 
-    def _algorithm_image(self) -> str:
-        if self.config.learning.algorithm == "container":
-            return self.image
-        account = BUILT_IN_ACCOUNTS[self.config.region]
-        return f"{account}.dkr.ecr.{self.config.region}.{self.url_suffix}/randomcutforest:1"
-
-    def _admit(self) -> PythonFunction:
-        admit = PythonFunction(
-            self,
-            "Admit",
-            name="admit",
-            description="Checks a trained candidate with the detector's own code",
-            size=self.config.functions.admit,
-            logs_config=self.config.logs,
-            platform=self._platform,
-            packages=["numpy"],
-            environment=AdmitSettings.of(
-                self.config,
-                stage=self.config.stage,
-                models_bucket=self._state.models.bucket_name,
-            ).to_env(),
-        )
-        admit.allow(["s3:GetObject"], [self._state.models.arn_for_objects("*")])
-        admit.allow(["s3:ListBucket"], [self._state.models.bucket_arn])  # else a missing object is a 403
-        return admit
-
-    def _pipeline(self) -> sagemaker.CfnPipeline:
-        config = self.config
-        body = definition(
-            config.learning,
-            PipelineParts(
-                name=self.pipeline_name,
-                metrics=config.metric_names,
-                image=self.image,
-                algorithm_image=self._algorithm_image(),
-                models_bucket=self._state.models.bucket_name,
-                training_bucket=self.training_data.bucket_name,
-                controls_table=self._state.controls.table_name,
-                incidents_table=self._state.incidents.table_name,
-                servers_table=self._state.servers.table_name,
-                admit_function_arn=self.admit.arn,
-                role_arn=self.role.role_arn,
-                policy=overrides(config.detection.policy),
-            ),
-        )
-        pipeline = sagemaker.CfnPipeline(
-            self,
-            "Pipeline",
-            pipeline_name=self.pipeline_name,
-            pipeline_description="History to registered model: prepare, train, evaluate, admit, register",
-            pipeline_definition={"PipelineDefinitionBody": self.to_json_string(body)},
-            role_arn=self.role.role_arn,
-        )
-        pipeline.node.add_dependency(self.group, self.role)
-        return pipeline
-
     def _history_job(self) -> None:
         days = self.config.learning.history_days
         if days is None:
@@ -176,7 +109,7 @@ class LearningStack(TreelineStack):
             self,
             "History",
             training_data=self.training_data,
-            image=self.image,
+            image=self.servers.image,
             days=days,
             removal_policy=self.removal_policy,
         )
@@ -190,12 +123,12 @@ class LearningStack(TreelineStack):
                 self,
                 "ModelMonitor",
                 config=self.config,
-                role=self.role,
+                role=self.servers.role,
                 baseline_url=baseline,
                 output_url=f"s3://{self.training_data.bucket_name}/runs/model-monitor",
             )
 
-    def _training_ended(self) -> PythonFunction:
+    def _training_ended(self, pipeline_arns: Sequence[str]) -> PythonFunction:
         ended = PythonFunction(
             self,
             "TrainingEnded",
@@ -210,7 +143,7 @@ class LearningStack(TreelineStack):
         )
         ended.allow(
             ["sagemaker:DescribePipelineExecution", "sagemaker:ListPipelineExecutionSteps"],
-            [f"{self.pipeline_arn}/execution/*"],
+            [f"{arn}/execution/*" for arn in pipeline_arns],
         )
         ended.allow(["sns:Publish"], [self._operations.topic_arn])
         if isinstance(self._operations, sns.Topic) and self._operations.master_key is not None:
@@ -223,37 +156,13 @@ class LearningStack(TreelineStack):
                 source=["aws.sagemaker"],
                 detail_type=["SageMaker Model Building Pipeline Execution Status Change"],
                 detail={
-                    "pipelineArn": [self.pipeline_arn],
+                    "pipelineArn": list(pipeline_arns),
                     "currentPipelineExecutionStatus": ["Failed", "Succeeded", "Stopped"],
                 },
             ),
         )
         invoke(rule, ended, dead_letters=self.events_dead)
         return ended
-
-    def _start_training(self) -> PythonFunction | None:
-        days = self.config.learning.retraining_days
-        if days is None:
-            return None
-        start = PythonFunction(
-            self,
-            "StartTraining",
-            name="start_training",
-            description="Starts a training run unless one is under way",
-            size=self.config.functions.start_training,
-            logs_config=self.config.logs,
-            platform=self._platform,
-            environment=StartTrainingSettings(stage=self.config.stage, pipeline_name=self.pipeline_name).to_env(),
-        )
-        allow_starting(start, self.pipeline_arn)
-        rule = events.Rule(
-            self,
-            "Retraining",
-            description="Retraining on a schedule, beside what drift asks for",
-            schedule=events.Schedule.rate(cdk.Duration.days(days)),
-        )
-        invoke(rule, start, dead_letters=self.events_dead)
-        return start
 
     def _promotion_and_drift(self, routing_key: secretsmanager.ISecret | None) -> tuple[Promotion, DriftWatch]:
         changes = ChangesTopic(
@@ -267,7 +176,7 @@ class LearningStack(TreelineStack):
             state=self._state,
             changes=changes,
             operations=self._operations,
-            model_group=self.pipeline_name,
+            model_group=self.config.pipeline_name,
             events_dead=self.events_dead,
             routing_key=routing_key,
         )
@@ -279,8 +188,8 @@ class LearningStack(TreelineStack):
             state=self._state,
             changes=changes,
             operations=self._operations,
-            pipeline_name=self.pipeline_name,
-            pipeline_arn=self.pipeline_arn,
+            pipeline_name=self.config.pipeline_name,
+            pipeline_arn=self.servers.pipeline_arn,
             events_dead=self.events_dead,
             routing_key=routing_key,
         )
@@ -317,9 +226,3 @@ class LearningStack(TreelineStack):
             metric=errors(self.training_ended.function),
             topic=self._operations,
         )
-
-
-def allow_starting(function: PythonFunction, pipeline_arn: str) -> None:
-    """What treeline.aws.learn.pipeline needs to start a run that is the only one."""
-    function.allow(["sagemaker:ListPipelineExecutions", "sagemaker:StartPipelineExecution"], [pipeline_arn])
-    function.allow(["sagemaker:StopPipelineExecution"], [f"{pipeline_arn}/execution/*"])

@@ -1,6 +1,5 @@
 """Settings of the learning loop: `learning` in `config/<stage>.yaml`."""
 
-import re
 from dataclasses import dataclass
 
 from treeline.core.setting import Settings, WrongSettingError, setting
@@ -98,13 +97,9 @@ class EvaluationConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningConfig(Settings):
+class ProfileLearning(Settings):
     """From history to a registered model."""
 
-    profile: str = setting(
-        "default",
-        meaning="Name of this profile, part of the pipeline's name: 1-32 of a-z, 0-9 and inner -.",
-    )
     algorithm: str = setting(
         "container",
         choices=("container", "built-in"),
@@ -118,6 +113,22 @@ class LearningConfig(Settings):
     approval: str = setting(
         "automatic", choices=("automatic", "manual"), meaning="Who approves what evaluation lets through."
     )
+    retraining_days: int | None = setting(
+        None, low=1, high=365, meaning="A schedule of training runs beside drift; null: drift alone decides."
+    )
+    forest: ForestConfig = setting(ForestConfig, meaning="Hyperparameters.")
+    training: TrainingConfig = setting(TrainingConfig, meaning="What a run reads, and on what.")
+    evaluation: EvaluationConfig = setting(EvaluationConfig, meaning="When a candidate may be registered.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningConfig(ProfileLearning):
+    """From history to a registered model."""
+
+    profile: str = setting(
+        "default",
+        meaning="Name of this profile, part of the pipeline's name: 1-32 of a-z, 0-9 and inner -.",
+    )
     history_days: int | None = setting(
         None, low=1, high=455, meaning="A Batch job that fetches so much history from CloudWatch; null: none."
     )
@@ -126,14 +137,3 @@ class LearningConfig(Settings):
         meaning="Only for accounts that already had SageMaker Model Monitor (closed to new customers): S3 address of "
         "the folder packages/MODEL/quality/features, after the first promotion; empty: off.",
     )
-    retraining_days: int | None = setting(
-        None, low=1, high=365, meaning="A schedule of training runs beside drift; null: drift alone decides."
-    )
-    forest: ForestConfig = setting(ForestConfig, meaning="Hyperparameters.")
-    training: TrainingConfig = setting(TrainingConfig, meaning="What a run reads, and on what.")
-    evaluation: EvaluationConfig = setting(EvaluationConfig, meaning="When a candidate may be registered.")
-
-    def check(self) -> None:
-        """The name can stand in names that AWS takes."""
-        if not re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,31}", self.profile):
-            raise WrongSettingError("profile", f"must be 1-32 of a-z, 0-9 and inner -, got {self.profile!r}")

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from stacks.config.learning import ANALYZER_ACCOUNTS, BUILT_IN_ACCOUNTS, LearningConfig
+from stacks.config.profiles import Profile, ProfileConfig
 from stacks.config.promotion import DriftConfig, PromotionConfig
 from stacks.config.sections import (
     DataConfig,
@@ -24,9 +25,10 @@ from stacks.config.sections import (
     TicksConfig,
 )
 from stacks.config.security import OWN_KEY, EncryptionConfig, NetworkConfig
+from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import SettingsError
 from treeline.core.setting import WrongSettingError, setting
-from treeline.settings.pipeline import Grouping, MetricSet, Telling
+from treeline.settings.pipeline import Grouping, Telling
 from treeline.settings.values import read
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
@@ -37,8 +39,8 @@ VISIBILITY_FACTOR = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageConfig(MetricSet, Grouping, Telling):
-    """One deployment of Treeline."""
+class StageConfig(ProfileConfig, Grouping, Telling):
+    """One deployment of Treeline. What a profile has, stands here for the servers' profile."""
 
     stage: str
     region: str = setting("us-east-1", meaning="AWS region, such as us-east-1.")
@@ -57,6 +59,11 @@ class StageConfig(MetricSet, Grouping, Telling):
     drift: DriftConfig = setting(DriftConfig, meaning="When a model is replaced.")
     encryption: EncryptionConfig = setting(EncryptionConfig, meaning="Keys.")
     network: NetworkConfig = setting(NetworkConfig, meaning="VPC.")
+    profiles: Mapping[str, ProfileConfig] = setting(
+        dict,
+        meaning="Further profiles by name, 1-32 of a-z, 0-9 and inner -: trained and registered beside the servers', "
+        "from the history below `history-NAME/`; what they leave out has the default.",
+    )
 
     @property
     def endpoint_name(self) -> str:
@@ -64,9 +71,21 @@ class StageConfig(MetricSet, Grouping, Telling):
         return self.detection.endpoint_name or f"treeline-{self.stage}"
 
     @property
+    def servers_profile(self) -> Profile:
+        """The profile that detect decides by."""
+        return Profile(self.stage, self.learning.profile, self, self.detection.policy, is_detected=True)
+
+    @property
+    def all_profiles(self) -> tuple[Profile, ...]:
+        """The servers' profile, then the further ones by name."""
+        further = sorted(self.profiles.items())
+        policy = PolicySettings()
+        return (self.servers_profile, *(Profile(self.stage, n, c, policy, is_detected=False) for n, c in further))
+
+    @property
     def pipeline_name(self) -> str:
-        """Name of the training pipeline and of the registry's group."""
-        return f"treeline-{self.stage}-{self.learning.profile}"
+        """Name of the servers' training pipeline and of its registry group."""
+        return self.servers_profile.pipeline_name
 
     def visibility_s(self, function: FunctionConfig, batching_window_s: int = 0) -> int:
         """Visibility timeout of a queue whose mapping invokes `function`, seconds."""
@@ -98,10 +117,29 @@ class StageConfig(MetricSet, Grouping, Telling):
             raise WrongSettingError(
                 "learning.model_monitor_baseline", "must be an s3:// address, in a region that has the analyzer"
             )
-        if self.learning.algorithm == "built-in" and self.region not in BUILT_IN_ACCOUNTS:
+        step_s, silent_after_s = self.step_s, self.detection.silent_after_s
+        if step_s is not None and silent_after_s < 3 * step_s:
             raise WrongSettingError(
-                "learning.algorithm", f"no built-in Random Cut Forest is known for {self.region}; use container"
+                "detection.silent_after_s",
+                f"must be at least three steps ({3 * step_s}) where step_s is {step_s}, got {silent_after_s}",
             )
+        self._check_profiles()
+
+    def _check_profiles(self) -> None:
+        if self.learning.profile in self.profiles:
+            raise WrongSettingError(
+                f"profiles.{self.learning.profile}", "is the servers' profile: its keys stand at the top of the file"
+            )
+        for profile in self.all_profiles:
+            at = "" if profile.is_detected else f"profiles.{profile.name}."
+            if not re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,31}", profile.name):
+                key = "learning.profile" if profile.is_detected else f"profiles.{profile.name}"
+                raise WrongSettingError(key, f"must be 1-32 of a-z, 0-9 and inner -, got {profile.name!r}")
+            if profile.config.learning.algorithm == "built-in" and self.region not in BUILT_IN_ACCOUNTS:
+                raise WrongSettingError(
+                    f"{at}learning.algorithm",
+                    f"no built-in Random Cut Forest is known for {self.region}; use container",
+                )
 
 
 def load(stage: str, overrides: Mapping[str, Any] | None = None, *, folder: Path = CONFIG_FOLDER) -> StageConfig:

@@ -82,11 +82,12 @@ class FleetAlarms(Construct):
             ),
         ]
         if config.ticks.heartbeat:
+            minutes = -(-(config.step_s or 60) // 60)  # what senders send within a period is scored within it
             self.about_detector.append(
                 self._ask(
                     "NoScores",
-                    "Has nothing been scored for three minutes?",
-                    own(OwnMetric.ObservationsScored, stage=stage),
+                    f"Has nothing been scored for {'three' if minutes == 1 else 3 * minutes} minutes?",
+                    own(OwnMetric.ObservationsScored, stage=stage).with_(period=cdk.Duration.minutes(minutes)),
                     threshold=1,
                     datapoints=3,
                     periods=3,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stacks.config.learning import LearningConfig
+from stacks.config.learning import ProfileLearning
 
 SCHEMA_VERSION = "2020-12-01"
 PROCESSING = "/opt/ml/processing"
@@ -33,22 +33,23 @@ class PipelineParts:
     algorithm_image: str  # trains and serves: our container or the built-in algorithm's
     models_bucket: str
     training_bucket: str
-    controls_table: str
-    incidents_table: str
-    servers_table: str
+    history: str  # below the training bucket, with its last slash
+    forests: str  # below the models bucket
+    tables: Mapping[str, str]  # controls, incidents and servers table by their arguments; none where nothing detects
+    step_s: int | None  # what senders send; None: as the history has it
     admit_function_arn: str
     role_arn: str  # of the pipeline and its jobs
     policy: str  # JSON overrides of PolicySettings, as detect has them
 
 
-def definition(config: LearningConfig, parts: PipelineParts) -> Json:
+def definition(config: ProfileLearning, parts: PipelineParts) -> Json:
     """The pipeline definition as plain JSON values."""
     return {
         "Version": SCHEMA_VERSION,
         "Parameters": [
             {"Name": REASON, "Type": "String", "DefaultValue": "manual"},
             {"Name": WINDOW_END, "Type": "String", "DefaultValue": LATEST},
-            {"Name": HISTORY, "Type": "String", "DefaultValue": f"s3://{parts.training_bucket}/history/"},
+            {"Name": HISTORY, "Type": "String", "DefaultValue": f"s3://{parts.training_bucket}/{parts.history}"},
         ],
         "Steps": [
             _prepare(config, parts),
@@ -83,7 +84,7 @@ def _package_folder(parts: PipelineParts, *below: str) -> Json:
 
 # long: the body of one request, key by key
 def _processing(
-    config: LearningConfig,
+    config: ProfileLearning,
     parts: PipelineParts,
     *,
     name: str,
@@ -176,7 +177,7 @@ def _retries() -> list[Json]:
     ]
 
 
-def _prepare(config: LearningConfig, parts: PipelineParts) -> Json:
+def _prepare(config: ProfileLearning, parts: PipelineParts) -> Json:
     return _processing(
         config,
         parts,
@@ -191,9 +192,8 @@ def _prepare(config: LearningConfig, parts: PipelineParts) -> Json:
             "--window-days": str(config.training.window_days),
             "--holdout-days": str(config.training.holdout_days),
             "--seed": str(config.forest.seed),
-            "--controls-table": parts.controls_table,
-            "--incidents-table": parts.incidents_table,
-            "--servers-table": parts.servers_table,
+            **parts.tables,
+            **({} if parts.step_s is None else {"--step-s": str(parts.step_s)}),
         },
         inputs={"history": _get(f"Parameters.{HISTORY}")},
         outputs={
@@ -204,7 +204,7 @@ def _prepare(config: LearningConfig, parts: PipelineParts) -> Json:
     )
 
 
-def _train(config: LearningConfig, parts: PipelineParts) -> Json:
+def _train(config: ProfileLearning, parts: PipelineParts) -> Json:
     training = config.training
     stopping: Json = {"MaxRuntimeInSeconds": training.max_runtime_s}
     if training.spot:
@@ -235,7 +235,7 @@ def _train(config: LearningConfig, parts: PipelineParts) -> Json:
                     },
                 }
             ],
-            "OutputDataConfig": {"S3OutputPath": f"s3://{parts.models_bucket}/forests"},
+            "OutputDataConfig": {"S3OutputPath": f"s3://{parts.models_bucket}/{parts.forests}"},
             "ResourceConfig": {
                 "InstanceCount": 1,
                 "InstanceType": training.instance_type,
@@ -248,7 +248,7 @@ def _train(config: LearningConfig, parts: PipelineParts) -> Json:
     }
 
 
-def _evaluate(config: LearningConfig, parts: PipelineParts) -> Json:
+def _evaluate(config: ProfileLearning, parts: PipelineParts) -> Json:
     limits = config.evaluation
     return _processing(
         config,
@@ -267,7 +267,7 @@ def _evaluate(config: LearningConfig, parts: PipelineParts) -> Json:
             "--instance-type": config.training.instance_type,
             "--reason": _get(f"Parameters.{REASON}"),
             "--group": parts.name,
-            "--controls-table": parts.controls_table,
+            **{name: table for name, table in parts.tables.items() if name == "--controls-table"},
             "--models-bucket": parts.models_bucket,
             "--policy": parts.policy,
             "--seed": str(config.forest.seed),
@@ -313,7 +313,7 @@ def _admitted(name: str) -> Json:
     return _get(f"Steps.Admit.OutputParameters['{name}']")
 
 
-def _decide(config: LearningConfig, parts: PipelineParts) -> Json:
+def _decide(config: ProfileLearning, parts: PipelineParts) -> Json:
     return {
         "Name": "Decide",
         "Type": "Condition",
@@ -331,7 +331,7 @@ def _decide(config: LearningConfig, parts: PipelineParts) -> Json:
     }
 
 
-def _register(config: LearningConfig, parts: PipelineParts) -> Json:
+def _register(config: ProfileLearning, parts: PipelineParts) -> Json:
     def file(*below: str) -> Json:
         return {"ContentType": "application/json", "S3Uri": _package_folder(parts, *below)}
 

@@ -97,9 +97,11 @@ def test_spot_is_managed_and_its_wait_within_what_sagemaker_allows(deployed):
 
 
 def parts(**values):
-    names = ("name", "image", "algorithm_image", "models_bucket", "training_bucket", "controls_table")
-    names += ("incidents_table", "servers_table", "admit_function_arn", "role_arn")
-    return PipelineParts(**{n: n for n in names} | {"metrics": ("cpu_percent",), "policy": "{}"} | values)
+    names = ("name", "image", "algorithm_image", "models_bucket", "training_bucket", "history")
+    names += ("forests", "admit_function_arn", "role_arn")
+    others = {"metrics": ("cpu_percent",), "policy": "{}", "step_s": 60}
+    others["tables"] = {f"--{name}-table": name for name in ("controls", "incidents", "servers")}
+    return PipelineParts(**{n: n for n in names} | others | values)
 
 
 def test_arguments_keep_to_their_length_with_as_many_metrics_as_there_are():

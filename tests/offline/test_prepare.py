@@ -141,6 +141,14 @@ def test_too_little_history_fails_and_says_how_little(history, tmp_path, values,
         prepare_run.work(arguments(history, tmp_path, **values))
 
 
+def test_a_history_of_another_step_than_senders_have_is_refused(history, tmp_path):
+    """Its model would take every difference and every average at the wrong pace."""
+    with pytest.raises(UsageError, match=r"every 60 s, the stage says step_s: 30"):
+        prepare_run.work(arguments(history, tmp_path, step_s=30))
+    prepare_run.require_step(60.0, None)
+    prepare_run.require_step(60.0, 60)
+
+
 def test_a_job_that_fails_leaves_its_reason_where_sagemaker_looks(history, tmp_path, monkeypatch, capsys):
     message = tmp_path / "message"
     monkeypatch.setenv(job.MESSAGE_VARIABLE, str(message))

@@ -38,8 +38,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", type=Path, required=True)
     for name in ("model-version", "model-data", "image", "role", "instance-type", "reason"):
         options.add_argument(f"--{name}", required=True)
-    for name in ("group", "controls-table", "models-bucket"):
+    for name in ("group", "models-bucket"):
         options.add_argument(f"--{name}", required=True)
+    options.add_argument("--controls-table", default="", help="where the champion's pointer stands; empty: nowhere")
     options.add_argument("--policy", type=json.loads, default={}, help="JSON overrides of the incident policy")
     options.add_argument("--seed", type=int, default=1)
     for name in ("max-page-rate-ratio", "max-pages-per-server-week", "max-recall-loss", "min-recall"):

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--window-end", default=LATEST, help="event time, ISO 8601, or latest")
     options.add_argument("--window-days", type=float, required=True)
     options.add_argument("--holdout-days", type=float, required=True)
+    options.add_argument("--step-s", type=float, help="what senders send; default: as the history has it")
     options.add_argument("--seed", type=int, default=1)
     for name in ("controls-table", "incidents-table", "servers-table"):
         options.add_argument(f"--{name}", default="", help="where the deployment knows of bad hours; empty: nowhere")
@@ -57,6 +58,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     asked = parser().parse_args(arguments)
     metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
     histories = {period: history.of_metrics(metrics) for period, history in open_resolutions(asked.history).items()}
+    require_step(histories[min(histories)].step_s, asked.step_s)
     cut = window(
         histories[min(histories)],
         end_ms=None if asked.window_end == LATEST else parse_iso(asked.window_end),
@@ -112,6 +114,15 @@ def _known(asked: argparse.Namespace, client: Callable[[str], Any], servers: Seq
         servers_table=asked.servers_table,
     )
     return tables.read(servers)
+
+
+def require_step(found_s: float, declared_s: float | None) -> None:
+    """Refuse a history of another sampling step than the stage declares: its model would not fit what is sent."""
+    if declared_s is not None and round(found_s) != round(declared_s):
+        raise UsageError(
+            f"the history has an observation of a server every {found_s:g} s, the stage says step_s: {declared_s:g}; "
+            "correct the setting, or leave it out and train at the history's step"
+        )
 
 
 @dataclass(frozen=True, slots=True)
