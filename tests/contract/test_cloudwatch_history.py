@@ -97,11 +97,11 @@ def test_plan_fetch_and_audit(
 
 def test_history_can_be_kept_in_a_bucket(fleet: list[str], sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     s3 = boto3.client("s3")
-    s3.create_bucket(S3Folder="history")
+    s3.create_bucket(Bucket="history")
     options = ["--out", "s3://history/fleet", "--days", "0.04", "--sources", str(sources)]
     assert run(["history", "fetch", *options, "--json"]) == 1
     capsys.readouterr()
-    keys = [found["Key"] for found in s3.list_objects_v2(S3Folder="history")["Contents"]]
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket="history")["Contents"]]
     assert all(key.startswith("fleet/") for key in keys)
     assert sum(key.endswith(".parquet") for key in keys) == sum("/_journal/" in key for key in keys) > 0
     assert run(["history", "audit", "--out", "s3://history/fleet", "--json"]) == 1
@@ -114,7 +114,7 @@ def test_files_appear_whole_are_listed_below_a_folder_and_can_be_removed(
 ) -> None:
     files: Files = Folder(tmp_path)
     if kind == "bucket":
-        boto3.client("s3").create_bucket(S3Folder="history")
+        boto3.client("s3").create_bucket(Bucket="history")
         files = S3Folder(boto3.client("s3"), "history", "fleet")
     files.write("a/1", b"one")
     files.write("a/b/2", b"two")

@@ -90,12 +90,12 @@ class S3Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """Put the object."""
-        self._client.put_object(S3Folder=self._bucket, Key=self._prefix + name, Body=content)
+        self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=content)
 
     def read(self, name: str) -> bytes | None:
         """The object; None when there is none."""
         try:
-            answer = self._client.get_object(S3Folder=self._bucket, Key=self._prefix + name)
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
         except self._client.exceptions.NoSuchKey:
             return None
         return bytes(answer["Body"].read())
@@ -103,7 +103,7 @@ class S3Folder:
     def names(self, below: str) -> Iterator[str]:
         """Every key below a prefix, without this store's own prefix."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            S3Folder=self._bucket, Prefix=f"{self._prefix}{below}/"
+            Bucket=self._bucket, Prefix=f"{self._prefix}{below}/"
         )
         for page in pages:
             for found in page.get("Contents", []):
@@ -111,7 +111,7 @@ class S3Folder:
 
     def remove(self, name: str) -> None:
         """Delete the object; no error where there is none."""
-        self._client.delete_object(S3Folder=self._bucket, Key=self._prefix + name)
+        self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
