@@ -98,9 +98,7 @@ def main() -> int:
         listener = listen(args.port)
     except OSError as error:
         print(
-            json.dumps({"error": f"port {args.port} on {HOST} is not free: {error.strerror}"}),
-            file=answer,
-            flush=True,
+            json.dumps({"error": f"port {args.port} on {HOST} is not free: {error.strerror}"}), file=answer, flush=True
         )
         return 3
     port = listener.getsockname()[1]

@@ -25,11 +25,7 @@ class Expressions:
     """
 
     def __init__(
-        self,
-        parameters: Mapping[str, Any],
-        execution: Mapping[str, Any],
-        steps: Steps,
-        read_property: ReadProperty,
+        self, parameters: Mapping[str, Any], execution: Mapping[str, Any], steps: Steps, read_property: ReadProperty
     ) -> None:
         self._parameters = parameters
         self._execution = execution

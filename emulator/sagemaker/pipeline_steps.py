@@ -32,12 +32,7 @@ class StepRunner:
     """
 
     def __init__(
-        self,
-        call: Call,
-        clients: ClientOf,
-        role_arn: str,
-        execution_id: str,
-        stopped: Callable[[], bool],
+        self, call: Call, clients: ClientOf, role_arn: str, execution_id: str, stopped: Callable[[], bool]
     ) -> None:
         self._call = call
         self._clients = clients

@@ -126,9 +126,7 @@ class SageMaker:
             )
             measured.variant = answer.variant
         return Response(
-            200,
-            answer.body,
-            {"content-type": answer.content_type, "x-amzn-invoked-production-variant": answer.variant},
+            200, answer.body, {"content-type": answer.content_type, "x-amzn-invoked-production-variant": answer.variant}
         )
 
     async def admin(self, request: Request) -> Response:

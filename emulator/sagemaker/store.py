@@ -73,11 +73,7 @@ class Store:
 
 
 def page(
-    resources: Iterable[Resource],
-    request: Resource,
-    name_field: str,
-    fields: Sequence[str],
-    list_field: str,
+    resources: Iterable[Resource], request: Resource, name_field: str, fields: Sequence[str], list_field: str
 ) -> Resource:
     """Answer a List* request with these fields of the resources that have them.
 

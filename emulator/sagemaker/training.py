@@ -28,12 +28,7 @@ class TrainingJobs:
     """
 
     def __init__(
-        self,
-        lock: threading.RLock,
-        clients: ClientOf,
-        endpoint_url: str,
-        announce: Announce,
-        delays: dict[str, float],
+        self, lock: threading.RLock, clients: ClientOf, endpoint_url: str, announce: Announce, delays: dict[str, float]
     ) -> None:
         self._jobs = Store("training-job", "training job", lock)
         self._clients = clients

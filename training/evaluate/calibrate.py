@@ -183,11 +183,7 @@ def raised(calibration: Calibration, *, p2: float, p1: float) -> Calibration:
 
 
 def _threshold(
-    times_ms: npt.NDArray[np.int64],
-    severity: FloatArray,
-    lowest: float,
-    allowed: float,
-    settings: PolicySettings,
+    times_ms: npt.NDArray[np.int64], severity: FloatArray, lowest: float, allowed: float, settings: PolicySettings
 ) -> float:
     """The smallest severity from `lowest` on that keeps to the allowed number of pages."""
     if pages(times_ms, severity, lowest, settings) <= allowed:

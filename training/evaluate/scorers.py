@@ -107,9 +107,7 @@ class Scorers:
         sagemaker = self.client("sagemaker")
         name = f"{PREFIX}{self.name}-{len(self._hosted)}"[:63].rstrip("-")
         sagemaker.create_model(
-            ModelName=name,
-            ExecutionRoleArn=self.role_arn,
-            PrimaryContainer={"Image": self.image, "ModelDataUrl": url},
+            ModelName=name, ExecutionRoleArn=self.role_arn, PrimaryContainer={"Image": self.image, "ModelDataUrl": url}
         )
         variant = {
             "VariantName": "all",

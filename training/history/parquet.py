@@ -200,10 +200,7 @@ class HistoryFile:
         return _last_of_each_time(window) if self.is_series else window
 
     def _server_times(
-        self,
-        name: str,
-        parts: Iterable[Packed],
-        tests: Iterable[NDArray[np.bool_]] | None,
+        self, name: str, parts: Iterable[Packed], tests: Iterable[NDArray[np.bool_]] | None
     ) -> ServerTimes:
         times = unpacked(parts)
         test_start = None

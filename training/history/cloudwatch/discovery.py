@@ -30,11 +30,7 @@ ListMetrics = Callable[[str, str], Iterable[ListedMetric]]  # namespace, metric 
 
 
 def discover(
-    instances: Iterable[Instance],
-    sources: Sequence[Source],
-    list_metrics: ListMetrics,
-    *,
-    name_tag: str | None = None,
+    instances: Iterable[Instance], sources: Sequence[Source], list_metrics: ListMetrics, *, name_tag: str | None = None
 ) -> tuple[Server, ...]:
     """Every instance as a server with the series to ask for, and the metrics that CloudWatch has not heard of.
 
