@@ -1,6 +1,6 @@
 """Peak resident memory of the detect function: 50 servers x 10 observations x 4 metrics, boto3 and numpy included.
 
-    python -m benchmarks.detect_memory [--json]
+    python -m benchmarks.detect_memory
 
 A fresh interpreter imports the handler, wires it with real boto3 clients and runs the use case over one group's
 observations held in memory. What is left out is the network: the pages of one 500-item DynamoDB answer (about 0.2 MB).
@@ -76,16 +76,5 @@ def measure() -> dict[str, float]:
     return figures
 
 
-def main() -> None:
-    figures = measure() | {"budget_mb": BUDGET_MB}
-    if "--json" in sys.argv:
-        print(json.dumps(figures))
-        return
-    print("detect, 50 servers x 10 observations x 4 metrics: peak resident memory")
-    for name, value in figures.items():
-        print(f"  {name.removesuffix('_mb'):<12} {value:6.1f} MB")
-    print(f"  {figures['peak_mb'] / BUDGET_MB:.0%} of the budget")
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure() | {"budget_mb": BUDGET_MB}, indent=1))

@@ -1,8 +1,8 @@
 """Forests side by side, in one run on one thread: points scored per CPU second, and the CPU time to fit.
 
 CPU time, so that what else runs on the machine matters little; where nothing else does, it is wall time.
-`python -m benchmarks.forest` prints a table; `--json` prints the same as JSON. A peer that is not installed is left
-out and named. Every peer gets the same rows; each score call gets them in the shape that is fastest for that peer.
+`python -m benchmarks.forest`. A peer that is not installed is left out and named. Every peer gets the same rows; each
+score call gets them in the shape that is fastest for that peer.
 """
 
 import argparse
@@ -196,7 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--train-rows", type=int, default=50_000)
     parser.add_argument("--rows", type=int, default=20_000, help="rows to score (slow peers get a share of them)")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
     if asked.train_rows < asked.num_trees * asked.num_samples_per_tree:
         parser.error("--train-rows must be at least --num-trees times --num-samples-per-tree, or trees would shrink")
@@ -208,23 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     stand_in_for_pkg_resources()
     results, missing = measure(contest, asked.repeats)
-    if asked.json:
-        print(json.dumps({"settings": vars(asked), "results": [asdict(r) for r in results], "missing": missing}))
-        return 0
-    print(
-        f"{asked.num_trees} trees x {asked.num_samples_per_tree} samples, {asked.dimensions} dimensions, one thread, "
-        f"best of {asked.repeats}; fitted on {asked.train_rows} rows"
-    )
-    print(f"{'forest':<20}{'fit, s':>9}{'rows':>8}{'points/s':>11}{'in 50s':>9}{'x krcf':>8}{'r with krcf':>13}")
-    for result in results:
-        ratio = "-" if result.times_krcf is None else f"{result.times_krcf:.2f}"
-        agreement = "-" if result.correlation_with_krcf is None else f"{result.correlation_with_krcf:.4f}"
-        print(
-            f"{result.name:<20}{result.fit_s:>9.3f}{result.rows:>8}{result.points_per_s:>11,.0f}{result.points_per_s_in_requests:>9,.0f}"
-            f"{ratio:>8}{agreement:>13}"
-        )
-    for name in missing:
-        print(f"left out: {name}")
+    print(json.dumps({"settings": vars(asked), "results": [asdict(r) for r in results], "missing": missing}, indent=1))
     return 0
 
 

@@ -108,13 +108,11 @@ def differences(one: Path, other: Path) -> tuple[int, int, int]:
     return rows, lost, repeated
 
 
-# long: one run told from its first fetch to its figures, which are all printed at its end
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the figures; exit code 1 if one misses its limit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__)
     parser.add_argument("--servers", type=int, default=500)
     parser.add_argument("--days", type=float, default=182.0)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--until-killed", nargs=2, metavar=("FOLDER", "CALL"), help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     plan = fleet_plan(asked.servers, asked.days)
@@ -123,10 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(plan, Path(folder), kill_at_call=int(call))
         return 0
     result, is_good = measured(plan, asked.servers, asked.days)
-    if asked.json:
-        print(json.dumps(result))
-    else:
-        show(result, chunks=len(plan.chunks), is_good=is_good)
+    print(json.dumps(result, indent=1))
     return 0 if is_good else 1
 
 
@@ -175,33 +170,6 @@ def measured(plan: FetchPlan, servers: int, days: float) -> tuple[dict[str, Any]
         and before + resumed["chunks"] == len(plan.chunks)
     )
     return result, is_good
-
-
-def show(result: dict[str, Any], *, chunks: int, is_good: bool) -> None:
-    """Print the figures for a reader."""
-    planned, fetched, killed = result["plan"], result["fetch"], result["killed"]
-    print(
-        f"{result['servers']} servers x {len(METRICS)} metrics x {result['days']:g} days; simulated time, real quotas"
-    )
-    print(
-        f"plan     {planned['calls']} calls, {planned['queries']:,} metrics asked, {planned['points']:,} points, "
-        f"${planned['dollars']:.2f}, quota floor {planned['floor_s']:.0f} s"
-    )
-    print(
-        f"fetch    {fetched['calls']} calls ({result['calls_over_plan']:.3f} x plan; {fetched['refused']} throttled, "
-        f"{fetched['errors']} failed), {fetched['simulated_s']:.0f} s "
-        f"({result['time_over_floor']:.3f} x floor), {fetched['wall_s']:.0f} s of this machine"
-    )
-    print(
-        f"resume   killed by signal {-killed['exit_code']} with {killed['chunks_done']} of {chunks} chunks done, "
-        f"{killed['chunks_resumed']} fetched after it; of {result['rows']:,} rows {result['rows_lost']} lost, "
-        f"{result['rows_repeated']} repeated"
-    )
-    print(f"audit    completeness {result['completeness']:.2%}")
-    print(
-        "limits   calls within 5 % of the plan, time within 1.2 x the floor, nothing lost or repeated:",
-        "held" if is_good else "MISSED",
-    )
 
 
 if __name__ == "__main__":

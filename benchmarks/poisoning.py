@@ -174,7 +174,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--days", type=int, default=28)
     parser.add_argument("--step", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
     trial = PoisoningTrial(servers=asked.servers, days=asked.days, step_s=asked.step, seed=asked.seed)
     results = []
@@ -183,32 +182,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"training with {name} at the {where}", file=sys.stderr)
             results.append(trial.run(name, where))
     worst = max(abs(r.change(how)) for r in results for how in ("labelled", "unlabelled"))
-    if asked.json:
-        rows = [
-            {
-                "fault": r.fault,
-                "where": r.where,
-                "clean": r.clean,
-                "labelled": r.change("labelled"),
-                "unlabelled": r.change("unlabelled"),
-                "without_hygiene": r.change("without_hygiene"),
-            }
-            for r in results
-        ]
-        print(json.dumps({"settings": vars(asked), "results": rows, "worst_with_hygiene": worst}))
-        return 0 if worst < MOST_CHANGE else 1
-    print(f"{FAULT_DAYS} of {asked.days} days of one server of {asked.servers} at a fault, steps of {asked.step} s")
-    print("change of the fault's score against training without it")
-    print(f"{'fault':<16}{'where':<9}{'score':>7}{'labelled':>11}{'unlabelled':>12}{'no hygiene':>12}")
-    for r in results:
-        print(
-            f"{r.fault:<16}{r.where:<9}{r.clean:>7.2f}{r.change('labelled'):>+11.1%}{r.change('unlabelled'):>+12.1%}"
-            f"{r.change('without_hygiene'):>+12.1%}"
-        )
-    print(
-        f"largest change with hygiene {worst:.1%}, limit {MOST_CHANGE:.0%}: "
-        + ("held" if worst < MOST_CHANGE else "MISSED")
-    )
+    hows = ("labelled", "unlabelled", "without_hygiene")
+    rows = [
+        {"fault": r.fault, "where": r.where, "clean": r.clean, **{how: r.change(how) for how in hows}} for r in results
+    ]
+    print(json.dumps({"settings": vars(asked), "results": rows, "worst_with_hygiene": worst}, indent=1))
     return 0 if worst < MOST_CHANGE else 1
 
 
