@@ -9,8 +9,6 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from stacks.config.stage import StageConfig
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_age_s, queue_depth
 from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
@@ -18,7 +16,7 @@ from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.constructs.topic_encryption import encrypt
 from stacks.state import StateStack
-from stacks.treeline_stack import TreelineStack
+from stacks.treeline_stack import StackOnState
 from treeline.app.metrics import OwnMetric
 from treeline.settings import outputs
 from treeline.settings.pipeline import NotifyPagerDutySettings
@@ -28,18 +26,12 @@ PAGES_BATCH_SIZE = 5
 PAGES_CONCURRENCY = 2  # PagerDuty limits the events of one routing key
 
 
-class AlertingStack(TreelineStack):
+class AlertingStack(StackOnState):
     """`alerts` speaks of servers, `operations` of Treeline itself; the two have different readers."""
 
-    def __init__(self, scope: Construct, *, config: StageConfig, platform: AssetPlatform, state: StateStack) -> None:
-        super().__init__(
-            scope,
-            outputs.ALERTING,
-            config=config,
-            holds="topics and PagerDuty",
-            key_arn=state.key_arn,
-            security_group_id=state.security_group_id,
-        )
+    def __init__(self, scope: Construct, *, state: StateStack) -> None:
+        super().__init__(scope, outputs.ALERTING, holds="topics and PagerDuty", state=state)
+        config = state.config
         self.alerts = sns.Topic(self, "Alerts", display_name=f"Treeline alerts ({config.stage})", enforce_ssl=True)
         encrypt(self.alerts)
         self.operations = self._operations_topic()
@@ -59,13 +51,11 @@ class AlertingStack(TreelineStack):
         OperationsAlarm(
             self,
             "AlertsNotDelivered",
-            question="Is there a subscriber that SNS cannot deliver alerts to?",
-            runbook="alerts-not-delivered",
-            metric=self.alerts.metric_number_of_notifications_failed(period=cdk.Duration.minutes(1), statistic="Sum"),
-            topic=self.operations,
+            "Is there a subscriber that SNS cannot deliver alerts to?",
+            self.alerts.metric_number_of_notifications_failed(period=cdk.Duration.minutes(1), statistic="Sum"),
         )
         if config.pagerduty.enabled:
-            self._pagerduty(platform, state.pages)
+            self._pagerduty(state.pages)
 
     def _operations_topic(self) -> sns.Topic:
         """CloudWatch may not use AWS's own key for SNS, so this topic has one that lets it."""
@@ -103,7 +93,7 @@ class AlertingStack(TreelineStack):
         return topic
 
     # long: declarations only; the queue, its function and their five alarms belong together
-    def _pagerduty(self, platform: AssetPlatform, ledger: dynamodb.ITableV2) -> None:
+    def _pagerduty(self, ledger: dynamodb.ITableV2) -> None:
         config = self.config
         size = config.functions.notify_pagerduty
         dead = DeadLetterQueue(self, "PagesDead")
@@ -124,16 +114,15 @@ class AlertingStack(TreelineStack):
             "NotifyPagerDuty",
             name="notify_pagerduty",
             description="Turns alerts into PagerDuty events",
-            size=size,
-            logs_config=config.logs,
-            platform=platform,
-            environment=NotifyPagerDutySettings.of(
-                config.pagerduty,
-                stage=config.stage,
-                page_queue_url=pages.queue_url,
-                pages_table=ledger.table_name,
-                routing_key_secret_arn=secret.secret_arn,
-            ).to_env(),
+            settings=[
+                NotifyPagerDutySettings.of(
+                    config.pagerduty,
+                    stage=config.stage,
+                    page_queue_url=pages.queue_url,
+                    pages_table=ledger.table_name,
+                    routing_key_secret_arn=secret.secret_arn,
+                )
+            ],
         )
         notify.allow(["secretsmanager:GetSecretValue"], [secret.secret_arn])
         notify.allow(["dynamodb:GetItem", "dynamodb:PutItem"], [ledger.table_arn])
@@ -152,50 +141,36 @@ class AlertingStack(TreelineStack):
         self.tell(outputs.NOTIFY_PAGERDUTY_FUNCTION, notify.function.function_name, "Function notify_pagerduty")
         self.tell(outputs.ROUTING_KEY_SECRET_ARN, secret.secret_arn, "Put the PagerDuty routing key here")
 
-        OperationsAlarm(
-            self,
-            "PagesDeadNotEmpty",
-            question="Are there pages that PagerDuty did not take?",
-            runbook="pages-dead-not-empty",
-            metric=queue_depth(dead),
-            topic=self.operations,
-        )
+        OperationsAlarm(self, "PagesDeadNotEmpty", "Are there pages that PagerDuty did not take?", queue_depth(dead))
         OperationsAlarm(
             self,
             "PagesUndeliveredNotEmpty",
-            question="Are there alerts that never reached the queue of pages?",
-            runbook="pages-undelivered-not-empty",
-            metric=queue_depth(undelivered),
-            topic=self.operations,
+            "Are there alerts that never reached the queue of pages?",
+            queue_depth(undelivered),
         )
         OperationsAlarm(
             self,
             "PagesRefused",
-            question="Did PagerDuty refuse a page for good?",
-            runbook="pages-refused",
-            metric=own(OwnMetric.PagesRefused, stage=config.stage),
-            topic=self.operations,
+            "Did PagerDuty refuse a page for good?",
+            own(OwnMetric.PagesRefused, stage=config.stage),
         )
         OperationsAlarm(
             self,
             "PagesWaiting",
-            question="Has a page been waiting for more than two minutes?",
-            runbook="pages-waiting",
-            metric=queue_age_s(pages),
+            "Has a page been waiting for more than two minutes?",
+            queue_age_s(pages),
             threshold=120,
             datapoints=2,
             periods=3,
-            topic=self.operations,
         )
         OperationsAlarm(
             self,
             "NotifyPagerDutyErrors",
-            question="Does notify_pagerduty raise?",
+            "Does notify_pagerduty raise?",
+            errors(notify.function),
             runbook="notify-pagerduty-errors",
-            metric=errors(notify.function),
             datapoints=2,
             periods=5,
-            topic=self.operations,
         )
 
     def _empty_secret(self) -> secretsmanager.Secret:

@@ -56,42 +56,12 @@ def create_app(context: Mapping[str, Any] | None = None, *, outdir: Path | None 
 
 def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
     """Add the stacks of one stage; each refers only to those before it."""
-    state = StateStack(app, config=config)
-    alerting = AlertingStack(app, config=config, platform=platform, state=state)
-    detection = DetectionStack(
-        app,
-        config=config,
-        platform=platform,
-        state=state,
-        alerts=alerting.alerts,
-        operations=alerting.operations,
-    )
-    ingestion = IngestionStack(
-        app,
-        config=config,
-        platform=platform,
-        state=state,
-        ticks=detection.ticks,
-        operations=alerting.operations,
-    )
-    learning = LearningStack(
-        app,
-        config=config,
-        platform=platform,
-        state=state,
-        operations=alerting.operations,
-        routing_key=alerting.routing_key,
-    )
-    ObservabilityStack(
-        app,
-        config=config,
-        platform=platform,
-        state=state,
-        alerting=alerting,
-        detection=detection,
-        ingestion=ingestion,
-        others=[learning],
-    )
+    state = StateStack(app, config=config, platform=platform)
+    alerting = AlertingStack(app, state=state)
+    detection = DetectionStack(app, state=state, alerts=alerting.alerts, operations=alerting.operations)
+    ingestion = IngestionStack(app, state=state, ticks=detection.ticks, operations=alerting.operations)
+    learning = LearningStack(app, state=state, operations=alerting.operations, routing_key=alerting.routing_key)
+    ObservabilityStack(app, state=state, alerting=alerting, detection=detection, ingestion=ingestion, others=[learning])
 
 
 def _stage_config(app: cdk.App) -> StageConfig:

@@ -7,44 +7,33 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.config.stage import StageConfig
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_age_s, queue_depth
 from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
 from stacks.state import GROUP_INDEX, StateStack
-from stacks.treeline_stack import TreelineStack
+from stacks.treeline_stack import StackOnState
 from treeline.app.metrics import OwnMetric
 from treeline.settings import outputs
 from treeline.settings.pipeline import DetectSettings, DispatchSettings, ReprocessSettings
 
 
-class DetectionStack(TreelineStack):
+class DetectionStack(StackOnState):
     """`ticks` lives here and ingestion sends to it: references run ingestion -> detection -> alerting."""
 
     def __init__(
         self,
         scope: Construct,
         *,
-        config: StageConfig,
-        platform: AssetPlatform,
         state: StateStack,
         alerts: sns.ITopic,
         operations: sns.ITopic,
     ) -> None:
-        super().__init__(
-            scope,
-            outputs.DETECTION,
-            config=config,
-            holds="ticks and the functions that score them",
-            key_arn=state.key_arn,
-            security_group_id=state.security_group_id,
-        )
-        self._platform = platform
+        super().__init__(scope, outputs.DETECTION, holds="ticks and the functions that score them", state=state)
+        config = state.config
+        self.operations = operations
         self._state = state
-        self._operations = operations
         functions = config.functions
         # reprocess reads this queue itself: what it leaves shows again for its next run, not earlier.
         self.ticks_dead = DeadLetterQueue(self, "TicksDead", visibility_s=functions.reprocess.timeout_s + 5)
@@ -74,15 +63,14 @@ class DetectionStack(TreelineStack):
             "Dispatch",
             name="dispatch",
             description="Every minute: a tick per group now and one after 30 s",
-            size=config.functions.dispatch,
-            logs_config=config.logs,
-            platform=self._platform,
-            environment=DispatchSettings.of(
-                config,
-                stage=config.stage,
-                servers_table=state.servers.table_name,
-                tick_queue_url=self.ticks.queue_url,
-            ).to_env(),
+            settings=[
+                DispatchSettings.of(
+                    config,
+                    stage=config.stage,
+                    servers_table=state.servers.table_name,
+                    tick_queue_url=self.ticks.queue_url,
+                )
+            ],
         )
         dispatch.allow(["dynamodb:GetItem"], [state.servers.table_arn])
         dispatch.allow(["sqs:SendMessage"], [self.ticks.queue_arn])
@@ -96,26 +84,25 @@ class DetectionStack(TreelineStack):
             "Detect",
             name="detect",
             description="Scores what is not yet scored of a group, decides, and publishes alerts",
-            size=config.functions.detect,
-            logs_config=config.logs,
-            platform=self._platform,
+            settings=[
+                DetectSettings.of(
+                    config.detection,
+                    config,
+                    stage=config.stage,
+                    observations_table=state.observations.table_name,
+                    servers_table=state.servers.table_name,
+                    state_table=state.detector_state.table_name,
+                    scores_table=state.scores.table_name,
+                    incidents_table=state.incidents.table_name,
+                    controls_table=state.controls.table_name,
+                    rollups_table=state.rollups.table_name,
+                    models_bucket=state.models.bucket_name,
+                    endpoint_name=config.endpoint_name,
+                    alerts_topic_arn=alerts.topic_arn,
+                    tick_queue_url=self.ticks.queue_url,
+                )
+            ],
             packages=["numpy"],
-            environment=DetectSettings.of(
-                config.detection,
-                config,
-                stage=config.stage,
-                observations_table=state.observations.table_name,
-                servers_table=state.servers.table_name,
-                state_table=state.detector_state.table_name,
-                scores_table=state.scores.table_name,
-                incidents_table=state.incidents.table_name,
-                controls_table=state.controls.table_name,
-                rollups_table=state.rollups.table_name,
-                models_bucket=state.models.bucket_name,
-                endpoint_name=config.endpoint_name,
-                alerts_topic_arn=alerts.topic_arn,
-                tick_queue_url=self.ticks.queue_url,
-            ).to_env(),
         )
         detect.allow(["dynamodb:Query"], [f"{state.observations.table_arn}/index/{GROUP_INDEX}"])
         detect.allow(
@@ -149,16 +136,15 @@ class DetectionStack(TreelineStack):
             "Reprocess",
             name="reprocess",
             description="Every minute: once the endpoint serves, sends dead ticks back to work",
-            size=config.functions.reprocess,
-            logs_config=config.logs,
-            platform=self._platform,
-            environment=ReprocessSettings.of(
-                config.detection,
-                stage=config.stage,
-                tick_queue_url=self.ticks.queue_url,
-                dead_letter_queue_url=self.ticks_dead.queue_url,
-                endpoint_name=config.endpoint_name,
-            ).to_env(),
+            settings=[
+                ReprocessSettings.of(
+                    config.detection,
+                    stage=config.stage,
+                    tick_queue_url=self.ticks.queue_url,
+                    dead_letter_queue_url=self.ticks_dead.queue_url,
+                    endpoint_name=config.endpoint_name,
+                )
+            ],
         )
         reprocess.allow(
             [
@@ -197,43 +183,35 @@ class DetectionStack(TreelineStack):
         OperationsAlarm(
             self,
             "TicksDeadNotEmpty",
-            question="Do ticks wait because the endpoint does not answer, or because detect fails on them?",
-            runbook="ticks-dead-not-empty",
-            metric=queue_depth(self.ticks_dead),
+            "Do ticks wait because the endpoint does not answer, or because detect fails on them?",
+            queue_depth(self.ticks_dead),
             datapoints=3,
             periods=5,
-            topic=self._operations,
         )
         OperationsAlarm(
             self,
             "TicksWaiting",
-            question="Has a tick been waiting for more than three minutes?",
-            runbook="ticks-waiting",
-            metric=queue_age_s(self.ticks),
+            "Has a tick been waiting for more than three minutes?",
+            queue_age_s(self.ticks),
             threshold=180,
             datapoints=3,
             periods=5,
-            topic=self._operations,
         )
         OperationsAlarm(
             self,
             "AlertsUnpublished",
-            question="Are there alerts that detect could not publish?",
-            runbook="alerts-unpublished",
-            metric=own(OwnMetric.PublishFailures, stage=self.config.stage),
+            "Are there alerts that detect could not publish?",
+            own(OwnMetric.PublishFailures, stage=self.config.stage),
             datapoints=2,
             periods=3,
-            topic=self._operations,
         )
         OperationsAlarm(
             self,
             "TickFailures",
-            question="Does detect fail on a group again and again, for a reason that is not the endpoint?",
-            runbook="tick-failures",
-            metric=own(OwnMetric.TickFailures, stage=self.config.stage),
+            "Does detect fail on a group again and again, for a reason that is not the endpoint?",
+            own(OwnMetric.TickFailures, stage=self.config.stage),
             datapoints=2,
             periods=5,
-            topic=self._operations,
         )
         for id_, function, runbook in (
             ("DetectErrors", self.detect, "detect-errors"),
@@ -243,24 +221,21 @@ class DetectionStack(TreelineStack):
             OperationsAlarm(
                 self,
                 id_,
-                question=f"Does {id_.removesuffix('Errors').lower()} raise, in more than a passing way?",
+                f"Does {id_.removesuffix('Errors').lower()} raise, in more than a passing way?",
+                errors(function.function),
                 runbook=runbook,
-                metric=errors(function.function),
                 datapoints=3,
                 periods=5,
-                topic=self._operations,
             )
         if self.config.ticks.heartbeat:
             OperationsAlarm(
                 self,
                 "HeartbeatMissing",
-                question="Has dispatch not run for three minutes?",
-                runbook="heartbeat-missing",
-                metric=self.dispatch.function.metric_invocations(period=cdk.Duration.minutes(1), statistic="Sum"),
+                "Has dispatch not run for three minutes?",
+                self.dispatch.function.metric_invocations(period=cdk.Duration.minutes(1), statistic="Sum"),
                 threshold=1,
                 datapoints=3,
                 periods=3,
                 comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                 missing=cloudwatch.TreatMissingData.BREACHING,
-                topic=self._operations,
             )

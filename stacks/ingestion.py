@@ -7,13 +7,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks.config.stage import StageConfig
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_depth
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.state import StateStack
-from stacks.treeline_stack import TreelineStack
+from stacks.treeline_stack import StackOnState
 from treeline.settings import outputs
 from treeline.settings.pipeline import IngestSettings
 
@@ -21,27 +19,20 @@ QUARANTINE_PREFIX = "quarantine/"
 ITERATOR_AGE_LIMIT_MS = 60_000
 
 
-class IngestionStack(TreelineStack):
+class IngestionStack(StackOnState):
     """Records come in here; what ingest cannot finish with is set aside and never blocks its shard."""
 
     def __init__(
         self,
         scope: Construct,
         *,
-        config: StageConfig,
-        platform: AssetPlatform,
         state: StateStack,
         ticks: sqs.IQueue,
         operations: sns.ITopic,
     ) -> None:
-        super().__init__(
-            scope,
-            outputs.INGESTION,
-            config=config,
-            holds="stream of observations",
-            key_arn=state.key_arn,
-            security_group_id=state.security_group_id,
-        )
+        super().__init__(scope, outputs.INGESTION, holds="stream of observations", state=state)
+        config = state.config
+        self.operations = operations
         self.stream = kinesis.Stream(
             self,
             "Observations",
@@ -57,18 +48,17 @@ class IngestionStack(TreelineStack):
             "Ingest",
             name="ingest",
             description="Stores observations, sets bad records aside, asks for ticks",
-            size=config.functions.ingest,
-            logs_config=config.logs,
-            platform=platform,
-            environment=IngestSettings.of(
-                config.records,
-                config,
-                stage=config.stage,
-                observations_table=state.observations.table_name,
-                servers_table=state.servers.table_name,
-                quarantine_bucket=state.quarantine.bucket_name,
-                tick_queue_url=ticks.queue_url,
-            ).to_env(),
+            settings=[
+                IngestSettings.of(
+                    config.records,
+                    config,
+                    stage=config.stage,
+                    observations_table=state.observations.table_name,
+                    servers_table=state.servers.table_name,
+                    quarantine_bucket=state.quarantine.bucket_name,
+                    tick_queue_url=ticks.queue_url,
+                )
+            ],
         )
         self.ingest.allow(["dynamodb:BatchWriteItem"], [state.observations.table_arn])
         self.ingest.allow(
@@ -83,7 +73,7 @@ class IngestionStack(TreelineStack):
         self.tell(outputs.STREAM_ARN, self.stream.stream_arn, "ARN of the stream, for producers' policies")
         self.tell(outputs.INGEST_FUNCTION, self.ingest.function.function_name, "Function ingest")
         self.tell(outputs.UNREAD_BATCHES_QUEUE_URL, self.unread_batches.queue_url, "Batches that ingest gave up")
-        self._alarms(operations)
+        self._alarms()
 
     def _read_stream(self) -> None:
         config = self.config.stream
@@ -119,33 +109,27 @@ class IngestionStack(TreelineStack):
             on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=self.unread_batches.queue_arn)
         )
 
-    def _alarms(self, operations: sns.ITopic) -> None:
+    def _alarms(self) -> None:
         OperationsAlarm(
             self,
             "IngestBehind",
-            question="Does ingest lag behind the stream by more than a minute?",
-            runbook="ingest-behind",
-            metric=self.ingest.function.metric("IteratorAge", period=cdk.Duration.minutes(1), statistic="Maximum"),
+            "Does ingest lag behind the stream by more than a minute?",
+            self.ingest.function.metric("IteratorAge", period=cdk.Duration.minutes(1), statistic="Maximum"),
             threshold=ITERATOR_AGE_LIMIT_MS,
             datapoints=3,
             periods=5,
-            topic=operations,
         )
         OperationsAlarm(
             self,
             "IngestErrors",
-            question="Does ingest raise, in more than a passing way?",
-            runbook="ingest-errors",
-            metric=errors(self.ingest.function),
+            "Does ingest raise, in more than a passing way?",
+            errors(self.ingest.function),
             datapoints=3,
             periods=5,
-            topic=operations,
         )
         OperationsAlarm(
             self,
             "UnreadBatchesNotEmpty",
-            question="Are there records in the stream that ingest gave up?",
-            runbook="unread-batches-not-empty",
-            metric=queue_depth(self.unread_batches),
-            topic=operations,
+            "Are there records in the stream that ingest gave up?",
+            queue_depth(self.unread_batches),
         )

@@ -10,11 +10,9 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks.config.profiles import Profile
-from stacks.config.stage import StageConfig
 from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.changes_topic import ChangesTopic
 from stacks.constructs.drift import DriftWatch
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.history_job import HistoryJob
 from stacks.constructs.model_monitor import ModelMonitor
 from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_depth
@@ -25,7 +23,7 @@ from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
 from stacks.state import StateStack
-from stacks.treeline_stack import TreelineStack
+from stacks.treeline_stack import StackOnState
 from treeline.app.metrics import OwnMetric
 from treeline.settings import outputs
 from treeline.settings.learning import TrainingEndedSettings
@@ -33,30 +31,21 @@ from treeline.settings.learning import TrainingEndedSettings
 RUN_FILES_DAYS = 30  # what a run leaves beside its model can be made again
 
 
-class LearningStack(TreelineStack):
+class LearningStack(StackOnState):
     """From history to a registered, approved model; the promotion workflow takes it from there."""
 
     def __init__(
         self,
         scope: Construct,
         *,
-        config: StageConfig,
-        platform: AssetPlatform,
         state: StateStack,
         operations: sns.ITopic,
         routing_key: secretsmanager.ISecret | None = None,
     ) -> None:
-        super().__init__(
-            scope,
-            outputs.LEARNING,
-            config=config,
-            holds="training pipeline and model registry",
-            key_arn=state.key_arn,
-            security_group_id=state.security_group_id,
-        )
-        self._platform = platform
+        super().__init__(scope, outputs.LEARNING, holds="training pipeline and model registry", state=state)
+        config = state.config
+        self.operations = operations
         self._state = state
-        self._operations = operations
         self.training_data = self._training_data()
         self.events_dead = DeadLetterQueue(self, "EventsDead")
         profiles = [self._training(profile) for profile in config.all_profiles]
@@ -79,7 +68,6 @@ class LearningStack(TreelineStack):
             self,
             config=self.config,
             profile=profile,
-            platform=self._platform,
             state=self._state,
             training_data=self.training_data,
             removal_policy=self.removal_policy,
@@ -134,20 +122,15 @@ class LearningStack(TreelineStack):
             "TrainingEnded",
             name="training_ended",
             description="Tells operations how a training run ended, and why",
-            size=self.config.functions.training_ended,
-            logs_config=self.config.logs,
-            platform=self._platform,
-            environment=TrainingEndedSettings(
-                stage=self.config.stage, operations_topic_arn=self._operations.topic_arn
-            ).to_env(),
+            settings=[TrainingEndedSettings(stage=self.config.stage, operations_topic_arn=self.operations.topic_arn)],
         )
         ended.allow(
             ["sagemaker:DescribePipelineExecution", "sagemaker:ListPipelineExecutionSteps"],
             [f"{arn}/execution/*" for arn in pipeline_arns],
         )
-        ended.allow(["sns:Publish"], [self._operations.topic_arn])
-        if isinstance(self._operations, sns.Topic) and self._operations.master_key is not None:
-            ended.allow(["kms:GenerateDataKey", "kms:Decrypt"], [self._operations.master_key.key_arn])
+        ended.allow(["sns:Publish"], [self.operations.topic_arn])
+        if isinstance(self.operations, sns.Topic) and self.operations.master_key is not None:
+            ended.allow(["kms:GenerateDataKey", "kms:Decrypt"], [self.operations.master_key.key_arn])
         rule = events.Rule(
             self,
             "TrainingRunEnded",
@@ -172,10 +155,8 @@ class LearningStack(TreelineStack):
             self,
             "Promotion",
             config=self.config,
-            platform=self._platform,
             state=self._state,
             changes=changes,
-            operations=self._operations,
             model_group=self.config.pipeline_name,
             events_dead=self.events_dead,
             routing_key=routing_key,
@@ -184,10 +165,8 @@ class LearningStack(TreelineStack):
             self,
             "DriftWatch",
             config=self.config,
-            platform=self._platform,
             state=self._state,
             changes=changes,
-            operations=self._operations,
             pipeline_name=self.config.pipeline_name,
             pipeline_arn=self.servers.pipeline_arn,
             events_dead=self.events_dead,
@@ -205,24 +184,18 @@ class LearningStack(TreelineStack):
         OperationsAlarm(
             self,
             "EventsDeadNotEmpty",
-            question="Was an approval, the end of a training run or a scheduled check offered in vain?",
-            runbook="events-dead-not-empty",
-            metric=queue_depth(self.events_dead),
-            topic=self._operations,
+            "Was an approval, the end of a training run or a scheduled check offered in vain?",
+            queue_depth(self.events_dead),
         )
         OperationsAlarm(
             self,
             "TrainingFailed",
-            question="Did a training run end without a model, so that the fleet is watched by an old one?",
-            runbook="training-failed",
-            metric=own(OwnMetric.TrainingRunsFailed, stage=self.config.stage),
-            topic=self._operations,
+            "Did a training run end without a model, so that the fleet is watched by an old one?",
+            own(OwnMetric.TrainingRunsFailed, stage=self.config.stage),
         )
         OperationsAlarm(
             self,
             "TrainingEndedErrors",
-            question="Does training_ended raise, so that nobody hears how training went?",
-            runbook="training-ended-errors",
-            metric=errors(self.training_ended.function),
-            topic=self._operations,
+            "Does training_ended raise, so that nobody hears how training went?",
+            errors(self.training_ended.function),
         )

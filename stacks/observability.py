@@ -11,10 +11,8 @@ from constructs import Construct, IConstruct
 
 from stacks.alerting import AlertingStack
 from stacks.config.sections import FunctionConfig
-from stacks.config.stage import StageConfig
 from stacks.constructs.alarms import DetectorUnwell, FleetAlarms, LogAlarms
 from stacks.constructs.dashboard import RowsDashboard
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.operations_alarm import OperationsAlarm
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
@@ -27,7 +25,7 @@ from stacks.dashboards.sources import Sources
 from stacks.detection import DetectionStack
 from stacks.ingestion import IngestionStack
 from stacks.state import StateStack
-from stacks.treeline_stack import TreelineStack
+from stacks.treeline_stack import StackOnState, TreelineStack
 from treeline.settings import outputs
 from treeline.settings.environment import EnvSettings
 from treeline.settings.widgets import WidgetFleetSettings, WidgetIncidentsSettings, WidgetModelSettings
@@ -38,7 +36,7 @@ NOT_ABOUT_THE_DETECTOR = frozenset({"TrainingFailed"})
 _C = TypeVar("_C")
 
 
-class ObservabilityStack(TreelineStack):
+class ObservabilityStack(StackOnState):
     """Four dashboards, three drawing functions, alarms on the whole, one over all."""
 
     # long: the names and types of what it takes are a third; the rest is four dashboards
@@ -46,39 +44,27 @@ class ObservabilityStack(TreelineStack):
         self,
         scope: Construct,
         *,
-        config: StageConfig,
-        platform: AssetPlatform,
         state: StateStack,
         alerting: AlertingStack,
         detection: DetectionStack,
         ingestion: IngestionStack,
         others: Sequence[TreelineStack] = (),
     ) -> None:
-        super().__init__(
-            scope,
-            outputs.OBSERVABILITY,
-            config=config,
-            holds="dashboards and alarms on the whole",
-            key_arn=state.key_arn,
-            security_group_id=state.security_group_id,
-        )
-        self._platform = platform
+        super().__init__(scope, outputs.OBSERVABILITY, holds="dashboards and alarms on the whole", state=state)
+        config = state.config
+        self.operations = alerting.operations
         watched: list[TreelineStack] = [alerting, detection, ingestion, *others]
         functions = list(_found(watched, PythonFunction))
         fleet = self._fleet_widget(state)
         incidents = self._incidents_widget(state)
         model = self._model_widget(state)
 
-        self.fleet_alarms = FleetAlarms(
-            self, "Fleet", config=config, topic=alerting.operations, stream=ingestion.stream.stream_name
-        )
-        self.log_alarms = LogAlarms(
-            self, "Logs", config=config, topic=alerting.operations, functions=[*functions, fleet, incidents, model]
-        )
+        self.fleet_alarms = FleetAlarms(self, "Fleet", config=config, stream=ingestion.stream.stream_name)
+        self.log_alarms = LogAlarms(self, "Logs", config=config, functions=[*functions, fleet, incidents, model])
         theirs = list(_found(watched, OperationsAlarm))
         of_detector = [a.alarm for a in theirs if a.node.id not in NOT_ABOUT_THE_DETECTOR]
         of_detector += [*self.fleet_alarms.about_detector, *self.log_alarms.alarms]
-        self.unwell = DetectorUnwell(self, "DetectorUnwell", topic=alerting.operations, alarms=of_detector)
+        self.unwell = DetectorUnwell(self, "DetectorUnwell", alarms=of_detector)
 
         about_others = [a.alarm for a in theirs if a.node.id in NOT_ABOUT_THE_DETECTOR]
         sources = Sources(
@@ -151,15 +137,7 @@ class ObservabilityStack(TreelineStack):
         self, id_: str, name: str, description: str, settings: EnvSettings, *, packages: Sequence[str] = ()
     ) -> PythonFunction:
         return PythonFunction(
-            self,
-            id_,
-            name=name,
-            description=description,
-            size=WIDGET_SIZE,
-            logs_config=self.config.logs,
-            platform=self._platform,
-            environment=settings.to_env(),
-            packages=packages,
+            self, id_, name=name, description=description, settings=[settings], packages=packages, size=WIDGET_SIZE
         )
 
 

@@ -12,9 +12,10 @@ from stacks.config.sections import CapacityConfig
 from stacks.config.security import OWN_KEY
 from stacks.config.stage import StageConfig
 from stacks.constructs.bucket_encryption import bucket_encryption
+from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.network import Network
-from stacks.constructs.protection import Protection
 from stacks.constructs.stage_key import StageKey
+from stacks.constructs.stage_stack import Protection
 from stacks.constructs.stores import STATE_INDEX
 from stacks.treeline_stack import TreelineStack
 from treeline.settings import outputs
@@ -30,8 +31,10 @@ _NUMBER = dynamodb.AttributeType.NUMBER
 class StateStack(TreelineStack):
     """Tables on demand with point-in-time recovery, and two buckets."""
 
-    def __init__(self, scope: Construct, *, config: StageConfig) -> None:
-        super().__init__(scope, outputs.STATE, config=config, holds="tables and buckets", keeps_data=True)
+    def __init__(self, scope: Construct, *, config: StageConfig, platform: AssetPlatform) -> None:
+        super().__init__(
+            scope, outputs.STATE, holds="tables and buckets", config=config, platform=platform, keeps_data=True
+        )
         self.key_arn, self.security_group_id = self._protection()
         self.observations = self._table(
             "Observations", ("server_id", _TEXT), ("observed_at", _TEXT), ttl=True,

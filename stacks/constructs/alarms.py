@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks.config.stage import StageConfig
-from stacks.constructs.operations_alarm import RUNBOOK_FOLDER, OperationsAlarm
+from stacks.constructs.operations_alarm import RUNBOOK_FOLDER, OperationsAlarm, runbook_of, tell_operations
 from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
 from treeline.app.metrics import NAMESPACE, OwnMetric
@@ -25,49 +23,54 @@ class FleetAlarms(Construct):
     """Questions about the fleet and about detection as a whole; each has a runbook page."""
 
     # long: a list of alarms, one question each
-    def __init__(self, scope: Construct, id_: str, *, config: StageConfig, topic: sns.ITopic, stream: str) -> None:
+    def __init__(self, scope: Construct, id_: str, *, config: StageConfig, stream: str) -> None:
         super().__init__(scope, id_)
-        self._topic = topic
         stage = config.stage
         self.about_fleet = [
-            self._ask(
+            OperationsAlarm(
+                self,
                 "ManyAnomalies",
                 f"Did more than {ANOMALIES_LIMIT} anomalies start within 15 minutes?",
                 own(OwnMetric.IncidentsOpened, stage=stage).with_(period=ANOMALIES_WINDOW),
                 threshold=ANOMALIES_LIMIT,
-            ),
-            self._ask(
+            ).alarm,
+            OperationsAlarm(
+                self,
                 "ServersSilent",
                 "Is there a server that sends nothing any more?",
                 own(OwnMetric.ServersSilent, stage=stage, statistic="Maximum"),
                 datapoints=3,
                 periods=5,
-            ),
-            self._ask(
+            ).alarm,
+            OperationsAlarm(
+                self,
                 "QuarantineSurge",
                 f"Are more than {QUARANTINE_LIMIT} records a minute set aside as bad?",
                 own(OwnMetric.RecordsQuarantined, stage=stage),
                 threshold=QUARANTINE_LIMIT,
                 datapoints=3,
                 periods=5,
-            ),
+            ).alarm,
         ]
         self.about_detector = [
-            self._ask(
+            OperationsAlarm(
+                self,
                 "ScorerUnavailable",
                 "Does the model endpoint fail or refuse?",
                 own(OwnMetric.ScorerUnavailable, stage=stage),
                 datapoints=3,
                 periods=5,
-            ),
-            self._ask(
+            ).alarm,
+            OperationsAlarm(
+                self,
                 "NoModel",
                 "Is there no model, so that observations wait?",
                 own(OwnMetric.NoModel, stage=stage, statistic="Maximum"),
                 datapoints=3,
                 periods=3,
-            ),
-            self._ask(
+            ).alarm,
+            OperationsAlarm(
+                self,
                 "StreamThrottled",
                 "Does the stream refuse records because it has too few shards?",
                 cloudwatch.Metric(
@@ -79,12 +82,13 @@ class FleetAlarms(Construct):
                 ),
                 datapoints=2,
                 periods=5,
-            ),
+            ).alarm,
         ]
         if config.ticks.heartbeat:
             minutes = -(-(config.step_s or 60) // 60)  # what senders send within a period is scored within it
             self.about_detector.append(
-                self._ask(
+                OperationsAlarm(
+                    self,
                     "NoScores",
                     f"Has nothing been scored for {'three' if minutes == 1 else 3 * minutes} minutes?",
                     own(OwnMetric.ObservationsScored, stage=stage).with_(period=cdk.Duration.minutes(minutes)),
@@ -93,44 +97,19 @@ class FleetAlarms(Construct):
                     periods=3,
                     comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                     missing=cloudwatch.TreatMissingData.BREACHING,
-                )
+                ).alarm
             )
         if config.pagerduty.enabled:
             self.about_detector.append(
-                self._ask(
+                OperationsAlarm(
+                    self,
                     "PagesFailing",
                     "Do pages fail, whatever the reason, in more than a passing way?",
                     own(OwnMetric.PagesFailed, stage=stage),
                     datapoints=3,
                     periods=5,
-                )
+                ).alarm
             )
-
-    def _ask(
-        self,
-        id_: str,
-        question: str,
-        metric: cloudwatch.IMetric,
-        *,
-        threshold: float = 0,
-        datapoints: int = 1,
-        periods: int = 1,
-        comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
-    ) -> cloudwatch.Alarm:
-        return OperationsAlarm(
-            self,
-            id_,
-            question=question,
-            runbook=runbook_of(id_),
-            metric=metric,
-            topic=self._topic,
-            threshold=threshold,
-            datapoints=datapoints,
-            periods=periods,
-            comparison=comparison,
-            missing=missing,
-        ).alarm
 
 
 class LogAlarms(Construct):
@@ -142,7 +121,6 @@ class LogAlarms(Construct):
         id_: str,
         *,
         config: StageConfig,
-        topic: sns.ITopic,
         functions: Sequence[PythonFunction],
     ) -> None:
         super().__init__(scope, id_)
@@ -173,23 +151,19 @@ class LogAlarms(Construct):
             OperationsAlarm(
                 self,
                 "ErrorLines",
-                question=f"Do functions log more than {ERROR_LINES_LIMIT} errors a minute?",
-                runbook=runbook_of("ErrorLines"),
-                metric=self.metrics["ErrorLines"],
+                f"Do functions log more than {ERROR_LINES_LIMIT} errors a minute?",
+                self.metrics["ErrorLines"],
                 threshold=ERROR_LINES_LIMIT,
                 datapoints=3,
                 periods=5,
-                topic=topic,
             ).alarm,
             OperationsAlarm(
                 self,
                 "FunctionTimeouts",
-                question="Do functions run out of time, in more than a passing way?",
-                runbook=runbook_of("FunctionTimeouts"),
-                metric=self.metrics["Timeouts"],
+                "Do functions run out of time, in more than a passing way?",
+                self.metrics["Timeouts"],
                 datapoints=2,
                 periods=5,
-                topic=topic,
             ).alarm,
         ]
 
@@ -197,7 +171,7 @@ class LogAlarms(Construct):
 class DetectorUnwell(Construct):
     """One alarm over all that say that Treeline itself has a problem; never over what it says of servers."""
 
-    def __init__(self, scope: Construct, id_: str, *, topic: sns.ITopic, alarms: Sequence[cloudwatch.IAlarm]) -> None:
+    def __init__(self, scope: Construct, id_: str, *, alarms: Sequence[cloudwatch.IAlarm]) -> None:
         super().__init__(scope, id_)
         self.alarm = cloudwatch.CompositeAlarm(
             self,
@@ -209,10 +183,4 @@ class DetectorUnwell(Construct):
                 *[cloudwatch.AlarmRule.from_alarm(alarm, cloudwatch.AlarmState.ALARM) for alarm in alarms]
             ),
         )
-        self.alarm.add_alarm_action(actions.SnsAction(topic))
-        self.alarm.add_ok_action(actions.SnsAction(topic))
-
-
-def runbook_of(id_: str) -> str:
-    """ManyAnomalies -> many-anomalies, the page's name."""
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in id_).lstrip("-")
+        tell_operations(self, self.alarm)

@@ -5,7 +5,7 @@ from typing import Any
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.constructs.protection import protection_of
+from stacks.constructs.stage_stack import protection_of
 
 
 def bucket_encryption(scope: Construct) -> dict[str, Any]:

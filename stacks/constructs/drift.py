@@ -7,7 +7,6 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks.config.stage import StageConfig
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.model_function import ModelFunction, allow_telling, change_settings
 from stacks.constructs.operations_alarm import OperationsAlarm, errors
 from stacks.constructs.own_metrics import own
@@ -33,10 +32,8 @@ class DriftWatch(Construct):
         id_: str,
         *,
         config: StageConfig,
-        platform: AssetPlatform,
         state: Stores,
         changes: sns.ITopic,
-        operations: sns.ITopic,
         pipeline_name: str,
         pipeline_arn: str,
         events_dead: DeadLetterQueue,
@@ -50,11 +47,7 @@ class DriftWatch(Construct):
             "Rollup",
             name="rollup",
             description="Every hour: sums up the hours of scores that are over",
-            config=config,
-            size=config.functions.rollup,
-            platform=platform,
             state=state,
-            environment={},
         )
         self.rollup.allow_history(state)
         self.rollup.allow(["dynamodb:GetItem", "dynamodb:PutItem"], [state.rollups.table_arn])
@@ -64,14 +57,11 @@ class DriftWatch(Construct):
             "Drift",
             name="drift",
             description="Every day: has the fleet left the model?",
-            config=config,
-            size=config.functions.drift,
-            platform=platform,
+            settings=[
+                DriftSettings.of(config.drift, stage=config.stage, pipeline_name=pipeline_name),
+                change_settings(config, changes, routing_key),
+            ],
             state=state,
-            environment={
-                **DriftSettings.of(config.drift, stage=config.stage, pipeline_name=pipeline_name).to_env(),
-                **change_settings(config, changes, routing_key).to_env(),
-            },
         )
         allow_telling(self.drift, changes, routing_key)
         self.drift.allow(["dynamodb:Query"], [state.rollups.table_arn])
@@ -81,7 +71,7 @@ class DriftWatch(Construct):
         # Five minutes past: what was observed within the hour has been decided by then.
         self._at("Hourly", self.rollup, events.Schedule.cron(minute="5"))
         self._at("Daily", self.drift, events.Schedule.cron(minute="20", hour="0"))
-        self._alarms(operations)
+        self._alarms()
 
     def _at(self, id_: str, target: PythonFunction, schedule: events.Schedule) -> None:
         rule = events.Rule(
@@ -93,25 +83,23 @@ class DriftWatch(Construct):
         )
         invoke(rule, target, dead_letters=self._events_dead)
 
-    def _alarms(self, operations: sns.ITopic) -> None:
+    def _alarms(self) -> None:
         stage = self._config.stage
         consecutive = self._config.drift.rules.consecutive
         OperationsAlarm(
             self,
             "ModelDrifts",
-            question=f"Has the fleet been away from its model for {consecutive} daily evaluations?",
+            f"Has the fleet been away from its model for {consecutive} daily evaluations?",
+            own(OwnMetric.DriftBreaches, stage=stage, statistic="Maximum").with_(period=cdk.Duration.days(1)),
             runbook="model-drift",
-            metric=own(OwnMetric.DriftBreaches, stage=stage, statistic="Maximum").with_(period=cdk.Duration.days(1)),
             threshold=consecutive - 1,
-            topic=operations,
         )
         for id_, function in (("RollupErrors", self.rollup), ("DriftErrors", self.drift)):
             name = id_.removesuffix("Errors").lower()
             OperationsAlarm(
                 self,
                 id_,
-                question=f"Does {name} raise, so that drift goes unseen?",
+                f"Does {name} raise, so that drift goes unseen?",
+                errors(function.function),
                 runbook="rollup-or-drift-errors",
-                metric=errors(function.function),
-                topic=operations,
             )

@@ -10,7 +10,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.constructs.protection import protection_of
+from stacks.constructs.stage_stack import protection_of
 
 REPOSITORY = "treeline"
 ATTEMPTS = 5  # Spot may take the machine away; the next attempt goes on where the last one was

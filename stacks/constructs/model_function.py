@@ -1,16 +1,16 @@
 """A function that reads what models decided: the tables, the packages, and the topic of model changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.config.sections import FunctionConfig
 from stacks.config.stage import StageConfig
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.stage_stack import stage_of
 from stacks.constructs.stores import STATE_INDEX, Stores
+from treeline.settings.environment import EnvSettings
 from treeline.settings.promotion import ChangeSettings, ModelTablesSettings
 
 
@@ -24,13 +24,10 @@ class ModelFunction(PythonFunction):
         *,
         name: str,
         description: str,
-        config: StageConfig,
-        size: FunctionConfig,
-        platform: AssetPlatform,
         state: Stores,
-        environment: Mapping[str, str],
-        packages: Sequence[str] = ("numpy",),
+        settings: Sequence[EnvSettings] = (),
     ) -> None:
+        config = stage_of(scope).config
         tables = ModelTablesSettings.of(
             config,
             stage=config.stage,
@@ -43,15 +40,7 @@ class ModelFunction(PythonFunction):
             models_bucket=state.models.bucket_name,
         )
         super().__init__(
-            scope,
-            id_,
-            name=name,
-            description=description,
-            size=size,
-            logs_config=config.logs,
-            platform=platform,
-            packages=packages,
-            environment={**tables.to_env(), **environment},
+            scope, id_, name=name, description=description, settings=[tables, *settings], packages=["numpy"]
         )
         self.allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
         self.allow(["s3:GetObject"], [state.models.arn_for_objects("packages/*")])

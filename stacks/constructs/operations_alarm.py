@@ -3,24 +3,27 @@
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
-from aws_cdk import aws_sns as sns
 from constructs import Construct
+
+from stacks.constructs.stage_stack import stage_of
 
 RUNBOOK_FOLDER = "docs/runbooks"
 
 
 class OperationsAlarm(Construct):
-    """Tells `topic` when `metric` is past `threshold` in `datapoints` of `periods` one-minute periods."""
+    """Tells the operations topic when `metric` is past `threshold` in `datapoints` of `periods` one-minute periods.
+
+    Its runbook page is named as it is (ManyAnomalies: many-anomalies), unless `runbook` names another.
+    """
 
     def __init__(
         self,
         scope: Construct,
         id_: str,
-        *,
         question: str,
-        runbook: str,
         metric: cloudwatch.IMetric,
-        topic: sns.ITopic,
+        *,
+        runbook: str = "",
         threshold: float = 0,
         datapoints: int = 1,
         periods: int = 1,
@@ -31,7 +34,7 @@ class OperationsAlarm(Construct):
         self.alarm = cloudwatch.Alarm(
             self,
             "Alarm",
-            alarm_description=f"{question} Runbook: {RUNBOOK_FOLDER}/{runbook}.md",
+            alarm_description=f"{question} Runbook: {RUNBOOK_FOLDER}/{runbook or runbook_of(id_)}.md",
             metric=metric,
             threshold=threshold,
             comparison_operator=comparison,
@@ -39,8 +42,19 @@ class OperationsAlarm(Construct):
             datapoints_to_alarm=datapoints,
             treat_missing_data=missing,
         )
-        self.alarm.add_alarm_action(actions.SnsAction(topic))
-        self.alarm.add_ok_action(actions.SnsAction(topic))
+        tell_operations(self, self.alarm)
+
+
+def tell_operations(scope: Construct, alarm: cloudwatch.AlarmBase) -> None:
+    """Publish on the operations topic when `alarm` starts, and when it is over."""
+    action = actions.SnsAction(stage_of(scope).operations)
+    alarm.add_alarm_action(action)
+    alarm.add_ok_action(action)
+
+
+def runbook_of(id_: str) -> str:
+    """ManyAnomalies -> many-anomalies, the page's name."""
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in id_).lstrip("-")
 
 
 def queue_depth(queue: cdk.aws_sqs.IQueue) -> cloudwatch.Metric:

@@ -9,7 +9,6 @@ from constructs import Construct
 from stacks.config.learning import BUILT_IN_ACCOUNTS
 from stacks.config.profiles import Profile
 from stacks.config.stage import StageConfig
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
@@ -37,7 +36,6 @@ class ProfileTraining:
         *,
         config: StageConfig,
         profile: Profile,
-        platform: AssetPlatform,
         state: Stores,
         training_data: s3.Bucket,
         removal_policy: cdk.RemovalPolicy,
@@ -46,7 +44,6 @@ class ProfileTraining:
         self._stack = cdk.Stack.of(scope)
         self._config = config
         self._profile = profile
-        self._platform = platform
         self._state = state
         self._training_data = training_data
         self.pipeline_arn = self._stack.format_arn(
@@ -80,13 +77,8 @@ class ProfileTraining:
             profile.construct_id("Admit"),
             name="admit",
             description="Checks a trained candidate with the detector's own code",
-            size=self._config.functions.admit,
-            logs_config=self._config.logs,
-            platform=self._platform,
+            settings=[AdmitSettings.of(profile.config, stage=self._config.stage, models_bucket=models.bucket_name)],
             packages=["numpy"],
-            environment=AdmitSettings.of(
-                profile.config, stage=self._config.stage, models_bucket=models.bucket_name
-            ).to_env(),
         )
         below = ("*",) if profile.is_detected else (f"packages/{profile.versions}*", f"{profile.forests}/*")
         admit.allow(["s3:GetObject"], [models.arn_for_objects(path) for path in below])
@@ -145,10 +137,7 @@ class ProfileTraining:
             profile.construct_id("StartTraining"),
             name="start_training",
             description="Starts a training run unless one is under way",
-            size=self._config.functions.start_training,
-            logs_config=self._config.logs,
-            platform=self._platform,
-            environment=StartTrainingSettings(stage=self._config.stage, pipeline_name=profile.pipeline_name).to_env(),
+            settings=[StartTrainingSettings(stage=self._config.stage, pipeline_name=profile.pipeline_name)],
         )
         # What treeline.aws.learn.pipeline needs to start a run that is the only one.
         start.allow(["sagemaker:ListPipelineExecutions", "sagemaker:StartPipelineExecution"], [self.pipeline_arn])

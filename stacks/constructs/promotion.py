@@ -10,13 +10,12 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks.config.stage import StageConfig
-from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.model_function import ModelFunction, allow_telling, change_settings
 from stacks.constructs.operations_alarm import OperationsAlarm, errors
-from stacks.constructs.protection import protection_of
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
 from stacks.constructs.rule_target import invoke
+from stacks.constructs.stage_stack import protection_of
 from stacks.constructs.stores import Stores
 from stacks.workflows.promotion import definition
 from treeline.settings.promotion import ApprovalSettings, PromotionSettings
@@ -41,10 +40,8 @@ class Promotion(Construct):
         id_: str,
         *,
         config: StageConfig,
-        platform: AssetPlatform,
         state: Stores,
         changes: sns.ITopic,
-        operations: sns.ITopic,
         model_group: str,
         events_dead: DeadLetterQueue,
         routing_key: secretsmanager.ISecret | None = None,
@@ -54,12 +51,12 @@ class Promotion(Construct):
         self._config = config
         self._stack = cdk.Stack.of(self)
         self.hosting_role = self._hosting_role(state, image_repository_arns)
-        self.step = self._step(platform, state, changes, model_group, routing_key)
+        self.step = self._step(state, changes, model_group, routing_key)
         self.state_machine = self._state_machine()
         # A step asks whether the execution that began a promotion still runs.
         self.step.allow(["states:DescribeExecution"], [self._execution_arn()])
-        self.approval = self._approval(platform, model_group, events_dead)
-        self._alarms(operations)
+        self.approval = self._approval(model_group, events_dead)
+        self._alarms()
 
     def _hosting_role(self, state: Stores, image_repository_arns: tuple[str, ...]) -> iam.Role:
         role = iam.Role(
@@ -100,7 +97,6 @@ class Promotion(Construct):
 
     def _step(
         self,
-        platform: AssetPlatform,
         state: Stores,
         changes: sns.ITopic,
         model_group: str,
@@ -113,21 +109,18 @@ class Promotion(Construct):
             "Step",
             name="promotion",
             description="One step of a promotion",
-            config=config,
-            size=config.functions.promotion,
-            platform=platform,
-            state=state,
-            environment={
-                **PromotionSettings.of(
+            settings=[
+                PromotionSettings.of(
                     promotion,
                     stage=config.stage,
                     endpoint_name=config.endpoint_name,
                     execution_role_arn=self.hosting_role.role_arn,
                     model_group=model_group,
                     capture_url=capture_url,
-                ).to_env(),
-                **change_settings(config, changes, routing_key).to_env(),
-            },
+                ),
+                change_settings(config, changes, routing_key),
+            ],
+            state=state,
         )
         allow_telling(step, changes, routing_key)
         step.allow_history(state)
@@ -238,19 +231,18 @@ class Promotion(Construct):
             ),
         )
 
-    def _approval(self, platform: AssetPlatform, model_group: str, events_dead: DeadLetterQueue) -> PythonFunction:
+    def _approval(self, model_group: str, events_dead: DeadLetterQueue) -> PythonFunction:
         config = self._config
         approval = PythonFunction(
             self,
             "Approval",
             name="approval",
             description="Starts the promotion of an approved model package, once",
-            size=config.functions.approval,
-            logs_config=config.logs,
-            platform=platform,
-            environment=ApprovalSettings.of(
-                config.promotion, stage=config.stage, state_machine_arn=self.state_machine.state_machine_arn
-            ).to_env(),
+            settings=[
+                ApprovalSettings.of(
+                    config.promotion, stage=config.stage, state_machine_arn=self.state_machine.state_machine_arn
+                )
+            ],
         )
         approval.allow(["states:StartExecution"], [self.state_machine.state_machine_arn])
         rule = events.Rule(
@@ -266,30 +258,25 @@ class Promotion(Construct):
         invoke(rule, approval, dead_letters=events_dead, retry_attempts=8)
         return approval
 
-    def _alarms(self, operations: sns.ITopic) -> None:
+    def _alarms(self) -> None:
         OperationsAlarm(
             self,
             "PromotionRolledBack",
-            question="Was a model not promoted, so that the fleet goes on with the one before?",
-            runbook="promotion-rolled-back",
-            metric=self.state_machine.metric_failed(period=cdk.Duration.minutes(1), statistic="Sum"),
-            topic=operations,
+            "Was a model not promoted, so that the fleet goes on with the one before?",
+            self.state_machine.metric_failed(period=cdk.Duration.minutes(1), statistic="Sum"),
         )
         OperationsAlarm(
             self,
             "PromotionTimedOut",
-            question="Did a promotion come to no end?",
+            "Did a promotion come to no end?",
+            self.state_machine.metric_timed_out(period=cdk.Duration.minutes(1), statistic="Sum"),
             runbook="promotion-rolled-back",
-            metric=self.state_machine.metric_timed_out(period=cdk.Duration.minutes(1), statistic="Sum"),
-            topic=operations,
         )
         OperationsAlarm(
             self,
             "ApprovalErrors",
-            question="Does approval raise, so that an approved model is not promoted?",
-            runbook="approval-errors",
-            metric=errors(self.approval.function),
-            topic=operations,
+            "Does approval raise, so that an approved model is not promoted?",
+            errors(self.approval.function),
         )
 
     def _arn(self, kind: str, name: str) -> str:

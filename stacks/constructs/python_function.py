@@ -1,6 +1,6 @@
 """A Lambda function of ours: arm64, python3.13, its zip and its role hold only what it needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -8,15 +8,25 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stacks.config.sections import FunctionConfig, LogsConfig
-from stacks.constructs.function_asset import POWERTOOLS, AssetPlatform, assemble
+from stacks.config.sections import FunctionConfig
+from stacks.constructs.function_asset import POWERTOOLS, assemble
 from stacks.constructs.network import INTERFACE_ACTIONS, vpc_settings
-from stacks.constructs.protection import Protection, protection_of
+from stacks.constructs.stage_stack import Protection, protection_of, stage_of
 from treeline.app.metrics import NAMESPACE
+from treeline.settings.environment import EnvSettings
 
 
 class PythonFunction(Construct):
-    """The function of `lambdas/<name>`, with its log group and a role that may only write to that."""
+    """The function of `lambdas/<name>`, with its log group and a role that may only write to that.
+
+    Args:
+        scope, id_: As every construct's.
+        name: Of its folder, and of its size in the stage's settings unless `size` is given.
+        description: For people.
+        settings: What its environment holds.
+        packages: Third-party packages beside Powertools.
+        size: Memory and time.
+    """
 
     def __init__(
         self,
@@ -25,20 +35,19 @@ class PythonFunction(Construct):
         *,
         name: str,
         description: str,
-        size: FunctionConfig,
-        logs_config: LogsConfig,
-        platform: AssetPlatform,
-        environment: Mapping[str, str],
+        settings: Sequence[EnvSettings] = (),
         packages: Sequence[str] = (),
+        size: FunctionConfig | None = None,
     ) -> None:
         super().__init__(scope, id_)
-        protection = protection_of(self)
-        folder, digest = assemble(name, (*POWERTOOLS, *packages), platform)
+        stage, protection = stage_of(self), protection_of(self)
+        size = size or getattr(stage.config.functions, name)
+        folder, digest = assemble(name, (*POWERTOOLS, *packages), stage.platform)
         # What the logs say can be found in the tables too, so they are deleted with the stack in every stage.
         self.log_group = logs.LogGroup(
             self,
             "Logs",
-            retention=_retention(logs_config.retention_days),
+            retention=_retention(stage.config.logs.retention_days),
             encryption_key=protection.key,
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
@@ -65,7 +74,7 @@ class PythonFunction(Construct):
                 "POWERTOOLS_SERVICE_NAME": name,
                 "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
-                **environment,
+                **{key: value for each in settings for key, value in each.to_env().items()},
             },
         )
         # The group exists: no logs:CreateLogGroup. Its ARN ends in `:*`, which means its streams.

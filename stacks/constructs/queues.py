@@ -6,7 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks.constructs.protection import protection_of
+from stacks.constructs.stage_stack import protection_of
 
 # The longest SQS keeps a message: a dead letter waits for a person.
 DEAD_LETTER_RETENTION = cdk.Duration.days(14)

@@ -2,7 +2,7 @@
 
 from aws_cdk import aws_sns as sns
 
-from stacks.constructs.protection import protection_of
+from stacks.constructs.stage_stack import protection_of
 
 
 def encrypt(topic: sns.Topic) -> None:
