@@ -25,7 +25,7 @@ the fleet's own unlabelled past (last column); `treeline calibrate` raises them 
 **A new channel** is a module in `treeline/core/channels/` and an entry in `registry.py`: the detector's state,
 training, calibration, `treeline explain` and this page go by the registry. States and packages that were stored before
 are read: the channel's averages begin with their initial values, its thresholds with its floors, until the next
-training. `tests/unit/core/test_toy_channel.py` adds one.
+training. `tests/offline/test_toy_channel.py` adds one.
 """
 
 

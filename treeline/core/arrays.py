@@ -28,7 +28,7 @@ class ArraySpec:
         name: By which code, stored states and model packages know it.
         dtype: numpy's name; stored little-endian.
         axes: Lengths beyond the server axis.
-        initial: What a server begins with in every place; None is NaN (which does not equal itself).
+        initial: What a server begins with in every place; None is NaN, which would not equal itself.
     """
 
     name: str

@@ -1,13 +1,17 @@
 """Training refuses what it cannot learn from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.unit.detection_fakes import distance_score, fleet
 from training.history.grid import Grid
-from training.prepare.calibrating import calibrate_package
+from training.prepare.calibrating import _gate, calibrate_package
 from training.prepare.preparation import prepare
+from treeline.core.channels import registry
 from treeline.core.channels.score import ScoreChannel
+from treeline.core.channels.tail import Tail
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError
 
@@ -49,3 +53,41 @@ def test_the_spread_of_the_rise_is_in_units_of_the_score_whatever_the_channel(ch
     one, ten = residual_sd(1.0), residual_sd(10.0)
 
     assert ten == pytest.approx(10 * one, rel=0.05)
+
+
+def test_a_server_that_never_moved_has_the_smallest_spreads_there_are():
+    """Its first movement would be infinitely strange, and the seeds of a forest alone move a score a little."""
+    grid = fleet(1, 200)
+    still = replace(grid, values=np.full_like(grid.values, 50.0))
+    seeds = calibrate_package(prepare(still, seed=1), distance_score, model_version="m").seeds
+    assert seeds.residual_sd.tolist() == pytest.approx([0.02])
+    assert seeds.channel_floor[0].tolist() == pytest.approx([0.1] * len(registry.CHANNELS))
+
+
+def test_a_channels_spread_is_never_taken_for_less_than_a_fifth_of_its_trainings():
+    prepared = prepare(fleet(1, 600), seed=1)
+    prepared.magnitudes[:] *= 10.0  # well above the smallest there is
+    sd = prepared.magnitudes[:, 0].astype(np.float64).std(axis=0)
+    seeds = calibrate_package(prepared, distance_score, model_version="m").seeds
+    assert seeds.channel_floor[0].tolist() == pytest.approx((0.2 * sd).tolist())
+
+
+def test_a_tail_is_never_thinner_than_the_smallest():
+    """One value repeated, and a few far out: the quantile of magnitudes is 0, or nearly."""
+    still = np.zeros((400, 2))
+    still[::100, 1] = 4.0
+    seeds = Tail().seeds(still)
+    assert seeds["tail_start"].tolist() == [0.5, 0.5]
+    assert seeds["tail_scale"].tolist() == pytest.approx([0.25, 4.0])
+
+
+def test_channels_that_may_be_gated_are_and_the_others_are_not():
+    """Each measure fires at the same minute of every day: a job."""
+    days, step_ms = 14, 600_000
+    times = np.arange(days * 144, dtype=np.int64) * step_ms
+    measures = np.zeros((len(times), 1, len(registry.CHANNELS)), dtype=np.float32)
+    measures[30::144] = 9.0
+    prepared = replace(prepare(fleet(1, 40), seed=1), times_ms=times)
+    _gate(prepared, measures)
+    gated = {c.name for c, off in zip(registry.CHANNELS, prepared.state.channel_gated[0], strict=True) if off}
+    assert gated == {"day", "mean10"}

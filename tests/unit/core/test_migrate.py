@@ -9,9 +9,10 @@ from treeline.core.arrays import ArraySpec, Axis
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.codec import FORMAT, StoredState
 from treeline.core.state.fleet import FleetState
-from treeline.core.state.layout import LAYOUT, Layout
+from treeline.core.state.layout import Layout, todays_layout
 from treeline.core.state.migrate import STEPS, migrated
 
+LAYOUT = todays_layout()
 TOY = ArraySpec("toy", "f4", (Axis.CHANNELS, Axis.METRICS), 7.5)
 
 
@@ -97,7 +98,7 @@ def test_every_older_format_has_its_step():
 
 def test_nothing_to_do_copies_nothing():
     stored = StoredState.from_bytes(numbered().pack())
-    assert migrated(stored) is stored
+    assert migrated(stored, LAYOUT) is stored
 
 
 def test_a_state_of_another_layout_stays_one():

@@ -12,10 +12,10 @@ from tests.unit.core.examples import FEW
 from treeline.core.arrays import together
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.fleet import FleetCycle, FleetState, Phase
-from treeline.core.state.layout import LAYOUT, NEVER
+from treeline.core.state.layout import NEVER, todays_layout
 
 ITEM_LIMIT = 400 * 1024
-NAMES = [spec.name for spec in LAYOUT.arrays]
+NAMES = [spec.name for spec in todays_layout().arrays]
 
 
 def filled(metrics, servers, seed=0):

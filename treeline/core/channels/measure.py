@@ -1,14 +1,21 @@
 """How unusual each channel's number is for the server: all channels over the metrics at once."""
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
 from treeline.core.arrays import together
 from treeline.core.channels import registry
-from treeline.core.channels.channel import State
+from treeline.core.channels.channel import MetricChannel, State
 from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 
 CLIP_SD = 6.0  # an outage must not teach a channel that outages are normal
+
+
+@cache
+def _half_lives_s(channels: tuple[MetricChannel, ...]) -> FloatArray:
+    return np.array([channel.half_life_s for channel in channels], dtype=np.float32)
 
 
 def measure(
@@ -41,8 +48,7 @@ def measure(
     for place, channel in enumerate(channels):
         measures[:, place] = channel.counted(state, rows, observed_at, own[:, place])
     if learn:
-        half_life_s = np.array([channel.half_life_s for channel in channels], dtype=np.float32)
-        alpha = half_life_alpha(aged_s.astype(np.float32)[:, None], half_life_s)
+        alpha = half_life_alpha(aged_s.astype(np.float32)[:, None], _half_lives_s(channels))
         ew_update(mean, variance, np.minimum(magnitudes, mean + CLIP_SD * sd), alpha)
         state.channel_mean[at], state.channel_var[at] = mean, variance
         for place, channel in enumerate(channels):

@@ -118,7 +118,8 @@ def calibrate(
     """
     at, score = together(rows), scores.astype(np.float32)
     level, spread = registry.SCORE.usual(state, at, score, calibration.score_channel)
-    every = np.column_stack([(score - level) / spread, measures])
+    every = np.empty((len(rows), 1 + measures.shape[1]), dtype=measures.dtype)
+    every[:, 0], every[:, 1:] = (score - level) / spread, measures
     severities = np.stack(
         [calibration[channel.name].severity(every[:, i]) for i, channel in enumerate(registry.every_channel())]
     )

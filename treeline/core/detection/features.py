@@ -30,7 +30,7 @@ from treeline.core.statistics import (
 
 TRAILING_S = 3 * 86_400.0
 LARGEST_DEVIATION = 1e6  # of the training spread; its square is still a float32
-VIEW_FLOOR = 0.001
+VIEW_FLOOR = np.float32(np.float16(0.001))  # as the floors of the state, which are float16, have it
 DAY_FLOOR = 0.1  # of the training spread
 MAX_ELAPSED_STEPS = 5  # a long gap ages the averages by no more than this
 GAP_STEPS = 3  # beyond it a difference to the value before the gap says nothing
@@ -156,7 +156,7 @@ def _compare(state: FleetState, at: Rows, values: FloatArray, after_gap: npt.NDA
     difference[after_gap] = 0.0
     window = np.concatenate([recent[:, 1:], value[:, None]], axis=1)
     views = np.stack([value, window_mean(window), difference], axis=1)
-    smallest_sd = np.maximum(state.view_floor[at], VIEW_FLOOR)
+    smallest_sd = np.maximum(state.view_floor[at].astype(np.float32), VIEW_FLOOR)
     view_sd = np.maximum(np.sqrt(state.view_var[at]), smallest_sd)
     magnitude = np.abs(standardize(views, state.view_mean[at], view_sd))
     day_mean, day_sd = state.day_mean[at], np.maximum(np.sqrt(state.day_var[at]), DAY_FLOOR)

@@ -20,7 +20,7 @@ from treeline.core.errors import ModelMismatchError
 from treeline.core.formats import require_format
 from treeline.core.state import format_2
 from treeline.core.state.fleet import FleetState
-from treeline.core.state.layout import LAYOUT
+from treeline.core.state.layout import todays_layout
 
 FORMAT = 3  # 2 did not name its channels
 _FIELDS = {"model_version", "metrics", "step_s", "calibration", "channels", "typical", "fingerprint", "training"}
@@ -144,12 +144,12 @@ class ModelPackage:
 
 def _typical(stored: Typical, channels: list[str]) -> Typical:
     """The values by name that today's states have an array for, with one value a channel for today's channels."""
-    typical: Typical = {}
-    for spec in LAYOUT.arrays:
+    layout, typical = todays_layout(), dict[str, float | list[float]]()
+    for spec in layout.arrays:
         value = stored.get(spec.name)
         if isinstance(value, list) and Axis.CHANNELS in spec.axes:
             known = dict(zip(channels, value, strict=True))
-            value = [float(known.get(channel, spec.initial or 0.0)) for channel in LAYOUT.channels]
+            value = [float(known.get(channel, spec.initial or 0.0)) for channel in layout.channels]
         if value is not None:
             typical[spec.name] = value
     return typical

@@ -9,7 +9,7 @@ import numpy as np
 from treeline.core.arrays import NEVER, Array
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.codec import FORMAT, StoredState
-from treeline.core.state.layout import LAYOUT, Layout
+from treeline.core.state.layout import Layout, todays_layout
 from treeline.core.state.migrate import migrated
 
 
@@ -44,9 +44,9 @@ class FleetState:
     __slots__ = ("_arrays", "activation", "cycle", "layout", "metrics", "servers", "version")
 
     def __init__(
-        self, metrics: int, *, servers: list[str] | None = None, version: int = 0, layout: Layout = LAYOUT
+        self, metrics: int, *, servers: list[str] | None = None, version: int = 0, layout: Layout | None = None
     ) -> None:
-        self.layout = layout
+        self.layout = layout = layout or todays_layout()
         self.metrics = metrics
         self.servers: list[str] = []
         self.version = version
@@ -122,7 +122,7 @@ class FleetState:
         return self._stored().to_bytes()
 
     @classmethod
-    def unpack(cls, data: bytes, layout: Layout = LAYOUT) -> "FleetState":
+    def unpack(cls, data: bytes, layout: Layout | None = None) -> "FleetState":
         """Read what `pack` wrote, in this or an earlier version; raises ModelMismatchError for anything else."""
         return cls.of_stored(StoredState.from_bytes(data), layout)
 
@@ -140,8 +140,9 @@ class FleetState:
         return StoredState(head, self.layout, self._arrays)
 
     @classmethod
-    def of_stored(cls, stored: StoredState, layout: Layout = LAYOUT) -> "FleetState":
+    def of_stored(cls, stored: StoredState, layout: Layout | None = None) -> "FleetState":
         """A stored state to work with, brought to a layout; it takes over the arrays."""
+        layout = layout or todays_layout()
         stored = migrated(stored, layout)
         head = stored.head
         try:

@@ -7,6 +7,7 @@ then hold the same bits, so speed changes no result.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +15,7 @@ import numpy as np
 from treeline.core.arrays import NEVER as NEVER
 from treeline.core.arrays import Array, ArraySpec, Axis
 from treeline.core.channels import registry
-from treeline.core.channels.habit import HABIT_LAG, HABIT_SLOTS
-from treeline.core.channels.score import SLOTS as SCORE_SLOTS
+from treeline.core.channels.channel import Channel, MetricChannel
 
 VIEWS = 3  # z, its mean over RECENT, its lag-1 difference
 RECENT = 10  # observations the second view averages
@@ -55,48 +55,48 @@ class Layout:
 
 
 _M, _C = Axis.METRICS, Axis.CHANNELS
-LAYOUT = Layout(
-    tuple(channel.name for channel in registry.CHANNELS),
-    (
-        ArraySpec("phase", "u1"),
-        ArraySpec("observations", "i8"),
-        ArraySpec("last_at", "i8", (), NEVER),
-        ArraySpec("last_received_at", "i8", (), NEVER),
-        ArraySpec("seen_at", "i8", (LATE_SLOTS,), NEVER),
-        ArraySpec("base_mean", "f4", (_M,)),
-        ArraySpec("base_spread", "f4", (_M,), 1.0),
-        ArraySpec("view_floor", "f2", (VIEWS, _M), 0.1),
-        ArraySpec("view_mean", "f4", (VIEWS, _M)),
-        ArraySpec("view_var", "f4", (VIEWS, _M), 1.0),
-        ArraySpec("recent", "f4", (RECENT, _M)),
-        ArraySpec("day_mean", "f4", (_M,)),
-        ArraySpec("day_var", "f4", (_M,)),
-        ArraySpec("change_var", "f4", (_M,), 1.0),
-        ArraySpec("tail_start", "f2", (_M,), 2.0),
-        ArraySpec("tail_scale", "f2", (_M,), 1.0),
-        ArraySpec("channel_mean", "f4", (_C,)),
-        ArraySpec("channel_var", "f4", (_C,), 1.0),
-        ArraySpec("channel_floor", "f4", (_C,), 0.2),
-        ArraySpec("channel_gated", "u1", (_C,)),
-        ArraySpec("habit", "f2", (HABIT_SLOTS,)),
-        ArraySpec("habit_recent", "f2", (HABIT_LAG,)),
-        ArraySpec("habit_slot", "i8", (), NEVER),
-        ArraySpec("score_slots", "f4", (SCORE_SLOTS,), None),
-        ArraySpec("score_slot", "i8", (), NEVER),
-        ArraySpec("score_mean", "f4"),
-        ArraySpec("score_var", "f4", (), 1.0),
-        ArraySpec("residual_sd", "f4", (), 1.0),
-        ArraySpec("severity", "f4"),
-        ArraySpec("severity_bucket", "i8", (), NEVER),
-        ArraySpec("above_p2", "u4"),
-        ArraySpec("above_p1", "u4"),
-        ArraySpec("incident", "u1"),
-        ArraySpec("opened_at", "i8", (), NEVER),
-        ArraySpec("first_above_at", "i8", (), NEVER),
-        ArraySpec("last_p2_at", "i8", (), NEVER),
-        ArraySpec("last_p1_at", "i8", (), NEVER),
-        ArraySpec("quiet", "i4"),
-        ArraySpec("resolved_at", "i8", (), NEVER),
-        ArraySpec("sequence", "i4"),
-    ),
+_OF_THE_DETECTOR = (
+    ArraySpec("phase", "u1"),
+    ArraySpec("observations", "i8"),
+    ArraySpec("last_at", "i8", (), NEVER),
+    ArraySpec("last_received_at", "i8", (), NEVER),
+    ArraySpec("seen_at", "i8", (LATE_SLOTS,), NEVER),
+    ArraySpec("base_mean", "f4", (_M,)),
+    ArraySpec("base_spread", "f4", (_M,), 1.0),
+    ArraySpec("view_floor", "f2", (VIEWS, _M), 0.1),
+    ArraySpec("view_mean", "f4", (VIEWS, _M)),
+    ArraySpec("view_var", "f4", (VIEWS, _M), 1.0),
+    ArraySpec("recent", "f4", (RECENT, _M)),
+    ArraySpec("day_mean", "f4", (_M,)),
+    ArraySpec("day_var", "f4", (_M,)),
+    ArraySpec("channel_mean", "f4", (_C,)),
+    ArraySpec("channel_var", "f4", (_C,), 1.0),
+    ArraySpec("channel_floor", "f4", (_C,), 0.2),
+    ArraySpec("channel_gated", "u1", (_C,)),
 )
+_OF_THE_POLICY = (
+    ArraySpec("severity", "f4"),
+    ArraySpec("severity_bucket", "i8", (), NEVER),
+    ArraySpec("above_p2", "u4"),
+    ArraySpec("above_p1", "u4"),
+    ArraySpec("incident", "u1"),
+    ArraySpec("opened_at", "i8", (), NEVER),
+    ArraySpec("first_above_at", "i8", (), NEVER),
+    ArraySpec("last_p2_at", "i8", (), NEVER),
+    ArraySpec("last_p1_at", "i8", (), NEVER),
+    ArraySpec("quiet", "i4"),
+    ArraySpec("resolved_at", "i8", (), NEVER),
+    ArraySpec("sequence", "i4"),
+)
+
+
+def todays_layout() -> Layout:
+    """The layout that this code works with: its own arrays, and those that the channels declare."""
+    return _layout_of(registry.every_channel())
+
+
+@cache
+def _layout_of(channels: tuple[Channel, ...]) -> Layout:
+    declared = tuple(spec for channel in channels for spec in channel.arrays)
+    names = tuple(channel.name for channel in channels if isinstance(channel, MetricChannel))
+    return Layout(names, (*_OF_THE_DETECTOR, *declared, *_OF_THE_POLICY))

@@ -12,7 +12,7 @@ import numpy as np
 from treeline.core.arrays import Array, ArraySpec, Axis
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.codec import FORMAT, StoredState
-from treeline.core.state.layout import LAYOUT, Layout
+from treeline.core.state.layout import Layout
 
 
 def _name_arrays(stored: StoredState) -> StoredState:
@@ -23,7 +23,7 @@ def _name_arrays(stored: StoredState) -> StoredState:
 STEPS: dict[int, Callable[[StoredState], StoredState]] = {2: _name_arrays}
 
 
-def migrated(stored: StoredState, layout: Layout = LAYOUT) -> StoredState:
+def migrated(stored: StoredState, layout: Layout) -> StoredState:
     """A stored state in today's format and a layout.
 
     Args:
