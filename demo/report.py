@@ -1,14 +1,15 @@
 """A replay's `report.html`: its figures, its incidents as marks, and the traces of its servers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from demo.results import ReplayResult
-from report.data import IncidentMark, LabelMark, MetricInfo, MetricMark, ReportData
+from report.data import IncidentMark, LabelMark, ReportData
 from report.traces import server_trace
 from training.evaluate.backtest import Backtest
-from training.evaluate.judge import Tier, TierQuality, Verdict
+from training.evaluate.judge import Tier, Verdict
 from training.history.grid import Grid
 from treeline.core.alert import Alert, AlertEvent
+from treeline.core.profile import Metric
 from treeline.core.times import parse_iso
 
 
@@ -16,7 +17,7 @@ def report_data(
     result: ReplayResult,
     grid: Grid,
     offline: Backtest,
-    units: Mapping[str, str],
+    metrics: tuple[Metric, ...],
     *,
     title: str,
     subtitle: str,
@@ -30,9 +31,9 @@ def report_data(
         subtitle=subtitle,
         start_ms=int(grid.times_ms[0]),
         end_ms=int(grid.times_ms[-1]),
-        metrics=tuple(MetricInfo(name=name, unit=units.get(name, "")) for name in grid.metrics),
+        metrics=metrics,
         traces=tuple(server_trace(grid, offline.trace, column) for column in range(len(grid.servers))),
-        labels=tuple(_label_marks(every)) if every else (),
+        labels=LabelMark.of(every),
         incidents=tuple(
             _incident_mark(incident_id, alerts, verdicts.get(incident_id))
             for incident_id, alerts in sorted(result.incidents.items(), key=lambda entry: entry[0].rpartition("/")[2])
@@ -43,18 +44,6 @@ def report_data(
         clocks=result.clocks,
         facts=facts,
     )
-
-
-def _label_marks(evaluation: TierQuality) -> Iterable[LabelMark]:
-    for judged in evaluation.judged_labels:
-        yield LabelMark(
-            server_id=judged.label.server_id,
-            start_ms=judged.label.start_ms,
-            end_ms=judged.label.end_ms,
-            kind=judged.label.kind,
-            found_by=judged.opening.incident_id if judged.opening else "",
-            delay_s=judged.delay_s,
-        )
 
 
 def _incident_mark(incident_id: str, alerts: list[Alert], verdict: Verdict | None) -> IncidentMark:
@@ -75,17 +64,6 @@ def _incident_mark(incident_id: str, alerts: list[Alert], verdict: Verdict | Non
         severity=first.severity,
         score=first.score,
         threshold=first.threshold,
-        evidence=tuple(
-            MetricMark(
-                name=m.name,
-                measured=m.measured,
-                expected=m.expected,
-                low=m.low,
-                high=m.high,
-                deviation=m.deviation,
-                unit=m.unit,
-            )
-            for m in first.metrics
-        ),
+        evidence=tuple(first.metrics),
         pages=sum(alert.event is not AlertEvent.SUPPRESSED for alert in alerts),
     )

@@ -199,7 +199,7 @@ def _draw(
         result,
         present,
         offline,
-        {metric.name: metric.unit for metric in metrics},
+        metrics,
         title=plan.title,
         subtitle=f"{len(present.servers)} servers through the deployed templates, {facts['speed']}",
         facts=facts,

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluate.judge import Tier, TierQuality, Verdict
+from treeline.core.alert import MetricEvidence
+from treeline.core.profile import Metric
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
@@ -37,18 +39,20 @@ class LabelMark:
     found_by: str = ""  # incident_id; empty: missed
     delay_s: float | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricMark:
-    """One metric of an incident's evidence, as the alert told it."""
-
-    name: str
-    measured: float | None
-    expected: float
-    low: float
-    high: float
-    deviation: float  # standard deviations, signed
-    unit: str = ""
+    @classmethod
+    def of(cls, judged: TierQuality | None) -> "tuple[LabelMark, ...]":
+        """The labels of an evaluation; none where nothing was labelled."""
+        return tuple(
+            cls(
+                server_id=j.label.server_id,
+                start_ms=j.label.start_ms,
+                end_ms=j.label.end_ms,
+                kind=j.label.kind,
+                found_by=j.opening.incident_id if j.opening else "",
+                delay_s=j.delay_s,
+            )
+            for j in (judged.judged_labels if judged else ())
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,7 @@ class IncidentMark:
     severity: float | None = None  # of the opening
     score: float | None = None
     threshold: float | None = None
-    evidence: tuple[MetricMark, ...] = ()  # strongest first
+    evidence: tuple[MetricEvidence, ...] = ()  # strongest first
     pages: int = 0  # messages that the on-call person's tool received
 
 
@@ -117,14 +121,6 @@ class FaultMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricInfo:
-    """A metric's name and unit, in the order of the value columns."""
-
-    name: str
-    unit: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """Everything the page shows. `traces` decide which servers have a row; marks of others are left out."""
 
@@ -132,7 +128,7 @@ class ReportData:
     subtitle: str  # one sentence: what was replayed, how
     start_ms: int
     end_ms: int
-    metrics: tuple[MetricInfo, ...]
+    metrics: tuple[Metric, ...]  # in the order of the value columns
     traces: tuple[ServerTrace, ...]
     labels: tuple[LabelMark, ...] = ()
     incidents: tuple[IncidentMark, ...] = ()

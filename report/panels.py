@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.data import IncidentMark, LabelMark, MetricInfo, MetricMark, ReportData, ServerTrace
+from report.data import IncidentMark, LabelMark, ReportData, ServerTrace
 from report.drawing import TimeScale, ValueScale, band_path, line_path, number, text, value_scale
+from treeline.core.alert import MetricEvidence
+from treeline.core.profile import Metric
 
 WIDTH = 900
 _LEFT, _RIGHT, _HEAD, _PANEL, _GAP = 62, 12, 40, 66, 28
@@ -65,8 +67,7 @@ def _window(episode: Episode, trace: ServerTrace) -> tuple[int, int]:
         mark = episode.incident
         moments += [mark.opened_ms, mark.first_anomalous_ms or mark.opened_ms, mark.resolved_ms or mark.opened_ms]
     first, last = min(moments), max(moments)
-    step = float(np.median(np.diff(trace.times_ms))) if len(trace.times_ms) > 1 else 60_000.0
-    air = int(max(0.45 * (last - first), 45 * step))
+    air = int(max(0.45 * (last - first), 45 * _step_ms(trace)))
     return max(first - air, int(trace.times_ms[0])), min(last + air, int(trace.times_ms[-1]))
 
 
@@ -124,7 +125,7 @@ def _score(trace: ServerTrace, chosen: slice, xs: TimeScale, columns: int, top: 
 
 
 def _metric(
-    info: MetricInfo,
+    info: Metric,
     index: int,
     trace: ServerTrace,
     incident: IncidentMark | None,
@@ -151,7 +152,7 @@ def _metric(
     )
 
 
-def _told(evidence: MetricMark | None) -> str:
+def _told(evidence: MetricEvidence | None) -> str:
     if evidence is None:
         return ""
     return (

@@ -137,21 +137,15 @@ def _between(interval: Interval | None) -> str:
 def _result_row(tier: Tier, result: TierQuality) -> str:
     name = "P1 alone" if tier is Tier.P1 else "P1 and P2"
     counts = "".join(f"<td>{n}</td>" for n in (result.labels, result.hits, result.misses, result.false_openings))
-    scores = "".join(
-        _scored(value, interval)
-        for value, interval in (
-            (result.precision, result.precision_ci),
-            (result.recall, result.recall_ci),
-            (result.f1, result.f1_ci),
-            (result.f05, result.f05_ci),
-        )
-    )
+    scores = scored(result.precision, result.precision_ci) + scored(result.recall, result.recall_ci)
+    scores += scored(result.f1, result.f1_ci) + scored(result.f05, result.f05_ci)
     rate = number(result.false_pages_per_server_day, 2)
     delays = f"<td>{duration(result.delay_p50_s)}</td><td>{duration(result.delay_p90_s)}</td>"
     return f"<tr><td>{name}</td>{counts}{scores}<td>{rate}</td>{delays}</tr>"
 
 
-def _scored(value: float | None, interval: Interval | None) -> str:
+def scored(value: float | None, interval: Interval | None) -> str:
+    """A table's cell: a figure, and beneath it its interval."""
     within = "" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}"
     return f"<td>{NOTHING if value is None else f'{value:.2f}'}<br><small>{within}</small></td>"
 

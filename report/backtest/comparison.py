@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from report.drawing import NOTHING, duration, text
+from report.scoreboard import scored
 from training.evaluate.experiment import ExperimentOutcome
-from training.evaluate.judge import Interval, Tier, TierQuality
+from training.evaluate.judge import Tier, TierQuality
 
 WIDTH, HEIGHT = 560.0, 420.0
 LEFT, TOP, SIDE_X, SIDE_Y = 46.0, 14.0, 500.0, 360.0
@@ -41,17 +42,12 @@ def _rows(number: int, outcome: ExperimentOutcome) -> str:
         rows.append(
             f'<tr><td>{number if first else ""}</td><td class="left">{name if first else ""}</td>'
             f'<td class="left">{"P1 alone" if first else "P1 and P2"}</td><td>{e.hits} of {e.labels}</td>'
-            f"<td>{e.false_openings}</td>{_figure(e.precision, e.precision_ci)}{_figure(e.recall, e.recall_ci)}"
-            f"{_figure(e.f1, e.f1_ci)}<td>{NOTHING if rate is None else f'{rate:.3f}'}</td>"
+            f"<td>{e.false_openings}</td>{scored(e.precision, e.precision_ci)}{scored(e.recall, e.recall_ci)}"
+            f"{scored(e.f1, e.f1_ci)}<td>{NOTHING if rate is None else f'{rate:.3f}'}</td>"
             f"<td>{duration(e.delay_p50_s)}</td>"
             f"<td>{NOTHING if area is None or not first else f'{area:.3f}'}</td></tr>"
         )
     return "".join(rows)
-
-
-def _figure(value: float | None, interval: Interval | None) -> str:
-    within = "" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}"
-    return f"<td>{NOTHING if value is None else f'{value:.2f}'}<br><small>{within}</small></td>"
 
 
 def _plot(ranked: Sequence[ExperimentOutcome]) -> str:

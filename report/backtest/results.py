@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 
 from report.backtest.comparison import comparison
-from report.data import IncidentMark, LabelMark, MetricInfo, MetricMark, ReportData
+from report.data import IncidentMark, LabelMark, ReportData
 from report.traces import server_trace
+from training.evaluate.backtest import Trace
 from training.evaluate.experiment import ExperimentOutcome, Setup
 from training.evaluate.judge import Tier
 from training.history.files import History
 from training.history.grid import Grid
-from treeline.core.alert import AlertEvent
+from treeline.core.alert import AlertEvent, MetricEvidence
 from treeline.core.detection.policy import Change
-from treeline.core.evidence import BAND_SD
+from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
-from treeline.core.profile import DEFAULT_METRICS
+from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.times import iso
 
 EVIDENCE = 5
@@ -110,19 +111,9 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
         f"one observation each {grid.step_s:g} s; fitted on the unlabelled past, judged on what came after",
         start_ms=int(grid.times_ms[0]),
         end_ms=int(grid.times_ms[-1]),
-        metrics=tuple(MetricInfo(name=name, unit=units.get(name, "")) for name in grid.metrics),
-        traces=tuple(server_trace(outcome.grid, outcome.backtest.trace, column) for column in range(len(grid.servers))),
-        labels=tuple(
-            LabelMark(
-                server_id=j.label.server_id,
-                start_ms=j.label.start_ms,
-                end_ms=j.label.end_ms,
-                kind=j.label.kind,
-                found_by=j.opening.incident_id if j.opening else "",
-                delay_s=j.delay_s,
-            )
-            for j in (every.judged_labels if every else ())
-        ),
+        metrics=tuple(Metric(name=name, unit=units.get(name, "")) for name in grid.metrics),
+        traces=tuple(server_trace(grid, trace, column) for column in range(len(grid.servers))),
+        labels=LabelMark.of(every),
         incidents=tuple(
             IncidentMark(
                 incident_id=f"{server}/{opened_at}",
@@ -134,7 +125,7 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
                 escalated_ms=_when(life, AlertEvent.ESCALATED),
                 first_anomalous_ms=life[0].first_anomalous_at,
                 severity=life[0].severity,
-                evidence=tuple(_evidence(grid, trace.expected, trace.spread, server, opened_at, units)),
+                evidence=_evidence(grid, trace, server, opened_at, units),
             )
             for (server, opened_at), life in sorted(lives.items(), key=lambda entry: entry[0][1])
         ),
@@ -166,24 +157,11 @@ def _when(life: Iterable[Change], event: AlertEvent) -> int | None:
     return next((change.at for change in life if change.event is event), None)
 
 
-def _evidence(
-    grid: Grid, expected: Any, spread: Any, server: str, at: int, units: Mapping[str, str]
-) -> Iterable[MetricMark]:
-    """The metrics farthest from their expected value when the incident opened."""
-    if expected is None or server not in grid.servers:
-        return
+def _evidence(grid: Grid, trace: Trace, server: str, at: int, units: Mapping[str, str]) -> tuple[MetricEvidence, ...]:
+    """The measured metrics farthest from their expected value when the incident opened."""
+    if trace.expected is None or trace.spread is None or server not in grid.servers:
+        return ()
     row, column = int(np.searchsorted(grid.times_ms, at)), grid.servers.index(server)
-    measured, middle, sd = grid.values[row, column], expected[row, column], spread[row, column]
-    deviation = (measured - middle) / sd
-    for metric in np.argsort(-np.nan_to_num(np.abs(deviation), nan=-1.0))[:EVIDENCE]:
-        if np.isnan(deviation[metric]):
-            return
-        yield MetricMark(
-            name=grid.metrics[metric],
-            measured=float(measured[metric]),
-            expected=float(middle[metric]),
-            low=float(middle[metric] - BAND_SD * sd[metric]),
-            high=float(middle[metric] + BAND_SD * sd[metric]),
-            deviation=float(deviation[metric]),
-            unit=units.get(grid.metrics[metric], ""),
-        )
+    measured, expected, spread = (array[row, column] for array in (grid.values, trace.expected, trace.spread))
+    found = metric_evidence(grid.metrics, measured, expected, spread, units)
+    return tuple(metric for metric in found if metric.measured is not None)[:EVIDENCE]

@@ -12,8 +12,6 @@ from report.data import (
     FaultMark,
     IncidentMark,
     LabelMark,
-    MetricInfo,
-    MetricMark,
     ReportData,
     ServerTrace,
 )
@@ -22,6 +20,8 @@ from report.figure import picture
 from report.page import render, write_report
 from training.evaluate.judge import Opening, Verdict, evaluate_tiers
 from training.history.labels import Label
+from treeline.core.alert import MetricEvidence
+from treeline.core.profile import Metric
 
 START = 1_793_000_000_000 // 86_400_000 * 86_400_000
 MINUTE = 60_000
@@ -56,7 +56,7 @@ def report(servers=("web-1", "db<2>")) -> ReportData:
         Opening(server_id="web-1", at_ms=START + 903 * MINUTE, priority="P1", incident_id="web-1/a"),
         Opening(server_id="web-1", at_ms=START + 1500 * MINUTE, priority="P2", incident_id="web-1/b"),
     ]
-    evidence = MetricMark(name="cpu", measured=91.2, expected=50.0, low=41.0, high=59.0, deviation=13.7, unit="%")
+    evidence = MetricEvidence(name="cpu", measured=91.2, expected=50.0, low=41.0, high=59.0, deviation=13.7, unit="%")
     incidents = tuple(
         IncidentMark(
             incident_id=o.incident_id,
@@ -90,7 +90,7 @@ def report(servers=("web-1", "db<2>")) -> ReportData:
         subtitle="at 600 times real speed",
         start_ms=span[0],
         end_ms=span[1],
-        metrics=(MetricInfo(name="cpu", unit="%"), MetricInfo(name="disk")),
+        metrics=(Metric(name="cpu", unit="%"), Metric(name="disk")),
         traces=tuple(trace(s) for s in servers),
         labels=marks,
         incidents=incidents,
