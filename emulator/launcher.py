@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from emulator.controls import Faults, LambdaControl, PagerDutyReceiver, SageMakerControl
@@ -103,9 +102,7 @@ class EmbeddedCloud(CloudConnection):
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End it and everything it started."""
         self.stop()
 
@@ -123,21 +120,13 @@ class EmbeddedCloud(CloudConnection):
         """Start the launcher process; returns when every service answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        command = [
-            sys.executable,
-            "-m",
-            "emulator.serve",
-            "--port",
-            str(self._port),
-            "--directory",
-            str(self.directory),
-        ]
+        options = ["--port", str(self._port), "--directory", str(self.directory)]
         environment = os.environ | {"PYTHONPATH": path}
         # ministack is 230,000 lines: compiling it anew at each start, and each worker's imports, takes seconds.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 -- our own module
-                command,
+                [sys.executable, "-m", "emulator.serve", *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

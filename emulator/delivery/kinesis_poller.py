@@ -30,7 +30,7 @@ _ENVELOPE_BYTES = 600  # of a record besides its data
 KEPT_RECORDS = 2_000  # delivered records a shard keeps for other readers; AWS keeps 24 h
 
 Record = dict[str, Any]
-SendFailure = Callable[[str, dict[str, Any], list[Record]], None]
+SendFailure = Callable[[str, dict[str, Any]], None]
 
 
 def _sequence(record: Record) -> str:
@@ -45,7 +45,7 @@ class ShardReader(threading.Thread):
         stream: ministack's stream record.
         shard_id: The shard.
         counters: Where deliveries are counted.
-        send_failure: Sends (destination ARN, metadata, records) to the on-failure destination.
+        send_failure: Sends (destination ARN, metadata) to the on-failure destination.
     """
 
     def __init__(
@@ -178,9 +178,9 @@ class ShardReader(threading.Thread):
         destination = (self.mapping.settings.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination")
         if not destination:
             return
-        records = list(batch[piece.start : piece.end])
+        records = batch[piece.start : piece.end]
         message = failure_message(self.mapping, self.shard_id, records, piece, condition, error, time.time())
-        self._send_failure(destination, message, [self._event_record(r) for r in records])
+        self._send_failure(destination, message)
 
 
 def failure_message(
@@ -286,22 +286,12 @@ class KinesisPoller(threading.Thread):
             if len(shard["records"]) > 2 * KEPT_RECORDS and loop is not None:
                 loop.call_soon_threadsafe(trim_shard, shard, checkpoint, shard_id)
 
-    def _send_failure(self, destination: str, message: dict[str, Any], records: list[Record]) -> None:
-        service = destination.split(":")[2]
-        body = json.dumps(message)
-        if service == "sqs":
-            sqs = self._clients("sqs")
-            url = sqs.get_queue_url(QueueName=destination.rsplit(":", 1)[-1])["QueueUrl"]
-            sqs.send_message(QueueUrl=url, MessageBody=body)
-        elif service == "sns":
-            self._clients("sns").publish(TopicArn=destination, Message=body)
-        elif service == "s3":
-            at = datetime.now(UTC)
-            info = message["KinesisBatchInfo"]
-            folder = f"aws/lambda/{message['requestContext']['functionArn'].rsplit(':', 1)[-1]}/{info['shardId']}"
-            key = f"{folder}/{at:%Y/%m/%d}/{at:%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
-            content = json.dumps(message | {"payload": json.dumps({"Records": records})})
-            self._clients("s3").put_object(Bucket=destination.rsplit(":", 1)[-1], Key=key, Body=content.encode())
+    def _send_failure(self, destination: str, message: dict[str, Any]) -> None:
+        if destination.split(":")[2] != "sqs":
+            raise ValueError(f"only a queue is an on-failure destination here, got {destination}")
+        sqs = self._clients("sqs")
+        url = sqs.get_queue_url(QueueName=destination.rsplit(":", 1)[-1])["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(message))
 
 
 def trim_shard(shard: dict[str, Any], checkpoint: str, shard_id: str) -> None:

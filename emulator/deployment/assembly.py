@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -111,24 +112,11 @@ def fill(text: str) -> str:
 
 
 def _in_order(stacks: dict[str, StackTemplate]) -> list[StackTemplate]:
-    ordered: list[StackTemplate] = []
-    visiting: set[str] = set()
-
-    def visit(artifact_id: str) -> None:
-        stack = stacks.get(artifact_id)
-        if stack is None or stack in ordered:
-            return
-        if artifact_id in visiting:
-            raise UsageError(f"the stacks of the assembly depend on each other in a circle: {sorted(visiting)}")
-        visiting.add(artifact_id)
-        for dependency in stack.dependencies:
-            visit(dependency)
-        visiting.discard(artifact_id)
-        ordered.append(stack)
-
-    for artifact_id in stacks:
-        visit(artifact_id)
-    return ordered
+    needed = {name: [other for other in stack.dependencies if other in stacks] for name, stack in stacks.items()}
+    try:
+        return [stacks[name] for name in TopologicalSorter(needed).static_order()]
+    except CycleError as error:
+        raise UsageError(f"the stacks of the assembly depend on each other in a circle: {error.args[1]}") from error
 
 
 @functools.lru_cache(maxsize=64)

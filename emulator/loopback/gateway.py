@@ -50,17 +50,15 @@ class Gateway:
 
     Args:
         inner: ministack's ASGI app.
-        sagemaker: Serves every request signed for SageMaker.
     """
 
-    def __init__(self, inner: AsgiApp, sagemaker: Route) -> None:
+    def __init__(self, inner: AsgiApp) -> None:
         self._inner = inner
-        self._sagemaker = sagemaker
         self._routes: dict[str, Route] = {}
         self._services: dict[bytes, Route] = {}
 
     def add_service(self, signing_name: str, route: Route) -> None:
-        """Serve every request signed for a service that ministack does not know."""
+        """Serve every request signed for a service, in the place of ministack."""
         self._services[f"/{signing_name}/aws4_request".encode()] = route
 
     def add(self, prefix: str, route: Route) -> None:
@@ -90,8 +88,6 @@ class Gateway:
             return self._routes[max(matches, key=len)] if matches else _unknown
         for name, value in scope["headers"]:
             if name.lower() == b"authorization":
-                if b"/sagemaker/aws4_request" in value:
-                    return self._sagemaker
                 return next((route for scope_of, route in self._services.items() if scope_of in value), None)
         return None
 

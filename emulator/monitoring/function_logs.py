@@ -4,7 +4,6 @@ Replaces ministack's log emission, which opens a new stream per invocation and k
 invocation metrics, which miss what event source mappings and schedules invoke.
 """
 
-import json
 import logging
 import threading
 import time
@@ -17,7 +16,7 @@ from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc
 from emulator.delivery.counters import Counters
 from emulator.delivery.worker_script import RAISED
 from emulator.monitoring.emf import metric_values
-from emulator.monitoring.log_pattern import PatternError, compile_pattern, select
+from emulator.monitoring.log_pattern import PatternError, compile_pattern
 
 _log = logging.getLogger("treeline.logs")
 KEPT_LINES = 20_000  # per function
@@ -104,7 +103,7 @@ class FunctionLogs:
         for metric_filter in filters:
             for line in lines:
                 if self._matches(metric_filter["filterPattern"], line):
-                    self._publish_filter(metric_filter, line)
+                    self._publish_filter(metric_filter)
 
     def _matches(self, pattern: str, line: str) -> bool:
         if pattern not in self._patterns:
@@ -115,17 +114,10 @@ class FunctionLogs:
                 self._patterns[pattern] = lambda line: False
         return self._patterns[pattern](line)
 
-    def _publish_filter(self, metric_filter: dict[str, Any], line: str) -> None:
+    def _publish_filter(self, metric_filter: dict[str, Any]) -> None:
         for wanted in metric_filter["metricTransformations"]:
-            value: Any = wanted["metricValue"]
-            if isinstance(value, str) and value.startswith("$"):
-                value = select(json.loads(line), value) if line.startswith("{") else None
-            try:
-                number = float(value)
-            except (TypeError, ValueError):
-                continue
-            unit = wanted.get("unit") or "None"
-            cloudwatch.record_metric(wanted["metricNamespace"], wanted["metricName"], number, unit, {})
+            unit, value = wanted.get("unit") or "None", float(wanted["metricValue"])
+            cloudwatch.record_metric(wanted["metricNamespace"], wanted["metricName"], value, unit, {})
 
     def _keep(self, group_name: str, function: str, lines: list[str]) -> None:
         now_ms = int(time.time() * 1000)

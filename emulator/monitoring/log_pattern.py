@@ -1,16 +1,14 @@
-"""CloudWatch Logs filter patterns, as far as metric filters here need them. Pure.
+"""CloudWatch Logs filter patterns, the two kinds that our metric filters have. Pure.
 
-Supported: the empty pattern, terms (`ERROR "connection lost" -debug ?a ?b`) and JSON selectors joined by && or ||
-(`{ $.level = "ERROR" && $.count > 3 }`, with * at the ends of a string).
+A quoted text that the line holds (`"Task timed out"`), and one field of a JSON line (`{ $.level = "ERROR" }`).
 """
 
 import json
 import re
 from collections.abc import Callable
-from typing import Any
 
-_TERM = re.compile(r'([-?]?)("(?:[^"\\]|\\.)*"|\S+)')
-_CONDITION = re.compile(r'^\s*(\$[\w.\[\]]*)\s*(!=|>=|<=|=|>|<)\s*("(?:[^"\\]|\\.)*"|\S+)\s*$')
+_TEXT = re.compile(r'"([^"\\]+)"')
+_FIELD = re.compile(r'\{ *\$\.(\w+) *= *"([^"\\*]+)" *\}')
 
 
 class PatternError(ValueError):
@@ -21,88 +19,18 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
     """A predicate over log lines.
 
     Raises:
-        PatternError: The pattern uses something outside the supported part.
+        PatternError: The pattern is of another kind.
     """
-    text = pattern.strip()
-    if not text:
-        return lambda line: True
-    if text.startswith("{"):
-        return _json_predicate(text.strip("{} "))
-    if text.startswith("["):
-        raise PatternError(f"space-delimited filter patterns are not supported here: {pattern}")
-    return _term_predicate(text)
+    if text := _TEXT.fullmatch(pattern.strip()):
+        return lambda line: text[1] in line
+    if field := _FIELD.fullmatch(pattern.strip()):
+        return lambda line: _field(line, field[1]) == field[2]
+    raise PatternError(f"this filter pattern is not supported here: {pattern}")
 
 
-def _term_predicate(text: str) -> Callable[[str], bool]:
-    required, excluded, optional = list[str](), list[str](), list[str]()
-    for sign, term in _TERM.findall(text):
-        {"": required, "-": excluded, "?": optional}[sign].append(term.strip('"'))
-
-    def matches(line: str) -> bool:
-        return (
-            all(term in line for term in required)
-            and not any(term in line for term in excluded)
-            and (not optional or any(term in line for term in optional))
-        )
-
-    return matches
-
-
-def _json_predicate(text: str) -> Callable[[str], bool]:
-    if "&&" in text and "||" in text:
-        raise PatternError(f"a filter pattern with both && and || is not supported here: {text}")
-    joiner = any if "||" in text else all
-    conditions = [_condition(part.strip("() ")) for part in re.split(r"&&|\|\|", text)]
-
-    def matches(line: str) -> bool:
-        if not line.startswith("{"):
-            return False
-        try:
-            document = json.loads(line)
-        except ValueError:
-            return False
-        return joiner(condition(document) for condition in conditions)
-
-    return matches
-
-
-def _condition(text: str) -> Callable[[Any], bool]:
-    parts = _CONDITION.match(text)
-    if parts is None:
-        raise PatternError(f"not a supported condition of a filter pattern: {text}")
-    path, operator, literal = parts.groups()
-
-    def holds(document: Any) -> bool:
-        value = select(document, path)
-        if literal.startswith('"') or operator in ("=", "!="):
-            expected = literal.strip('"')
-            shown = str(value).lower() if isinstance(value, bool) else str(value)
-            regex = ".*".join(re.escape(part) for part in expected.split("*"))
-            number = _number(expected)
-            same_number = number is not None and _number(value) == number
-            equal = value is not None and (same_number or re.fullmatch(regex, shown) is not None)
-            return equal if operator == "=" else not equal
-        left, right = _number(value), _number(literal)
-        if left is None or right is None:
-            return False
-        return {">": left > right, "<": left < right, ">=": left >= right, "<=": left <= right}[operator]
-
-    return holds
-
-
-def _number(value: Any) -> float | None:
+def _field(line: str, name: str) -> object:
+    """A field of a line that is a JSON object; None where there is none."""
     try:
-        return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+        return json.loads(line).get(name) if line.startswith("{") else None
+    except ValueError:
         return None
-
-
-def select(document: Any, path: str) -> Any:
-    """The value at a selector such as `$.a.b`; None when there is none."""
-    for name in path.removeprefix("$").strip(".").split("."):
-        if not name:
-            continue
-        if not isinstance(document, dict) or name not in document:
-            return None
-        document = document[name]
-    return document

@@ -29,12 +29,13 @@ _TRANSACTION = {
     "ConditionCheck": "dynamodb:ConditionCheckItem",
     "Get": "dynamodb:GetItem",
 }
-# Where one API name stands for several, IAM knows the single one.
+# What IAM calls by another name: where one API name stands for several, it knows the single one.
 _SINGLE = {
     "SendMessageBatch": "SendMessage",
     "DeleteMessageBatch": "DeleteMessage",
     "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
     "PublishBatch": "Publish",
+    "Invoke": "InvokeFunction",
 }
 _S3 = {
     "GetObject": "s3:GetObject",
@@ -78,9 +79,13 @@ def permissions(service: str, operation: str, parameters: Parameters) -> Iterato
     Raises:
         UnknownCallError: The call is not known here.
     """
-    if service not in _SERVICES:
+    if service in _SERVICES:
+        yield from _SERVICES[service](operation, parameters)
+    elif service in _RESOURCES:
+        for resource in _RESOURCES[service](parameters):
+            yield Permission(f"{service}:{_SINGLE.get(operation, operation)}", resource)
+    else:
         raise UnknownCallError(f"{service}:{operation}: service unknown to emulator/permissions/iam_actions.py")
-    yield from _SERVICES[service](operation, parameters)
     for name in ("RoleArn", "ExecutionRoleArn", "roleArn"):
         if isinstance(parameters.get(name), str):
             yield Permission("iam:PassRole", _last(parameters[name], "/"))
@@ -90,19 +95,17 @@ def _dynamodb(operation: str, parameters: Parameters) -> Iterator[Permission]:
     if operation in ("TransactWriteItems", "TransactGetItems"):
         for item in parameters["TransactItems"]:
             for kind, what in item.items():
-                yield Permission(_TRANSACTION[kind], _table(what["TableName"]))
+                yield Permission(_TRANSACTION[kind], _last(what["TableName"], "/"))
     elif operation in ("BatchGetItem", "BatchWriteItem"):
         for table in parameters["RequestItems"]:
-            yield Permission(f"dynamodb:{operation}", _table(table))
+            yield Permission(f"dynamodb:{operation}", _last(table, "/"))
     elif "TableName" in parameters:
         index = parameters.get("IndexName")
-        yield Permission(f"dynamodb:{operation}", _table(parameters["TableName"]), f"/index/{index}" if index else "")
+        yield Permission(
+            f"dynamodb:{operation}", _last(parameters["TableName"], "/"), f"/index/{index}" if index else ""
+        )
     else:
         raise UnknownCallError(f"dynamodb:{operation}")
-
-
-def _table(name: str) -> str:
-    return _last(name, "/")
 
 
 def _s3(operation: str, parameters: Parameters) -> Iterator[Permission]:
@@ -132,20 +135,6 @@ def _below(key: str) -> str:
     return f"/{folder}/*" if slash else "/*"
 
 
-def _queue(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    action = f"sqs:{_SINGLE.get(operation, operation)}"
-    yield Permission(action, _last(str(parameters["QueueUrl"]), "/"))
-
-
-def _topic(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    arn = parameters.get("TopicArn") or parameters.get("TargetArn")
-    yield Permission(f"sns:{_SINGLE.get(operation, operation)}", _last(str(arn), ":") if arn else _EVERYTHING)
-
-
-def _secret(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    yield Permission(f"secretsmanager:{operation}", str(parameters["SecretId"]))
-
-
 def _sagemaker(operation: str, parameters: Parameters) -> Iterator[Permission]:
     if operation.startswith("List") and not operation.startswith("ListPipelineExecution"):
         yield Permission(f"sagemaker:{operation}", _EVERYTHING)
@@ -160,15 +149,6 @@ def _sagemaker(operation: str, parameters: Parameters) -> Iterator[Permission]:
         yield Permission(f"sagemaker:{operation}", f"sagemaker:{word}/{name.lower()}")
 
 
-def _lambda(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    action = "lambda:InvokeFunction" if operation == "Invoke" else f"lambda:{operation}"
-    yield Permission(action, _function(str(parameters["FunctionName"])))
-
-
-def _function(name: str) -> str:
-    return name.split(":function:", 1)[-1].split(":")[0]
-
-
 def _states(operation: str, parameters: Parameters) -> Iterator[Permission]:
     if operation.startswith("SendTask"):
         yield Permission(f"states:{operation}", _EVERYTHING)
@@ -181,38 +161,9 @@ def _states(operation: str, parameters: Parameters) -> Iterator[Permission]:
     yield Permission(f"states:{operation}", "states:execution/MACHINE")
 
 
-def _cloudwatch(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    yield Permission(f"cloudwatch:{operation}", _EVERYTHING)
-
-
-def _logs(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    group = parameters.get("logGroupName") or parameters.get("logGroupIdentifier")
-    yield Permission(f"logs:{operation}", _last(str(group), "log-group:") if group else _EVERYTHING)
-
-
-def _events(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    for entry in parameters.get("Entries", [{}]):
-        yield Permission(f"events:{operation}", f"events:event-bus/{entry.get('EventBusName', 'default')}")
-
-
-def _kinesis(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    name = parameters.get("StreamName") or _last(str(parameters.get("StreamARN", "")), "/")
-    yield Permission(f"kinesis:{operation}", str(name))
-
-
-def _firehose(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    yield Permission(f"firehose:{operation}", str(parameters["DeliveryStreamName"]))
-
-
-def _ssm(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    names = parameters.get("Names") or [parameters.get("Name") or parameters.get("Path")]
-    for name in names:
-        yield Permission(f"ssm:{operation}", f"ssm:parameter/{str(name).lstrip('/')}")
-
-
-def _autoscaling(operation: str, parameters: Parameters) -> Iterator[Permission]:
-    # The service gives a target its id.
-    yield Permission(f"application-autoscaling:{operation}", "application-autoscaling:scalable-target/ID")
+def _last_or_everything(asked: Parameters, names: tuple[str, str], separator: str) -> str:
+    name = asked.get(names[0]) or asked.get(names[1])
+    return _last(str(name), separator) if name else _EVERYTHING
 
 
 def _last(text: str, separator: str) -> str:
@@ -220,20 +171,28 @@ def _last(text: str, separator: str) -> str:
 
 
 _SERVICES: dict[str, Callable[[str, Parameters], Iterator[Permission]]] = {
-    "application-autoscaling": _autoscaling,
-    "cloudwatch": _cloudwatch,
     "dynamodb": _dynamodb,
-    "events": _events,
-    "firehose": _firehose,
-    "kinesis": _kinesis,
-    "lambda": _lambda,
-    "logs": _logs,
     "s3": _s3,
     "sagemaker": _sagemaker,
     "sagemaker-runtime": _sagemaker,
-    "secretsmanager": _secret,
-    "sns": _topic,
-    "sqs": _queue,
-    "ssm": _ssm,
     "stepfunctions": _states,
+}
+# The other services: what a call is about, whichever operation it is.
+_RESOURCES: dict[str, Callable[[Parameters], list[str]]] = {
+    # The service gives a target its id.
+    "application-autoscaling": lambda asked: ["application-autoscaling:scalable-target/ID"],
+    "cloudwatch": lambda asked: [_EVERYTHING],
+    "events": lambda asked: [
+        f"events:event-bus/{entry.get('EventBusName', 'default')}" for entry in asked.get("Entries", [{}])
+    ],
+    "kinesis": lambda asked: [_last(str(asked.get("StreamName") or asked.get("StreamARN", "")), "/")],
+    "lambda": lambda asked: [str(asked["FunctionName"]).split(":function:", 1)[-1].split(":")[0]],
+    "logs": lambda asked: [_last_or_everything(asked, ("logGroupName", "logGroupIdentifier"), "log-group:")],
+    "secretsmanager": lambda asked: [str(asked["SecretId"])],
+    "sns": lambda asked: [_last_or_everything(asked, ("TopicArn", "TargetArn"), ":")],
+    "sqs": lambda asked: [_last(str(asked["QueueUrl"]), "/")],
+    "ssm": lambda asked: [
+        f"ssm:parameter/{str(name).lstrip('/')}"
+        for name in asked.get("Names") or [asked.get("Name") or asked.get("Path")]
+    ],
 }

@@ -243,10 +243,10 @@ class Endpoints:
 
     def _idle(self, name: str) -> Resource:
         endpoint = self._endpoints.get(name)
-        if endpoint["EndpointStatus"] not in ("InService", "Failed"):
-            raise validation(f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}".')
-        if endpoint["EndpointStatus"] == "Failed":
-            raise validation(f'Cannot update failed endpoint "{endpoint["EndpointArn"]}".')
+        status = endpoint["EndpointStatus"]
+        if status != "InService":
+            what = "failed" if status == "Failed" else "in-progress"
+            raise validation(f'Cannot update {what} endpoint "{endpoint["EndpointArn"]}".')
         return endpoint
 
     def _transition(

@@ -1,6 +1,7 @@
 """The step types of a pipeline: each starts what its type says, waits for it, and gives its properties."""
 
 import json
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -10,6 +11,13 @@ from emulator.sagemaker.store import Resource
 
 Call = Callable[[str, Mapping[str, Any]], Resource]
 _POLL_S = 0.05
+_EQUALITIES: dict[str, Callable[[Any, Any], Any]] = {"Equals": operator.eq, "NotEquals": operator.ne}
+_ORDERS: dict[str, Callable[[float, float], bool]] = {
+    "GreaterThan": operator.gt,
+    "GreaterThanOrEqualTo": operator.ge,
+    "LessThan": operator.lt,
+    "LessThanOrEqualTo": operator.le,
+}
 
 
 class StepFailedError(Exception):
@@ -134,17 +142,8 @@ def _holds(condition: Resource) -> bool:
         case "In" | "NotIn":
             return (condition["QueryValue"] in condition["Values"]) == (kind == "In")
     left, right = condition["LeftValue"], condition["RightValue"]
-    match kind:
-        case "Equals":
-            return bool(left == right)
-        case "NotEquals":
-            return bool(left != right)
-        case "GreaterThan":
-            return float(left) > float(right)
-        case "GreaterThanOrEqualTo":
-            return float(left) >= float(right)
-        case "LessThan":
-            return float(left) < float(right)
-        case "LessThanOrEqualTo":
-            return float(left) <= float(right)
+    if kind in _EQUALITIES:
+        return bool(_EQUALITIES[kind](left, right))
+    if kind in _ORDERS:
+        return _ORDERS[kind](float(left), float(right))
     raise StepFailedError(f"condition type {kind} is not known")

@@ -40,26 +40,20 @@ def test_other_lines_carry_no_metric(line):
 @pytest.mark.parametrize(
     ("pattern", "line", "matches"),
     [
-        ("", "anything", True),
-        ("ERROR", "an ERROR here", True),
-        ("ERROR -retry", "ERROR in retry", False),
-        ('"connection lost"', "the connection lost it", True),
-        ("?a ?z", "fuzz", True),
+        ('"Task timed out"', "2026 Task timed out after 3 s", True),
+        ('"Task timed out"', "the task was timed", False),
         ('{ $.level = "ERROR" }', '{"level": "ERROR"}', True),
-        ('{ $.level = "ERR*" }', '{"level": "ERROR"}', True),
-        ('{ $.level != "ERROR" }', '{"level": "INFO"}', True),
-        ("{ $.a.count > 3 }", '{"a": {"count": 4}}', True),
-        ("{ $.a.count > 3 }", '{"a": {"count": 3}}', False),
-        ('{ $.a = 1 && $.b = "x" }', '{"a": 1, "b": "y"}', False),
-        ('{ ($.a = 1) || ($.b = "x") }', '{"a": 1, "b": "y"}', True),
-        ("{ $.ok = true }", '{"ok": true}', True),
-        ("{ $.a = 1 }", "no json", False),
+        ('{ $.level = "ERROR" }', '{"level": "INFO"}', False),
+        ('{ $.level = "ERROR" }', '{"message": "ERROR"}', False),
+        ('{ $.level = "ERROR" }', "{no json", False),
+        ('{ $.level = "ERROR" }', "ERROR", False),
     ],
 )
 def test_filter_patterns_match_as_cloudwatch_does(pattern, line, matches):
     assert compile_pattern(pattern)(line) is matches
 
 
-def test_a_pattern_outside_the_supported_part_is_refused():
+@pytest.mark.parametrize("pattern", ["", "ERROR", "[ip, user, ...]", '{ $.level = "ERR*" }', "{ $.count > 3 }"])
+def test_a_pattern_outside_the_supported_part_is_refused(pattern):
     with pytest.raises(PatternError):
-        compile_pattern("[ip, user, ...]")
+        compile_pattern(pattern)

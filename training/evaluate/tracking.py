@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from training.evaluate.tune import Scored
@@ -50,8 +49,6 @@ class Tracking:
         for file in files:
             self._mlflow.log_artifact(str(file))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close the parent run."""
         self._mlflow.end_run("FINISHED" if kind is None else "FAILED")
