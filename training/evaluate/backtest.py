@@ -85,9 +85,7 @@ def backtest(
             partial(
                 _backtest,
                 package,
-                Grid(
-                    grid.times_ms, tuple(grid.servers[c] for c in own), grid.metrics, grid.values[:, own], grid.step_s
-                ),
+                replace(grid, servers=tuple(grid.servers[c] for c in own), values=grid.values[:, own]),
                 [[place[column] for column in group] for group in part],
                 score,
                 policy,

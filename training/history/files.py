@@ -142,14 +142,6 @@ class History:
             if len(window.times_ms):
                 yield window
 
-    def records(
-        self, start_ms: int | None = None, end_ms: int | None = None, *, part: Part = "all", rows: int | None = None
-    ) -> Iterator[tuple[int, str, Values]]:
-        """As `windows`, row by row: (observed_at_ms, server_id, values (metrics,) float32)."""
-        for window in self.windows(start_ms, end_ms, part=part, rows=rows):
-            names = [self.servers[i] for i in window.servers.tolist()]
-            yield from zip(window.times_ms.tolist(), names, window.values, strict=True)
-
     def _load_block(self, server_id: str) -> None:
         """Replace the held block by one of `server_id` and the servers after it, as many as fit."""
         first = self.servers.index(server_id)
@@ -164,25 +156,20 @@ class History:
         window = self._file.read(block, self.metrics, self.start_ms, self.end_ms)
         window = window.take(np.lexsort((window.times_ms, window.servers)))
         times, servers, matrix = window.times_ms, window.servers, window.values
+        self._refuse_repeats(servers + first, times)
         borders = np.searchsorted(servers, np.arange(len(block) + 1))
         for i, name in enumerate(block):
             here = slice(int(borders[i]), int(borders[i + 1]))
-            repeated = np.flatnonzero(np.diff(times[here]) == 0)
-            if len(repeated):
-                raise UsageError(self._repeat_message(name, int(times[here][repeated[0]])))
             self._block[name] = (times[here], matrix[here])
 
     def _refuse_repeats(self, servers: NDArray[np.int32], times: Times) -> None:
         repeated = np.flatnonzero((np.diff(times) == 0) & (np.diff(servers) == 0))
         if len(repeated):
             row = int(repeated[0])
-            raise UsageError(self._repeat_message(self.servers[int(servers[row])], int(times[row])))
-
-    def _repeat_message(self, server_id: str, at_ms: int) -> str:
-        return (
-            f"{self.path}: {server_id} has two rows at timestamp {iso(at_ms)}; "
-            "expected one row a server and time: keep one of them"
-        )
+            raise UsageError(
+                f"{self.path}: {self.servers[int(servers[row])]} has two rows at timestamp {iso(int(times[row]))}; "
+                "expected one row a server and time: keep one of them"
+            )
 
 
 # long: a third is its docstring; each argument is refused where it is first used

@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,15 +37,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--fleet", type=Path, required=True, help="what Prepare left")
     options.add_argument("--model", type=Path, required=True, help="folder of the training job's model.tar.gz")
     options.add_argument("--out", type=Path, required=True)
-    for name in ("model-version", "model-data", "image", "role", "instance-type", "reason"):
-        options.add_argument(f"--{name}", required=True)
-    for name in ("group", "models-bucket"):
+    for name in ("model-version", "model-data", "image", "role", "instance-type", "reason", "group", "models-bucket"):
         options.add_argument(f"--{name}", required=True)
     options.add_argument("--controls-table", default="", help="where the champion's pointer stands; empty: nowhere")
     options.add_argument("--policy", type=json.loads, default={}, help="JSON overrides of the incident policy")
     options.add_argument("--seed", type=int, default=1)
-    for name in ("max-page-rate-ratio", "max-pages-per-server-week", "max-recall-loss", "min-recall"):
-        options.add_argument(f"--{name}", type=float, required=True)
+    for limit in fields(CandidateLimits):
+        options.add_argument(f"--{limit.name.replace('_', '-')}", type=float, required=True)
     return options
 
 
@@ -72,12 +71,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         if champion is not None:
             champion_score = scorers.of_url(champion.model_data_url)
             rival = judged(champion.package, champion_score, fleet.holdout(lead_in_ms=LEAD_IN_MS))
-    limits = CandidateLimits(
-        max_page_rate_ratio=asked.max_page_rate_ratio,
-        max_pages_per_server_week=asked.max_pages_per_server_week,
-        max_recall_loss=asked.max_recall_loss,
-        min_recall=asked.min_recall,
-    )
+    limits = CandidateLimits(**{limit.name: getattr(asked, limit.name) for limit in fields(CandidateLimits)})
     verdict = compare(candidate, rival, limits, notes=[note] if note else [])
     body = {
         "schema_version": SCHEMA_VERSION,

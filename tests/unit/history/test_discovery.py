@@ -1,9 +1,10 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
 from training.history.cloudwatch.discovery import Instance, ListedMetric, discover
-from training.history.cloudwatch.series import EC2_SOURCES, read_sources, servers_from_json, servers_to_json
+from training.history.cloudwatch.series import EC2_SOURCES, read_sources, servers_from_json
 from treeline.core.errors import UsageError
 
 
@@ -71,7 +72,7 @@ def test_sources_can_come_from_a_file_and_fixed_dimensions_pick_the_series(tmp_p
     lookup = listing(cpu_usage_active=[{"InstanceId": "i-1", "cpu": "cpu0"}, {"InstanceId": "i-1", "cpu": "cpu-total"}])
     (server,) = discover([Instance(instance_id="i-1")], read_sources(path), lookup)
     assert [dict(query.dimensions)["cpu"] for query in server.queries] == ["cpu-total"]
-    assert servers_from_json(json.loads(json.dumps(servers_to_json([server])))) == (server,)
+    assert servers_from_json(json.loads(json.dumps([asdict(server)]))) == (server,)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.history.fleets import METRICS, NOW_MS, plan_of, server
 from training.history.cloudwatch.plan import HOUR_MS, FetchPlan, cost, make_plan, still_served
-from training.history.cloudwatch.quotas import DAY_S, QUOTAS, TIERS, FetchLimits, tier_of
+from training.history.cloudwatch.quotas import DAY_S, QUOTAS, TIERS, FetchLimits
 from treeline.core.errors import UsageError
 
 DAY_MS = DAY_S * 1000
@@ -13,9 +13,6 @@ DAY_MS = DAY_S * 1000
 
 def test_tiers_are_those_of_cloudwatch():
     assert [(t.period_s, t.reach_s // DAY_S) for t in TIERS] == [(60, 15), (300, 63), (3600, 455)]
-    assert tier_of(15 * DAY_S).period_s == 60
-    assert tier_of(15 * DAY_S + 1).period_s == 300
-    assert tier_of(456 * DAY_S) is None
 
 
 def test_every_server_and_moment_is_in_exactly_one_chunk():

@@ -120,28 +120,24 @@ async def fetch(
     return done
 
 
+@dataclass(slots=True)
 class _Worker:
-    def __init__(
-        self,
-        plan: FetchPlan,
-        source: MetricData,
-        store: HistoryStore,
-        limits: FetchLimits,
-        now_ms: Callable[[], int],
-        rng: random.Random,
-        pace: Pace,
-        done: Fetched,
-    ) -> None:
-        self._plan, self._source, self._store, self._limits = plan, source, store, limits
-        self._now_ms, self._rng, self._pace, self.done = now_ms, rng, pace, done
+    plan: FetchPlan
+    source: MetricData
+    store: HistoryStore
+    limits: FetchLimits
+    now_ms: Callable[[], int]
+    rng: random.Random
+    pace: Pace
+    done: Fetched
 
     async def fetch_chunk(self, chunk: Chunk) -> None:
         calls_before = self.done.calls
-        served = still_served(chunk, self._now_ms())
+        served = still_served(chunk, self.now_ms())
         if served is None:
             self.done.lost_chunks.append(f"CloudWatch no longer keeps what began at {iso(chunk.start_ms)}")
             return
-        servers = self._plan.servers[chunk.first : chunk.last]
+        servers = self.plan.servers[chunk.first : chunk.last]
         queries = [query for server in servers for query in server.queries]
         try:
             points = await self._all_pages(queries, served)
@@ -164,35 +160,35 @@ class _Worker:
                 return [_joined(pieces) for pieces in parts]
 
     async def _page(self, queries: Sequence[Query], chunk: Chunk, token: str | None) -> Page:
-        period_s, points = self._plan.period_s(chunk), self._plan.points(chunk)
-        for attempt in range(self._limits.attempts):
-            recent = chunk.start_ms >= self._now_ms() - RECENT_S * 1000
-            await self._pace.take(points, recent=recent)
+        period_s, points = self.plan.period_s(chunk), self.plan.points(chunk)
+        for attempt in range(self.limits.attempts):
+            recent = chunk.start_ms >= self.now_ms() - RECENT_S * 1000
+            await self.pace.take(points, recent=recent)
             self.done.calls += 1
             try:
-                page = await self._source.page(
+                page = await self.source.page(
                     queries, period_s=period_s, start_ms=chunk.start_ms, end_ms=chunk.end_ms, token=token
                 )
             except ThrottledError:
                 self.done.refused += 1
-                self._pace.refused(recent=recent)
-                if attempt + 1 == self._limits.attempts:
+                self.pace.refused(recent=recent)
+                if attempt + 1 == self.limits.attempts:
                     raise
             except TransientError:
                 self.done.failed += 1
-                if attempt + 1 == self._limits.attempts:
+                if attempt + 1 == self.limits.attempts:
                     raise
             else:
-                self._pace.served(recent=recent)
+                self.pace.served(recent=recent)
                 return page
-            limits = self._limits
+            limits = self.limits
             await asyncio.sleep(
-                full_jitter_s(attempt, base_s=limits.backoff_base_s, cap_s=limits.backoff_cap_s, rng=self._rng)
+                full_jitter_s(attempt, base_s=limits.backoff_base_s, cap_s=limits.backoff_cap_s, rng=self.rng)
             )
         raise HistoryError("a fetch needs at least one attempt a call")
 
     def _write(self, chunk: Chunk, served: Chunk, points: Sequence[Points], calls: int) -> FetchedChunk:
-        plan, period_s = self._plan, self._plan.period_s(served)
+        plan, period_s = self.plan, self.plan.period_s(served)
         names, times, values, counts = [], [], [], {}
         position = 0
         for server in plan.servers[chunk.first : chunk.last]:
@@ -204,7 +200,7 @@ class _Worker:
             values.append(rows)
             counts[server.server_id] = _coverage(rows_at, rows)
         table = rows_table(names, times, values, plan.metrics)
-        return self._store.finish(plan, chunk, period_s=period_s, table=table, points=counts, calls=calls)
+        return self.store.finish(plan, chunk, period_s=period_s, table=table, points=counts, calls=calls)
 
 
 def _joined(pieces: Sequence[Points]) -> Points:

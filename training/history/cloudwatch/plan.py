@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from training.history.cloudwatch.quotas import (
@@ -14,7 +14,7 @@ from training.history.cloudwatch.quotas import (
     Quotas,
     Retention,
 )
-from training.history.cloudwatch.series import Server, servers_from_json, servers_to_json
+from training.history.cloudwatch.series import Server, servers_from_json
 from treeline.core.errors import UsageError
 from treeline.core.times import iso
 
@@ -75,15 +75,7 @@ class FetchPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            "format": FORMAT,
-            "made_ms": self.made_ms,
-            "start_ms": self.start_ms,
-            "end_ms": self.end_ms,
-            "metrics": list(self.metrics),
-            "servers": servers_to_json(self.servers),
-            "chunks": [asdict(chunk) for chunk in self.chunks],
-        }
+        return {"format": FORMAT, **asdict(self)}
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> "FetchPlan":
@@ -186,11 +178,7 @@ def still_served(chunk: Chunk, now_ms: int) -> Chunk | None:
     """
     age_s = (now_ms - chunk.start_ms) / 1000
     tier = next((t for t in TIERS if t.period_s >= chunk.period_s and age_s <= t.reach_s), None)
-    if tier is None:
-        return None
-    return Chunk(
-        first=chunk.first, last=chunk.last, period_s=tier.period_s, start_ms=chunk.start_ms, end_ms=chunk.end_ms
-    )
+    return None if tier is None else replace(chunk, period_s=tier.period_s)
 
 
 def _spans(start_ms: int, end_ms: int, now_ms: int) -> list[tuple[Retention, int, int]]:

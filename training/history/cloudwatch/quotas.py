@@ -47,8 +47,3 @@ class FetchLimits:
     attempts: int = 12  # of one call, throttled or failed, before its chunk is given up
     backoff_base_s: float = 0.5
     backoff_cap_s: float = 30.0
-
-
-def tier_of(age_s: float) -> Retention | None:
-    """The finest tier that still holds data of this age; None beyond all retention."""
-    return next((tier for tier in TIERS if age_s <= tier.reach_s), None)

@@ -1,8 +1,7 @@
 """Which CloudWatch metrics make up each of our metrics, and the series of each server."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,12 @@ def read_sources(path: Path) -> tuple[Source, ...]:
         UsageError: Says what is expected.
     """
     try:
-        return sources_from_json(json.loads(path.read_text(encoding="utf-8")))
+        body = json.loads(path.read_text(encoding="utf-8"))
+        sources = tuple(Source(metric=row["metric"], parts=tuple(_part(p) for p in row["parts"])) for row in body)
+        names = [source.metric for source in sources]
+        if not names or len(set(names)) != len(names) or not all(source.parts for source in sources):
+            raise ValueError(f"each metric stands once, with at least one part; got {names}")
+        return sources
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(
             f'{path} is not a list of sources such as [{{"metric": "cpu_percent", "parts": '
@@ -105,22 +109,8 @@ def read_sources(path: Path) -> tuple[Source, ...]:
         ) from error
 
 
-def sources_from_json(body: Any) -> tuple[Source, ...]:
-    """Read what `asdict` of sources gives."""
-    sources = tuple(Source(metric=row["metric"], parts=tuple(_part(p) for p in row["parts"])) for row in body)
-    names = [source.metric for source in sources]
-    if not names or len(set(names)) != len(names) or not all(source.parts for source in sources):
-        raise ValueError(f"each metric stands once, with at least one part; got {names}")
-    return sources
-
-
-def servers_to_json(servers: Sequence[Server]) -> list[dict[str, Any]]:
-    """Plain JSON values."""
-    return [asdict(server) for server in servers]
-
-
 def servers_from_json(body: Any) -> tuple[Server, ...]:
-    """Read what `servers_to_json` wrote."""
+    """Read what `asdict` of servers gave."""
     return tuple(
         Server(
             server_id=row["server_id"],
