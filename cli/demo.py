@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cli import learn as learning
+from cli.times import moment_ms
 from demo.fleet.generate import generate
 from demo.fleet.plan import FleetPlan
 from demo.overrides import overrides
@@ -16,7 +17,7 @@ from demo.run import ReplayPlan, replay_fleet
 from demo.screen import DemoScreen
 from training.history.files import open_history
 from treeline.core.errors import UsageError
-from treeline.core.times import to_ms
+from treeline.core.times import iso
 
 SERVERS, DAYS, STEP_S, SEED = 20, 14.0, 60, 7
 START = datetime(2026, 10, 17, tzinfo=UTC)  # puts the month-end load, which is no incident, into the replay
@@ -49,8 +50,10 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="N|A,B,..",
         help=f"generated: how many (default {SERVERS}); with --data: how many, or which, by name",
     )
-    parser.add_argument("--from", dest="start", type=_time, metavar="TIME", help="replay from here (ISO 8601, UTC)")
-    parser.add_argument("--to", dest="end", type=_time, metavar="TIME", help="replay up to here")
+    parser.add_argument(
+        "--from", dest="start_ms", type=moment_ms, metavar="TIME", help="replay from here (ISO 8601, UTC)"
+    )
+    parser.add_argument("--to", dest="end_ms", type=moment_ms, metavar="TIME", help="replay up to here")
     generated = parser.add_argument_group("the generated fleet")
     generated.add_argument("--days", type=float, help=f"days of history, the last tenth replayed (default {DAYS})")
     generated.add_argument("--step", type=int, metavar="SECONDS", help=f"sampling step (default {STEP_S})")
@@ -92,22 +95,14 @@ def _generate(args: argparse.Namespace, folder: Path, screen: DemoScreen) -> tup
     return made.data_path, made.incidents_path
 
 
-def _time(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a time such as 2024-01-12T06:00, got {text!r}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def run(args: argparse.Namespace) -> int:
     """Check the options, run, and show the scoreboard."""
     if args.learn is not None:
         return learning.run(args)
     if args.speed is not None and args.speed <= 0:
         raise UsageError(f"--speed must be above 0, got {args.speed:g}")
-    if args.start and args.end and args.end <= args.start:
-        raise UsageError(f"--to must be after --from, got {args.end.isoformat()} and {args.start.isoformat()}")
+    if args.start_ms is not None and args.end_ms is not None and args.end_ms <= args.start_ms:
+        raise UsageError(f"--to must be after --from, got {iso(args.end_ms)} and {iso(args.start_ms)}")
     screen = DemoScreen(as_json=args.json)
     with tempfile.TemporaryDirectory(prefix="treeline-fleet-") as folder:
         if args.data is not None and (args.days is not None or args.step is not None):
@@ -124,8 +119,8 @@ def run(args: argparse.Namespace) -> int:
         )
         plan = ReplayPlan(
             history=history,
-            start_ms=to_ms(args.start) if args.start else None,
-            end_ms=to_ms(args.end) if args.end else None,
+            start_ms=args.start_ms,
+            end_ms=args.end_ms,
             speed=1.0 if args.real_time else args.speed,
             seed=args.seed,
             output=args.out,

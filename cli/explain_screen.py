@@ -25,11 +25,10 @@ def show(explanation: Explanation, console: Console) -> None:
         f"[bold]{opening.priority} {escape(opening.server_id)}[/], severity {opening.severity:.2f}, {state}; "
         f"first anomalous {_time(opening.clocks.first_anomalous_at)}, opened {_time(opening.clocks.observed_at)}, "
         f"model {escape(opening.model_version)}",
-        highlight=False,
     )
     for found in explanation.counterfactuals:
         checked = "checked by scoring again" if found.is_verified else "NOT confirmed by scoring again"
-        console.print(f"  [green]{escape(str(found))}[/] (severity {found.severity:.2f}; {checked})", highlight=False)
+        console.print(f"  [green]{escape(str(found))}[/] (severity {found.severity:.2f}; {checked})")
     if explanation.metrics:
         console.print(_metrics(explanation))
     _rule(explanation, console)
@@ -37,9 +36,9 @@ def show(explanation: Explanation, console: Console) -> None:
     _calibration(explanation.calibration, console)
     _events(explanation, console)
     if explanation.forest:
-        console.print(f"forest: {escape(explanation.forest)}", highlight=False, style="dim")
+        console.print(f"forest: {escape(explanation.forest)}", style="dim")
     for note in explanation.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
+        console.print(f"[yellow]note:[/] {escape(note)}")
     _reproduction(explanation, console)
 
 
@@ -68,7 +67,6 @@ def _rule(explanation: Explanation, console: Console) -> None:
     console.print(
         f"rule: {rule.needed} of the last {rule.of_last} observations at severity {sign} {rule.tier:g} "
         f"({rule.priority}): {counted}",
-        highlight=False,
     )
 
 
@@ -80,7 +78,7 @@ def _path(explanation: Explanation, console: Console) -> None:
     first, last = iso(int(path.observed_at[0])), iso(int(path.observed_at[-1]))
     console.print(f"severity {_time(first)} to {_time(last)}, marks at {P2_SEVERITY:g} and {P1_SEVERITY:g}:")
     line, mark = _sparkline(path.observed_at, path.severity.astype(np.float64), at)
-    console.print(f"  {line}\n  {' ' * mark}^ opened", highlight=False)
+    console.print(f"  {line}\n  {' ' * mark}^ opened")
     table = Table("observed", "score", "severity", "", box=None, header_style="dim")
     centre = int(np.searchsorted(path.observed_at, at))
     for i in range(max(0, centre - _NEIGHBOURS), min(len(path.observed_at), centre + _NEIGHBOURS + 1)):
@@ -107,14 +105,14 @@ def _sparkline(times: Any, severity: Any, at: int) -> tuple[str, int]:
 def _calibration(calibration: Mapping[str, Any], console: Console) -> None:
     values = [f"{name} {value:.4g}" for name, value in calibration.items() if isinstance(value, int | float)]
     if values:
-        console.print(f"calibration: {', '.join(values)}", highlight=False)
+        console.print(f"calibration: {', '.join(values)}")
     if "channel" in calibration:
-        console.print(f"decided by {calibration['channel']}: {calibration['meaning']}", highlight=False)
+        console.print(f"decided by {calibration['channel']}: {calibration['meaning']}")
     measures = calibration.get("measures", {})
     for name, body in calibration.get("thresholds", {}).items():
         if isinstance(body, Mapping):
             measured = f"measured {measures[name]:.3g}, " if name in measures else ""
-            console.print(f"  {name}: {measured}p2 {body['p2']:g}, p1 {body['p1']:g}", highlight=False, style="dim")
+            console.print(f"  {name}: {measured}p2 {body['p2']:g}, p1 {body['p1']:g}", style="dim")
 
 
 def _events(explanation: Explanation, console: Console) -> None:
@@ -125,7 +123,6 @@ def _events(explanation: Explanation, console: Console) -> None:
         console.print(
             f"  {_time(alert.clocks.observed_at)} {alert.event} {alert.priority} severity {alert.severity:.2f}"
             + (f"  [dim]{escape(extra)}[/]" if extra else ""),
-            highlight=False,
         )
 
 
@@ -137,10 +134,9 @@ def _reproduction(explanation: Explanation, console: Console) -> None:
         verdict = "[green]equal[/]" if part.is_equal else "[bold red]DIFFERENT[/]"
         console.print(
             f"reproduced: {part.equal:,} of {part.count:,} {part.what} {verdict}, from {escape(part.source)}",
-            highlight=False,
         )
     for note in reproduction.notes:
-        console.print(f"  [dim]{escape(note)}[/]", highlight=False)
+        console.print(f"  [dim]{escape(note)}[/]")
     answer = "[bold green]equal, bit for bit[/]" if reproduction.is_equal else "[bold red]not equal[/]"
     console.print(f"reproduction: {answer if reproduction.parts else '[bold red]nothing left to rebuild it from[/]'}")
 

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cli.times import moment
 from demo.fleet.generate import generate
 from demo.fleet.plan import FleetPlan, IncidentKind
 from treeline.core.errors import UsageError
@@ -36,7 +36,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     verb.add_argument("--days", type=float, default=default.days, help="train and test together, default %(default)s")
     verb.add_argument("--step", type=int, default=default.step_s, help="seconds between rows, default %(default)s")
     verb.add_argument("--seed", type=int, default=default.seed, help="same seed, same fleet; default %(default)s")
-    verb.add_argument("--start", default=f"{default.start:%Y-%m-%d}", help="first day (UTC), default %(default)s")
+    verb.add_argument("--start", type=moment, default=f"{default.start:%Y-%m-%d}", help="first day (UTC), %(default)s")
     verb.add_argument("--train", type=float, default=default.train_fraction, help="share before incidents, %(default)s")
     verb.add_argument(
         "--incidents",
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         days=args.days,
         step_s=args.step,
         seed=args.seed,
-        start=_day(args.start),
+        start=args.start,
         train_fraction=args.train,
         incidents_per_server_week=args.incidents,
         kinds=_kinds(args.kinds),
@@ -82,14 +82,6 @@ def run(args: argparse.Namespace) -> int:
             highlight=False,
         )
     return 0
-
-
-def _day(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"--start is {text!r}, expected a date such as 2026-10-19") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _kinds(text: str) -> tuple[IncidentKind, ...]:

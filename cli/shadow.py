@@ -60,27 +60,15 @@ def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.
     if args.run is not None:
         folder = IncidentFolder(args.run)
         start_ms, end_ms = folder.watched()
-        report = shadow_report(
-            folder.incidents(),
-            {},
-            start_ms=start_ms,
-            end_ms=end_ms,
-            servers=folder.server_count(),
-            budget=_budget(args.budget, folder.server_count()),
-        )
+        incidents, labels, servers = folder.incidents(), {}, folder.server_count()
     else:
         end_ms = args.until if args.until is not None else clock_ms()
         start_ms = round(end_ms - args.days * DAY_MS)
         with reaching(DeployedStage.of(args)) as deployment:
             servers = server_count(deployment.client("dynamodb"), deployment.output(outputs.SERVERS_TABLE))
-            report = shadow_report(
-                deployment.incidents.between(start_ms, end_ms),
-                deployment.controls.labels(),
-                start_ms=start_ms,
-                end_ms=end_ms,
-                servers=servers,
-                budget=_budget(args.budget, servers),
-            )
+            incidents, labels = deployment.incidents.between(start_ms, end_ms), deployment.controls.labels()
+    budget = _budget(args.budget, servers)
+    report = shadow_report(incidents, labels, start_ms=start_ms, end_ms=end_ms, servers=servers, budget=budget)
     if args.json:
         print(json.dumps(report.to_json()))
     else:
@@ -100,17 +88,13 @@ def _show(report: ShadowReport, console: Console) -> None:
     days, months = (report.end_ms - report.start_ms) / DAY_MS, report.server_months
     p1, p2 = report.count(Priority.P1), report.count(Priority.P2)
     rate = f"; {p1 / months:.2f} P1 and {p2 / months:.2f} P2 per server-month" if months else ""
-    console.print(f"{days:.3g} days, {report.servers} servers: {p1} P1 and {p2} P2 pages{rate}", highlight=False)
+    console.print(f"{days:.3g} days, {report.servers} servers: {p1} P1 and {p2} P2 pages{rate}")
     told = sum(not page.suppressed for page in report.pages)
     if report.pages:
-        console.print(
-            f"  {told} of them told, {len(report.pages) - told} stored only (shadow or muted)", highlight=False
-        )
+        console.print(f"  {told} of them told, {len(report.pages) - told} stored only (shadow or muted)")
     said = [page.is_incident for page in report.pages if page.is_incident is not None]
     if said:
-        console.print(
-            f"  people say of {len(said)}: {sum(said)} incidents, {len(said) - sum(said)} none", highlight=False
-        )
+        console.print(f"  people say of {len(said)}: {sum(said)} incidents, {len(said) - sum(said)} none")
     for title, rows in (("server", report.by_server()), ("metric", report.by_metric())):
         if not rows:
             continue
@@ -119,10 +103,9 @@ def _show(report: ShadowReport, console: Console) -> None:
             table.add_row(escape(name), str(first), str(second))
         console.print(table)
         if len(rows) > _ROWS:
-            console.print(f"  and {len(rows) - _ROWS} more ({title}s)", highlight=False, style="dim")
+            console.print(f"  and {len(rows) - _ROWS} more ({title}s)", style="dim")
     for fit in report.fits:
         console.print(
             f"budget {fit.tier}: {fit.allowed:.2g} pages allowed, {fit.pages} would have been sent; "
             f"from severity {fit.severity_at_least:.2f} on: {fit.kept}",
-            highlight=False,
         )

@@ -12,13 +12,18 @@ from treeline.core.times import to_ms
 _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def moment_ms(text: str) -> int:
-    """An ISO 8601 time, UTC where it names no zone, in milliseconds; for `type=` of an option."""
+def moment(text: str) -> datetime:
+    """An ISO 8601 date or time, UTC where it names no zone; for `type=` of an option."""
     try:
-        moment = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-23T18:00, got {text!r}") from None
-    return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        raise argparse.ArgumentTypeError(f"expected a date or time such as 2026-11-23T18:00, got {text!r}") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def moment_ms(text: str) -> int:
+    """The same in milliseconds."""
+    return to_ms(moment(text))
 
 
 def duration_ms(text: str) -> int:
@@ -39,5 +44,5 @@ def window_ms(start_ms: int | None, until_ms: int | None, for_ms: int | None, no
 
 def wide_console() -> Console:
     """Standard output; as wide as needed when it is a file or a pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=200, highlight=False)

@@ -5,12 +5,12 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from cli.backtest.screen import BacktestScreen
+from cli.times import moment
 from report.backtest.results import backtest_report, summary
 from report.page import write_report
 from training.evaluate.experiment import ExperimentOutcome, Setup, judge, run_experiment
@@ -43,7 +43,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--incidents", type=Path, metavar="CSV", help="its labelled incidents; without: pages only")
     parser.add_argument("--config", type=Path, metavar="YAML", help="detection.policy and model settings to try")
     split = parser.add_mutually_exclusive_group()
-    split.add_argument("--train-until", type=_day, metavar="DATE", help="detect from here on (ISO 8601, UTC)")
+    split.add_argument("--train-until", type=moment, metavar="DATE", help="detect from here on (ISO 8601, UTC)")
     split.add_argument("--train-fraction", type=_share, metavar="F", help="train on this share of the time, 0 to 1")
     parser.add_argument("--servers", metavar="A,B,..", help="only these")
     parser.add_argument("--compare", action="store_true", help="run the peers too, calibrated as ours")
@@ -128,14 +128,6 @@ def _write_json(path: Path, body: Mapping[str, Any]) -> None:
         print(text, end="")
     else:
         path.write_text(text, encoding="utf-8")
-
-
-def _day(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a date such as 2026-10-26, got {text!r}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _share(text: str) -> float:

@@ -1,4 +1,3 @@
-import argparse
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -6,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cli import fleet as command
+from cli.main import run
 from demo.fleet.generate import generate, server_series
 from demo.fleet.incidents import COURSES, schedule
 from demo.fleet.noise import smooth, wander
@@ -163,18 +162,14 @@ def test_smoothing_and_wandering_are_what_they_say():
     [["--servers", "0"], ["--days", "-1"], ["--step", "0"], ["--kinds", "fire"], ["--start", "soon"], ["--train", "2"]],
 )
 def test_bad_arguments_are_refused_in_one_line(tmp_path, arguments):
-    parser = argparse.ArgumentParser()
-    command.register(parser)
     with pytest.raises(UsageError) as error:
-        command.run(parser.parse_args(["generate", "--out", str(tmp_path), *arguments]))
+        run(["fleet", "generate", "--out", str(tmp_path), *arguments])
     assert "expected" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_the_command_writes_the_two_files_and_says_so(tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    command.register(parser)
     small = ["generate", "--out", str(tmp_path / "f"), "--servers", "2", "--days", "1", "--step", "600", "--json"]
-    assert command.run(parser.parse_args(small)) == 0
+    assert run(["fleet", *small]) == 0
     assert '"servers": 2' in capsys.readouterr().out
     assert (tmp_path / "f" / "fleet.parquet").exists()
