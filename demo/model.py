@@ -41,7 +41,27 @@ def train(
 
 def host(deployment: Deployment, package: ModelPackage, model_data_url: str) -> None:
     """Host a trained model and point detection at it; returns when its endpoint is in service."""
-    _host(deployment, package.model_version, model_data_url)
+    sagemaker, model_version = deployment.client("sagemaker"), package.model_version
+    endpoint = deployment.output(outputs.ENDPOINT_NAME)
+    sagemaker.create_model(
+        ModelName=model_version,
+        ExecutionRoleArn=ROLE_ARN,
+        PrimaryContainer={"Image": IMAGE, "ModelDataUrl": model_data_url},
+    )
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=model_version,
+        ProductionVariants=[
+            {
+                "VariantName": "blue",
+                "ModelName": model_version,
+                "InitialInstanceCount": 1,
+                "InstanceType": INSTANCE_TYPE,
+                "InitialVariantWeight": 1.0,
+            }
+        ],
+    )
+    sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=model_version)
+    _wait(lambda: sagemaker.describe_endpoint(EndpointName=endpoint), "EndpointStatus", "InService")
     store = ModelStore(
         deployment.client("dynamodb"),
         deployment.client("s3"),
@@ -88,30 +108,6 @@ def _training_job(deployment: Deployment, model_version: str, rows: Any) -> Rand
     artifacts = job["ModelArtifacts"]["S3ModelArtifacts"]
     key = artifacts.removeprefix(f"s3://{bucket}/")
     return read_model_tar(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-
-
-def _host(deployment: Deployment, model_version: str, model_data_url: str) -> None:
-    sagemaker = deployment.client("sagemaker")
-    endpoint = deployment.output(outputs.ENDPOINT_NAME)
-    sagemaker.create_model(
-        ModelName=model_version,
-        ExecutionRoleArn=ROLE_ARN,
-        PrimaryContainer={"Image": IMAGE, "ModelDataUrl": model_data_url},
-    )
-    sagemaker.create_endpoint_config(
-        EndpointConfigName=model_version,
-        ProductionVariants=[
-            {
-                "VariantName": "blue",
-                "ModelName": model_version,
-                "InitialInstanceCount": 1,
-                "InstanceType": INSTANCE_TYPE,
-                "InitialVariantWeight": 1.0,
-            }
-        ],
-    )
-    sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=model_version)
-    _wait(lambda: sagemaker.describe_endpoint(EndpointName=endpoint), "EndpointStatus", "InService")
 
 
 def _wait(describe: Any, field: str, wanted: str) -> dict[str, Any]:

@@ -2,16 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from demo.ledger import Ledger
-from report.data import (
-    Accounting,
-    Clock,
-)
+from report.data import Accounting, Clock
 from training.evaluate.backtest import Backtest
 from training.evaluate.judge import Opening, Tier, TierQuality, evaluate
 from training.history.labels import Label
@@ -120,23 +117,11 @@ def matches_offline(incidents: Mapping[str, list[Alert]], offline: Backtest) -> 
 
 def summary(result: ReplayResult, facts: Mapping[str, str], no_ops: Iterable[Any]) -> dict[str, Any]:
     """Everything a script may want, as plain JSON values."""
-    books = result.accounting
+    books = asdict(result.accounting)
+    told = {name: books.pop(name) for name in ("alerts_published", "pages_delivered", "pages_refused")}
     return {
-        "accounting": {
-            "sent": books.sent,
-            "stored": books.stored,
-            "duplicates": books.duplicates,
-            "quarantined": books.quarantined,
-            "quarantine_reasons": dict(books.quarantine_reasons),
-            "scored": books.scored,
-            "warming_up": books.warming_up,
-            "too_late": books.too_late,
-            "lost": books.lost,
-            "balanced": result.balanced,
-        },
-        "alerts_published": books.alerts_published,
-        "pages_delivered": books.pages_delivered,
-        "pages_refused": books.pages_refused,
+        "accounting": {**books, "balanced": result.balanced},
+        **told,
         "records_per_s": round(result.records_per_s, 1),
         "reproduced_offline": result.reproduced,
         "evaluation": {tier.value: evaluation.to_json() for tier, evaluation in result.evaluations.items()},

@@ -14,7 +14,7 @@ from demo import cloud as stage
 from demo import results
 from demo.alerts import AlertFeed
 from demo.cloud import Deployment
-from demo.keep import keep_incidents
+from demo.incident_files import FOLDER, save
 from demo.ledger import Books
 from demo.model import train
 from demo.producer import Sent
@@ -38,6 +38,7 @@ from treeline.core.times import iso
 from treeline.forest.forest import RandomCutForest
 from treeline.settings import outputs
 from treeline.settings.values import read
+from treeline.wiring.incident_tables import tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,15 @@ def _judge(
     books = Books(deployment)
     with screen.spinner("reading the books"):
         ledger, incidents, groups = books.ledger(), books.incidents(), books.groups()
-        keep_incidents(deployment, plan.output, incidents, present, package, forest)
+        save(
+            plan.output / FOLDER,
+            tables(deployment, lambda _: (forest.score, "the run's own")),
+            incidents,
+            package=package,
+            forest=forest,
+            watched=(int(present.times_ms[0]), int(present.times_ms[-1])),
+            server_count=len(present.servers),
+        )
     policy = read(PolicySettings, plan.overrides.get("detection", {}).get("policy", {}), "detection.policy")
     with screen.spinner("running the same history offline"):
         offline = backtest(package, present, forest.score, policy, groups=groups, with_bands=True)

@@ -215,10 +215,9 @@ class Loop:
         story = self._story
         if story.outcome or not progress.is_over:
             return
-        slices = len(progress.verdicts)
-        story.canary_h = slices * float(self._watch.slice_s) / 3600.0
+        story.canary_h = len(progress.verdicts) * float(self._watch.slice_s) / 3600.0
         story.outcome, story.why = progress.stage.value, progress.reason
-        story.canary_servers = self._watch.canary_servers(progress)
+        story.canary_servers = len(progress.reference)
         said = f" because {progress.reason}" if progress.reason else ""
         self._event(f"{progress.stage.value.replace('_', ' ')} after {story.canary_h:g} h of canary{said}")
 

@@ -142,10 +142,6 @@ class ModelWatch:
 
         wait_for(judged, "the canary's slices are judged", trouble=self.trouble, poll_s=_POLL_S)
 
-    def canary_servers(self, progress: Progress) -> int:
-        """How many servers the canary covered."""
-        return len(progress.reference)
-
     def told_by(self, model_version: str) -> int:
         """Alerts that name a model, among the pages PagerDuty's stand-in accepted."""
         time.sleep(0.5)
