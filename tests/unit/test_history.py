@@ -51,26 +51,19 @@ def test_a_matrix_is_one_servers_rows_in_time_order_whatever_the_order_of_the_fi
     assert values.tolist() == [[100.0 + i, -100.0 - i] for i in range(10)]
 
 
-def records_of(history, *bounds, **options):
-    """Row by row: time, server, values."""
-    for window in history.windows(*bounds, **options):
-        names = [history.servers[i] for i in window.servers]
-        yield from zip(window.times_ms.tolist(), names, window.values, strict=True)
-
-
 @pytest.mark.parametrize("rows", [None, 1, 3, 7])
 def test_records_come_in_event_time_order_ties_by_server_however_they_are_chunked(tmp_path, rows):
     history = open_history(save(tmp_path, frame()))
-    records = list(records_of(history, rows=rows))
+    records = list(history.records(rows=rows))
     assert [(t, s) for t, s, _ in records] == [(START_MS + 60_000 * i, s) for i in range(10) for s in "ab"]
     assert records[3][2].tolist() == [1.0, -1.0]
 
 
 def test_records_of_a_time_range_are_inclusive_at_both_ends(tmp_path):
     history = open_history(save(tmp_path, frame()))
-    times = [t for t, _, _ in records_of(history, START_MS + 60_000, START_MS + 120_000)]
+    times = [t for t, _, _ in history.records(START_MS + 60_000, START_MS + 120_000)]
     assert times == [START_MS + 60_000] * 2 + [START_MS + 120_000] * 2
-    assert list(records_of(history, START_MS + 10**9)) == []
+    assert list(history.records(START_MS + 10**9)) == []
 
 
 def test_servers_start_and_end_choose_a_part(tmp_path):
@@ -89,7 +82,7 @@ def test_time_bounds_are_exact_in_every_unit_of_the_file(tmp_path, unit):
     table = frame()
     table["timestamp"] = table["timestamp"].dt.as_unit(unit)
     history = open_history(save(tmp_path, table))
-    assert len(list(records_of(history, START_MS + 1, START_MS + 60_000))) == 2
+    assert len(list(history.records(START_MS + 1, START_MS + 60_000))) == 2
 
 
 def test_times_without_a_zone_and_text_times_are_utc(tmp_path):
@@ -99,7 +92,7 @@ def test_times_without_a_zone_and_text_times_are_utc(tmp_path):
         save(tmp_path, table.assign(timestamp=table["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%S")), "t")
     )
     assert naive.start_ms == text.start_ms == START_MS
-    assert len(list(records_of(text, START_MS, START_MS))) == 2
+    assert len(list(text.records(START_MS, START_MS))) == 2
 
 
 def test_the_split_column_decides_per_server(tmp_path):
@@ -108,7 +101,7 @@ def test_the_split_column_decides_per_server(tmp_path):
     history = open_history(save(tmp_path, table))
     assert history.split_by == "column"
     assert (len(history.matrix("a", part="test")[0]), len(history.matrix("b", part="train")[0])) == (3, 9)
-    assert sorted(s for _, s, _ in records_of(history, part="test")) == ["a", "a", "a", "b"]
+    assert sorted(s for _, s, _ in history.records(part="test")) == ["a", "a", "a", "b"]
     assert history.observed()["b"] == (START_MS + 540_000, START_MS + 540_000)
 
 
@@ -220,7 +213,7 @@ def test_two_rows_of_one_server_and_time_are_refused(tmp_path):
     with pytest.raises(UsageError, match="b has two rows at timestamp 2026-10-19T00:00:00"):
         history.matrix("b")
     with pytest.raises(UsageError, match="two rows"):
-        list(records_of(history))
+        list(history.records())
 
 
 def test_bounds_without_a_zone_are_utc(tmp_path):

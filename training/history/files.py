@@ -142,6 +142,14 @@ class History:
             if len(window.times_ms):
                 yield window
 
+    def records(
+        self, start_ms: int | None = None, end_ms: int | None = None, *, part: Part = "all", rows: int | None = None
+    ) -> Iterator[tuple[int, str, Values]]:
+        """As `windows`, row by row: (observed_at_ms, server_id, values (metrics,) float32)."""
+        for window in self.windows(start_ms, end_ms, part=part, rows=rows):
+            names = [self.servers[i] for i in window.servers.tolist()]
+            yield from zip(window.times_ms.tolist(), names, window.values, strict=True)
+
     def _load_block(self, server_id: str) -> None:
         """Replace the held block by one of `server_id` and the servers after it, as many as fit."""
         first = self.servers.index(server_id)
