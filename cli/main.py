@@ -13,8 +13,8 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 # Modules by name, not by import: a command loads only what it needs, and the package never imports `local`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("cli.demo", "watch the whole system find incidents in a replayed fleet"),
-    "backtest": ("cli.backtest.command", "judge the pages that a labelled history would have brought"),
-    "tune": ("cli.tune.command", "search forest and pipeline settings, every trial in MLflow"),
+    "backtest": ("cli.backtest", "judge the pages that a labelled history would have brought"),
+    "tune": ("cli.tune", "search forest and pipeline settings, every trial in MLflow"),
     "calibrate": ("cli.calibrate", "thresholds from a page budget and the fleet's own unlabelled past"),
     "quality": ("cli.quality", "the release gate: fixed backtests held against recorded figures"),
     "incident": ("cli.incident", "list incidents, and label what they were"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from cli.backtest.screen import BacktestScreen, minutes
+from cli.backtest_screen import BacktestScreen, minutes
 from demo.fleet.generate import generate
 from demo.fleet.plan import FleetPlan
 from training.evaluate.experiment import Setup, run_experiment

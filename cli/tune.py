@@ -8,7 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from cli.backtest.screen import BacktestScreen
+from cli.backtest_screen import BacktestScreen
 from report.frontier import frontier_picture
 from training.evaluate.calibrate import Budget
 from training.evaluate.judge import Tier

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from cli.backtest.screen import BacktestScreen
+from cli.backtest_screen import BacktestScreen
 from cli.times import moment
 from report.backtest.results import backtest_report, summary
 from report.page import write_report
