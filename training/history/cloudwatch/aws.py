@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import boto3
+import cbor2
 import numpy as np
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from training.history.cloudwatch import cbor
 from training.history.cloudwatch.discovery import Instance, ListedMetric
 from training.history.cloudwatch.fetch import HistoryError, Page, Points, ThrottledError, TransientError
 from training.history.cloudwatch.series import Query
@@ -33,10 +33,20 @@ def cloudwatch_client(session: boto3.Session, *, parallel_calls: int) -> Any:
 
 
 def _read_fast(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Decode the body ourselves and leave botocore an empty one; an answer in another format is left to botocore."""
+    """Decode the body by cbor2 and leave botocore an empty one; an answer in another format is left to botocore.
+
+    botocore's own reader makes a Python call for each byte: 1.5 s for a full answer of 100,800 points, six times what
+    CloudWatch's quota leaves for it. cbor2 takes 0.07 s.
+    """
     if response_dict["status_code"] != 200 or response_dict["headers"].get("smithy-protocol") != "rpc-v2-cbor":
         return
-    customized_response_dict.update(cbor.decode(response_dict["body"]))
+    try:
+        answer = cbor2.loads(response_dict["body"])
+    except cbor2.CBORDecodeError as error:
+        raise TransientError(f"CloudWatch's answer is not readable: {error}") from error
+    if not isinstance(answer, dict):
+        raise TransientError(f"CloudWatch's answer is not readable: a map was expected, got {type(answer).__name__}")
+    customized_response_dict.update(answer)
     response_dict["body"] = b"\xa0"
 
 
@@ -74,7 +84,7 @@ class CloudWatchMetricData:
             if status >= 500:
                 raise TransientError(f"CloudWatch: {error}") from error
             raise HistoryError(f"CloudWatch refused a call: {error}") from error
-        except (BotoCoreError, cbor.CborError) as error:
+        except BotoCoreError as error:
             raise TransientError(f"CloudWatch: {error}") from error
         return _page(answer)
 
