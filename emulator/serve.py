@@ -36,7 +36,7 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def _end_with_parent(end: threading.Event, parent: int, *, watch_stdin: bool) -> None:
+def _end_with_parent(end: threading.Event, parent: int) -> None:
     def closed() -> None:
         while os.read(0, 4096):  # not sys.stdin: its lock would be held at interpreter shutdown
             pass
@@ -47,8 +47,7 @@ def _end_with_parent(end: threading.Event, parent: int, *, watch_stdin: bool) ->
             time.sleep(_PARENT_CHECK_S)
         end.set()
 
-    if watch_stdin:
-        threading.Thread(target=closed, daemon=True, name="parent-pipe").start()
+    threading.Thread(target=closed, daemon=True, name="parent-pipe").start()
     threading.Thread(target=orphaned, daemon=True, name="parent-pid").start()
 
 
@@ -87,7 +86,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--directory", type=Path, required=True)
-    parser.add_argument("--detached", action="store_true", help="do not end when stdin closes")
     args = parser.parse_args()
     parent = os.getppid()
     end = threading.Event()
@@ -107,7 +105,7 @@ def main() -> int:
     environment = process_environment(f"http://{HOST}:{port}") | server_environment(port, str(temporary))
     os.environ.clear()
     os.environ.update(environment)
-    _end_with_parent(end, parent, watch_stdin=not args.detached)
+    _end_with_parent(end, parent)
     try:
         asyncio.run(_serve(listener, args.directory, end, answer))
     finally:

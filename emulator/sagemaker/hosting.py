@@ -17,7 +17,7 @@ from emulator.sagemaker.hosting_capture import Captures
 from emulator.sagemaker.hosting_scaling import ScalableTargets
 from emulator.sagemaker.models import EndpointConfigs, Models
 from emulator.sagemaker.s3_urls import bucket_and_key
-from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.invocation import respond
 from treeline.forest.storage import read_model_tar
@@ -87,7 +87,7 @@ class Endpoints:
         faults: HostFaults,
         scaling: ScalableTargets,
     ) -> None:
-        self._endpoints = Store("endpoint", "endpoint", lock)
+        self._endpoints = Store("Endpoint", "endpoint", lock)
         self._configs = configs
         self._models = models
         self._clients = clients
@@ -103,9 +103,9 @@ class Endpoints:
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
+            **self._endpoints.reading("Endpoints", "LastModifiedTime", "EndpointStatus"),
             "CreateEndpoint": self.create,
             "DescribeEndpoint": self.describe,
-            "ListEndpoints": self.list_all,
             "UpdateEndpoint": self.update,
             "UpdateEndpointWeightsAndCapacities": self.update_weights,
             "DeleteEndpoint": self.delete,
@@ -128,11 +128,6 @@ class Endpoints:
         endpoint = dict(self._endpoints.get(request["EndpointName"]))
         endpoint["ProductionVariants"] = [v.summary() for v in self._hosted[request["EndpointName"]].variants]
         return endpoint
-
-    def list_all(self, request: Resource) -> Resource:
-        """Endpoint summaries."""
-        fields = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
-        return page(self._endpoints.all(), request, "EndpointName", fields, "Endpoints")
 
     def update(self, request: Resource) -> Resource:
         """Move to another configuration; the old variants serve until the new ones are loaded."""

@@ -3,21 +3,20 @@
 import threading
 
 from emulator.sagemaker.errors import validation
-from emulator.sagemaker.store import Action, Resource, Store, arn, page
+from emulator.sagemaker.store import Action, Resource, Store, arn
 
 
 class Models:
     """CreateModel, DescribeModel, ListModels, DeleteModel."""
 
     def __init__(self, lock: threading.RLock) -> None:
-        self._models = Store("model", "model", lock)
+        self._models = Store("Model", "model", lock)
 
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
             "CreateModel": self.create,
-            "DescribeModel": lambda request: dict(self._models.get(request["ModelName"])),
-            "ListModels": self.list_all,
+            **self._models.reading("Models"),
             "DeleteModel": lambda request: self._models.delete(request["ModelName"]) and {},
         }
 
@@ -28,10 +27,6 @@ class Models:
             raise validation("PrimaryContainer or Containers is required.")
         self._models.create(name, {**request, "ModelArn": arn("model", name)})
         return {"ModelArn": arn("model", name)}
-
-    def list_all(self, request: Resource) -> Resource:
-        """Model summaries."""
-        return page(self._models.all(), request, "ModelName", ("ModelName", "ModelArn", "CreationTime"), "Models")
 
     def data_url(self, name: str) -> str:
         """Where the artifact of a model is; raises ServiceError when the model is gone or names none."""
@@ -47,15 +42,14 @@ class EndpointConfigs:
     """CreateEndpointConfig, DescribeEndpointConfig, ListEndpointConfigs, DeleteEndpointConfig."""
 
     def __init__(self, lock: threading.RLock, models: Models) -> None:
-        self._configs = Store("endpoint-config", "endpoint configuration", lock)
+        self._configs = Store("EndpointConfig", "endpoint-config", lock)
         self._models = models
 
     def actions(self) -> dict[str, Action]:
         """The API actions served here; there is no update."""
         return {
             "CreateEndpointConfig": self.create,
-            "DescribeEndpointConfig": lambda request: dict(self._configs.get(request["EndpointConfigName"])),
-            "ListEndpointConfigs": self.list_all,
+            **self._configs.reading("EndpointConfigs"),
             "DeleteEndpointConfig": lambda request: self._configs.delete(request["EndpointConfigName"]) and {},
         }
 
@@ -70,11 +64,6 @@ class EndpointConfigs:
                 self._models.data_url(variant["ModelName"])
         self._configs.create(name, {**request, "EndpointConfigArn": arn("endpoint-config", name)})
         return {"EndpointConfigArn": arn("endpoint-config", name)}
-
-    def list_all(self, request: Resource) -> Resource:
-        """Configuration summaries."""
-        fields = ("EndpointConfigName", "EndpointConfigArn", "CreationTime")
-        return page(self._configs.all(), request, "EndpointConfigName", fields, "EndpointConfigs")
 
     def capture(self, name: str) -> Resource:
         """What of requests and answers is to be captured; {} for nothing."""

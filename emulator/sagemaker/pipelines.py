@@ -15,7 +15,7 @@ from emulator.sagemaker.errors import ServiceError, not_found, validation
 from emulator.sagemaker.pipeline_expressions import ExpressionError, Expressions, referred_steps
 from emulator.sagemaker.pipeline_steps import StepFailedError, StepRunner, holds
 from emulator.sagemaker.s3_urls import bucket_and_key
-from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page, plain_name
 
 EXECUTION_CHANGE = "SageMaker Model Building Pipeline Execution Status Change"
 STEP_CHANGE = "SageMaker Model Building Pipeline Execution Step Status Change"
@@ -34,7 +34,7 @@ class Pipelines:
         announce: Announce,
     ) -> None:
         self._lock = lock
-        self._pipelines = Store("pipeline", "pipeline", lock)
+        self._pipelines = Store("Pipeline", "pipeline", lock)
         self._executions: dict[str, Resource] = {}  # by ARN, in order of start
         self._steps: dict[str, list[Resource]] = {}
         self._tokens: dict[tuple[str, str], str] = {}
@@ -45,18 +45,15 @@ class Pipelines:
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
+            **self._pipelines.reading("PipelineSummaries", "RoleArn", "LastModifiedTime", "LastExecutionTime"),
             "CreatePipeline": self.create,
             "UpdatePipeline": self.update,
-            "DescribePipeline": lambda request: dict(self._pipelines.get(_name(request["PipelineName"]))),
             "DeletePipeline": self.delete,
-            "ListPipelines": self.list_all,
             "StartPipelineExecution": self.start,
             "StopPipelineExecution": self.stop,
             "DescribePipelineExecution": self.describe_execution,
-            "DescribePipelineDefinitionForExecution": self.definition_of,
             "ListPipelineExecutions": self.list_executions,
             "ListPipelineExecutionSteps": self.list_steps,
-            "ListPipelineParametersForExecution": self.list_parameters,
         }
 
     def create(self, request: Resource) -> Resource:
@@ -69,7 +66,7 @@ class Pipelines:
 
     def update(self, request: Resource) -> Resource:
         """Change a pipeline; executions under way keep the definition they started with."""
-        name = _name(request["PipelineName"])
+        name = plain_name(request["PipelineName"])
         pipeline = self._pipelines.get(name)
         if "PipelineDefinition" in request:
             _checked(request["PipelineDefinition"])
@@ -78,16 +75,11 @@ class Pipelines:
 
     def delete(self, request: Resource) -> Resource:
         """Remove a pipeline."""
-        return {"PipelineArn": self._pipelines.delete(_name(request["PipelineName"]))["PipelineArn"]}
-
-    def list_all(self, request: Resource) -> Resource:
-        """Pipeline summaries."""
-        fields = ("PipelineName", "PipelineArn", "RoleArn", "CreationTime", "LastModifiedTime", "LastExecutionTime")
-        return page(self._pipelines.all(), request, "PipelineName", fields, "PipelineSummaries")
+        return {"PipelineArn": self._pipelines.delete(plain_name(request["PipelineName"]))["PipelineArn"]}
 
     def start(self, request: Resource) -> Resource:
         """Start an execution; the same token again gives the same one."""
-        name = _name(request["PipelineName"])
+        name = plain_name(request["PipelineName"])
         pipeline = self._pipelines.get(name)
         definition = json.loads(pipeline["PipelineDefinition"])
         parameters = _parameters(definition, request.get("PipelineParameters", []))
@@ -107,8 +99,6 @@ class Pipelines:
                 "PipelineExecutionStatus": "Executing",
                 "CreationTime": now,
                 "LastModifiedTime": now,
-                "_parameters": parameters,
-                "_definition": pipeline["PipelineDefinition"],
             }
             self._steps[execution_arn] = []
             self._pipelines.change(name, LastRunTime=now)
@@ -131,17 +121,11 @@ class Pipelines:
 
     def describe_execution(self, request: Resource) -> Resource:
         """The execution with its state and, after a failure, the reason."""
-        execution = self._execution(request["PipelineExecutionArn"])
-        return {key: value for key, value in execution.items() if not key.startswith("_")}
-
-    def definition_of(self, request: Resource) -> Resource:
-        """The definition that an execution runs."""
-        execution = self._execution(request["PipelineExecutionArn"])
-        return {"PipelineDefinition": execution["_definition"], "CreationTime": execution["CreationTime"]}
+        return dict(self._execution(request["PipelineExecutionArn"]))
 
     def list_executions(self, request: Resource) -> Resource:
         """Execution summaries of a pipeline, newest first unless asked otherwise."""
-        pipeline_arn = self._pipelines.get(_name(request["PipelineName"]))["PipelineArn"]
+        pipeline_arn = self._pipelines.get(plain_name(request["PipelineName"]))["PipelineArn"]
         with self._lock:
             found = [
                 {
@@ -166,11 +150,6 @@ class Pipelines:
         if request.get("SortOrder", "Descending") == "Descending":
             steps.reverse()
         return {"PipelineExecutionSteps": steps}
-
-    def list_parameters(self, request: Resource) -> Resource:
-        """The parameters an execution runs with."""
-        parameters = self._execution(request["PipelineExecutionArn"])["_parameters"]
-        return {"PipelineParameters": [{"Name": k, "Value": str(v)} for k, v in parameters.items()]}
 
     def _execution(self, execution_arn: str) -> Resource:
         with self._lock:
@@ -358,10 +337,6 @@ def _typed(declared: Resource, text: str) -> Any:
         case "Boolean":
             return str(text).lower() == "true"
     return text
-
-
-def _name(name_or_arn: str) -> str:
-    return name_or_arn.rsplit("/", 1)[-1]
 
 
 def _iso(moment: float) -> str:

@@ -16,7 +16,7 @@ from emulator.loopback.clients import ClientOf
 from emulator.loopback.environment import process_environment
 from emulator.sagemaker.errors import ServiceError, validation
 from emulator.sagemaker.s3_urls import bucket_and_key, keys_below
-from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINER_FOLDER = "/opt/ml/processing"
@@ -29,7 +29,7 @@ class ProcessingJobs:
     """Create, describe, list and stop processing jobs."""
 
     def __init__(self, lock: threading.RLock, clients: ClientOf, endpoint_url: str, announce: Announce) -> None:
-        self._jobs = Store("processing-job", "processing job", lock)
+        self._jobs = Store("ProcessingJob", "processing-job", lock)
         self._clients = clients
         self._endpoint_url = endpoint_url
         self._announce = announce
@@ -38,9 +38,8 @@ class ProcessingJobs:
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
+            **self._jobs.reading("ProcessingJobSummaries", "LastModifiedTime", "ProcessingJobStatus"),
             "CreateProcessingJob": self.create,
-            "DescribeProcessingJob": lambda request: dict(self._jobs.get(request["ProcessingJobName"])),
-            "ListProcessingJobs": self.list_all,
             "StopProcessingJob": self.stop,
         }
 
@@ -54,11 +53,6 @@ class ProcessingJobs:
         job = self._jobs.create(name, {**request, **fields}, in_use)
         threading.Thread(target=self._run, args=(name, job), daemon=True, name=f"processing-{name}").start()
         return {"ProcessingJobArn": job["ProcessingJobArn"]}
-
-    def list_all(self, request: Resource) -> Resource:
-        """Job summaries."""
-        fields = ("ProcessingJobName", "ProcessingJobArn", "CreationTime", "LastModifiedTime", "ProcessingJobStatus")
-        return page(self._jobs.all(), request, "ProcessingJobName", fields, "ProcessingJobSummaries")
 
     def stop(self, request: Resource) -> Resource:
         """Stop a running job."""

@@ -6,7 +6,7 @@ import time
 from emulator.loopback.clients import ClientOf
 from emulator.sagemaker.errors import ServiceError, not_found, validation
 from emulator.sagemaker.s3_urls import bucket_and_key
-from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page, plain_name
 
 STATE_CHANGE = "SageMaker Model Package State Change"
 _SUMMARY = (
@@ -25,7 +25,7 @@ class ModelPackageGroups:
 
     def __init__(self, lock: threading.RLock, clients: ClientOf, announce: Announce) -> None:
         self._lock = lock
-        self._groups = Store("model-package-group", "model package group", lock)
+        self._groups = Store("ModelPackageGroup", "model-package-group", lock)
         self._packages: dict[str, Resource] = {}  # by ARN, in order of creation
         self._clients = clients
         self._announce = announce
@@ -33,9 +33,8 @@ class ModelPackageGroups:
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
+            **self._groups.reading("ModelPackageGroupSummaryList", "ModelPackageGroupStatus"),
             "CreateModelPackageGroup": self.create_group,
-            "DescribeModelPackageGroup": lambda request: dict(self._groups.get(_group_name(request))),
-            "ListModelPackageGroups": self.list_groups,
             "DeleteModelPackageGroup": self.delete_group,
             "CreateModelPackage": self.create,
             "DescribeModelPackage": lambda request: dict(self._package(request["ModelPackageName"])),
@@ -52,14 +51,9 @@ class ModelPackageGroups:
         self._groups.create(name, {**request, **fields})
         return {"ModelPackageGroupArn": group_arn}
 
-    def list_groups(self, request: Resource) -> Resource:
-        """Group summaries."""
-        fields = ("ModelPackageGroupName", "ModelPackageGroupArn", "CreationTime", "ModelPackageGroupStatus")
-        return page(self._groups.all(), request, "ModelPackageGroupName", fields, "ModelPackageGroupSummaryList")
-
     def delete_group(self, request: Resource) -> Resource:
         """Remove a group that holds nothing."""
-        name = _group_name(request)
+        name = plain_name(request["ModelPackageGroupName"])
         with self._lock:
             self._groups.get(name)
             if any(p["ModelPackageGroupName"] == name for p in self._packages.values()):
@@ -106,7 +100,7 @@ class ModelPackageGroups:
             found = list(self._packages.values())
         for field in ("ModelPackageGroupName", "ModelApprovalStatus"):
             if field in request:
-                wanted = request[field].rsplit("/", 1)[-1]
+                wanted = plain_name(request[field])
                 found = [p for p in found if p[field] == wanted]
         return page(found, request, "ModelPackageGroupName", _SUMMARY, "ModelPackageSummaryList")
 
@@ -155,8 +149,3 @@ class ModelPackageGroups:
             fields = (*_SUMMARY, "ApprovalDescription", "CustomerMetadataProperties", "InferenceSpecification")
             detail = {f: package[f] for f in fields if f in package}
         self._announce(STATE_CHANGE, package_arn, detail)
-
-
-def _group_name(request: Resource) -> str:
-    """A group is named by its name or its ARN."""
-    return str(request["ModelPackageGroupName"]).rsplit("/", 1)[-1]

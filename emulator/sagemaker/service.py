@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,7 +24,7 @@ from emulator.sagemaker.models import EndpointConfigs, Models
 from emulator.sagemaker.pipelines import Pipelines
 from emulator.sagemaker.processing import ProcessingJobs
 from emulator.sagemaker.registry import ModelPackageGroups
-from emulator.sagemaker.store import Resource
+from emulator.sagemaker.store import Action, Resource
 from emulator.sagemaker.training import TrainingJobs
 
 _INVOCATION = re.compile(r"^/endpoints/([^/]+)/invocations$")
@@ -47,7 +47,6 @@ class SageMaker:
         self._announce = EventBus().announce
         self._delays = dict(DEFAULT_DELAYS)
         self._faults = HostFaults()
-        self._tags: dict[str, dict[str, str]] = {}
         models = Models(lock)
         configs = EndpointConfigs(lock, models)
         self._training = TrainingJobs(lock, clients, endpoint_url, self._announce, self._delays)
@@ -56,11 +55,7 @@ class SageMaker:
         self._endpoints = Endpoints(
             lock, configs, models, clients, self._announce, self._delays, self._faults, self.scaling
         )
-        self._actions: dict[str, Callable[[Resource], Resource]] = {
-            "AddTags": self._add_tags,
-            "ListTags": self._list_tags,
-            "DeleteTags": self._delete_tags,
-        }
+        self._actions: dict[str, Action] = {}
         self._processing = ProcessingJobs(lock, clients, endpoint_url, self._announce)
         registry = ModelPackageGroups(lock, clients, self._announce)
         pipelines = Pipelines(lock, self.call, clients, self._announce)
@@ -89,12 +84,7 @@ class SageMaker:
         report = ParamValidator().validate(request, shape)
         if report.has_errors():
             raise validation(report.generate_report())
-        answer = handler(request)
-        tags = request.get("Tags")
-        arn = next((v for k, v in answer.items() if k.endswith("Arn")), None)
-        if tags and arn:
-            self._tags.setdefault(arn, {}).update({t["Key"]: t["Value"] for t in tags})
-        return answer
+        return handler(request)
 
     def end(self) -> None:
         """End the processes of running jobs."""
@@ -150,23 +140,6 @@ class SageMaker:
                 self._delays.update({k: float(v) for k, v in wanted.items()})
                 return json_response({})
         return json_response({"error": "no such path"}, 404)
-
-    def _add_tags(self, request: Resource) -> Resource:
-        tags = self._tags.setdefault(request["ResourceArn"], {})
-        tags.update({t["Key"]: t["Value"] for t in request["Tags"]})
-        return {"Tags": _tag_list(tags)}
-
-    def _list_tags(self, request: Resource) -> Resource:
-        return {"Tags": _tag_list(self._tags.get(request["ResourceArn"], {}))}
-
-    def _delete_tags(self, request: Resource) -> Resource:
-        for key in request["TagKeys"]:
-            self._tags.get(request["ResourceArn"], {}).pop(key, None)
-        return {}
-
-
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": k, "Value": v} for k, v in tags.items()]
 
 
 def coerce(shape: Shape, value: Any) -> Any:

@@ -18,26 +18,41 @@ def arn(kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:{REGION}:{ACCOUNT_ID}:{kind}/{name}"
 
 
+def plain_name(name_or_arn: str) -> str:
+    """What is named by its name or by its ARN."""
+    return name_or_arn.rsplit("/", 1)[-1]
+
+
 class Store:
     """The resources of one kind, by name.
 
     Args:
+        noun: As in actions and fields, e.g. "EndpointConfig" for CreateEndpointConfig and EndpointConfigName.
         kind: As in the ARN, e.g. "endpoint-config".
-        title: As in error messages, e.g. "endpoint configuration".
         lock: Shared by all stores of a service.
     """
 
-    def __init__(self, kind: str, title: str, lock: threading.RLock) -> None:
+    def __init__(self, noun: str, kind: str, lock: threading.RLock) -> None:
+        self.noun = noun
         self.kind = kind
-        self.title = title
         self.lock = lock
+        self._title = kind.replace("-config", " configuration").replace("-", " ")  # as in error messages
         self._resources: dict[str, Resource] = {}
+
+    def reading(self, list_field: str, *fields: str) -> dict[str, Action]:
+        """The Describe* and List* actions; a list's entry has the name, the ARN, the time of creation and `fields`."""
+        name = f"{self.noun}Name"
+        listed = (name, f"{self.noun}Arn", "CreationTime", *fields)
+        return {
+            f"Describe{self.noun}": lambda request: dict(self.get(plain_name(request[name]))),
+            f"List{self.noun}s": lambda request: page(self.all(), request, name, listed, list_field),
+        }
 
     def create(self, name: str, resource: Resource, duplicate: ServiceError | None = None) -> Resource:
         """Add a resource; raises `duplicate` (a ValidationException by default) when the name is taken."""
         with self.lock:
             if name in self._resources:
-                raise duplicate or validation(f'Cannot create already existing {self.title} "{arn(self.kind, name)}".')
+                raise duplicate or validation(f'Cannot create already existing {self._title} "{arn(self.kind, name)}".')
             now = time.time()
             self._resources[name] = {**resource, "CreationTime": now, "LastModifiedTime": now}
             return self._resources[name]
@@ -46,7 +61,7 @@ class Store:
         """The resource; raises ServiceError when there is none."""
         with self.lock:
             if name not in self._resources:
-                raise not_found(self.title, arn(self.kind, name))
+                raise not_found(self._title, arn(self.kind, name))
             return self._resources[name]
 
     def change(self, name: str, **values: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from emulator.loopback.clients import ClientOf
 from emulator.sagemaker.errors import ServiceError, validation
 from emulator.sagemaker.s3_urls import bucket_and_key, keys_below
-from emulator.sagemaker.store import Action, Announce, Resource, Store, arn, page
+from emulator.sagemaker.store import Action, Announce, Resource, Store, arn
 
 _DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"  # the built-in algorithm's
 SEED_VARIABLE = "SEED"  # a job's Environment may name it; SageMaker's own algorithm has no seed
@@ -30,7 +30,7 @@ class TrainingJobs:
     def __init__(
         self, lock: threading.RLock, clients: ClientOf, endpoint_url: str, announce: Announce, delays: dict[str, float]
     ) -> None:
-        self._jobs = Store("training-job", "training job", lock)
+        self._jobs = Store("TrainingJob", "training-job", lock)
         self._clients = clients
         self._endpoint_url = endpoint_url
         self._announce = announce
@@ -40,9 +40,8 @@ class TrainingJobs:
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
+            **self._jobs.reading("TrainingJobSummaries", "LastModifiedTime", "TrainingJobStatus", "TrainingEndTime"),
             "CreateTrainingJob": self.create,
-            "DescribeTrainingJob": self.describe,
-            "ListTrainingJobs": self.list_all,
             "StopTrainingJob": self.stop,
         }
 
@@ -66,22 +65,6 @@ class TrainingJobs:
         self._move(name, "InProgress", "Starting")
         threading.Thread(target=self._run, args=(name, job), daemon=True, name=f"training-{name}").start()
         return {"TrainingJobArn": job["TrainingJobArn"]}
-
-    def describe(self, request: Resource) -> Resource:
-        """The job with its state, artifacts, times and failure reason."""
-        return dict(self._jobs.get(request["TrainingJobName"]))
-
-    def list_all(self, request: Resource) -> Resource:
-        """Job summaries."""
-        fields = (
-            "TrainingJobName",
-            "TrainingJobArn",
-            "CreationTime",
-            "LastModifiedTime",
-            "TrainingJobStatus",
-            "TrainingEndTime",
-        )
-        return page(self._jobs.all(), request, "TrainingJobName", fields, "TrainingJobSummaries")
 
     def stop(self, request: Resource) -> Resource:
         """Stop a running job; it ends as Stopped without artifacts."""
