@@ -110,11 +110,6 @@ def _calibration(given: Mapping[str, Any]) -> Calibration:
     return Calibration.from_json(body)
 
 
-def scaled(calibration: Calibration, factor: float) -> Calibration:
-    """The same calibration with every channel's thresholds times `factor`."""
-    return calibration.moved(lambda k: Thresholds(p2=k.p2 * factor, p1=k.p1 * factor))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentOutcome:
     """What one detector did on the test part, judged; `evaluations` and `points` say nothing without labels."""
@@ -166,9 +161,11 @@ def fit_model(
 
 def with_factor(package: ModelPackage, setup: Setup) -> ModelPackage:
     """The package with the setup's factor on its thresholds."""
-    if setup.threshold_factor == 1.0:
+    factor = setup.threshold_factor
+    if factor == 1.0:
         return package
-    return replace(package, calibration=scaled(package.calibration, setup.threshold_factor))
+    moved = package.calibration.moved(lambda k: Thresholds(p2=k.p2 * factor, p1=k.p1 * factor))
+    return replace(package, calibration=moved)
 
 
 def grow_forest(rows: np.ndarray[Any, np.dtype[np.float32]], setup: Setup) -> RandomCutForest:

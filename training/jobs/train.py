@@ -8,7 +8,7 @@ failed goes to /opt/ml/output/failure, where SageMaker takes the FailureReason f
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,11 @@ def train(root: Path, environment: Mapping[str, str]) -> None:
     files = sorted(p for p in (root / "input" / "data" / CHANNEL).rglob("*") if p.is_file())
     if not files:
         raise UsageError(f"the {CHANNEL} channel has no files")
-    forest = fit_channel(_contents(files, content_type), hyperparameters, int(environment.get(SEED_VARIABLE, "0")))
+    contents = ((content_type, path.read_bytes()) for path in files)
+    forest = fit_channel(contents, hyperparameters, int(environment.get(SEED_VARIABLE, "0")))
     (root / "model").mkdir(parents=True, exist_ok=True)
     save(forest, root / "model" / MEMBER)
     print(f"{len(files)} files; {forest.feature_dim} features")
-
-
-def _contents(files: list[Path], content_type: str) -> Iterator[tuple[str, bytes]]:
-    for path in files:
-        yield content_type, path.read_bytes()
 
 
 def _json(path: Path) -> dict[str, Any]:

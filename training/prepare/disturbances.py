@@ -53,8 +53,8 @@ class DisturbanceTables:
                 for server in servers
                 if window.scope.covers(server, known.get(server, {}))
             ]
-        return Disturbances(labels=tuple(labels), open_incidents=self._open(dynamodb), maintenance=tuple(maintenance))
-
-    def _open(self, dynamodb: Any) -> tuple[tuple[str, int], ...]:
-        items = open_incidents(dynamodb, self.incidents_table)
-        return tuple((item["server_id"]["S"], parse_iso(item["opened_at"]["S"])) for item in items)
+        still_open = tuple(
+            (item["server_id"]["S"], parse_iso(item["opened_at"]["S"]))
+            for item in open_incidents(dynamodb, self.incidents_table)
+        )
+        return Disturbances(labels=tuple(labels), open_incidents=still_open, maintenance=tuple(maintenance))

@@ -19,8 +19,7 @@ def pages_at(times_ms: npt.NDArray[np.int64], measure: FloatArray, threshold: fl
     if not len(above):
         return above
     starts = np.concatenate([np.array([True]), np.diff(above) >= APART_MS])
-    pages: npt.NDArray[np.int64] = above[starts]
-    return pages
+    return np.asarray(above[starts])
 
 
 def is_periodic(times_ms: npt.NDArray[np.int64], measure: FloatArray) -> bool:

@@ -76,5 +76,4 @@ def seed_server(state: FleetState, row: int, values: FloatArray, baseline: Mixed
 def _hardly_seen(data: FloatArray) -> npt.NDArray[np.bool_]:
     """Columns with too few values for a baseline: such a metric warms up when it comes."""
     values = (~np.isnan(data)).sum(axis=0)
-    hardly: npt.NDArray[np.bool_] = values < min(FEWEST_VALUES, len(data) / 2)
-    return hardly
+    return np.asarray(values < min(FEWEST_VALUES, len(data) / 2))

@@ -87,8 +87,7 @@ def _deviation(hour_of_day: npt.NDArray[np.int64], means: npt.NDArray[np.float64
     spread = 1.4826 * _nanmedian(np.abs(residual))
     low, high = np.nanquantile(np.where(np.isnan(means).all(axis=0), 0.0, means), [0.01, 0.99], axis=0)
     floor = np.maximum(0.01 * (high - low), 1e-3 * (1.0 + np.abs(_nanmedian(means))))
-    deviation: npt.NDArray[np.float64] = residual / np.maximum(spread, floor)
-    return deviation
+    return np.asarray(residual / np.maximum(spread, floor))
 
 
 def _novel(hours: npt.NDArray[np.int64], deviation: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -113,5 +112,4 @@ def _novel(hours: npt.NDArray[np.int64], deviation: npt.NDArray[np.float64]) -> 
 def _nanmedian(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Median over the first axis, 0 for a column of nothing."""
     empty = np.isnan(values).all(axis=0)
-    median: npt.NDArray[np.float64] = np.nanmedian(np.where(empty, 0.0, values), axis=0)
-    return median
+    return np.asarray(np.nanmedian(np.where(empty, 0.0, values), axis=0))

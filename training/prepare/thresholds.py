@@ -90,8 +90,7 @@ class Peaks:
 def _of_two_in_three(measures: FloatArray) -> FloatArray:
     """What each observation and one of the two before it both reached, shape (n, channels)."""
     padded = np.concatenate([np.full((2, measures.shape[1]), -np.inf), measures])
-    reached: FloatArray = np.minimum(measures, np.maximum(padded[1:-1], padded[:-2]))
-    return reached
+    return np.asarray(np.minimum(measures, np.maximum(padded[1:-1], padded[:-2])))
 
 
 def fitted(peaks: Peaks, floors: Calibration) -> Calibration:

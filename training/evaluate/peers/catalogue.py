@@ -10,18 +10,14 @@ from training.evaluate.peers.streaming import StreamingForest
 from treeline.core.errors import UsageError
 
 PEERS: tuple[NamedPeer, ...] = (
-    NamedPeer("three-sigma", lambda step_s, seed: ThreeSigma(), "", "static per-metric z-score"),
-    NamedPeer("EWMA", lambda step_s, seed: Ewma(step_s), "", "per metric, against its exponentially weighted past"),
-    NamedPeer("seasonal band", lambda step_s, seed: SeasonalBand(), "", "hour-of-week median and MAD per metric"),
-    NamedPeer("SARIMA", lambda step_s, seed: Sarima(step_s), "statsmodels", "one-step forecast errors per metric"),
-    NamedPeer("one-class SVM", lambda step_s, seed: OneClassSvm(seed), "sklearn", "all metrics together, per server"),
-    NamedPeer(
-        "IsolationForest", lambda step_s, seed: IsolatedForest(seed), "sklearn", "all metrics together, per server"
-    ),
-    NamedPeer("PCA", lambda step_s, seed: PrincipalComponents(), "sklearn", "reconstruction error, per server"),
-    NamedPeer(
-        "streaming RCF", lambda step_s, seed: StreamingForest(seed), "krcf", "AWS's library, learning as it goes"
-    ),
+    NamedPeer("three-sigma", lambda step_s, seed: ThreeSigma()),
+    NamedPeer("EWMA", lambda step_s, seed: Ewma(step_s)),
+    NamedPeer("seasonal band", lambda step_s, seed: SeasonalBand()),
+    NamedPeer("SARIMA", lambda step_s, seed: Sarima(step_s), "statsmodels"),
+    NamedPeer("one-class SVM", lambda step_s, seed: OneClassSvm(seed), "sklearn"),
+    NamedPeer("IsolationForest", lambda step_s, seed: IsolatedForest(seed), "sklearn"),
+    NamedPeer("PCA", lambda step_s, seed: PrincipalComponents(), "sklearn"),
+    NamedPeer("streaming RCF", lambda step_s, seed: StreamingForest(seed), "krcf"),
 )
 
 

@@ -38,10 +38,8 @@ class NamedPeer:
         name: As it stands in tables.
         make: A fresh detector; gets the sampling step (s) and a seed.
         needs: Package it takes, which the extra `bench` installs; empty where numpy is enough.
-        says: One line about it.
     """
 
     name: str
     make: Callable[[float, int], Peer]
-    needs: str
-    says: str
+    needs: str = ""

@@ -62,5 +62,4 @@ class PrincipalComponents:
         """Length of the part outside the components."""
         centred = values - self._model.mean_
         outside = centred - centred @ self._directions.T @ self._directions
-        length: Values = np.linalg.norm(outside, axis=1)
-        return length
+        return np.asarray(np.linalg.norm(outside, axis=1))

@@ -20,8 +20,7 @@ class ThreeSigma:
 
     def score(self, times_ms: Times, values: Values) -> Values:
         """Largest absolute z-score."""
-        largest: Values = np.abs(values).max(axis=1)
-        return largest
+        return np.asarray(np.abs(values).max(axis=1))
 
 
 class Ewma:
@@ -68,9 +67,7 @@ class SeasonalBand:
         """Largest deviation from the band's middle."""
         hour = self._hour(times_ms)
         deviation = np.abs(values - self._median[hour]) / np.maximum(self._spread[hour], FLOOR)
-        largest: Values = deviation.max(axis=1)
-        return largest
+        return np.asarray(deviation.max(axis=1))
 
     def _hour(self, times_ms: Times) -> Times:
-        hours: Times = times_ms // HOUR_MS % self._hours
-        return hours
+        return np.asarray(times_ms // HOUR_MS % self._hours)
