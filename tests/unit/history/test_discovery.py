@@ -3,7 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from training.history.cloudwatch.discovery import Instance, ListedMetric, discover
+from training.history.cloudwatch.discovery import Instance, discover
 from training.history.cloudwatch.series import EC2_SOURCES, read_sources, servers_from_json
 from treeline.core.errors import UsageError
 
@@ -14,7 +14,7 @@ def listing(**by_name):
 
     def list_metrics(namespace, name):
         asked.append((namespace, name))
-        return [ListedMetric(dimensions=tuple(sorted(d.items()))) for d in by_name.get(name, [])]
+        return [tuple(sorted(d.items())) for d in by_name.get(name, [])]
 
     list_metrics.asked = asked
     return list_metrics

@@ -12,7 +12,7 @@ import numpy as np
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from training.history.cloudwatch.discovery import Instance, ListedMetric
+from training.history.cloudwatch.discovery import Dimensions, Instance
 from training.history.cloudwatch.fetch import HistoryError, Page, Points, ThrottledError, TransientError
 from training.history.cloudwatch.series import Query
 from treeline.core.times import from_ms
@@ -127,8 +127,8 @@ def instances(client: Any, tags: Iterable[tuple[str, str]] = ()) -> Iterator[Ins
                 )
 
 
-def listed_metrics(client: Any, namespace: str, name: str) -> Iterator[ListedMetric]:
-    """The series of a metric that CloudWatch has heard of in the last two weeks."""
+def listed_metrics(client: Any, namespace: str, name: str) -> Iterator[Dimensions]:
+    """The dimensions of each series of a metric that CloudWatch has heard of in the last two weeks."""
     for page in client.get_paginator("list_metrics").paginate(Namespace=namespace, MetricName=name):
         for found in page["Metrics"]:
-            yield ListedMetric(dimensions=tuple(sorted((d["Name"], d["Value"]) for d in found.get("Dimensions", []))))
+            yield tuple(sorted((d["Name"], d["Value"]) for d in found.get("Dimensions", [])))

@@ -19,14 +19,8 @@ class Instance:
     detailed_monitoring: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedMetric:
-    """One series that ListMetrics gives, its dimensions sorted by name."""
-
-    dimensions: Dimensions
-
-
-ListMetrics = Callable[[str, str], Iterable[ListedMetric]]  # namespace, metric name -> series
+# Namespace and metric name -> each series' dimensions, sorted by name.
+ListMetrics = Callable[[str, str], Iterable[Dimensions]]
 
 
 def discover(
@@ -104,9 +98,9 @@ def _by_instance(sources: Sequence[Source], list_metrics: ListMetrics) -> dict[P
             if part.namespace == EC2_NAMESPACE:
                 continue
             series: dict[str, list[Dimensions]] = {}
-            for metric in list_metrics(part.namespace, part.name):
-                names = dict(metric.dimensions)
-                if INSTANCE in names and set(part.dimensions) <= set(metric.dimensions):
-                    series.setdefault(names[INSTANCE], []).append(metric.dimensions)
+            for dimensions in list_metrics(part.namespace, part.name):
+                names = dict(dimensions)
+                if INSTANCE in names and set(part.dimensions) <= set(dimensions):
+                    series.setdefault(names[INSTANCE], []).append(dimensions)
             found[part] = series
     return found

@@ -119,14 +119,12 @@ class FetchedChunk:
     """What a finished chunk held.
 
     Attributes:
-        chunk: As planned.
         period_s: As fetched (coarser where the data had aged into the next tier).
         path: Its parquet file.
         points: By server, then by metric column: how many points came, the first and the last (ms; -1: none).
         calls: Requests it took, pages and refused ones included.
     """
 
-    chunk: Chunk
     period_s: int
     path: str
     points: dict[str, list[tuple[int, int, int]]]
@@ -170,7 +168,7 @@ class HistoryStore:
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         self.files.write(path, buffer.getvalue())
-        entry = FetchedChunk(chunk=chunk, period_s=period_s, path=path, points=points, calls=calls)
+        entry = FetchedChunk(period_s=period_s, path=path, points=points, calls=calls)
         body = {"period_s": period_s, "path": path, "points": points, "calls": calls}
         self.files.write(_journal_name(chunk), json.dumps(body, separators=(",", ":")).encode())
         return entry
@@ -188,9 +186,8 @@ class HistoryStore:
             body = json.loads(content)
             if body["path"] in written:
                 points = {s: [(n, a, b) for n, a, b in rows] for s, rows in body["points"].items()}
-                done[chunk] = FetchedChunk(
-                    chunk=chunk, period_s=body["period_s"], path=body["path"], points=points, calls=body["calls"]
-                )
+                period_s, path, calls = body["period_s"], body["path"], body["calls"]
+                done[chunk] = FetchedChunk(period_s=period_s, path=path, points=points, calls=calls)
         return done
 
 
