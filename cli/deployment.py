@@ -35,6 +35,17 @@ A stage is looked up in the account and region the AWS SDK is set up for (AWS_PR
 --stage local is the embedded cloud of this machine (`treeline local up`)."""
 
 
+def stack_outputs(cloudformation: Any, name: str) -> tuple[str, dict[str, str]] | None:
+    """Status and outputs of a stack; None where there is no such stack."""
+    try:
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return stack["StackStatus"], {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+
+
 class DeploymentError(TreelineError):
     """A deployment cannot be reached, or refuses what is asked of it."""
 
@@ -83,15 +94,12 @@ class DeployedStage:
         found: dict[str, str] = {}
         for part in (outputs.STATE, outputs.DETECTION):
             name = outputs.stack_name(self.stage, part)
-            try:
-                stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
-            except ClientError as error:
-                if "does not exist" in str(error):
-                    raise UsageError(
-                        f"stage {self.stage!r} is not deployed here: there is no stack {name} (--stage, AWS_REGION)"
-                    ) from error
-                raise
-            found |= {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+            stack = stack_outputs(cloudformation, name)
+            if stack is None:
+                raise UsageError(
+                    f"stage {self.stage!r} is not deployed here: there is no stack {name} (--stage, AWS_REGION)"
+                )
+            found |= stack[1]
         return found
 
     def output(self, key: str) -> str:

@@ -11,6 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import promotion
+from cli.deployment import stack_outputs
 from treeline.app.learn.training_runs import TrainingRun, start_training
 from treeline.aws.detect.models import ACTIVE_KEY
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
@@ -64,6 +65,10 @@ def pipeline_name(args: argparse.Namespace) -> str:
 def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) -> int:
     """Do what was asked; the SDK's errors become one line."""
     make = client or cast("Callable[[str], Any]", boto3.session.Session().client)
+
+    def output(part: str, key: str) -> str:
+        return stack_output(make, args.stage, part, key)
+
     try:
         match args.verb:
             case "list":
@@ -73,9 +78,9 @@ def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) ->
             case "train":
                 return _train(args, make)
             case "promote":
-                return promotion.promote_model(args, make, lambda part, key: stack_output(make, args.stage, part, key))
+                return promotion.promote_model(args, make, output)
             case "rollback":
-                return promotion.roll_back(args, make, lambda part, key: stack_output(make, args.stage, part, key))
+                return promotion.roll_back(args, make, output)
     except (ClientError, BotoCoreError) as error:
         raise TreelineError(f"{pipeline_name(args)}: {error}") from error
     raise UsageError(f"no verb {args.verb!r}")
@@ -113,14 +118,12 @@ def active_version(client: Callable[[str], Any], stage: str) -> str | None:
 def stack_output(client: Callable[[str], Any], stage: str, part: str, key: str) -> str:
     """An output of one of the stage's stacks; raises UsageError when that is not deployed."""
     name = f"treeline-{stage}-{part}"
-    try:
-        found = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    except ClientError as error:
-        raise UsageError(f"no stack {name} in this account and region; is the stage {stage!r} deployed?") from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for stack in found for output in stack.get("Outputs", [])}
-    if key not in outputs:
+    stack = stack_outputs(client("cloudformation"), name)
+    if stack is None:
+        raise UsageError(f"no stack {name} in this account and region; is the stage {stage!r} deployed?")
+    if key not in stack[1]:
         raise UsageError(f"stack {name} has no output {key}; deploy this version of Treeline")
-    return str(outputs[key])
+    return stack[1][key]
 
 
 def _runs(args: argparse.Namespace, client: Callable[[str], Any]) -> int:

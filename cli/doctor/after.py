@@ -5,6 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from cli.deployment import stack_outputs
 from cli.doctor.before import Clients
 from cli.doctor.checks import Check, Finding, ok, todo
 from stacks.config.stage import StageConfig
@@ -21,8 +22,8 @@ def checks(stage: StageConfig, client: Clients, found: Deployed) -> Iterator[Che
         return
     told = {key: value for _, values in found.values() for key, value in values.items()}
     alerts, operations = told[outputs.ALERTS_TOPIC_ARN], told[outputs.OPERATIONS_TOPIC_ARN]
-    yield Check("subscribers of alerts", lambda: subscribers(client, alerts, "alerts"))
-    yield Check("subscribers of operations", lambda: subscribers(client, operations, "operations"))
+    yield Check("subscribers of alerts", lambda: subscribers(client, alerts))
+    yield Check("subscribers of operations", lambda: subscribers(client, operations))
     if outputs.ROUTING_KEY_SECRET_ARN in told:
         yield Check("PagerDuty's key", lambda: routing_key(client, told[outputs.ROUTING_KEY_SECRET_ARN]))
     yield Check("model", lambda: model(client, told[outputs.CONTROLS_TABLE], stage))
@@ -33,18 +34,9 @@ def checks(stage: StageConfig, client: Clients, found: Deployed) -> Iterator[Che
 
 def deployed(stage: StageConfig, client: Clients) -> Deployed:
     """Part -> status and outputs of each stack that exists."""
-    found = {}
-    for part in outputs.PARTS:
-        try:
-            name = outputs.stack_name(stage.stage, part)
-            stack = client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-        except ClientError as error:
-            if "does not exist" in str(error):
-                continue
-            raise
-        values = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
-        found[part] = (stack["StackStatus"], values)
-    return found
+    names = {part: outputs.stack_name(stage.stage, part) for part in outputs.PARTS}
+    found = {part: stack_outputs(client("cloudformation"), name) for part, name in names.items()}
+    return {part: stack for part, stack in found.items() if stack is not None}
 
 
 def stacks(stage: StageConfig, found: Deployed) -> Finding:
@@ -53,25 +45,24 @@ def stacks(stage: StageConfig, found: Deployed) -> Finding:
     bad = [f"{part}: {status}" for part, (status, _) in found.items() if status not in _GOOD]
     deploy = f"npx aws-cdk@2.1148.1 deploy --all -c stage={stage.stage}"
     if missing:
-        return todo("stacks", f"not deployed: {', '.join(missing)}", deploy)
+        return todo(f"not deployed: {', '.join(missing)}", deploy)
     if bad:
-        return todo("stacks", "; ".join(bad), f"read the stack's events in CloudFormation, then {deploy}")
-    return ok("stacks", f"{len(found)} of {len(outputs.PARTS)}")
+        return todo("; ".join(bad), f"read the stack's events in CloudFormation, then {deploy}")
+    return ok(f"{len(found)} of {len(outputs.PARTS)}")
 
 
-def subscribers(client: Clients, arn: str, name: str) -> Finding:
+def subscribers(client: Clients, arn: str) -> Finding:
     """Whether the topic has a subscriber who has confirmed."""
-    what = f"subscribers of {name}"
     found: list[dict[str, Any]] = client("sns").list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
     pending = [s["Endpoint"] for s in found if s["SubscriptionArn"].lower().replace(" ", "") == "pendingconfirmation"]
     subscribe = (
         f"aws sns subscribe --topic-arn {arn} --protocol email --notification-endpoint YOU, then confirm by mail"
     )
     if pending:
-        return todo(what, f"unconfirmed: {', '.join(pending)}", "follow the link in AWS's mail to each address")
+        return todo(f"unconfirmed: {', '.join(pending)}", "follow the link in AWS's mail to each address")
     if not found:
-        return todo(what, "nobody", subscribe)
-    return ok(what, f"{len(found)} ({', '.join(sorted({s['Protocol'] for s in found}))})")
+        return todo("nobody", subscribe)
+    return ok(f"{len(found)} ({', '.join(sorted({s['Protocol'] for s in found}))})")
 
 
 def routing_key(client: Clients, arn: str) -> Finding:
@@ -83,8 +74,8 @@ def routing_key(client: Clients, arn: str) -> Finding:
         is_empty = True
     if is_empty:
         do = f"aws secretsmanager put-secret-value --secret-id {arn} --secret-string INTEGRATION_KEY"
-        return todo("PagerDuty's key", "the secret is empty: nobody is paged", do)
-    return ok("PagerDuty's key", "there is one")
+        return todo("the secret is empty: nobody is paged", do)
+    return ok("there is one")
 
 
 def model(client: Clients, table: str, stage: StageConfig) -> Finding:
@@ -92,8 +83,8 @@ def model(client: Clients, table: str, stage: StageConfig) -> Finding:
     active = model_pointers(client("dynamodb"), table).get("active")
     if active is None:
         do = f"history, then training: treeline history --help, treeline model train --stage {stage.stage}"
-        return todo("model", "none yet: observations are stored and wait", do)
-    return ok("model", active.get("model_version", "?"))
+        return todo("none yet: observations are stored and wait", do)
+    return ok(active.get("model_version", "?"))
 
 
 def endpoint(client: Clients, name: str) -> Finding:
@@ -102,11 +93,11 @@ def endpoint(client: Clients, name: str) -> Finding:
         status = client("sagemaker").describe_endpoint(EndpointName=name)["EndpointStatus"]
     except ClientError as error:
         if "Could not find" in str(error) or "not found" in str(error).lower():
-            return todo("endpoint", f"no endpoint {name}", "promotion makes it with the first approved model")
+            return todo(f"no endpoint {name}", "promotion makes it with the first approved model")
         raise
     if status not in ("InService", "Updating"):
-        return todo("endpoint", f"{name} is {status}", "docs/runbooks/scorer-unavailable.md")
-    return ok("endpoint", f"{name} is {status}")
+        return todo(f"{name} is {status}", "docs/runbooks/scorer-unavailable.md")
+    return ok(f"{name} is {status}")
 
 
 def servers(client: Clients, table: str, stream: str) -> Finding:
@@ -114,8 +105,8 @@ def servers(client: Clients, table: str, stream: str) -> Finding:
     item = client("dynamodb").get_item(TableName=table, Key={"server_id": {"S": "#counter"}}).get("Item")
     count = int(item["next_number"]["N"]) if item else 0
     if not count:
-        return todo("servers", "none has reported", f"send observations to the stream {stream}: docs/deploy.md")
-    return ok("servers", f"{count} registered")
+        return todo("none has reported", f"send observations to the stream {stream}: docs/deploy.md")
+    return ok(f"{count} registered")
 
 
 def alarms(client: Clients, stage: StageConfig) -> Finding:
@@ -128,7 +119,5 @@ def alarms(client: Clients, stage: StageConfig) -> Finding:
         if alarm["AlarmName"].startswith(prefix)
     ]
     if ringing:
-        return todo(
-            "alarms", f"{len(ringing)} in alarm: {', '.join(ringing[:5])}", "each names its page in docs/runbooks"
-        )
-    return ok("alarms", "none rings")
+        return todo(f"{len(ringing)} in alarm: {', '.join(ringing[:5])}", "each names its page in docs/runbooks")
+    return ok("none rings")

@@ -34,15 +34,14 @@ def checks(stage: StageConfig, client: Clients, *, is_local: bool) -> Iterator[C
 
 def node(which: Callable[[str], str | None] = shutil.which) -> Finding:
     """The version on the PATH; the packaged one synthesizes, but has no npx."""
-    what = "node for the CDK's command"
     path = which("node")
     if path is None:
-        return todo(what, "none on the PATH", f"install node {NODE_VERSIONS[-1]}; synthesis needs none, deploying does")
+        return todo("none on the PATH", f"install node {NODE_VERSIONS[-1]}; synthesis needs none, deploying does")
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
     major = int(re.sub(r"^v(\d+).*", r"\1", said) or 0) if said else 0
     if major not in NODE_VERSIONS:
-        return todo(what, said or "unreadable", f"install one of node {', '.join(map(str, NODE_VERSIONS))}")
-    return ok(what, said)
+        return todo(said or "unreadable", f"install one of node {', '.join(map(str, NODE_VERSIONS))}")
+    return ok(said)
 
 
 def account(client: Clients, stage: StageConfig) -> Finding:
@@ -52,40 +51,36 @@ def account(client: Clients, stage: StageConfig) -> Finding:
     found = f"{identity['Account']} as {identity['Arn'].rsplit(':', 1)[-1]}"
     if region != stage.region:
         do = f"set AWS_REGION={stage.region}, or region in config/{stage.stage}.yaml"
-        return todo("account", f"{found}, but region {region}", do)
-    return ok("account", f"{found} in {stage.region}")
+        return todo(f"{found}, but region {region}", do)
+    return ok(f"{found} in {stage.region}")
 
 
 def bootstrap(client: Clients, stage: StageConfig) -> Finding:
     """The version the CDK left in the account."""
-    what = "CDK bootstrap"
     ssm = client("ssm")
     try:
         version = int(ssm.get_parameter(Name=_BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
     except ssm.exceptions.ParameterNotFound:
-        return todo(
-            what, "this account and region are not bootstrapped", f"{_CDK} bootstrap aws://ACCOUNT/{stage.region}"
-        )
+        return todo("this account and region are not bootstrapped", f"{_CDK} bootstrap aws://ACCOUNT/{stage.region}")
     if version < BOOTSTRAP_VERSION:
-        return todo(what, f"version {version}, needed {BOOTSTRAP_VERSION}", f"{_CDK} bootstrap")
-    return ok(what, f"version {version}")
+        return todo(f"version {version}, needed {BOOTSTRAP_VERSION}", f"{_CDK} bootstrap")
+    return ok(f"version {version}")
 
 
 def page_links(stage: StageConfig) -> Finding:
     """Whether the links to runbook and dashboard in a page lead anywhere."""
-    what, detection = "links of a page", stage.detection
+    detection = stage.detection
     links = {"runbook_url": detection.runbook_url, "dashboard_url": detection.dashboard_url}
     nowhere = [f"detection.{name}" for name, url in links.items() if _NOWHERE in url]
     if nowhere:
         keys = " and ".join(nowhere)
         do = f"set {keys} in config/{stage.stage}.yaml to where docs/runbooks and the dashboard are read"
-        return todo(what, "as shipped, they lead nowhere", do)
-    return ok(what, ", ".join(links.values()))
+        return todo("as shipped, they lead nowhere", do)
+    return ok(", ".join(links.values()))
 
 
 def concurrency(client: Clients, stage: StageConfig) -> Finding:
     """Whether the account can give what settings reserve and detect may use."""
-    what = "Lambda concurrency"
     limit = client("lambda").get_account_settings()["AccountLimit"]
     free = int(limit["UnreservedConcurrentExecutions"])
     functions = stage.functions
@@ -94,10 +89,10 @@ def concurrency(client: Clients, stage: StageConfig) -> Finding:
     found = f"{free} unreserved, {wanted} wanted, {reserved} of them reserved"
     if reserved and free - reserved < _UNRESERVED:
         do = "raise the quota L-B99A9384, or set reserved_concurrency to null: AWS keeps 100 unreserved"
-        return todo(what, found, do)
+        return todo(found, do)
     if free < wanted:
-        return todo(what, found, "raise the quota L-B99A9384 (Concurrent executions), or lower ticks.max_concurrency")
-    return ok(what, found)
+        return todo(found, "raise the quota L-B99A9384 (Concurrent executions), or lower ticks.max_concurrency")
+    return ok(found)
 
 
 def shards(client: Clients, stage: StageConfig) -> Finding:
@@ -106,13 +101,12 @@ def shards(client: Clients, stage: StageConfig) -> Finding:
     free = limits["ShardLimit"] - limits["OpenShardCount"]
     found = f"{limits['OpenShardCount']} of {limits['ShardLimit']} open, {stage.stream.shards} wanted"
     if free < stage.stream.shards:
-        return todo("Kinesis shards", found, "raise the quota of shards per region, or lower stream.shards")
-    return ok("Kinesis shards", found)
+        return todo(found, "raise the quota of shards per region, or lower stream.shards")
+    return ok(found)
 
 
 def instances(client: Clients, stage: StageConfig) -> Finding:
     """Whether an endpoint of this type may run: a new account starts with none of some types."""
-    what = "SageMaker instances"
     wanted = f"{stage.promotion.instance_type} for endpoint usage"
     pages = client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     for page in pages:
@@ -122,6 +116,6 @@ def instances(client: Clients, stage: StageConfig) -> Finding:
                 needed = 2 * stage.promotion.instances
                 found = f"{quota['Value']:.0f} x {stage.promotion.instance_type}, {needed} wanted during a canary"
                 if quota["Value"] < needed:
-                    return todo(what, found, f"raise the quota {quota['QuotaCode']} ({wanted})")
-                return ok(what, found)
-    return Finding(what=what, state=CheckState.UNKNOWN, found=f"no quota named {wanted!r}", do="look in Service Quotas")
+                    return todo(found, f"raise the quota {quota['QuotaCode']} ({wanted})")
+                return ok(found)
+    return Finding(CheckState.UNKNOWN, f"no quota named {wanted!r}", "look in Service Quotas")

@@ -15,11 +15,10 @@ class CheckState(StrEnum):
     UNKNOWN = "unknown"  # it could not be asked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One answer: what was looked at, what was found, and what to do where something is missing."""
+    """What was found, and what to do where something is missing."""
 
-    what: str
     state: CheckState
     found: str
     do: str = ""
@@ -33,30 +32,24 @@ class Check:
     ask: Callable[[], Finding]
 
 
-def ok(what: str, found: str) -> Finding:
+def ok(found: str) -> Finding:
     """All is well."""
-    return Finding(what=what, state=CheckState.OK, found=found)
+    return Finding(CheckState.OK, found)
 
 
-def todo(what: str, found: str, do: str) -> Finding:
+def todo(found: str, do: str) -> Finding:
     """Something is missing."""
-    return Finding(what=what, state=CheckState.TODO, found=found, do=do)
+    return Finding(CheckState.TODO, found, do)
 
 
-def examine(checks: Iterable[Check]) -> Iterator[Finding]:
-    """Answer each; a refusal of AWS is an answer too, and never hides the other checks."""
+def examine(checks: Iterable[Check]) -> Iterator[tuple[str, Finding]]:
+    """Answer each, by what it looks at; a refusal of AWS is an answer too, and never hides the other checks."""
     for check in checks:
         try:
-            yield check.ask()
+            yield check.what, check.ask()
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
-            yield Finding(
-                what=check.what,
-                state=CheckState.UNKNOWN,
-                found=f"AWS answered {code}",
-                do=f"look yourself, or allow {error.operation_name}",
-            )
+            do = f"look yourself, or allow {error.operation_name}"
+            yield check.what, Finding(CheckState.UNKNOWN, f"AWS answered {code}", do)
         except BotoCoreError as error:
-            yield Finding(
-                what=check.what, state=CheckState.UNKNOWN, found=str(error), do="check AWS_PROFILE and AWS_REGION"
-            )
+            yield check.what, Finding(CheckState.UNKNOWN, str(error), "check AWS_PROFILE and AWS_REGION")

@@ -46,13 +46,15 @@ def run(args: argparse.Namespace) -> int:
         deployment = replace(deployment, session=boto3.session.Session(region_name=stage.region))
     findings = list(diagnose(stage, deployment.client, is_local=args.stage == LOCAL))
     if args.json:
-        print(json.dumps({"stage": args.stage, "findings": [asdict(f) for f in findings]}))
+        print(json.dumps({"stage": args.stage, "findings": [{"what": what, **asdict(f)} for what, f in findings]}))
     else:
         _show(findings, Console())
-    return 0 if all(f.state is CheckState.OK for f in findings) else 1
+    return 0 if all(f.state is CheckState.OK for _, f in findings) else 1
 
 
-def diagnose(stage: config.StageConfig, client: doctor_before.Clients, *, is_local: bool) -> Iterable[Finding]:
+def diagnose(
+    stage: config.StageConfig, client: doctor_before.Clients, *, is_local: bool
+) -> Iterable[tuple[str, Finding]]:
     """Every finding: tools and account first; what is deployed where there are stacks."""
     yield from examine(doctor_before.checks(stage, client, is_local=is_local))
     found: doctor_after.Deployed = {}
@@ -65,14 +67,14 @@ def diagnose(stage: config.StageConfig, client: doctor_before.Clients, *, is_loc
     yield from examine(doctor_after.checks(stage, client, found))
 
 
-def _show(findings: list[Finding], console: Console) -> None:
+def _show(findings: list[tuple[str, Finding]], console: Console) -> None:
     table = Table(show_header=False, box=None)
-    for finding in findings:
-        table.add_row(_MARKS[finding.state], finding.what, f"[dim]{finding.found}[/dim]")
+    for what, finding in findings:
+        table.add_row(_MARKS[finding.state], what, f"[dim]{finding.found}[/dim]")
         if finding.do:
             table.add_row("", f"  -> {finding.do}", "")
     console.print(table)
     words = {CheckState.TODO: "to do", CheckState.UNKNOWN: "could not be asked"}
-    counts = {word: sum(finding.state is state for finding in findings) for state, word in words.items()}
+    counts = {word: sum(finding.state is state for _, finding in findings) for state, word in words.items()}
     open_ones = [f"{count} {word}" for word, count in counts.items() if count]
     console.print(", ".join(open_ones) or "all is well")

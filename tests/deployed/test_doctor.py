@@ -18,8 +18,7 @@ pytestmark = pytest.mark.cloud
 
 
 def _states(cloud: EmbeddedCloud) -> dict[str, CheckState]:
-    found = diagnose(config.load("local"), cloud.client, is_local=True)
-    return {f.what: f.state for f in found}
+    return {what: f.state for what, f in diagnose(config.load("local"), cloud.client, is_local=True)}
 
 
 def test_an_empty_account_lacks_bootstrap_and_stacks(tmp_path: Path):
@@ -32,7 +31,7 @@ def test_a_fresh_deployment_is_told_what_is_missing_and_a_complete_one_nothing(
 ):
     with EmbeddedCloud(port=cloud_port, directory=tmp_path) as cloud:
         report = cloud.deploy(assembly)
-        found = {f.what: f for f in diagnose(config.load("local"), cloud.client, is_local=True)}
+        found = dict(diagnose(config.load("local"), cloud.client, is_local=True))
         missing = {what for what, f in found.items() if f.state is CheckState.TODO}
         assert {"subscribers of operations", "PagerDuty's key", "model", "endpoint", "servers"} <= missing
         assert found["stacks"].state is CheckState.OK
