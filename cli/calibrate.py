@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from cli.backtest_screen import BacktestScreen
 from training.evaluate.backtest import backtest
 from training.evaluate.calibrate import Budget, Solution, solve
 from training.evaluate.experiment import Setup, fit_model, groups_of
@@ -69,15 +69,9 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--{name.replace('_', '-')} {path}: the folder {path.absolute().parent} does not exist")
     Budget.parse(args.budget, servers=1)  # refused before the work, not after it
     setup = Setup(seed=args.seed)
-    screen = Console(stderr=True)
     history = open_history(args.data)
     budget = Budget.parse(args.budget, servers=len(history.servers))
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=screen, transient=True) as progress:
-        task = progress.add_task("reading", total=1.0)
-
-        def tell(what: str, share: float) -> None:
-            progress.update(task, description=what, completed=share)
-
+    with BacktestScreen(as_json=True).progress() as tell:
         past = grid_of(history, part="train" if history.split_by == "column" else "all")
         if args.package is None:
             package, forest = fit_model(past, setup, model_version="calibrated", progress=tell)

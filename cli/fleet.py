@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.times import moment
 from demo.fleet.generate import generate
 from demo.fleet.plan import FleetPlan, IncidentKind
+from demo.screen import DemoScreen
 from treeline.core.errors import UsageError
 
 _EXAMPLES = """examples:
@@ -62,9 +62,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out {args.out} is a file, expected a folder")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("servers", total=plan.servers)
+    with DemoScreen(as_json=True).progress() as bar:  # on stderr
+        task = bar.add_task("servers", total=plan.servers, note="")
         made = generate(plan, args.out, progress=lambda done, _: bar.update(task, completed=done))
     if args.json:
         body = {

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -103,43 +104,35 @@ def _label(args: argparse.Namespace, deployment: DeployedStage, now_ms: int) -> 
 def _show(
     args: argparse.Namespace, incidents: Mapping[str, Sequence[Alert]], labels: Mapping[str, IncidentLabel]
 ) -> None:
-    rows = [
-        (name, alerts, alerts[-1].event is not AlertEvent.RESOLVED)
+    rows: list[dict[str, Any]] = [
+        {
+            "incident_id": name,
+            "state": "resolved" if alerts[-1].event is AlertEvent.RESOLVED else "open",
+            "priority": min(alert.priority for alert in alerts).value,
+            "severity": max(alert.severity for alert in alerts),
+            "metrics": [metric.name for metric in alerts[0].metrics],
+            "quiet": alerts[0].suppressed,
+            "is_incident": labels[name].is_incident if name in labels else None,
+        }
         for name, alerts in incidents.items()
         if not args.open or alerts[-1].event is not AlertEvent.RESOLVED
     ]
     if args.json:
-        print(
-            json.dumps(
-                [
-                    {
-                        "incident_id": name,
-                        "state": "open" if is_open else "resolved",
-                        "priority": min(alert.priority for alert in alerts).value,
-                        "severity": max(alert.severity for alert in alerts),
-                        "metrics": [metric.name for metric in alerts[0].metrics],
-                        "quiet": alerts[0].suppressed,
-                        "is_incident": labels[name].is_incident if name in labels else None,
-                    }
-                    for name, alerts, is_open in rows
-                ]
-            )
-        )
+        print(json.dumps(rows))
         return
     if not rows:
         print("none")
         return
     table = Table("incident", "tier", "severity", "state", "metrics", "label", box=None, header_style="dim")
     table.columns[0].no_wrap = True  # an id is there to be copied
-    for name, alerts, is_open in rows:
-        said = "" if name not in labels else "incident" if labels[name].is_incident else "no incident"
-        state = "open" if is_open else "resolved"
+    said = {None: "", True: "incident", False: "no incident"}
+    for row in rows:
         table.add_row(
-            escape(name),
-            min(alert.priority for alert in alerts).value,
-            f"{max(alert.severity for alert in alerts):.2f}",
-            f"{state} ({alerts[0].suppressed})" if alerts[0].suppressed else state,
-            escape(", ".join(metric.name for metric in alerts[0].metrics[:2])),
-            said,
+            escape(row["incident_id"]),
+            row["priority"],
+            f"{row['severity']:.2f}",
+            f"{row['state']} ({row['quiet']})" if row["quiet"] else row["state"],
+            escape(", ".join(row["metrics"][:2])),
+            said[row["is_incident"]],
         )
     wide_console().print(table)

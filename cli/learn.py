@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from demo.learn.run import LearnPlan, Story, learn
+from demo.learn.fleet import LearnPlan
+from demo.learn.run import Story, learn
 from demo.screen import DemoScreen
 from treeline.core.errors import UsageError
 

@@ -19,42 +19,56 @@ SHIFTED = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
 SHIFT_SD = 4.0  # of each server's own metric: an hour counts three sds of it at most
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnPlan:
+    """What to play.
+
+    Attributes:
+        servers: Size of the fleet; ten at least, or it has no common mode.
+        past_days: History the first model is trained on.
+        live_days: Days that stream.
+        calm_days: How many of them come before the shift.
+        step_s: Sampling step.
+        seed: Of everything random.
+        bias_sd: Bias of the second model's scores in its own standard deviations; 0 for none.
+        output: Results folder.
+    """
+
+    servers: int = 12
+    past_days: int = 7
+    live_days: int = 20
+    calm_days: int = 3
+    step_s: int = 600
+    seed: int = 7
+    bias_sd: float = 0.0
+    output: Path = Path("runs/learn")
+
+
 @dataclass(frozen=True, slots=True)
 class DriftingFleet:
-    """`past` is there before anything runs; `live` streams afterwards, shifted from `shift_ms` on."""
+    """`past` is there before anything runs; `live` streams afterwards, shifted when its calm days are over."""
 
     past: Grid
     live: Grid
-    shift_ms: int
 
 
-def drifting_fleet(
-    *, servers: int, past_days: int, live_days: int, calm_days: int, step_s: int, seed: int
-) -> DriftingFleet:
-    """Generate the fleet.
-
-    Args:
-        servers: How many.
-        past_days: History to train the first model on.
-        live_days: Days that stream.
-        calm_days: How many of those come before the shift.
-        step_s: Sampling step.
-        seed: Of everything random.
-    """
-    plan = FleetPlan(
-        servers=servers,
-        days=float(past_days + live_days),
-        step_s=step_s,
-        seed=seed,
+def drifting_fleet(plan: LearnPlan) -> DriftingFleet:
+    """Generate the fleet."""
+    of_fleet = FleetPlan(
+        servers=plan.servers,
+        days=float(plan.past_days + plan.live_days),
+        step_s=plan.step_s,
+        seed=plan.seed,
         start=START,
         incidents_per_server_week=0.0,
         missing_rows=0.0,
         missing_values=0.0,
     )
     with tempfile.TemporaryDirectory(prefix="treeline-learn-") as folder:
-        whole = grid_of(open_history(generate(plan, Path(folder)).data_path))
+        whole = grid_of(open_history(generate(of_fleet, Path(folder)).data_path))
     begin = to_ms(START)
-    live_from, shift_ms = begin + past_days * DAY_MS, begin + (past_days + calm_days) * DAY_MS
+    live_from = begin + plan.past_days * DAY_MS
+    shift_ms = live_from + plan.calm_days * DAY_MS
     values = whole.values.copy()
     after = whole.times_ms >= shift_ms
     spread = np.nanstd(whole.values[whole.times_ms < live_from], axis=0)
@@ -64,7 +78,7 @@ def drifting_fleet(
         if name.endswith("_percent"):
             np.clip(values[:, :, column], 0.0, 100.0, out=values[:, :, column])
     shifted = replace(whole, values=values)
-    return DriftingFleet(between(shifted, begin, live_from), between(shifted, live_from, 2**62), shift_ms)
+    return DriftingFleet(between(shifted, begin, live_from), between(shifted, live_from, 2**62))
 
 
 def between(grid: Grid, start_ms: int, end_ms: int) -> Grid:

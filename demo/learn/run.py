@@ -12,7 +12,7 @@ from demo import cloud as stage
 from demo.cloud import Deployment
 from demo.learn.archive import Archive
 from demo.learn.event_time import EventTime
-from demo.learn.fleet import DAY_MS, DriftingFleet, drifting_fleet
+from demo.learn.fleet import DAY_MS, DriftingFleet, LearnPlan, drifting_fleet
 from demo.learn.stopwatch import Stopwatch
 from demo.learn.watch import ModelWatch
 from demo.run import metric_set
@@ -34,31 +34,6 @@ OVERRIDES: dict[str, Any] = {
     "promotion": {"poll_s": 1, "endpoint_poll_s": 1, "settle_s": 0, "limits": {"min_observations": 8}},
     "drift": {"scheduled": False},
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearnPlan:
-    """What to play.
-
-    Attributes:
-        servers: Size of the fleet; ten at least, or it has no common mode.
-        past_days: History the first model is trained on.
-        live_days: Days that stream.
-        calm_days: How many of them come before the shift.
-        step_s: Sampling step.
-        seed: Of everything random.
-        bias_sd: Bias of the second model's scores in its own standard deviations; 0 for none.
-        output: Results folder.
-    """
-
-    servers: int = 12
-    past_days: int = 7
-    live_days: int = 20
-    calm_days: int = 3
-    step_s: int = 600
-    seed: int = 7
-    bias_sd: float = 0.0
-    output: Path = Path("runs/learn")
 
 
 @dataclass(slots=True)
@@ -98,14 +73,7 @@ def learn(plan: LearnPlan, screen: DemoScreen) -> Story:
     """
     began, watch = time.monotonic(), Stopwatch()
     with watch.of("generating the fleet"):
-        fleet = drifting_fleet(
-            servers=plan.servers,
-            past_days=plan.past_days,
-            live_days=plan.live_days,
-            calm_days=plan.calm_days,
-            step_s=plan.step_s,
-            seed=plan.seed,
-        )
+        fleet = drifting_fleet(plan)
     plan.output.mkdir(parents=True, exist_ok=True)
     with (
         EmbeddedCloud(directory=plan.output / "cloud") as cloud,
