@@ -37,16 +37,9 @@ from emulator.service_faults import Fault, ServiceFaults
 
 
 class Emulator:
-    """ministack, patched, and the parts that run beside it.
+    """ministack, patched, and the parts that run beside it."""
 
-    Args:
-        endpoint_url: Where it is reached.
-        directory: For what it keeps on disk.
-    """
-
-    def __init__(self, endpoint_url: str, directory: Path) -> None:
-        self.endpoint_url = endpoint_url
-        self._directory = directory
+    def __init__(self, endpoint_url: str) -> None:
         self._started_at = time.time()
         self._faults = ServiceFaults()
         self._counters = Counters()

@@ -51,13 +51,13 @@ def _end_with_parent(end: threading.Event, parent: int) -> None:
     threading.Thread(target=orphaned, daemon=True, name="parent-pid").start()
 
 
-async def _serve(listener: socket.socket, directory: Path, end: threading.Event, answer: TextIO) -> None:
+async def _serve(listener: socket.socket, end: threading.Event, answer: TextIO) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
     from emulator.patched_ministack import Emulator
 
-    emulator = Emulator(f"http://{HOST}:{listener.getsockname()[1]}", directory)
+    emulator = Emulator(f"http://{HOST}:{listener.getsockname()[1]}")
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.keep_alive_timeout = 75
@@ -107,7 +107,7 @@ def main() -> int:
     os.environ.update(environment)
     _end_with_parent(end, parent)
     try:
-        asyncio.run(_serve(listener, args.directory, end, answer))
+        asyncio.run(_serve(listener, end, answer))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     sys.stderr.flush()

@@ -38,15 +38,7 @@ def _sequence(record: Record) -> str:
 
 
 class ShardReader(threading.Thread):
-    """Delivers one shard to one mapping, in order, batch after batch.
-
-    Args:
-        mapping: The event source mapping.
-        stream: ministack's stream record.
-        shard_id: The shard.
-        counters: Where deliveries are counted.
-        send_failure: Sends (destination ARN, metadata) to the on-failure destination.
-    """
+    """Delivers one shard to one mapping, in order, batch after batch."""
 
     def __init__(
         self,
@@ -223,12 +215,7 @@ def _iso(epoch_s: float) -> str:
 
 
 class KinesisPoller(threading.Thread):
-    """Keeps one reader per mapping and shard, and trims what every reader has behind it.
-
-    Args:
-        counters: Shared with the other parts.
-        clients: boto3 clients of this cloud by service, for the on-failure destinations.
-    """
+    """Keeps one reader per mapping and shard, and trims what every reader has behind it."""
 
     def __init__(self, counters: Counters, clients: ClientOf) -> None:
         super().__init__(daemon=True, name="kinesis-poller")

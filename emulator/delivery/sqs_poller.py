@@ -25,12 +25,7 @@ Message = dict[str, Any]
 
 
 class QueueReader(threading.Thread):
-    """Delivers one queue to one mapping.
-
-    Args:
-        mapping: The event source mapping.
-        counters: Where deliveries are counted.
-    """
+    """Delivers one queue to one mapping."""
 
     def __init__(self, mapping: SourceMapping, counters: Counters) -> None:
         super().__init__(daemon=True, name=f"sqs-{mapping.function_name}")

@@ -33,7 +33,6 @@ class FileAsset:
 class StackTemplate:
     """A stack as the assembly describes it."""
 
-    artifact_id: str
     name: str
     template_path: Path
     dependencies: tuple[str, ...]
@@ -76,7 +75,6 @@ def _collect(directory: Path, stacks: dict[str, StackTemplate], assets: list[Fil
         match artifact["type"]:
             case "aws:cloudformation:stack":
                 stacks[artifact_id] = StackTemplate(
-                    artifact_id=artifact_id,
                     name=properties.get("stackName", artifact_id),
                     template_path=directory / properties["templateFile"],
                     dependencies=tuple(artifact.get("dependencies", ())),

@@ -46,11 +46,7 @@ def json_response(value: object, status: int = 200) -> Response:
 
 
 class Gateway:
-    """An ASGI app that sends a request to our route with the longest matching prefix, else to ministack.
-
-    Args:
-        inner: ministack's ASGI app.
-    """
+    """An ASGI app that sends a request to our route with the longest matching prefix, else to ministack."""
 
     def __init__(self, inner: AsgiApp) -> None:
         self._inner = inner

@@ -28,12 +28,7 @@ Point = dict[str, Any]
 
 
 class AlarmEvaluator(threading.Thread):
-    """Publishes queue metrics and evaluates the alarms of the one account and region here.
-
-    Args:
-        counters: Where state changes are counted.
-        clients: boto3 clients of this cloud by service.
-    """
+    """Publishes queue metrics and evaluates the alarms of the one account and region here."""
 
     def __init__(self, counters: Counters, clients: ClientOf) -> None:
         super().__init__(daemon=True, name="alarms")

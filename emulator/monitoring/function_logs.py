@@ -24,11 +24,7 @@ _TRIM_AT = KEPT_LINES + 2_000
 
 
 class FunctionLogs:
-    """Installed in place of ministack's `_emit_lambda_logs` and around its dispatch of invocations.
-
-    Args:
-        counters: Where invocations, errors and metrics are counted.
-    """
+    """Installed in place of ministack's `_emit_lambda_logs` and around its dispatch of invocations."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters

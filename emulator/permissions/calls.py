@@ -30,11 +30,7 @@ _treeline_record_calls()
 
 
 class CallLog:
-    """Appends what is new to a file of this process.
-
-    Args:
-        folder: Made if missing.
-    """
+    """Appends what is new to a file of this process."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

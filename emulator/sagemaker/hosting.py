@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,6 @@ class Variant:
     """A loaded variant; `credit` carries the smooth weighted round robin, so traffic is shared without chance."""
 
     name: str
-    model_name: str
     forest: RandomCutForest
     weight: float
     instance_count: int
@@ -165,12 +164,11 @@ class Endpoints:
 
         def reweighed() -> list[Variant]:
             return [
-                Variant(
-                    v.name,
-                    v.model_name,
-                    v.forest,
-                    float(wanted.get(v.name, {}).get("DesiredWeight", v.weight)),
-                    int(wanted.get(v.name, {}).get("DesiredInstanceCount", v.instance_count)),
+                replace(
+                    v,
+                    weight=float(wanted.get(v.name, {}).get("DesiredWeight", v.weight)),
+                    instance_count=int(wanted.get(v.name, {}).get("DesiredInstanceCount", v.instance_count)),
+                    credit=0.0,
                 )
                 for v in current
             ]
@@ -276,7 +274,6 @@ class Endpoints:
         return [
             Variant(
                 name=variant["VariantName"],
-                model_name=variant["ModelName"],
                 forest=self._forest(self._models.data_url(variant["ModelName"])),
                 weight=float(variant.get("InitialVariantWeight", 1.0)),
                 instance_count=int(variant.get("InitialInstanceCount", 1)),

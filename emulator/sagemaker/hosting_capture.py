@@ -14,11 +14,7 @@ _EVERY_S = 0.5  # captured requests are written together
 
 
 class Captures:
-    """Samples without chance: of every hundred requests of a variant, evenly spread, as many as the percentage says.
-
-    Args:
-        clients: boto3 clients of this cloud by service.
-    """
+    """Samples without chance: of every hundred requests of a variant, evenly spread, as many as the percentage says."""
 
     def __init__(self, clients: ClientOf) -> None:
         self._clients = clients

@@ -36,10 +36,6 @@ class SageMaker:
     """Control plane and runtime.
 
     A further group of actions (model packages, pipelines) is a class with `actions()`, added in the constructor.
-
-    Args:
-        clients: boto3 clients of this cloud by service.
-        endpoint_url: Where this cloud is reached.
     """
 
     def __init__(self, clients: ClientOf, endpoint_url: str) -> None:
