@@ -171,43 +171,35 @@ class ShardReader(threading.Thread):
         if not destination:
             return
         records = batch[piece.start : piece.end]
-        message = failure_message(self.mapping, self.shard_id, records, piece, condition, error, time.time())
-        self._send_failure(destination, message)
+        self._send_failure(destination, self._failure_message(records, piece, condition, error))
 
-
-def failure_message(
-    mapping: SourceMapping,
-    shard_id: str,
-    records: Sequence[Record],
-    piece: Piece,
-    condition: Condition,
-    error: str | None,
-    now: float,
-) -> dict[str, Any]:
-    """The invocation record that Lambda sends to an on-failure destination for a Kinesis batch."""
-    message: dict[str, Any] = {
-        "requestContext": {
-            "requestId": str(uuid.uuid4()),
-            "functionArn": mapping.settings["FunctionArn"],
-            "condition": condition,
-            "approximateInvokeCount": piece.invocations,
-        },
-        "version": "1.0",
-        "timestamp": _iso(now),
-        "KinesisBatchInfo": {
-            "shardId": shard_id,
-            "startSequenceNumber": _sequence(records[0]),
-            "endSequenceNumber": _sequence(records[-1]),
-            "approximateArrivalOfFirstRecord": _iso(records[0]["ApproximateArrivalTimestamp"]),
-            "approximateArrivalOfLastRecord": _iso(records[-1]["ApproximateArrivalTimestamp"]),
-            "batchSize": len(records),
-            "streamArn": mapping.source_arn,
-        },
-    }
-    if piece.invocations:
-        response: dict[str, Any] = {"statusCode": 200, "executedVersion": "$LATEST"}
-        message["responseContext"] = response | ({"functionError": "Unhandled"} if error else {})
-    return message
+    def _failure_message(
+        self, records: Sequence[Record], piece: Piece, condition: Condition, error: str | None
+    ) -> dict[str, Any]:
+        """The invocation record that Lambda sends to an on-failure destination for a Kinesis batch."""
+        message: dict[str, Any] = {
+            "requestContext": {
+                "requestId": str(uuid.uuid4()),
+                "functionArn": self.mapping.settings["FunctionArn"],
+                "condition": condition,
+                "approximateInvokeCount": piece.invocations,
+            },
+            "version": "1.0",
+            "timestamp": _iso(time.time()),
+            "KinesisBatchInfo": {
+                "shardId": self.shard_id,
+                "startSequenceNumber": _sequence(records[0]),
+                "endSequenceNumber": _sequence(records[-1]),
+                "approximateArrivalOfFirstRecord": _iso(records[0]["ApproximateArrivalTimestamp"]),
+                "approximateArrivalOfLastRecord": _iso(records[-1]["ApproximateArrivalTimestamp"]),
+                "batchSize": len(records),
+                "streamArn": self.mapping.source_arn,
+            },
+        }
+        if piece.invocations:
+            response: dict[str, Any] = {"statusCode": 200, "executedVersion": "$LATEST"}
+            message["responseContext"] = response | ({"functionError": "Unhandled"} if error else {})
+        return message
 
 
 def _iso(epoch_s: float) -> str:
