@@ -107,9 +107,9 @@ class Promotions:
             )["ModelPackageArn"]
         )
 
-    def start(self, name: str, **request: Any) -> str:
+    def start(self, name: str, *, poll_s: int = 1, **request: Any) -> str:
         """Start an execution by hand."""
-        body = {"request": request, "poll_s": 1, "endpoint_poll_s": 1, "settle_s": 0}
+        body = {"request": request, "poll_s": poll_s, "endpoint_poll_s": 1, "settle_s": 0}
         answer = self.states.start_execution(stateMachineArn=self.machine, name=name, input=json.dumps(body))
         return str(answer["executionArn"])
 
@@ -125,6 +125,16 @@ class Promotions:
             return None if now == "RUNNING" else now
 
         return self.wait(status, f"the end of {execution}")
+
+    def wait_held(self, execution: str) -> None:
+        """Wait until the execution has looked at its canary once more: then it rests for its `poll_s`."""
+
+        def last() -> dict[str, Any]:
+            answer = self.states.get_execution_history(executionArn=execution, reverseOrder=True, maxResults=1)
+            return dict(answer["events"][0])
+
+        before = last()["id"]
+        self.wait(lambda: (now := last())["id"] > before and now["type"] == "WaitStateEntered", "a look at the canary")
 
     def wait(self, found: Callable[[], Any], what: str) -> Any:
         """Until `found()` is truthy; fails with what the workflow says otherwise."""

@@ -1,0 +1,75 @@
+"""Items of the detector-state table as commit 291f9e5 would have stored them, in format 2.
+
+What a deployment that updates from that commit finds; tests/unit/test_golden.py holds it against what the commit
+itself stored.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.core.arrays import Axis
+from treeline.core.state import delta as state_delta
+from treeline.core.state.codec import StoredState
+from treeline.core.state.format_2 import LAYOUT
+
+Item = dict[str, Any]
+
+
+def put_back(items: Iterable[Item]) -> list[Item]:
+    """The same items, all of the table or the newest of it from a head on, with the same values in them."""
+    ordered = sorted(items, key=lambda item: (item["group"]["N"], item["model_version"]["S"]))
+    return [
+        item
+        for _, log in groupby(ordered, key=lambda item: (item["group"]["N"], item["model_version"]["S"].split("#")[0]))
+        for item in _log(list(log))
+    ]
+
+
+def _log(items: list[Item]) -> Iterator[Item]:
+    """A head with the entries behind it. The delta of an entry that the head has overtaken is never read: it stays."""
+    head, *entries = items
+    state = StoredState.from_bytes(zlib.decompress(head["whole"]["B"]))
+    yield _with_block({**head, "whole": {"B": zlib.compress(in_format_2(state).to_bytes(), 1)}})
+    for entry in entries:
+        before, version = in_format_2(state), int(entry["model_version"]["S"].rpartition("#")[2])
+        if "state" in entry:
+            whole = StoredState.from_bytes(zlib.decompress(entry["state"]["B"]))
+            entry = {**entry, "state": {"B": zlib.compress(in_format_2(whole).to_bytes(), 1)}}
+        if version == state.version + 1:
+            state_delta.verify(state, state_delta.apply(state, entry["delta"]["B"]))
+            entry = {**entry, "delta": {"B": state_delta.pack(before, in_format_2(state))}}
+        yield _with_block(entry)
+
+
+def in_format_2(stored: StoredState) -> StoredState:
+    """A state in which nothing says what its arrays are; they stand in the order that format 2 had."""
+    channels = [stored.layout.channels.index(name) for name in LAYOUT.channels]
+    arrays = {}
+    for spec in LAYOUT.arrays:
+        array = stored.arrays[spec.name]
+        arrays[spec.name] = np.take(array, channels, 1) if Axis.CHANNELS in spec.axes else array.copy()
+    names = ("metrics", "version", "activation", "servers", "cycle")
+    head = {"format": 2, **{name: stored.head[name] for name in names}}
+    return StoredState({**head, "servers": list(head["servers"])}, LAYOUT, arrays)
+
+
+def _with_block(item: Item) -> Item:
+    """The score block of a commit holds states too: those from which incidents were decided."""
+    if "block" not in item:
+        return item
+    block = ScoreBlock.unpack(item["block"]["B"])
+    block.origins = {server: _origin(data) for server, data in block.origins.items()}
+    return {**item, "block": {"B": block.pack()}}
+
+
+def _origin(data: bytes) -> bytes:
+    body = zlib.decompress(data)
+    (size,) = struct.unpack_from("<I", body)
+    state = StoredState.from_bytes(body[4 + size :])
+    return zlib.compress(body[: 4 + size] + in_format_2(state).to_bytes())
