@@ -47,6 +47,7 @@ def test_other_lines_carry_no_metric(line):
         ('{ $.level = "ERROR" }', '{"message": "ERROR"}', False),
         ('{ $.level = "ERROR" }', "{no json", False),
         ('{ $.level = "ERROR" }', "ERROR", False),
+        ('{ $.level = "ERROR" }', '["ERROR"]', False),
     ],
 )
 def test_filter_patterns_match_as_cloudwatch_does(pattern, line, matches):
