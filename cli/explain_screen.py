@@ -24,7 +24,7 @@ def show(explanation: Explanation, console: Console) -> None:
     console.print(
         f"[bold]{opening.priority} {escape(opening.server_id)}[/], severity {opening.severity:.2f}, {state}; "
         f"first anomalous {_time(opening.clocks.first_anomalous_at)}, opened {_time(opening.clocks.observed_at)}, "
-        f"model {escape(opening.model_version)}",
+        f"model {escape(opening.model_version)}"
     )
     for found in explanation.counterfactuals:
         checked = "checked by scoring again" if found.is_verified else "NOT confirmed by scoring again"
@@ -66,7 +66,7 @@ def _rule(explanation: Explanation, console: Console) -> None:
     counted = ", ".join(f"{_time(iso(at))} ({severity:.2f})" for at, severity, yes in rule.observations if yes)
     console.print(
         f"rule: {rule.needed} of the last {rule.of_last} observations at severity {sign} {rule.tier:g} "
-        f"({rule.priority}): {counted}",
+        f"({rule.priority}): {counted}"
     )
 
 
@@ -122,7 +122,7 @@ def _events(explanation: Explanation, console: Console) -> None:
         extra = "; ".join(filter(None, [told, by]))
         console.print(
             f"  {_time(alert.clocks.observed_at)} {alert.event} {alert.priority} severity {alert.severity:.2f}"
-            + (f"  [dim]{escape(extra)}[/]" if extra else ""),
+            + (f"  [dim]{escape(extra)}[/]" if extra else "")
         )
 
 
@@ -132,9 +132,7 @@ def _reproduction(explanation: Explanation, console: Console) -> None:
         return
     for part in reproduction.parts:
         verdict = "[green]equal[/]" if part.is_equal else "[bold red]DIFFERENT[/]"
-        console.print(
-            f"reproduced: {part.equal:,} of {part.count:,} {part.what} {verdict}, from {escape(part.source)}",
-        )
+        console.print(f"reproduced: {part.equal:,} of {part.count:,} {part.what} {verdict}, from {escape(part.source)}")
     for note in reproduction.notes:
         console.print(f"  [dim]{escape(note)}[/]")
     answer = "[bold green]equal, bit for bit[/]" if reproduction.is_equal else "[bold red]not equal[/]"

@@ -39,10 +39,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     verb.add_argument("--start", type=moment, default=f"{default.start:%Y-%m-%d}", help="first day (UTC), %(default)s")
     verb.add_argument("--train", type=float, default=default.train_fraction, help="share before incidents, %(default)s")
     verb.add_argument(
-        "--incidents",
-        type=float,
-        default=default.incidents_per_server_week,
-        help="a server-week, default %(default)s",
+        "--incidents", type=float, default=default.incidents_per_server_week, help="a server-week, default %(default)s"
     )
     verb.add_argument("--kinds", default="all", help=f"comma-separated, of {', '.join(IncidentKind)}; default all")
     verb.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -25,12 +25,7 @@ DATA_VARIABLE = "TREELINE_DATA"
 DATA_FOLDER = Path("../shared/data")
 # Small enough to run anywhere; the month-end load of the 30th and 31st, which is no incident, lies in the test part.
 PLAN = FleetPlan(
-    servers=24,
-    days=14.0,
-    step_s=300,
-    seed=11,
-    start=datetime(2026, 10, 19, tzinfo=UTC),
-    incidents_per_server_week=2.0,
+    servers=24, days=14.0, step_s=300, seed=11, start=datetime(2026, 10, 19, tzinfo=UTC), incidents_per_server_week=2.0
 )
 EXAMPLES = f"""
 examples:

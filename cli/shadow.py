@@ -107,5 +107,5 @@ def _show(report: ShadowReport, console: Console) -> None:
     for fit in report.fits:
         console.print(
             f"budget {fit.tier}: {fit.allowed:.2g} pages allowed, {fit.pages} would have been sent; "
-            f"from severity {fit.severity_at_least:.2f} on: {fit.kept}",
+            f"from severity {fit.severity_at_least:.2f} on: {fit.kept}"
         )

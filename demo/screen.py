@@ -129,10 +129,6 @@ def _clock_table(result: ReplayResult) -> Table:
         table.add_column(name, justify="left" if name == "from - to" else "right")
     for clock in result.clocks:
         table.add_row(
-            clock.name,
-            f"{clock.p50_s:.2f} s",
-            f"{clock.p95_s:.2f} s",
-            f"{clock.max_s:.2f} s",
-            str(clock.count),
+            clock.name, f"{clock.p50_s:.2f} s", f"{clock.p95_s:.2f} s", f"{clock.max_s:.2f} s", str(clock.count)
         )
     return table

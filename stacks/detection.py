@@ -22,14 +22,7 @@ from treeline.settings.pipeline import DetectSettings, DispatchSettings, Reproce
 class DetectionStack(StackOnState):
     """`ticks` lives here and ingestion sends to it: references run ingestion -> detection -> alerting."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        *,
-        state: StateStack,
-        alerts: sns.ITopic,
-        operations: sns.ITopic,
-    ) -> None:
+    def __init__(self, scope: Construct, *, state: StateStack, alerts: sns.ITopic, operations: sns.ITopic) -> None:
         super().__init__(scope, outputs.DETECTION, holds="ticks and the functions that score them", state=state)
         config = state.config
         self.operations = operations
@@ -147,12 +140,7 @@ class DetectionStack(StackOnState):
             ],
         )
         reprocess.allow(
-            [
-                "sqs:ReceiveMessage",
-                "sqs:DeleteMessage",
-                "sqs:ChangeMessageVisibility",
-            ],
-            [self.ticks_dead.queue_arn],
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"], [self.ticks_dead.queue_arn]
         )
         reprocess.allow(["sqs:SendMessage"], [self.ticks.queue_arn])
         reprocess.allow(["sagemaker:DescribeEndpoint"], [self._endpoint_arn()])

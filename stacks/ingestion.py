@@ -22,14 +22,7 @@ ITERATOR_AGE_LIMIT_MS = 60_000
 class IngestionStack(StackOnState):
     """Records come in here; what ingest cannot finish with is set aside and never blocks its shard."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        *,
-        state: StateStack,
-        ticks: sqs.IQueue,
-        operations: sns.ITopic,
-    ) -> None:
+    def __init__(self, scope: Construct, *, state: StateStack, ticks: sqs.IQueue, operations: sns.ITopic) -> None:
         super().__init__(scope, outputs.INGESTION, holds="stream of observations", state=state)
         config = state.config
         self.operations = operations

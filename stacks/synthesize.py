@@ -60,12 +60,7 @@ def synthesize(
     # Compiling the CDK, 300 modules of generated code, takes longer than the synthesis itself.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     result = subprocess.run(  # noqa: S603 -- our own interpreter and file, no shell
-        [sys.executable, str(root / "app.py")],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, str(root / "app.py")], cwd=root, env=environment, capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
         said = "\n".join((result.stderr or result.stdout).strip().splitlines()[-15:])

@@ -197,11 +197,7 @@ class Detector:
         own = {change.row: change for change in decided.changes}
         if (shared := own.get(FLEET_ROW)) is not None:
             yield Decision(
-                server_id=FLEET,
-                observed_at_ms=shared.at,
-                status=Status.SCORED,
-                severity=shared.severity,
-                change=shared,
+                server_id=FLEET, observed_at_ms=shared.at, status=Status.SCORED, severity=shared.severity, change=shared
             )
         compared = {position: i for i, position in enumerate(prepared.ready.tolist())}
         for position, row in enumerate(batch.rows.tolist()):

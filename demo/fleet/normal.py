@@ -42,11 +42,7 @@ def make_calendar(plan: FleetPlan) -> Calendar:
     busy = np.array([_is_month_end(plan.start, int(d - day[0])) for d in range(int(day[0]), int(day[-1]) + 1)])
     office = np.clip(np.minimum(hour - 7.0, 20.0 - hour) / 2.0, 0.0, 1.0)
     return Calendar(
-        seconds=seconds,
-        hour=hour,
-        weekend=weekday >= 5,
-        month_end=office * busy[day - day[0]],
-        shared=shared,
+        seconds=seconds, hour=hour, weekend=weekday >= 5, month_end=office * busy[day - day[0]], shared=shared
     )
 
 

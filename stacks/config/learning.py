@@ -126,8 +126,7 @@ class LearningConfig(ProfileLearning):
     """From history to a registered model."""
 
     profile: str = setting(
-        "default",
-        meaning="Name of this profile, part of the pipeline's name: 1-32 of a-z, 0-9 and inner -.",
+        "default", meaning="Name of this profile, part of the pipeline's name: 1-32 of a-z, 0-9 and inner -."
     )
     history_days: int | None = setting(
         None, low=1, high=455, meaning="A Batch job that fetches so much history from CloudWatch; null: none."

@@ -115,14 +115,7 @@ class FleetAlarms(Construct):
 class LogAlarms(Construct):
     """Alarms on log lines: errors that a function caught and logged, and invocations that ran out of time."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        id_: str,
-        *,
-        config: StageConfig,
-        functions: Sequence[PythonFunction],
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, config: StageConfig, functions: Sequence[PythonFunction]) -> None:
         super().__init__(scope, id_)
         # A metric filter's metric has no dimensions here, so the namespace names the stage.
         namespace = f"{NAMESPACE}/{config.stage}"

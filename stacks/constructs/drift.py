@@ -75,11 +75,7 @@ class DriftWatch(Construct):
 
     def _at(self, id_: str, target: PythonFunction, schedule: events.Schedule) -> None:
         rule = events.Rule(
-            self,
-            id_,
-            description=target.function.node.path,
-            schedule=schedule,
-            enabled=self._config.drift.scheduled,
+            self, id_, description=target.function.node.path, schedule=schedule, enabled=self._config.drift.scheduled
         )
         invoke(rule, target, dead_letters=self._events_dead)
 

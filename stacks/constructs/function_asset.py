@@ -19,12 +19,7 @@ BUILD_FOLDER = ROOT / "build" / "functions"
 REQUIREMENTS = ROOT / "requirements" / "lambda.txt"
 PYTHON_VERSION = "3.13"
 # Lambda's python3.13 runs on Amazon Linux 2023 (glibc 2.34), so every older manylinux wheel fits.
-PLATFORMS = (
-    "manylinux_2_28_aarch64",
-    "manylinux_2_27_aarch64",
-    "manylinux_2_17_aarch64",
-    "manylinux2014_aarch64",
-)
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 # Part of every asset's hash: raise it when the same inputs are to give other contents.
 LAYOUT_VERSION = "1"
 # Powertools imports these two; the closure is spelled out because each package is installed on its own.
@@ -88,12 +83,7 @@ def source_files(name: str, *, root: Path = ROOT) -> list[Path]:
 
 
 def assemble(
-    name: str,
-    packages: Sequence[str],
-    platform: AssetPlatform,
-    *,
-    root: Path = ROOT,
-    build_folder: Path = BUILD_FOLDER,
+    name: str, packages: Sequence[str], platform: AssetPlatform, *, root: Path = ROOT, build_folder: Path = BUILD_FOLDER
 ) -> tuple[Path, str]:
     """Lay out the zip of function `name`; returns the folder and the hash of everything that went into it.
 
@@ -172,14 +162,7 @@ def _installed(pin: Pin, build_folder: Path) -> Path:
 def _pip_install(requirements: Path, target: Path) -> None:
     platforms = [argument for platform in PLATFORMS for argument in ("--platform", platform)]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += [
-        "--no-deps",
-        "--no-compile",
-        "--only-binary=:all:",
-        "--require-hashes",
-        "--target",
-        str(target),
-    ]
+    command += ["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes", "--target", str(target)]
     # The pins were resolved for Lambda's Python; pip would also ask whether they suit the one that runs it.
     command += ["--ignore-requires-python", "--implementation", "cp", "--python-version", PYTHON_VERSION, *platforms]
     result = subprocess.run(  # noqa: S603 -- our own interpreter, no shell, no outside input

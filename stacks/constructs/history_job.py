@@ -55,11 +55,7 @@ class HistoryJob(Construct):
         network = vpc or self._network()
         self.role = self._role(training_data)
         log = logs.LogGroup(
-            self,
-            "Log",
-            retention=log_retention,
-            encryption_key=protection_of(self).key,
-            removal_policy=removal_policy,
+            self, "Log", retention=log_retention, encryption_key=protection_of(self).key, removal_policy=removal_policy
         )
         command = ["python", "-m", "treeline", "history", "fetch"]
         command += ["--out", f"s3://{training_data.bucket_name}/history", "--days", str(days)]

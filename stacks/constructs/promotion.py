@@ -96,11 +96,7 @@ class Promotion(Construct):
         return role
 
     def _step(
-        self,
-        state: Stores,
-        changes: sns.ITopic,
-        model_group: str,
-        routing_key: secretsmanager.ISecret | None,
+        self, state: Stores, changes: sns.ITopic, model_group: str, routing_key: secretsmanager.ISecret | None
     ) -> ModelFunction:
         config, promotion = self._config, self._config.promotion
         capture_url = f"s3://{state.models.bucket_name}/{CAPTURE_PREFIX}" if promotion.capture_percent else ""
@@ -130,10 +126,7 @@ class Promotion(Construct):
         step.allow(["s3:ListBucket"], [state.models.bucket_arn])  # else a missing object is a 403
         endpoint = self._arn("endpoint", config.endpoint_name.lower())
         config_arn = self._arn("endpoint-config", f"{config.endpoint_name.lower()}-*")
-        step.allow(
-            ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
-            [endpoint, config_arn],
-        )
+        step.allow(["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], [endpoint, config_arn])
         step.allow(["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], [endpoint])
         # The endpoint's first configuration may be somebody else's, of any name.
         step.allow(["sagemaker:DescribeEndpointConfig"], [self._arn("endpoint-config", "*")])
@@ -285,8 +278,5 @@ class Promotion(Construct):
     def _execution_arn(self) -> str:
         # Not from the state machine: it depends on this function. Its generated name starts with the stack's parts.
         return self._stack.format_arn(
-            service="states",
-            resource="execution",
-            resource_name="*:*",
-            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+            service="states", resource="execution", resource_name="*:*", arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
         )

@@ -52,10 +52,7 @@ class PythonFunction(Construct):
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         self.role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"Treeline {name}",
+            self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description=f"Treeline {name}"
         )
         self.function = lambda_.Function(
             self,

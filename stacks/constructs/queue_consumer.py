@@ -24,12 +24,7 @@ class QueueConsumer(Construct):
     ) -> None:
         super().__init__(scope, id_)
         consumer.allow(
-            [
-                "sqs:ReceiveMessage",
-                "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes",
-                "sqs:ChangeMessageVisibility",
-            ],
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
             [queue.queue_arn],
         )
         lambda_.EventSourceMapping(

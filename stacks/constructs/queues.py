@@ -31,13 +31,7 @@ class WorkQueue(sqs.Queue):
     """A queue that a function works through."""
 
     def __init__(
-        self,
-        scope: Construct,
-        id_: str,
-        *,
-        visibility_s: int,
-        dead_letters: sqs.IQueue,
-        max_receive_count: int,
+        self, scope: Construct, id_: str, *, visibility_s: int, dead_letters: sqs.IQueue, max_receive_count: int
     ) -> None:
         super().__init__(
             scope,

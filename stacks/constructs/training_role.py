@@ -17,14 +17,7 @@ class TrainingRole(Construct):
     """Reads history, writes runs and models, starts jobs, registers in its own group; nothing else."""
 
     def __init__(
-        self,
-        scope: Construct,
-        id_: str,
-        *,
-        training_data: s3.IBucket,
-        state: Stores,
-        profile: Profile,
-        admit_arn: str,
+        self, scope: Construct, id_: str, *, training_data: s3.IBucket, state: Stores, profile: Profile, admit_arn: str
     ) -> None:
         super().__init__(scope, id_)
         self._stack = cdk.Stack.of(self)

@@ -3,13 +3,7 @@
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from stacks.constructs.own_metrics import search
-from stacks.constructs.widgets import (
-    WIDTH,
-    graph,
-    number,
-    service_metric,
-    text,
-)
+from stacks.constructs.widgets import WIDTH, graph, number, service_metric, text
 from stacks.dashboards.sources import Rows, Sources, function_metric
 from treeline.app.metrics import OwnMetric
 
@@ -40,11 +34,7 @@ def cost_rows(s: Sources) -> Rows:
                 "Stream, bytes",
                 [service_metric("AWS/Kinesis", "IncomingBytes", {"StreamName": s.stream}, label="bytes")],
             ),
-            graph(
-                "Endpoint's processor",
-                [_endpoint(s, "CPUUtilization")],
-                unit="%",
-            ),
+            graph("Endpoint's processor", [_endpoint(s, "CPUUtilization")], unit="%"),
         ],
         [
             graph(

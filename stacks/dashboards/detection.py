@@ -4,10 +4,7 @@ import aws_cdk as cdk
 
 from stacks.constructs.operations_alarm import queue_age_s, queue_depth
 from stacks.constructs.own_metrics import own_by
-from stacks.constructs.widgets import (
-    by_variant,
-    graph,
-)
+from stacks.constructs.widgets import by_variant, graph
 from stacks.dashboards.sources import Rows, Sources, alarms, function_metric
 from treeline.app.metrics import OwnMetric
 
@@ -77,16 +74,8 @@ def detection_rows(s: Sources) -> Rows:
             ),
         ],
         [
-            graph(
-                "Quarantine by reason",
-                [own_by(OwnMetric.RecordsQuarantined, stage=s.stage)],
-                stacked=True,
-            ),
-            graph(
-                "Failed pages by reason",
-                [own_by(OwnMetric.PagesFailed, stage=s.stage)],
-                stacked=True,
-            ),
+            graph("Quarantine by reason", [own_by(OwnMetric.RecordsQuarantined, stage=s.stage)], stacked=True),
+            graph("Failed pages by reason", [own_by(OwnMetric.PagesFailed, stage=s.stage)], stacked=True),
             graph("What logs say", [metric for _, metric in sorted(s.log_metrics.items())]),
         ],
         [

@@ -1,10 +1,7 @@
 """The dashboard of the fleet."""
 
 from stacks.constructs.own_metrics import own_by
-from stacks.constructs.widgets import (
-    drawn,
-    graph,
-)
+from stacks.constructs.widgets import drawn, graph
 from stacks.dashboards.sources import Rows, Sources, alarms
 from treeline.app.metrics import OwnMetric
 
@@ -41,11 +38,7 @@ def fleet_rows(s: Sources) -> Rows:
             ),
         ],
         [
-            graph(
-                "Anomalies by priority",
-                [own_by(OwnMetric.IncidentsOpened, stage=s.stage)],
-                stacked=True,
-            ),
+            graph("Anomalies by priority", [own_by(OwnMetric.IncidentsOpened, stage=s.stage)], stacked=True),
             graph(
                 "Severity of all observations",
                 [

@@ -1,10 +1,6 @@
 """The dashboard of the models."""
 
-from stacks.constructs.widgets import (
-    by_variant,
-    drawn,
-    graph,
-)
+from stacks.constructs.widgets import by_variant, drawn, graph
 from stacks.dashboards.sources import Rows, Sources
 from treeline.app.metrics import OwnMetric
 

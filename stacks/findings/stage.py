@@ -105,10 +105,7 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
     models_arn = models.removeprefix("AwsSolutions-IAM5[Resource::").removesuffix("/]")
     for function in promotion_findings.FUNCTIONS:
         yield Acknowledged("AwsSolutions-L1", at(outputs.LEARNING, f"{function}/Function"), _LATEST_RUNTIME)
-    for finding in (
-        *learning_findings.findings(config, models_arn),
-        *promotion_findings.findings(config, models_arn),
-    ):
+    for finding in (*learning_findings.findings(config, models_arn), *promotion_findings.findings(config, models_arn)):
         yield Acknowledged(finding.rule, at(outputs.LEARNING, finding.path), finding.reason)
     yield Acknowledged(
         "AwsSolutions-SQS3",

@@ -276,10 +276,7 @@ def _evaluate(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--max-recall-loss": str(limits.max_recall_loss),
             "--min-recall": str(limits.min_recall),
         },
-        inputs={
-            "fleet": _run_folder(parts, "fleet"),
-            "model": _get("Steps.Train.ModelArtifacts.S3ModelArtifacts"),
-        },
+        inputs={"fleet": _run_folder(parts, "fleet"), "model": _get("Steps.Train.ModelArtifacts.S3ModelArtifacts")},
         outputs={"package": _package_folder(parts)},
     )
 

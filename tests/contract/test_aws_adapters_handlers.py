@@ -129,11 +129,7 @@ def test_a_kinesis_batch_is_stored_set_aside_counted_and_ticked(monkeypatch, cap
     }
     assert values["RecordsQuarantined"] == values["RecordsQuarantined:not_json"] == 1.0
     log = next(line for line in map(json.loads, output.splitlines()) if line.get("message") == "batch ingested")
-    assert (log["service"], log["stage"], log["function_request_id"]) == (
-        "ingest",
-        "test",
-        CONTEXT.aws_request_id,
-    )
+    assert (log["service"], log["stage"], log["function_request_id"]) == ("ingest", "test", CONTEXT.aws_request_id)
 
 
 def test_the_answer_names_the_record_to_resume_from():

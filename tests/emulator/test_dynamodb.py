@@ -24,13 +24,7 @@ TABLE = {
     "BillingMode": "PAY_PER_REQUEST",
     "AttributeDefinitions": [
         {"AttributeName": name, "AttributeType": kind}
-        for name, kind in (
-            ("server_id", "S"),
-            ("observed_at", "S"),
-            ("group", "N"),
-            ("group_sort", "S"),
-            ("load", "N"),
-        )
+        for name, kind in (("server_id", "S"), ("observed_at", "S"), ("group", "N"), ("group_sort", "S"), ("load", "N"))
     ],
     "KeySchema": [
         {"AttributeName": "server_id", "KeyType": "HASH"},
@@ -161,7 +155,7 @@ def random_write(rng: random.Random) -> tuple[str, dict[str, Any]]:
                 else {"DeleteRequest": {"Key": key_of(item)}}
                 for _ in range(rng.randrange(1, 8))
             ]
-        },
+        }
     }
     if rng.random() < 0.5:
         batch["ReturnConsumedCapacity"] = rng.choice(["NONE", "TOTAL", "INDEXES"])
@@ -459,10 +453,7 @@ def test_an_index_created_later_holds_the_items_already_there_and_odd_keys_fall_
         both("PutItem", {"TableName": "observations", "Item": observation(rng)})
     odd = observation(rng) | {"kind": {"M": {"not": {"S": "a key"}}}, "rank": {"S": "no number"}}
     both("PutItem", {"TableName": "observations", "Item": odd})
-    creations = (
-        ("by-source", ["source", "observed_at"]),
-        ("by-odd-rank", ["source", "rank"]),
-    )
+    creations = (("by-source", ["source", "observed_at"]), ("by-odd-rank", ["source", "rank"]))
     for name, keys in creations:
         update = {
             "TableName": "observations",

@@ -81,12 +81,7 @@ def test_nothing_listens_beyond_loopback(tmp_path):
 
 
 def test_local_up_status_and_down_find_each_other():
-    run = [
-        sys.executable,
-        "-c",
-        "import sys; from cli.main import main; sys.argv[0] = 'treeline'; main()",
-        "local",
-    ]
+    run = [sys.executable, "-c", "import sys; from cli.main import main; sys.argv[0] = 'treeline'; main()", "local"]
     up = subprocess.Popen([*run, "up", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         state = json.loads(up.stdout.readline())

@@ -208,10 +208,7 @@ def test_a_body_the_container_refuses_is_a_model_error_with_its_status(host: Hos
         (lambda h: h.train("first-job"), "ResourceInUse"),
         (lambda h: h.invoke("none"), "ValidationError"),
         (lambda h: h.invoke(TargetVariant="none"), "ValidationError"),
-        (
-            lambda h: h.sagemaker.describe_notebook_instance(NotebookInstanceName="n"),
-            "UnknownOperationException",
-        ),
+        (lambda h: h.sagemaker.describe_notebook_instance(NotebookInstanceName="n"), "UnknownOperationException"),
     ],
 )
 def test_a_request_that_cannot_be_is_refused_with_awss_code(host: Host, call, code):

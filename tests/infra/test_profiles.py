@@ -119,10 +119,7 @@ def test_an_alarm_waits_for_three_steps_of_the_fleet(two: Stage, local_stage: St
     [
         ({"profiles": {"Logs": {}}}, "profiles.Logs: must be 1-32 of a-z, 0-9 and inner -, got 'Logs'"),
         ({"profiles": {"default": {}}}, "profiles.default: is the servers' profile: its keys stand at the top"),
-        (
-            {"profiles": {"logs": {"detection": {}}}},
-            "profiles.logs.detection: unknown key; known here: metrics",
-        ),
+        ({"profiles": {"logs": {"detection": {}}}}, "profiles.logs.detection: unknown key; known here: metrics"),
         ({"profiles": {"logs": {"metrics": []}}}, "profiles.logs.metrics: must be a list with distinct names"),
         ({"profiles": {"logs": {"step_s": 0}}}, "profiles.logs.step_s: must be in [1, 3600], got 0"),
         (

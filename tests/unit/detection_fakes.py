@@ -69,13 +69,7 @@ class Store:
         self.items[(server, at)] = (received, values)
 
     def read(
-        self,
-        group: int,
-        start_ms: int,
-        metrics: Sequence[str],
-        *,
-        skip: Callable[[str, int, str], bool],
-        limit: int,
+        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
     ) -> Pending:
         every = sorted((at, server) for server, at in self.items if at >= start_ms)
         keys = [(at, s) for at, s in every if not skip(s, at, iso(self.items[(s, at)][0]))][:limit]

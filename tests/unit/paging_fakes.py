@@ -119,10 +119,7 @@ def metric(name: str = "cpu_percent", measured: float | None = 97.3, high: float
 def message(told: Alert, receive_count: int = 1) -> QueueMessage:
     name = f"{told.event.value}-{told.sequence}"
     return QueueMessage(
-        message_id=f"m-{name}",
-        receipt_handle=f"r-{name}",
-        receive_count=receive_count,
-        body=json.dumps(told.to_json()),
+        message_id=f"m-{name}", receipt_handle=f"r-{name}", receive_count=receive_count, body=json.dumps(told.to_json())
     )
 
 

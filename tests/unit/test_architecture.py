@@ -23,7 +23,7 @@ OURS = {
         "report",
         "benchmarks",
         "tests",
-    ),
+    )
 }
 HEAVY = {"pandas", "scipy", "numba", "aws_cdk", "pyarrow", "ministack"}
 

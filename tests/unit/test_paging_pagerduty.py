@@ -96,10 +96,7 @@ def test_a_missing_metric_and_an_open_band_are_said_in_valid_json():
 
 
 def test_the_limits_of_pagerduty_are_kept_and_what_was_cut_is_said():
-    huge = alert(
-        server_id="s" * 2000,
-        metrics=[metric(name="m" * 300) for _ in range(5000)],
-    )
+    huge = alert(server_id="s" * 2000, metrics=[metric(name="m" * 300) for _ in range(5000)])
 
     event = build_event(huge, EventAction.TRIGGER)
 
@@ -169,11 +166,7 @@ def test_each_call_is_one_request_whatever_the_answer():
         pager = client(receiver.url)
         answers = [pager.page(alert()) for _ in range(3)]
 
-    assert [a.failure for a in answers] == [
-        PageFailure.SERVER_ERROR,
-        PageFailure.RATE_LIMITED,
-        PageFailure.REJECTED,
-    ]
+    assert [a.failure for a in answers] == [PageFailure.SERVER_ERROR, PageFailure.RATE_LIMITED, PageFailure.REJECTED]
     assert answers[1].retry_after_s == 17.0
     assert len(receiver.bodies) == 3
 

@@ -6,15 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from report.data import (
-    Accounting,
-    Clock,
-    FaultMark,
-    IncidentMark,
-    LabelMark,
-    ReportData,
-    ServerTrace,
-)
+from report.data import Accounting, Clock, FaultMark, IncidentMark, LabelMark, ReportData, ServerTrace
 from report.drawing import TimeScale, duration, extremes, line_path, number, value_scale
 from report.figure import picture
 from report.page import render, write_report

@@ -179,11 +179,7 @@ def _recall(openings: Mapping[str, list[int]], grid: Grid, faults: list[Disturba
 
 
 def compare(
-    candidate: Judgement,
-    champion: Judgement | None,
-    limits: CandidateLimits,
-    *,
-    notes: list[str] | None = None,
+    candidate: Judgement, champion: Judgement | None, limits: CandidateLimits, *, notes: list[str] | None = None
 ) -> CandidateEvaluation:
     """The verdict on a candidate.
 

@@ -54,11 +54,7 @@ class Hyperparameters:
 
 
 def fit_channel(
-    files: Iterable[tuple[str, bytes]],
-    hyperparameters: Mapping[str, str],
-    seed: int,
-    *,
-    kernel: KernelName = "auto",
+    files: Iterable[tuple[str, bytes]], hyperparameters: Mapping[str, str], seed: int, *, kernel: KernelName = "auto"
 ) -> RandomCutForest:
     """Fit a forest on the files of a train channel, one in memory at a time.
 

@@ -98,9 +98,7 @@ class Telling(Settings):
     """Whether people hear of incidents."""
 
     paging: str = setting(
-        "people",
-        choices=("people", "shadow"),
-        meaning="shadow: incidents are found and stored, and nobody is told.",
+        "people", choices=("people", "shadow"), meaning="shadow: incidents are found and stored, and nobody is told."
     )
 
 

@@ -63,10 +63,7 @@ class ObservationDecoder:
         server_id = read_server_id(body)
         observed_at_ms = self._time(body, received_at_ms)
         return Observation(
-            server_id=server_id,
-            observed_at_ms=observed_at_ms,
-            metrics=self._metrics(body),
-            labels=read_labels(body),
+            server_id=server_id, observed_at_ms=observed_at_ms, metrics=self._metrics(body), labels=read_labels(body)
         )
 
     def _time(self, body: Mapping[str, object], received_at_ms: int) -> int:
@@ -106,17 +103,9 @@ class ObservationDecoder:
 
 
 def decode(
-    data: bytes,
-    *,
-    metrics: Sequence[Metric],
-    received_at_ms: int,
-    max_future_ms: int | None,
-    max_age_ms: int | None,
+    data: bytes, *, metrics: Sequence[Metric], received_at_ms: int, max_future_ms: int | None, max_age_ms: int | None
 ) -> tuple[list[Observation], list[Rejection]]:
     """Judge every record in `data`; see `ObservationDecoder`, which is the faster way for many calls."""
     decoder = ObservationDecoder(metrics, max_future_ms=max_future_ms, max_age_ms=max_age_ms)
     verdicts = [verdict for _, verdict in decoder.judge(data, received_at_ms)]
-    return (
-        [v for v in verdicts if isinstance(v, Observation)],
-        [v for v in verdicts if isinstance(v, Rejection)],
-    )
+    return ([v for v in verdicts if isinstance(v, Observation)], [v for v in verdicts if isinstance(v, Rejection)])

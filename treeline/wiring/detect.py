@@ -73,9 +73,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
     scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)
     scorer = MeasuredScorer(
         PointedEndpoint(
-            runtime,
-            settings.endpoint_name,
-            variant=lambda: models.pointer.target_variant if models.pointer else None,
+            runtime, settings.endpoint_name, variant=lambda: models.pointer.target_variant if models.pointer else None
         )
     )
     champion = DetectService(

@@ -20,8 +20,7 @@ def parsed(body):
 
 
 @pytest.mark.parametrize(
-    ("rows", "sizes"),
-    [(0, []), (1, [1]), (49, [49]), (50, [50]), (51, [50, 1]), (100, [50, 50]), (101, [50, 50, 1])],
+    ("rows", "sizes"), [(0, []), (1, [1]), (49, [49]), (50, [50]), (51, [50, 1]), (100, [50, 50]), (101, [50, 50, 1])]
 )
 def test_a_body_holds_at_most_fifty_rows(rows, sizes):
     bodies = list(csv_payloads(np.ones((rows, 12), np.float32)))

@@ -195,13 +195,7 @@ def test_without_a_quiet_time_a_p1_does_not_flap_while_it_lasts():
 
 @pytest.mark.parametrize(
     "bad",
-    [
-        {"needed": 0},
-        {"needed": 4, "of_last": 3},
-        {"needed": 2, "of_last": 33},
-        {"quiet_s": -1.0},
-        {"cooldown_s": -1.0},
-    ],
+    [{"needed": 0}, {"needed": 4, "of_last": 3}, {"needed": 2, "of_last": 33}, {"quiet_s": -1.0}, {"cooldown_s": -1.0}],
 )
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(SettingsError):

@@ -40,14 +40,7 @@ class Decider:
     clock_ms: Callable[[], int]
 
     def decide(
-        self,
-        group: int,
-        state: FleetState,
-        model: ModelPackage,
-        pending: Pending,
-        rows: Index,
-        new: Index,
-        late: Index,
+        self, group: int, state: FleetState, model: ModelPackage, pending: Pending, rows: Index, new: Index, late: Index
     ) -> DecidedBatch:
         """Decide the `new` observations in event-time order, and score the `late` ones against the state as it is.
 

@@ -58,8 +58,5 @@ def report(telemetry: Telemetry, outcome: DispatchOutcome) -> None:
     telemetry.add(OwnMetric.TicksSent, outcome.ticks_sent)
     telemetry.add(OwnMetric.TicksFailed, outcome.ticks_failed)
     telemetry.logger.info(
-        "heartbeat sent",
-        groups=outcome.groups,
-        ticks_sent=outcome.ticks_sent,
-        ticks_failed=outcome.ticks_failed,
+        "heartbeat sent", groups=outcome.groups, ticks_sent=outcome.ticks_sent, ticks_failed=outcome.ticks_failed
     )

@@ -52,13 +52,7 @@ class Observations(Protocol):
     """Reads a group's observations in event-time order."""
 
     def read(
-        self,
-        group: int,
-        start_ms: int,
-        metrics: Sequence[str],
-        *,
-        skip: Callable[[str, int, str], bool],
-        limit: int,
+        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
     ) -> Pending:
         """At most `limit` observations from `start_ms` on for which `skip(server, observed_at, received_at)` is false.
 

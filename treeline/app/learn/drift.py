@@ -187,11 +187,7 @@ def hours_of(rollups: Sequence[Rollup], reference: Reference) -> list[Hour]:
     """Each hour's shift in the model's standard deviations."""
     sd = max(reference.score_sd, 1e-9)
     return [
-        Hour(
-            at=r.hour,
-            scores=(r.mean - reference.score_mean) / sd,
-            levels=max(r.levels.values(), default=0.0),
-        )
+        Hour(at=r.hour, scores=(r.mean - reference.score_mean) / sd, levels=max(r.levels.values(), default=0.0))
         for r in rollups
         if r.count
     ]

@@ -177,9 +177,7 @@ TASKS: Mapping[StateName, Task] = {
         },
     ),
     StateName.CUT_OVER: Task(
-        step=Step.CUT_OVER,
-        comment="Point detection at the new model",
-        answers={Answer.TRIM: StateName.SETTLE},
+        step=Step.CUT_OVER, comment="Point detection at the new model", answers={Answer.TRIM: StateName.SETTLE}
     ),
     StateName.TRIM: Task(
         step=Step.TRIM,
@@ -198,18 +196,13 @@ TASKS: Mapping[StateName, Task] = {
         },
     ),
     StateName.FINISH: Task(
-        step=Step.FINISH,
-        comment="Autoscaling; forget what is out of use",
-        answers={Answer.DONE: StateName.PROMOTED},
+        step=Step.FINISH, comment="Autoscaling; forget what is out of use", answers={Answer.DONE: StateName.PROMOTED}
     ),
     StateName.ROLL_BACK: Task(
         step=Step.ROLL_BACK,
         comment="End the canary, remove the new variant",
         choice="RollingBack",
-        answers={
-            Answer.AGAIN: StateName.WAIT_FOR_ROLL_BACK,
-            Answer.FINISH_ROLL_BACK: StateName.FINISH_ROLL_BACK,
-        },
+        answers={Answer.AGAIN: StateName.WAIT_FOR_ROLL_BACK, Answer.FINISH_ROLL_BACK: StateName.FINISH_ROLL_BACK},
         on_error=None,
     ),
     StateName.FINISH_ROLL_BACK: Task(

@@ -36,10 +36,7 @@ class AlertTopic:
                 # One message a protocol: every protocol that is not named gets the default.
                 MessageStructure="json",
                 Message=json.dumps(
-                    {
-                        "default": json.dumps(alert.to_json()),
-                        "email": alert_text.mail(alert, stage=self._stage),
-                    }
+                    {"default": json.dumps(alert.to_json()), "email": alert_text.mail(alert, stage=self._stage)}
                 ),
                 MessageAttributes={
                     name: {"DataType": kind, "StringValue": value} for name, (kind, value) in alert.attributes().items()

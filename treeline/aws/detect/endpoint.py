@@ -32,11 +32,7 @@ class Endpoint:
         """
         try:
             answer = self._runtime.invoke_endpoint(
-                EndpointName=self._endpoint_name,
-                ContentType=CONTENT_TYPE,
-                Accept=ACCEPT,
-                Body=body,
-                **self._variant,
+                EndpointName=self._endpoint_name, ContentType=CONTENT_TYPE, Accept=ACCEPT, Body=body, **self._variant
             )
             return decode_scores(answer["Body"].read(), rows)
         except ClientError as error:

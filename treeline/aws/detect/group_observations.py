@@ -44,13 +44,7 @@ class GroupObservations:
         self._table = table
 
     def read(
-        self,
-        group: int,
-        start_ms: int,
-        metrics: Sequence[str],
-        *,
-        skip: Callable[[str, int, str], bool],
-        limit: int,
+        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
     ) -> Pending:
         """At most `limit` observations from `start_ms` on for which `skip` is false; see `Observations`."""
         servers: list[str] = []

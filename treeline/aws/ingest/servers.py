@@ -140,10 +140,7 @@ class DynamoServerRegistry:
             "ConditionExpression": "next_number = :before"
             if start
             else "attribute_not_exists(next_number) OR next_number = :before",
-            "ExpressionAttributeValues": {
-                ":before": {"N": str(start)},
-                ":after": {"N": str(start + len(receipts))},
-            },
+            "ExpressionAttributeValues": {":before": {"N": str(start)}, ":after": {"N": str(start + len(receipts))}},
         }
         puts = [
             {

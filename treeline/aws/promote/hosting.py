@@ -183,10 +183,7 @@ class SageMakerHosting:
                 "DestinationS3Uri": settings.capture_url,
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
                 # Without these lists SageMaker stores base64.
-                "CaptureContentTypeHeader": {
-                    "CsvContentTypes": ["text/csv"],
-                    "JsonContentTypes": ["application/json"],
-                },
+                "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
             }
         name = f"{settings.endpoint_name[:54]}-{_digest([*map(dict, variants), capture])}"
         try:

@@ -19,9 +19,7 @@ def open_incidents(dynamodb: "DynamoDBClient", table: str, *, limit: int) -> lis
 def model_pointers(dynamodb: "DynamoDBClient", table: str) -> dict[str, dict[str, str]]:
     """Items of kind `model` by id: plain text and numbers of each."""
     items = dynamodb.query(
-        TableName=table,
-        KeyConditionExpression="kind = :model",
-        ExpressionAttributeValues={":model": {"S": "model"}},
+        TableName=table, KeyConditionExpression="kind = :model", ExpressionAttributeValues={":model": {"S": "model"}}
     )["Items"]
     return {item["id"]["S"]: _plain(item) for item in items}
 

@@ -55,10 +55,7 @@ def remember(state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[
 
 
 def _commit(
-    state: State,
-    rows: npt.NDArray[np.intp],
-    known: npt.NDArray[np.int64],
-    slot: npt.NDArray[np.int64],
+    state: State, rows: npt.NDArray[np.intp], known: npt.NDArray[np.int64], slot: npt.NDArray[np.int64]
 ) -> None:
     """Move what is older than the lag from the recent peaks into the table."""
     first = known == NEVER

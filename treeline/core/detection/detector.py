@@ -172,12 +172,7 @@ def _fleet_level(
 
 
 def compare_late(
-    state: FleetState,
-    rows: Index,
-    observed_at: npt.NDArray[np.int64],
-    values: FloatArray,
-    *,
-    step_s: float,
+    state: FleetState, rows: Index, observed_at: npt.NDArray[np.int64], values: FloatArray, *, step_s: float
 ) -> tuple[Index, Features]:
     """Features of late observations against the state as it is, which they do not change.
 

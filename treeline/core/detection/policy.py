@@ -141,11 +141,7 @@ def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySett
 
 # long: one state machine over arrays; what opens, rises, falls and ends is read off the same masks
 def decide(
-    state: FleetState,
-    rows: Index,
-    observed_at: npt.NDArray[np.int64],
-    severity: FloatArray,
-    settings: PolicySettings,
+    state: FleetState, rows: Index, observed_at: npt.NDArray[np.int64], severity: FloatArray, settings: PolicySettings
 ) -> list[Change]:
     """Advance the incident state machine of some servers by one observation each.
 

@@ -161,10 +161,7 @@ def suggest(statistics: Sequence[FeatureStatistics]) -> tuple[Constraint, ...]:
 
 
 def check(
-    names: Sequence[str],
-    values: FloatArray,
-    statistics: Sequence[FeatureStatistics],
-    constraints: Sequence[Constraint],
+    names: Sequence[str], values: FloatArray, statistics: Sequence[FeatureStatistics], constraints: Sequence[Constraint]
 ) -> list[Violation]:
     """Hold incoming rows against a baseline.
 

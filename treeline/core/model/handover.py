@@ -20,21 +20,14 @@ from treeline.core.statistics import Z_LIMIT
 # The candidate's own windows are used where it decided the server until so long before the hand-over.
 FRESH_MS = 3_600_000
 _MODEL = ("base_mean", "base_spread", "view_floor", "tail_start", "tail_scale", "channel_floor", "channel_gated")
-_WINDOWS = (
-    *("view_mean", "view_var", "recent", "day_mean", "day_var"),
-    *("change_var", "channel_mean", "channel_var"),
-)
+_WINDOWS = (*("view_mean", "view_var", "recent", "day_mean", "day_var"), *("change_var", "channel_mean", "channel_var"))
 _SCORES = ("score_slots", "score_mean", "score_var", "residual_sd")
 Row = dict[str, Any]  # one server's values by name
 _OWN = (*_MODEL, *_WINDOWS, *_SCORES, "score_slot")
 
 
 def hand_over(
-    package: ModelPackage,
-    source: FleetState,
-    *,
-    own: FleetState | None = None,
-    servers: Sequence[str] | None = None,
+    package: ModelPackage, source: FleetState, *, own: FleetState | None = None, servers: Sequence[str] | None = None
 ) -> FleetState:
     """The state in which the package's model goes on where another one stopped.
 

@@ -70,11 +70,7 @@ def pack(before: StoredState, after: StoredState) -> bytes | None:
         changed = now != was
         masks.append(np.packbits(changed).tobytes())
         values.append(_by_byte((now ^ was)[changed]))
-    head = {
-        "format": FORMAT,
-        **{name: after.head[name] for name in _OF_HEAD},
-        "added": added,
-    }
+    head = {"format": FORMAT, **{name: after.head[name] for name in _OF_HEAD}, "added": added}
     text = json.dumps(head, separators=(",", ":")).encode()
     body = b"".join(
         [

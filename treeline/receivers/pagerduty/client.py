@@ -117,12 +117,7 @@ class PagerDutyClient:
     """
 
     def __init__(
-        self,
-        http: urllib3.PoolManager,
-        *,
-        events_url: str,
-        key_source: RoutingKeySource,
-        timeout_s: float,
+        self, http: urllib3.PoolManager, *, events_url: str, key_source: RoutingKeySource, timeout_s: float
     ) -> None:
         self._http = http
         self._events_url = events_url
