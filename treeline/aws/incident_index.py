@@ -1,17 +1,15 @@
 """The incidents table by state and time of opening: the one query that everybody asks who counts or lists them."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from treeline.aws.client_types import DynamoDBClient
 from treeline.core.times import iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 INDEX = "by-state"
 
 
-def opened_between(dynamodb: "DynamoDBClient", table: str, start_ms: int, end_ms: int) -> Iterator[dict[str, Any]]:
+def opened_between(dynamodb: DynamoDBClient, table: str, start_ms: int, end_ms: int) -> Iterator[dict[str, Any]]:
     """Items of incidents opened in [start, end), the open ones first; each state's in order of opening."""
     for state in ("open", "resolved"):
         pages = dynamodb.get_paginator("query").paginate(
@@ -29,7 +27,7 @@ def opened_between(dynamodb: "DynamoDBClient", table: str, start_ms: int, end_ms
             yield from page["Items"]
 
 
-def open_incidents(dynamodb: "DynamoDBClient", table: str, *, limit: int | None = None) -> list[dict[str, Any]]:
+def open_incidents(dynamodb: DynamoDBClient, table: str, *, limit: int | None = None) -> list[dict[str, Any]]:
     """Items of open incidents, the newest first; the newest `limit` of them where a limit is given."""
     pages = dynamodb.get_paginator("query").paginate(
         TableName=table,

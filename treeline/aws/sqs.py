@@ -1,14 +1,12 @@
 """An SQS queue that a function works through: the batch Lambda passes in, the answer it takes back, and putting off."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.messages import QueueMessage
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
+from treeline.aws.client_types import SQSClient
 
 
 class SqsAttributes(TypedDict, total=False):
@@ -83,7 +81,7 @@ class SqsMessageDelay:
         on_failure: Told the error when a message could not be put off; it then comes back at the queue's pace.
     """
 
-    def __init__(self, client: "SQSClient", *, queue_url: str, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(self, client: SQSClient, *, queue_url: str, on_failure: Callable[[Exception], None]) -> None:
         self._client = client
         self._queue_url = queue_url
         self._on_failure = on_failure

@@ -1,7 +1,6 @@
 """What the functions around the models share: the stores and tables of one deployment."""
 
-from typing import TYPE_CHECKING
-
+from treeline.aws.client_types import DynamoDBClient, S3Client
 from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.detect.score_blocks import ScoreBlocks
@@ -13,15 +12,11 @@ from treeline.aws.promote.candidate_decisions import CandidateDecisions
 from treeline.settings.promotion import ModelTablesSettings
 from treeline.wiring.clients import now_ms
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
-
 
 class ModelTables:
     """The stores and tables of one deployment."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", s3: "S3Client", settings: ModelTablesSettings) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, s3: S3Client, settings: ModelTablesSettings) -> None:
         self._dynamodb = dynamodb
         self._settings = settings
         self.models = ModelStore(

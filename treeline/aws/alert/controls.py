@@ -7,13 +7,11 @@ inclusive), `by`, `note`, `created_at`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from treeline.app.alert.controls import Control, ControlKind, IncidentLabel, Scope
+from treeline.aws.client_types import DynamoDBClient
 from treeline.core.times import parse_iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 WINDOWS = (ControlKind.MUTE, ControlKind.MAINTENANCE)
 
@@ -21,7 +19,7 @@ WINDOWS = (ControlKind.MUTE, ControlKind.MAINTENANCE)
 class ControlTable:
     """Mutes, maintenance windows and labels."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
@@ -67,7 +65,7 @@ class ControlTable:
 class ServerLabelTable:
     """Labels of servers, from the servers table."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 

@@ -1,16 +1,13 @@
 """The SNS topic that carries alerts."""
 
 import json
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.alert import text as alert_text
+from treeline.aws.client_types import SNSClient
 from treeline.core.alert import Alert
 from treeline.core.errors import PublishError
-
-if TYPE_CHECKING:
-    from mypy_boto3_sns import SNSClient
 
 
 class AlertTopic:
@@ -22,7 +19,7 @@ class AlertTopic:
         stage: The deployment's, which the words name.
     """
 
-    def __init__(self, sns: "SNSClient", topic_arn: str, *, stage: str) -> None:
+    def __init__(self, sns: SNSClient, topic_arn: str, *, stage: str) -> None:
         self._sns = sns
         self._topic_arn = topic_arn
         self._stage = stage

@@ -16,22 +16,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from treeline.app.alert.muting import SuppressedIncident
 from treeline.app.detect.ports import Record
 from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.retries import error_code, is_transient
 from treeline.core.alert import Alert
 from treeline.core.errors import StateConflictError
 from treeline.core.state import delta as state_delta
 from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 SNAPSHOT_EVERY = 64  # commits; a worker without the group in memory reads at most so many entries
 ENTRY_TTL_S = 2 * 86_400  # the same for every entry: a delta is useless once an entry before it has expired
@@ -69,7 +67,7 @@ class DetectorRecords:
     """
 
     def __init__(
-        self, dynamodb: "DynamoDBClient", table: str, *, clock_ms: Callable[[], int], writes: bool = False
+        self, dynamodb: DynamoDBClient, table: str, *, clock_ms: Callable[[], int], writes: bool = False
     ) -> None:
         self._dynamodb = dynamodb
         self._table = table

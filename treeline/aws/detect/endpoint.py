@@ -1,23 +1,20 @@
 """The model endpoint: rows in, scores out."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from treeline.aws.client_types import SageMakerRuntimeClient
 from treeline.core.errors import ScorerContractError, ScorerUnavailableError
 from treeline.core.payload import ACCEPT, CONTENT_TYPE, decode_scores
 from treeline.core.statistics import FloatArray
-
-if TYPE_CHECKING:
-    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 
 class Endpoint:
     """Scores CSV bodies on a SageMaker endpoint, optionally on one named variant."""
 
     def __init__(
-        self, runtime: "SageMakerRuntimeClient", endpoint_name: str, *, target_variant: str | None = None
+        self, runtime: SageMakerRuntimeClient, endpoint_name: str, *, target_variant: str | None = None
     ) -> None:
         self._runtime = runtime
         self._endpoint_name = endpoint_name
@@ -54,7 +51,7 @@ class PointedEndpoint:
     """
 
     def __init__(
-        self, runtime: "SageMakerRuntimeClient", endpoint_name: str, *, variant: Callable[[], str | None]
+        self, runtime: SageMakerRuntimeClient, endpoint_name: str, *, variant: Callable[[], str | None]
     ) -> None:
         self._runtime = runtime
         self._endpoint_name = endpoint_name

@@ -1,19 +1,15 @@
 """Whether the model endpoint can answer, as SageMaker says."""
 
-from typing import TYPE_CHECKING
-
 from botocore.exceptions import ClientError
 
+from treeline.aws.client_types import SageMakerClient
 from treeline.aws.retries import error_code
-
-if TYPE_CHECKING:
-    from mypy_boto3_sagemaker import SageMakerClient
 
 
 class SageMakerEndpointStatus:
     """Asks for the endpoint's status by name."""
 
-    def __init__(self, client: "SageMakerClient", *, endpoint_name: str) -> None:
+    def __init__(self, client: SageMakerClient, *, endpoint_name: str) -> None:
         self._client = client
         self._endpoint_name = endpoint_name
 

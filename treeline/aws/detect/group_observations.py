@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from treeline.app.detect.ports import Pending
+from treeline.aws.client_types import DynamoDBClient
 from treeline.core.times import iso, parse_iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 INDEX = "by-group"
 _LARGEST = float(np.finfo(np.float32).max)
@@ -38,7 +36,7 @@ class GroupObservations:
         table: The table's name.
     """
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         dynamodb.meta.events.register("before-parse.dynamodb.Query", _leave_items_as_they_came)
         self._dynamodb = dynamodb
         self._table = table

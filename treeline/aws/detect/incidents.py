@@ -2,16 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
+from treeline.aws.client_types import DynamoDBClient
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.detection.policy import FLEET
 from treeline.core.errors import PublishError
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _SHARED_ATTEMPTS = 10  # of a write that other groups got ahead of
 
@@ -19,7 +17,7 @@ _SHARED_ATTEMPTS = 10  # of a write that other groups got ahead of
 class IncidentTable:
     """Folds alerts into incident rows; an alert that comes again changes nothing."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 

@@ -1,19 +1,16 @@
 """Which models decide: the pointers in the controls table, the packages in S3."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from treeline.app.detect.handover import Pointer
 from treeline.app.promote.canary import Canary
+from treeline.aws.client_types import DynamoDBClient, S3Client
 from treeline.aws.retries import error_code
 from treeline.core.errors import ModelMismatchError, StateConflictError
 from treeline.core.model.package import ModelPackage
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
 
 ACTIVE_KEY = {"kind": {"S": "model"}, "id": {"S": "active"}}
 CANARY_KEY = {"kind": {"S": "model"}, "id": {"S": "canary"}}
@@ -24,8 +21,8 @@ class ModelStore:
 
     def __init__(
         self,
-        dynamodb: "DynamoDBClient",
-        s3: "S3Client",
+        dynamodb: DynamoDBClient,
+        s3: S3Client,
         *,
         controls_table: str,
         bucket: str,

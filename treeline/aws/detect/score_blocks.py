@@ -1,15 +1,12 @@
 """Reads the scores table: what was scored of a group in a stretch of event time."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.aws.client_types import DynamoDBClient
 from treeline.core.times import iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 # A block is found by its first observation; a commit that caught up on a backlog may span this much.
 LOOKBACK_MS = 6 * 3_600_000
@@ -18,7 +15,7 @@ LOOKBACK_MS = 6 * 3_600_000
 class ScoreBlocks:
     """Score blocks by group and time."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 

@@ -1,12 +1,10 @@
 """The scores table as detect writes it: one item a commit, expiring."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.aws.client_types import DynamoDBClient
 from treeline.core.times import iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _LONGEST_BLOCK_MS = 86_400_000
 
@@ -14,7 +12,7 @@ _LONGEST_BLOCK_MS = 86_400_000
 class ScoreTable:
     """The scores table: one item a commit, expiring."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str, *, ttl_s: int) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str, *, ttl_s: int) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._ttl_s = ttl_s

@@ -1,16 +1,13 @@
 """The SQS queues of ticks: sending in batches of ten, and taking back what died."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.detect.ticks import DelayedTick
 from treeline.app.messages import QueueMessage
+from treeline.aws.client_types import SQSClient
 from treeline.aws.retries import is_transient
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
 
 _BATCH_MESSAGES = 10  # the limit of SendMessageBatch, ReceiveMessage and DeleteMessageBatch
 
@@ -24,7 +21,7 @@ class SqsTickQueue:
         on_failure: Told in words why ticks were not sent, for the log.
     """
 
-    def __init__(self, client: "SQSClient", *, queue_url: str, on_failure: Callable[[str], None]) -> None:
+    def __init__(self, client: SQSClient, *, queue_url: str, on_failure: Callable[[str], None]) -> None:
         self._client = client
         self._queue_url = queue_url
         self._on_failure = on_failure
@@ -66,7 +63,7 @@ class SqsDeadTicks:
             few messages may look empty.
     """
 
-    def __init__(self, client: "SQSClient", *, queue_url: str, hold_s: int, wait_s: int) -> None:
+    def __init__(self, client: SQSClient, *, queue_url: str, hold_s: int, wait_s: int) -> None:
         self._client = client
         self._queue_url = queue_url
         self._hold_s = hold_s

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import Observed, Score, ScoredPath
 from treeline.app.promote.service import variant_name
+from treeline.aws.client_types import DynamoDBClient, S3Client, SageMakerClient
 from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.aws.incident_index import opened_between
 from treeline.aws.learn.artifacts import ModelArtifacts
@@ -21,17 +22,13 @@ from treeline.core.times import iso, parse_iso
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sagemaker import SageMakerClient
-
 _SUGGESTED = 5
 
 
 class IncidentRows:
     """The incidents table, read."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
@@ -75,8 +72,8 @@ class IncidentTables:
 
     def __init__(
         self,
-        dynamodb: "DynamoDBClient",
-        s3: "S3Client",
+        dynamodb: DynamoDBClient,
+        s3: S3Client,
         *,
         rows: IncidentRows,
         blocks: ScoreBlocks,
@@ -158,7 +155,7 @@ class IncidentTables:
 class ForestFiles:
     """Model artifacts of SageMaker's models, found by name: the model version's, or one that begins with it."""
 
-    def __init__(self, sagemaker: "SageMakerClient", s3: "S3Client") -> None:
+    def __init__(self, sagemaker: SageMakerClient, s3: S3Client) -> None:
         self._sagemaker = sagemaker
         self._s3 = s3
 

@@ -3,16 +3,14 @@
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.ingest.ports import AppendResult, NumberedReceipt
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.retries import error_code, full_jitter_s, is_transient
 from treeline.core.times import iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _BATCH_ITEMS = 25  # BatchWriteItem's limit
 _ATTEMPTS = 6
@@ -57,7 +55,7 @@ class DynamoObservationStore:
 
     def __init__(
         self,
-        client: "DynamoDBClient",
+        client: DynamoDBClient,
         *,
         table: str,
         ttl_s: int,

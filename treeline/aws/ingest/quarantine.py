@@ -3,17 +3,14 @@
 import base64
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.errors import StoreUnavailableError
 from treeline.app.ingest.ports import QuarantinedRecord, StreamRecord
+from treeline.aws.client_types import S3Client
 from treeline.aws.retries import is_transient
 from treeline.core.times import from_ms, iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 
 def object_key(first: StreamRecord) -> str:
@@ -40,7 +37,7 @@ def to_line(entry: QuarantinedRecord) -> str:
 class S3Quarantine:
     """Keeps rejected records; the key is of the batch alone, so a retry overwrites itself."""
 
-    def __init__(self, client: "S3Client", *, bucket: str) -> None:
+    def __init__(self, client: S3Client, *, bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 

@@ -3,16 +3,14 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.ingest.ports import Receipt, Registration
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.retries import error_code, full_jitter_s, is_transient
 from treeline.core.times import iso, parse_iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 COUNTER_ID = "#counter"
 _GET_ITEMS = 100  # BatchGetItem's limit
@@ -49,7 +47,7 @@ class DynamoServerRegistry:
 
     def __init__(
         self,
-        client: "DynamoDBClient",
+        client: DynamoDBClient,
         *,
         table: str,
         group_size: int,
@@ -212,7 +210,7 @@ class DynamoServerRegistry:
 class DynamoServerCount:
     """Counts servers by the counter item: one read, however many there are."""
 
-    def __init__(self, client: "DynamoDBClient", *, table: str) -> None:
+    def __init__(self, client: DynamoDBClient, *, table: str) -> None:
         self._client = client
         self._table = table
 
@@ -221,7 +219,7 @@ class DynamoServerCount:
         return server_count(self._client, self._table)
 
 
-def server_count(client: "DynamoDBClient", table: str) -> int:
+def server_count(client: DynamoDBClient, table: str) -> int:
     """The next number to give; 0 before the first server."""
     response = client.get_item(TableName=table, Key={"server_id": {"S": COUNTER_ID}}, ConsistentRead=True)
     item = response.get("Item")

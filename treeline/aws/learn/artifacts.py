@@ -1,11 +1,8 @@
 """Trained models' artifacts in S3."""
 
-from typing import TYPE_CHECKING
-
 from botocore.exceptions import ClientError
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from treeline.aws.client_types import S3Client
 
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 
@@ -13,7 +10,7 @@ _ABSENT = {"NoSuchKey", "404", "NotFound"}
 class ModelArtifacts:
     """Reads what a training run left in the models bucket."""
 
-    def __init__(self, s3: "S3Client", bucket: str) -> None:
+    def __init__(self, s3: S3Client, bucket: str) -> None:
         self._s3 = s3
         self._bucket = bucket
 

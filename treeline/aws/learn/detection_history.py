@@ -1,17 +1,14 @@
 """What detection left behind, for the hours to be summed up from."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from treeline.app.alert.controls import Control, ControlKind
 from treeline.app.detect.ports import Record, Records
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.aws.alert.controls import ControlTable
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.aws.incident_index import opened_between
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 class DetectionHistory:
@@ -19,7 +16,7 @@ class DetectionHistory:
 
     def __init__(
         self,
-        dynamodb: "DynamoDBClient",
+        dynamodb: DynamoDBClient,
         *,
         blocks: ScoreBlocks,
         records: Records,

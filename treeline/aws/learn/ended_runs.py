@@ -1,12 +1,10 @@
 """Tells the operations topic how training runs ended."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from treeline.app.learn.training_runs import TrainingPipeline, TrainingRun, message
-
-if TYPE_CHECKING:
-    from mypy_boto3_sns import SNSClient
+from treeline.aws.client_types import SNSClient
 
 _SUBJECT_LIMIT = 100  # characters, SNS
 
@@ -23,7 +21,7 @@ class EndedRuns:
     """
 
     def __init__(
-        self, pipeline: TrainingPipeline, sns: "SNSClient", *, topic_arn: str, stage: str, runbook_url: str
+        self, pipeline: TrainingPipeline, sns: SNSClient, *, topic_arn: str, stage: str, runbook_url: str
     ) -> None:
         self._pipeline = pipeline
         self._sns = sns

@@ -1,12 +1,9 @@
 """The deployed SageMaker Pipeline, seen through its API."""
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from treeline.app.learn.training_runs import TrainingRun
-
-if TYPE_CHECKING:
-    from mypy_boto3_sagemaker import SageMakerClient
+from treeline.aws.client_types import SageMakerClient
 
 _ACTIVE = ("Executing", "Stopping")
 
@@ -14,7 +11,7 @@ _ACTIVE = ("Executing", "Stopping")
 class SageMakerTrainingPipeline:
     """Starts and watches executions of one pipeline."""
 
-    def __init__(self, sagemaker: "SageMakerClient", pipeline_name: str) -> None:
+    def __init__(self, sagemaker: SageMakerClient, pipeline_name: str) -> None:
         self._sagemaker = sagemaker
         self._pipeline_name = pipeline_name
 

@@ -2,13 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from treeline.aws.client_types import DescribeModelPackageOutputTypeDef, SageMakerClient
 from treeline.core.errors import ModelMismatchError
-
-if TYPE_CHECKING:
-    from mypy_boto3_sagemaker import SageMakerClient
-    from mypy_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef
 
 # Written by the pipeline's Register step (stacks/workflows/training.py).
 METADATA = ("model_version", "package_key", "fingerprint", "reason", "algorithm")
@@ -36,7 +32,7 @@ class RegisteredModel:
 class ModelRegistry:
     """Reads one model package group."""
 
-    def __init__(self, sagemaker: "SageMakerClient", group: str) -> None:
+    def __init__(self, sagemaker: SageMakerClient, group: str) -> None:
         self._sagemaker = sagemaker
         self._group = group
 
@@ -66,7 +62,7 @@ class ModelRegistry:
         )
 
 
-def registered_model(described: "DescribeModelPackageOutputTypeDef") -> RegisteredModel:
+def registered_model(described: DescribeModelPackageOutputTypeDef) -> RegisteredModel:
     """From the registry's answer; raises ModelMismatchError naming what is missing."""
     arn = described["ModelPackageArn"]
     metadata = described.get("CustomerMetadataProperties", {})

@@ -1,14 +1,12 @@
 """The last retraining that drift asked for, in the controls table."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from treeline.app.learn.drift import Retraining
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.retries import error_code
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _RETRAINING = {"kind": {"S": "retraining"}, "id": {"S": "last"}}
 
@@ -16,7 +14,7 @@ _RETRAINING = {"kind": {"S": "retraining"}, "id": {"S": "last"}}
 class RetrainingTable:
     """See `treeline.app.learn.drift.Retrainings`."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", *, table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, *, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 

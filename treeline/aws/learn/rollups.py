@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from treeline.app.learn.rollup import Rollup
+from treeline.aws.client_types import DynamoDBClient
 from treeline.core.times import iso, parse_iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _CURSOR = {"kind": {"S": "rollup"}, "id": {"S": "cursor"}}
 
@@ -16,7 +13,7 @@ _CURSOR = {"kind": {"S": "rollup"}, "id": {"S": "cursor"}}
 class RollupTable:
     """One item a model and hour; how far the hours are done stands in the controls table."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", *, table: str, controls_table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, *, table: str, controls_table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._controls_table = controls_table

@@ -1,16 +1,14 @@
 """The pages table: one entry a dedup key, written only from the version that was read."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.errors import StoreUnavailableError
 from treeline.app.page.ledger import PageEntry, Position
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.retries import error_code
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 # An entry expires when no event of its incident can come any more; every event renews it.
 _TTL_S = 90 * 86_400
@@ -19,7 +17,7 @@ _TTL_S = 90 * 86_400
 class PageTable:
     """The ledger of pages that all workers share; see `PageLedger`."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str, *, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str, *, clock_ms: Callable[[], int]) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._clock_ms = clock_ms

@@ -1,21 +1,18 @@
 """The judge's evidence, from the tables that detect writes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from treeline.app.detect.ports import Record, Records
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.promote.canary import Side, candidate_group
 from treeline.app.promote.ports import CallTotals
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.aws.incident_index import opened_between
 from treeline.aws.promote.candidate_decisions import CandidateDecisions
 from treeline.core.detection.policy import FLEET
 from treeline.core.state.layout import NEVER
 from treeline.core.times import iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _ALIVE_MS = 3_600_000  # a group this far behind the others has stopped reporting
 
@@ -35,7 +32,7 @@ class CanaryEvidence:
 
     def __init__(
         self,
-        dynamodb: "DynamoDBClient",
+        dynamodb: DynamoDBClient,
         *,
         records: Records,
         blocks: ScoreBlocks,

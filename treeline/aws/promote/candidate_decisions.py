@@ -3,15 +3,13 @@
 import json
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from treeline.app.promote.canary import Side
 from treeline.app.promote.candidate_run import Calls
 from treeline.app.promote.ports import CallTotals
+from treeline.aws.client_types import DynamoDBClient
 from treeline.core.alert import Alert, AlertEvent
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _BIN_WIDTH = 1.1  # of the latency histogram: within 5 % of the true quantile
 _TOTALS = "totals"
@@ -20,7 +18,7 @@ _TOTALS = "totals"
 class CandidateDecisions:
     """Incident changes and call counts of candidates; scopes `shadow#<model version>` and `canary#<model version>`."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 

@@ -6,14 +6,12 @@ not fail what is told about: what could not be sent is logged and counted.
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from treeline.aws.client_types import SNSClient
 from treeline.core.times import iso
-
-if TYPE_CHECKING:
-    from mypy_boto3_sns import SNSClient
 
 # Steps worth a line on PagerDuty's time line: those that change what is deployed, or say that it will not change.
 CHANGE_STEPS = frozenset({"canary", "cut_over", "done", "rolling_back", "rolled_back", "refused", "retraining"})
@@ -41,7 +39,7 @@ class ModelChanges:
 
     def __init__(
         self,
-        sns: "SNSClient",
+        sns: SNSClient,
         *,
         topic_arn: str,
         pagerduty: TimeLine | None,

@@ -8,17 +8,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from treeline.app.promote.ports import EndpointView
 from treeline.app.promote.progress import Candidate, PromotionError
 from treeline.app.promote.service import variant_name
+from treeline.aws.client_types import SageMakerClient
 from treeline.aws.retries import error_code
-
-if TYPE_CHECKING:
-    from mypy_boto3_sagemaker import SageMakerClient
 
 _ABSENT = {"ValidationException", "ResourceNotFound"}  # SageMaker has no code of its own for an unknown name
 _DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -53,7 +51,7 @@ class HostingSettings:
 class SageMakerHosting:
     """Hosts models on one endpoint; see `treeline.app.promote.ports.Hosting`."""
 
-    def __init__(self, sagemaker: "SageMakerClient", scaling: Any, settings: HostingSettings) -> None:
+    def __init__(self, sagemaker: SageMakerClient, scaling: Any, settings: HostingSettings) -> None:
         self._sagemaker = sagemaker
         self._scaling = scaling
         self._settings = settings

@@ -1,18 +1,16 @@
 """Promotions in the controls table, and the candidates they are about."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from treeline.app.promote.progress import Candidate, Progress, PromotionError
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.learn.registry import ModelRegistry
 from treeline.aws.retries import error_code
 from treeline.core.errors import ModelMismatchError
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _CURRENT = {"kind": {"S": "promotion"}, "id": {"S": "current"}}
 _KIND = "promoted-model"
@@ -21,7 +19,7 @@ _KIND = "promoted-model"
 class PromotionTable:
     """The promotion under way; its execution is asked of Step Functions."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", states: Any, *, table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, states: Any, *, table: str) -> None:
         self._dynamodb = dynamodb
         self._states = states
         self._table = table
@@ -57,7 +55,7 @@ class PromotionTable:
 class CandidateModels:
     """Candidates from the registry, and those promoted before from the controls table."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", registry: ModelRegistry, *, table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, registry: ModelRegistry, *, table: str) -> None:
         self._dynamodb = dynamodb
         self._registry = registry
         self._table = table

@@ -1,19 +1,16 @@
 """What the map of the fleet reads: the detector's state of every group."""
 
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from treeline.app.widgets.fleet_map import FleetView, GroupView, ServerView
+from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.ingest.servers import DynamoServerCount
 from treeline.aws.widgets.pointers import model_pointers
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 class FleetReader:
@@ -30,7 +27,7 @@ class FleetReader:
 
     def __init__(
         self,
-        dynamodb: "DynamoDBClient",
+        dynamodb: DynamoDBClient,
         *,
         servers_table: str,
         state_table: str,

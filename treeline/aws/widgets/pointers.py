@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from treeline.aws import incident_index
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from treeline.aws.client_types import DynamoDBClient
 
 
-def open_incidents(dynamodb: "DynamoDBClient", table: str, *, limit: int) -> list[dict[str, Any]]:
+def open_incidents(dynamodb: DynamoDBClient, table: str, *, limit: int) -> list[dict[str, Any]]:
     """The last alert of each of the newest open incidents."""
     items = incident_index.open_incidents(dynamodb, table, limit=limit)
     return [json.loads(item["history"]["L"][-1]["S"]) for item in items if item.get("history", {}).get("L")]
 
 
-def model_pointers(dynamodb: "DynamoDBClient", table: str) -> dict[str, dict[str, str]]:
+def model_pointers(dynamodb: DynamoDBClient, table: str) -> dict[str, dict[str, str]]:
     """Items of kind `model` by id: plain text and numbers of each."""
     items = dynamodb.query(
         TableName=table, KeyConditionExpression="kind = :model", ExpressionAttributeValues={":model": {"S": "model"}}

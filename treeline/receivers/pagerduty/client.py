@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,12 +10,10 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 from treeline.app.page.service import Delivery, PageFailure
+from treeline.aws.client_types import SecretsManagerClient
 from treeline.aws.retries import error_code
 from treeline.core.alert import Alert
 from treeline.receivers.pagerduty.event import EventAction, PagerDutyEvent, action_of, build_event, dedup_key_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _DETAIL_CHARACTERS = 300
 _HIDDEN = "[routing key]"
@@ -62,7 +60,7 @@ class SecretsManagerRoutingKey:
     A secret that is still empty, or holds a placeholder, is told apart before PagerDuty is asked: pages then wait.
     """
 
-    def __init__(self, client: "SecretsManagerClient", *, secret_arn: str) -> None:
+    def __init__(self, client: SecretsManagerClient, *, secret_arn: str) -> None:
         self._client = client
         self._secret_arn = secret_arn
 
