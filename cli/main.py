@@ -10,7 +10,7 @@ from treeline.core.errors import TreelineError, UsageError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
-# Modules by name, not by import: a command loads only what it needs, and the package never imports `local`.
+# Modules by name, not by import: a command loads only what it needs, and nothing imports `cli`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("cli.demo", "watch the whole system find incidents in a replayed fleet"),
     "backtest": ("cli.backtest", "judge the pages that a labelled history would have brought"),
@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mute": ("cli.mute", "keep people from being paged for a server, some, or all"),
     "maintenance": ("cli.maintenance", "maintenance windows: nobody is paged, nothing is learned"),
     "shadow": ("cli.shadow", "what would have paged, before anybody is"),
-    "local": ("cli.local", "the embedded cloud: up, status, down"),
+    "local": ("cli.local", "the embedded cloud: up, status, dashboard, down"),
     "fleet": ("cli.fleet", "generate a labelled fleet of any size"),
     "model": ("cli.model", "what was registered, what is in use, how training runs went"),
     "history": ("cli.history", "a fleet's past out of CloudWatch: plan, fetch, audit"),

@@ -60,8 +60,8 @@ def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
     alerting = AlertingStack(app, state=state)
     detection = DetectionStack(app, state=state, alerts=alerting.alerts, operations=alerting.operations)
     ingestion = IngestionStack(app, state=state, ticks=detection.ticks, operations=alerting.operations)
-    learning = LearningStack(app, state=state, operations=alerting.operations, routing_key=alerting.routing_key)
-    ObservabilityStack(app, state=state, alerting=alerting, detection=detection, ingestion=ingestion, others=[learning])
+    LearningStack(app, state=state, operations=alerting.operations, routing_key=alerting.routing_key)
+    ObservabilityStack(app, state=state, alerting=alerting, ingestion=ingestion)
 
 
 def _stage_config(app: cdk.App) -> StageConfig:

@@ -22,10 +22,9 @@ from stacks.dashboards.detection import detection_rows
 from stacks.dashboards.fleet import fleet_rows
 from stacks.dashboards.model import model_rows
 from stacks.dashboards.sources import Sources
-from stacks.detection import DetectionStack
 from stacks.ingestion import IngestionStack
 from stacks.state import StateStack
-from stacks.treeline_stack import StackOnState, TreelineStack
+from stacks.treeline_stack import StackOnState
 from treeline.settings import outputs
 from treeline.settings.environment import EnvSettings
 from treeline.settings.widgets import WidgetFleetSettings, WidgetIncidentsSettings, WidgetModelSettings
@@ -41,19 +40,12 @@ class ObservabilityStack(StackOnState):
 
     # long: the names and types of what it takes are a third; the rest is four dashboards
     def __init__(
-        self,
-        scope: Construct,
-        *,
-        state: StateStack,
-        alerting: AlertingStack,
-        detection: DetectionStack,
-        ingestion: IngestionStack,
-        others: Sequence[TreelineStack] = (),
+        self, scope: Construct, *, state: StateStack, alerting: AlertingStack, ingestion: IngestionStack
     ) -> None:
         super().__init__(scope, outputs.OBSERVABILITY, holds="dashboards and alarms on the whole", state=state)
         config = state.config
         self.operations = alerting.operations
-        watched: list[TreelineStack] = [alerting, detection, ingestion, *others]
+        watched = [stack for stack in scope.node.children if isinstance(stack, StackOnState) and stack is not self]
         functions = list(_found(watched, PythonFunction))
         fleet = self._fleet_widget(state)
         incidents = self._incidents_widget(state)

@@ -19,22 +19,12 @@ BUILT_IN_ACCOUNTS = {
 }  # fmt: skip
 # Accounts that publish Model Monitor's analyzer, by region (AWS facts, section 1.5).
 ANALYZER_ACCOUNTS = {
-    "ap-northeast-1": "574779866223",
-    "ap-south-1": "126357580389",
-    "ap-southeast-1": "245545462676",
-    "ap-southeast-2": "563025443158",
-    "ca-central-1": "536280801234",
-    "eu-central-1": "048819808253",
-    "eu-north-1": "895015795356",
-    "eu-west-1": "468650794304",
-    "eu-west-2": "749857270468",
-    "eu-west-3": "680080141114",
-    "sa-east-1": "539772159869",
-    "us-east-1": "156813124566",
-    "us-east-2": "777275614652",
-    "us-west-1": "890145073186",
-    "us-west-2": "159807026194",
-}
+    "ap-northeast-1": "574779866223", "ap-south-1": "126357580389", "ap-southeast-1": "245545462676",
+    "ap-southeast-2": "563025443158", "ca-central-1": "536280801234", "eu-central-1": "048819808253",
+    "eu-north-1": "895015795356", "eu-west-1": "468650794304", "eu-west-2": "749857270468",
+    "eu-west-3": "680080141114", "sa-east-1": "539772159869", "us-east-1": "156813124566",
+    "us-east-2": "777275614652", "us-west-1": "890145073186", "us-west-2": "159807026194",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ class ProfileConfig(MetricSet):
         None,
         low=1,
         high=3600,
-        meaning="Seconds between two observations of a server, as senders send; null: as the history has it, and no "
-        "more than a minute.",
+        meaning="Seconds between two observations of a server, as senders send; null: training takes the "
+        "history's, and the alarm NoScores expects one a minute.",
     )
     learning: ProfileLearning = setting(ProfileLearning, meaning="From history to a registered model.")
 

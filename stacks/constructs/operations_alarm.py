@@ -11,7 +11,7 @@ RUNBOOK_FOLDER = "docs/runbooks"
 
 
 class OperationsAlarm(Construct):
-    """Tells the operations topic when `metric` is past `threshold` in `datapoints` of `periods` one-minute periods.
+    """Tells the operations topic when `metric` is past `threshold` in `datapoints` of `periods` periods of that metric.
 
     Its runbook page is named as it is (ManyAnomalies: many-anomalies), unless `runbook` names another.
     """

@@ -1,4 +1,4 @@
-"""Imports point one way, and what runs in a Lambda function stays small (DESIGN, section 7)."""
+"""Imports point one way, and what runs in a Lambda function stays small."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""Deciding a batch of observations: features, one scoring call for all of them, severities, alerts."""
+"""Deciding a batch of observations: features, scores at most 50 rows a request, severities, alerts."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
