@@ -101,6 +101,7 @@ def test_every_record_sent_twice_counts_once(pipeline: Pipeline):
     assert pipeline.sent == 2 * ALL
 
 
+@pytest.mark.slow("every two minutes of event time are stored before the next are sent")
 def test_late_and_unordered_records_are_all_scored_and_every_change_is_paged_once(pipeline: Pipeline):
     """Shuffled within seven minutes of event time: each is scored, once, some as late.
 
