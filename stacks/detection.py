@@ -12,6 +12,7 @@ from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
+from stacks.constructs.stores import resource_names
 from stacks.state import GROUP_INDEX, StateStack
 from stacks.treeline_stack import StackOnState
 from treeline.app.metrics import OwnMetric
@@ -83,13 +84,7 @@ class DetectionStack(StackOnState):
                     config,
                     stage=config.stage,
                     observations_table=state.observations.table_name,
-                    servers_table=state.servers.table_name,
-                    state_table=state.detector_state.table_name,
-                    scores_table=state.scores.table_name,
-                    incidents_table=state.incidents.table_name,
-                    controls_table=state.controls.table_name,
-                    rollups_table=state.rollups.table_name,
-                    models_bucket=state.models.bucket_name,
+                    **resource_names(state),
                     endpoint_name=config.endpoint_name,
                     alerts_topic_arn=alerts.topic_arn,
                     tick_queue_url=self.ticks.queue_url,

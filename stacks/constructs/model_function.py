@@ -9,7 +9,7 @@ from constructs import Construct
 from stacks.config.stage import StageConfig
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.stage_stack import stage_of
-from stacks.constructs.stores import STATE_INDEX, Stores
+from stacks.constructs.stores import STATE_INDEX, Stores, resource_names
 from treeline.settings.environment import EnvSettings
 from treeline.settings.promotion import ChangeSettings, ModelTablesSettings
 
@@ -28,17 +28,7 @@ class ModelFunction(PythonFunction):
         settings: Sequence[EnvSettings] = (),
     ) -> None:
         config = stage_of(scope).config
-        tables = ModelTablesSettings.of(
-            config,
-            stage=config.stage,
-            servers_table=state.servers.table_name,
-            state_table=state.detector_state.table_name,
-            scores_table=state.scores.table_name,
-            incidents_table=state.incidents.table_name,
-            controls_table=state.controls.table_name,
-            rollups_table=state.rollups.table_name,
-            models_bucket=state.models.bucket_name,
-        )
+        tables = ModelTablesSettings.of(config, stage=config.stage, **resource_names(state))
         super().__init__(
             scope, id_, name=name, description=description, settings=[tables, *settings], packages=["numpy"]
         )

@@ -18,3 +18,16 @@ class Stores(Protocol):
     rollups: dynamodb.TableV2
     controls: dynamodb.TableV2
     models: s3.Bucket
+
+
+def resource_names(state: Stores) -> dict[str, str]:
+    """The tables and the bucket by the fields of functions' settings."""
+    return {
+        "servers_table": state.servers.table_name,
+        "state_table": state.detector_state.table_name,
+        "scores_table": state.scores.table_name,
+        "incidents_table": state.incidents.table_name,
+        "controls_table": state.controls.table_name,
+        "rollups_table": state.rollups.table_name,
+        "models_bucket": state.models.bucket_name,
+    }
