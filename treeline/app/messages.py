@@ -28,4 +28,3 @@ class MessageDelay(Protocol):
 
     def delay(self, receipt_handle: str, delay_s: int) -> None:
         """Hide a message for `delay_s` more seconds; when that fails it comes back at the queue's own pace."""
-        ...

@@ -11,23 +11,18 @@ class Log(Protocol):
 
     def debug(self, msg: object, **fields: Any) -> None:
         """Detail of one observation or one tick; written on request only."""
-        ...
 
     def info(self, msg: object, **fields: Any) -> None:
         """A decision."""
-        ...
 
     def warning(self, msg: object, **fields: Any) -> None:
         """Something that mends itself."""
-        ...
 
     def error(self, msg: object, **fields: Any) -> None:
         """Something that needs somebody."""
-        ...
 
     def exception(self, msg: object, **fields: Any) -> None:
         """The same, with the exception being handled."""
-        ...
 
 
 class Telemetry(Protocol):
@@ -36,12 +31,9 @@ class Telemetry(Protocol):
     @property
     def logger(self) -> Log:
         """Its log."""
-        ...
 
     def add(self, metric: OwnMetric, value: float = 1) -> None:
         """Add a value to this invocation's; several make a distribution. A zero is worth writing for an alarm."""
-        ...
 
     def add_by(self, metric: OwnMetric, values: Mapping[str, float]) -> None:
         """Write a metric once per value of its further dimension (`OwnMetric.by`)."""
-        ...

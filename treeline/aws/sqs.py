@@ -36,7 +36,6 @@ class LambdaContext(Protocol):
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda ends the invocation."""
-        ...
 
 
 class BatchItemFailure(TypedDict):

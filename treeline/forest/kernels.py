@@ -46,7 +46,6 @@ class Kernel(Protocol):
 
     def __call__(self, forest: Walkable, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """One score a row."""
-        ...
 
 
 def prepare(trees: Trees) -> Walkable:

@@ -131,7 +131,6 @@ class Controls(Protocol):
 
     def in_force(self) -> Sequence[Control]:
         """Every mute and maintenance window there is, over or not: what is in force is a matter of event time."""
-        ...
 
 
 class ServerLabels(Protocol):
@@ -139,7 +138,6 @@ class ServerLabels(Protocol):
 
     def of(self, server_id: str) -> Mapping[str, str]:
         """A server's labels; empty where it has none or is not known."""
-        ...
 
 
 def covering(controls: Iterable[Control], server_id: str, labels: Mapping[str, str], at_ms: int) -> Control | None:

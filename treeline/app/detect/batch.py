@@ -22,11 +22,9 @@ class TickService(Protocol):
 
     def run(self, tick: Tick, outcome: TickOutcome | None = None, *, until_ms: int | None = None) -> TickOutcome:
         """See `DetectService.run`."""
-        ...
 
     def has_read(self, group: int, *, asked_ms: int, since_ms: int) -> bool:
         """See `DetectService.has_read`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ class ServerCount(Protocol):
 
     def server_count(self) -> int:
         """The next number to give, which is the count, as numbers have no gaps."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,11 +44,9 @@ class ActiveModel(Protocol):
     @property
     def pointer(self) -> Pointer | None:
         """The pointer as of the last read; None before the first model."""
-        ...
 
     def active(self) -> ModelPackage | None:
         """Read the pointer; the active package."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,6 @@ class Observations(Protocol):
 
         `skip` is asked about every one read, in event-time order; `received_at` is ISO text.
         """
-        ...
 
 
 class Records(Protocol):
@@ -66,15 +65,12 @@ class Records(Protocol):
 
     def load(self, group: int, model_version: str) -> Record | None:
         """The committed record, read consistently; None before the first commit."""
-        ...
 
     def commit(self, record: Record, previous_version: int) -> None:
         """Write if the stored version is still `previous_version`; raises StateConflictError otherwise."""
-        ...
 
     def clear_outbox(self, record: Record) -> None:
         """Forget delivered alerts, if the version is still the record's."""
-        ...
 
 
 class Scores(Protocol):
@@ -82,11 +78,9 @@ class Scores(Protocol):
 
     def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
         """Write the block; writing it again changes nothing."""
-        ...
 
     def entries(self, group: int, first_ms: int, last_ms: int) -> set[tuple[str, int]]:
         """(server, observed_at) of what blocks of any model hold from `first_ms` to `last_ms`."""
-        ...
 
 
 class Incidents(Protocol):
@@ -94,7 +88,6 @@ class Incidents(Protocol):
 
     def apply(self, alert: Alert) -> bool:
         """Fold one alert into its incident's row; whether to publish it (one group publishes for all)."""
-        ...
 
 
 class Publisher(Protocol):
@@ -102,7 +95,6 @@ class Publisher(Protocol):
 
     def publish(self, alert: Alert) -> None:
         """Tell people; raises PublishError."""
-        ...
 
 
 class Scorer(Protocol):
@@ -110,7 +102,6 @@ class Scorer(Protocol):
 
     def score(self, body: bytes, rows: int) -> FloatArray:
         """Scores of a CSV body; raises ScorerUnavailableError or ScorerContractError."""
-        ...
 
 
 class ActivePackage(Protocol):
@@ -118,4 +109,3 @@ class ActivePackage(Protocol):
 
     def active(self) -> ModelPackage | None:
         """The active package; None before the first model."""
-        ...

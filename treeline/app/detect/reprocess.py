@@ -22,7 +22,6 @@ class EndpointStatus(Protocol):
 
     def status(self) -> str | None:
         """SageMaker's EndpointStatus; None when there is no such endpoint."""
-        ...
 
 
 class DeadTicks(Protocol):
@@ -30,15 +29,12 @@ class DeadTicks(Protocol):
 
     def receive(self, limit: int) -> list[QueueMessage]:
         """Take up to `limit` messages, which stay hidden for a while."""
-        ...
 
     def delete(self, messages: Sequence[QueueMessage]) -> int:
         """Delete them; returns how many stayed."""
-        ...
 
     def release(self, messages: Sequence[QueueMessage]) -> None:
         """Show them again at once."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,4 +67,3 @@ class TickQueue(Protocol):
 
     def send(self, ticks: Sequence[DelayedTick]) -> list[int]:
         """Send them all; returns the positions in `ticks` that could not be sent, empty when all went."""
-        ...

@@ -89,20 +89,15 @@ class IncidentSource(Protocol):
 
     def incident(self, incident_id: str) -> list[Alert]:
         """An incident's changes in order; raises UsageError where there is no such incident."""
-        ...
 
     def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
         """What a model scored of a server in [start, end]; empty where scores have expired."""
-        ...
 
     def observations(self, server_id: str, start_ms: int, end_ms: int, metrics: tuple[str, ...]) -> Observed:
         """The stored observations of a server in [start, end]; what has expired is missing."""
-        ...
 
     def package(self, model_version: str) -> ModelPackage:
         """A model's package; raises ModelMismatchError where it is gone."""
-        ...
 
     def scorer(self, model_version: str) -> tuple[Score, str]:
         """A model's forest, and where it was found; raises ScorerUnavailableError where there is none."""
-        ...

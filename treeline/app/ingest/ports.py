@@ -23,7 +23,6 @@ class RecordDecoder(Protocol):
 
     def judge(self, data: bytes, received_at_ms: int) -> Iterator[tuple[bytes, Observation | Rejection]]:
         """Yield each record in `data` with the verdict on it; never raises."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,6 @@ class ServerRegistry(Protocol):
 
     def register(self, receipts: Sequence[Receipt]) -> Registration:
         """Find or give the number of each server, in order of first appearance, and note it was seen."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +69,6 @@ class ObservationStore(Protocol):
 
     def append(self, rows: Sequence[NumberedReceipt]) -> AppendResult:
         """Write all rows, whose keys differ; writing the same one again changes nothing."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,4 +88,3 @@ class Quarantine(Protocol):
         Raises:
             StoreUnavailableError: They are not kept; the batch must be tried again from the first of them.
         """
-        ...

@@ -15,11 +15,9 @@ class ModelsBucket(Protocol):
 
     def read(self, key: str) -> bytes | None:
         """An object's content; None when there is none."""
-        ...
 
     def exists(self, url: str) -> bool:
         """Whether an s3:// address names an object."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

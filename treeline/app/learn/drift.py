@@ -40,19 +40,15 @@ class Retrainings(Protocol):
 
     def last(self) -> Retraining | None:
         """The last one; None before the first."""
-        ...
 
     def claim(self, at: int, before: Retraining | None) -> bool:
         """Enter one at `at`, if the last still is `before`; whether that was so."""
-        ...
 
     def started(self, at: int, run_id: str) -> None:
         """Note which run it became."""
-        ...
 
     def withdraw(self, at: int, before: Retraining | None) -> None:
         """Take a claim back whose run could not be started."""
-        ...
 
 
 class Training(Protocol):
@@ -60,11 +56,9 @@ class Training(Protocol):
 
     def is_running(self) -> bool:
         """Whether a run is under way."""
-        ...
 
     def start(self, reason: str, at: int) -> str:
         """Start a run that may learn up to `at`; the same `at` gives the same run. Its id."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,23 +83,18 @@ class PastDecisions(Protocol):
 
     def groups(self) -> int:
         """How many groups of servers there are."""
-        ...
 
     def blocks(self, group: int, start_ms: int, end_ms: int) -> Iterable[ScoreBlock]:
         """Score blocks with observations in [start, end), of whichever model decided."""
-        ...
 
     def record(self, group: int, model_version: str) -> Record | None:
         """The group's state now."""
-        ...
 
     def opened(self, start_ms: int, end_ms: int) -> int:
         """Incidents opened in [start, end)."""
-        ...
 
     def maintenance(self) -> Sequence[Control]:
         """All maintenance windows there are."""
-        ...
 
 
 class Rollups(Protocol):
@@ -107,19 +102,15 @@ class Rollups(Protocol):
 
     def put(self, rollup: Rollup) -> None:
         """Write one hour; writing it again replaces it."""
-        ...
 
     def read(self, model_version: str, start_ms: int, end_ms: int) -> Sequence[Rollup]:
         """A model's hours in [start, end), in order."""
-        ...
 
     def rolled_up_to(self) -> int | None:
         """End of the last hour done; None before the first run."""
-        ...
 
     def set_rolled_up_to(self, end_ms: int) -> None:
         """Remember it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

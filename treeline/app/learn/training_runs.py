@@ -31,19 +31,15 @@ class TrainingPipeline(Protocol):
 
     def active(self) -> list[str]:
         """Ids of the runs under way, oldest first."""
-        ...
 
     def start(self, token: str, parameters: dict[str, str]) -> str:
         """Start a run; the same token gives the same run. Returns its id."""
-        ...
 
     def stop(self, run_id: str) -> None:
         """End a run."""
-        ...
 
     def describe(self, run_id: str) -> TrainingRun:
         """A run with its steps."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

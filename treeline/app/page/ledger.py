@@ -93,14 +93,12 @@ class PageLedger(Protocol):
 
     def load(self, key: str) -> PageEntry:
         """The entry of a dedup key, read consistently; raises StoreUnavailableError."""
-        ...
 
     def save(self, key: str, entry: PageEntry) -> bool:
         """Write it if the stored version is still the one before; False: another worker was first.
 
         Raises StoreUnavailableError.
         """
-        ...
 
 
 def position_of(alert: Alert) -> Position:

@@ -61,7 +61,6 @@ class Pager(Protocol):
 
     def page(self, alert: Alert) -> Delivery | None:
         """Tell it of an incident event; None when the event is none of its business (suppressed). Never raises."""
-        ...
 
 
 class PageResult(StrEnum):

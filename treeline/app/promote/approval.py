@@ -16,7 +16,6 @@ class Workflow(Protocol):
 
     def start(self, name: str, request: Mapping[str, Any]) -> str | None:
         """Start an execution of this name; None where there has been one."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,20 +33,16 @@ class CanaryModels(Protocol):
     @property
     def pointer(self) -> Pointer | None:
         """The active model's pointer."""
-        ...
 
     @property
     def canary(self) -> Canary | None:
         """The canary under way."""
-        ...
 
     def load(self, key: str) -> ModelPackage:
         """A package by its key."""
-        ...
 
     def read(self) -> Pointer | None:
         """Read the pointers."""
-        ...
 
 
 class DecisionSink(Protocol):
@@ -54,11 +50,9 @@ class DecisionSink(Protocol):
 
     def record(self, model_version: str, alert: Alert) -> None:
         """Keep one change; keeping it again changes nothing."""
-        ...
 
     def add_calls(self, model_version: str, role: Side, calls: "Calls") -> None:
         """Add to the counts of calls of one side during this candidate's canary."""
-        ...
 
 
 @dataclass(slots=True)

@@ -69,15 +69,12 @@ class Registry(Protocol):
 
     def candidate(self, package_arn: str) -> Candidate:
         """The model of a package; raises PromotionError where it is not complete."""
-        ...
 
     def known(self, model_version: str) -> Candidate:
         """A model promoted before; raises PromotionError for one that was not."""
-        ...
 
     def remember(self, candidate: Candidate) -> None:
         """Keep what a roll-back to this model will need."""
-        ...
 
 
 class ArtifactCheck(Protocol):
@@ -85,7 +82,6 @@ class ArtifactCheck(Protocol):
 
     def require(self, candidate: Candidate) -> None:
         """Raises PromotionError naming the artifact that is missing."""
-        ...
 
 
 class Hosting(Protocol):
@@ -93,27 +89,21 @@ class Hosting(Protocol):
 
     def view(self) -> EndpointView | None:
         """The endpoint now; None where there is none."""
-        ...
 
     def ensure_model(self, candidate: Candidate) -> str:
         """SageMaker's name of the model, created where it is not there yet."""
-        ...
 
     def host(self, model_name: str, variant: str, *, beside: str | None) -> str:
         """Start hosting the model, beside an existing variant or alone; the wanted configuration's name."""
-        ...
 
     def keep_only(self, variant: str) -> str:
         """Start removing every other variant; the wanted configuration's name."""
-        ...
 
     def settle(self, variant: str) -> None:
         """Once in service: register autoscaling of the variant, forget configurations out of use."""
-        ...
 
     def abandon(self) -> None:
         """Take away an endpoint that never came up, so that another can be created under its name."""
-        ...
 
 
 class ModelPointers(Protocol):
@@ -121,28 +111,22 @@ class ModelPointers(Protocol):
 
     def read(self) -> Pointer | None:
         """The active model's pointer."""
-        ...
 
     @property
     def canary(self) -> Canary | None:
         """The canary under way, as last read."""
-        ...
 
     def load(self, key: str) -> ModelPackage:
         """A package; raises ModelMismatchError for one that is missing or does not fit."""
-        ...
 
     def point_at(self, wanted: Pointer) -> Pointer:
         """Make a model the active one."""
-        ...
 
     def start_canary(self, canary: Canary) -> Canary:
         """Let a candidate decide beside the active model."""
-        ...
 
     def end_canary(self) -> None:
         """Stop that."""
-        ...
 
 
 class Evidence(Protocol):
@@ -150,27 +134,21 @@ class Evidence(Protocol):
 
     def servers(self) -> Sequence[str]:
         """All servers the active model decides."""
-        ...
 
     def watermark(self, model_version: str) -> int | None:
         """Event time up to which a model has decided all groups that are alive; None before its first decision."""
-        ...
 
     def blocks(self, start_ms: int, end_ms: int, *, model_version: str, is_candidate: bool) -> Sequence[ScoreBlock]:
         """Score blocks with observations in [start, end): the candidate's of its canary, or the group's own."""
-        ...
 
     def candidate_pages(self, model_version: str, start_ms: int, end_ms: int) -> int:
         """Incidents the candidate opened."""
-        ...
 
     def champion_pages(self, servers: Sequence[str], start_ms: int, end_ms: int) -> int:
         """Incidents the champion opened for these servers."""
-        ...
 
     def totals(self, model_version: str, role: Side) -> CallTotals:
         """Calls of one side during this candidate's canary."""
-        ...
 
 
 class ProgressStore(Protocol):
@@ -178,15 +156,12 @@ class ProgressStore(Protocol):
 
     def load(self) -> Progress | None:
         """It, or the last one that ended."""
-        ...
 
     def save(self, progress: Progress) -> None:
         """Keep it."""
-        ...
 
     def is_running(self, execution: str) -> bool:
         """Whether that execution is still at work."""
-        ...
 
 
 class Announcer(Protocol):
@@ -194,4 +169,3 @@ class Announcer(Protocol):
 
     def tell(self, step: str, summary: str, details: Mapping[str, Any]) -> None:
         """Publish one step; must not fail the promotion."""
-        ...

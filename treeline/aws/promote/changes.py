@@ -22,7 +22,6 @@ class TimeLine(Protocol):
 
     def send(self, summary: str, details: Mapping[str, Any], *, source: str, at_ms: int) -> str | None:
         """Send one; None, or why it was not taken."""
-        ...
 
 
 class ModelChanges:

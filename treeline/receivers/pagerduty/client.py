@@ -51,7 +51,6 @@ class RoutingKeySource(Protocol):
 
     def fetch(self) -> RoutingKey:
         """Read it anew; raises LookupError, which never holds what was read."""
-        ...
 
 
 class SecretsManagerRoutingKey:
