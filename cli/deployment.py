@@ -137,7 +137,7 @@ class DeployedStage:
             if not is_active or pointer is None:
                 raise
         name = self.output(outputs.ENDPOINT_NAME)
-        endpoint = Endpoint(self.client("sagemaker-runtime"), name, target_variant=pointer.target_variant or None)
+        endpoint = Endpoint(self.client("sagemaker-runtime"), name, variant=lambda: pointer.target_variant)
         return _EndpointScore(endpoint), f"endpoint {name}"
 
 

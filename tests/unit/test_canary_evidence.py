@@ -34,7 +34,7 @@ def test_a_decision_counts_from_its_commit_on():
     """The commit holds the block, the scores table gets it after: a judge in between saw an hour without evidence."""
     tables = Tables()
     evidence = CanaryEvidence(
-        None, records=tables, blocks=tables, decisions=None, incidents_table="", groups=lambda: 1,
+        None, records=tables, scores=tables, decisions=None, incidents_table="", groups=lambda: 1,
         active_version=lambda: "champion",
     )  # fmt: skip
     for version, is_candidate in (("champion", False), ("candidate", True)):

@@ -91,13 +91,13 @@ class Deployment:
     def withdraw(self, at: int, before: Retraining | None) -> None:
         self.retraining = before
 
-    def is_running(self) -> bool:
-        return self.running
+    def active(self) -> list[str]:
+        return ["of somebody else"] if self.running else []
 
-    def start(self, reason: str, at: int) -> str:
+    def start(self, token: str, parameters: dict[str, str]) -> str:
         if self.start_fails:
             raise RuntimeError("throttled")
-        self.runs.append(reason)
+        self.runs.append(parameters["Reason"])
         return f"run-{len(self.runs)}"
 
     def tell(self, step: str, summary: str, details: object) -> None:
@@ -126,7 +126,7 @@ def rollup(deployment: Deployment, now_ms: int):
 def drift(deployment: Deployment, day: int, *, promotion=None):
     service = DriftService(
         rollups=deployment, package=lambda: package("m1"), maintenance=deployment.maintenance,
-        retrainings=deployment, training=deployment, promotion=lambda: promotion, announcer=deployment,
+        retrainings=deployment, pipeline=deployment, promotion=lambda: promotion, announcer=deployment,
         rules=DriftRules(),
     )  # fmt: skip
     return service.run(START + day * DAY_MS)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from treeline.aws.client_types import DynamoDBClient
+from treeline.aws.dynamodb import items_of
 from treeline.core.times import iso
 
 INDEX = "by-state"
@@ -12,7 +13,8 @@ INDEX = "by-state"
 def opened_between(dynamodb: DynamoDBClient, table: str, start_ms: int, end_ms: int) -> Iterator[dict[str, Any]]:
     """Items of incidents opened in [start, end), the open ones first; each state's in order of opening."""
     for state in ("open", "resolved"):
-        pages = dynamodb.get_paginator("query").paginate(
+        yield from items_of(
+            dynamodb,
             TableName=table,
             IndexName=INDEX,
             KeyConditionExpression="#state = :state AND opened_at BETWEEN :start AND :end",
@@ -23,13 +25,12 @@ def opened_between(dynamodb: DynamoDBClient, table: str, start_ms: int, end_ms: 
                 ":end": {"S": iso(end_ms - 1)},
             },
         )
-        for page in pages:
-            yield from page["Items"]
 
 
 def open_incidents(dynamodb: DynamoDBClient, table: str, *, limit: int | None = None) -> list[dict[str, Any]]:
     """Items of open incidents, the newest first; the newest `limit` of them where a limit is given."""
-    pages = dynamodb.get_paginator("query").paginate(
+    found = items_of(
+        dynamodb,
         TableName=table,
         IndexName=INDEX,
         KeyConditionExpression="#state = :open",
@@ -38,4 +39,4 @@ def open_incidents(dynamodb: DynamoDBClient, table: str, *, limit: int | None = 
         ScanIndexForward=False,
         PaginationConfig={} if limit is None else {"MaxItems": limit, "PageSize": limit},
     )
-    return [item for page in pages for item in page["Items"]]
+    return list(found)

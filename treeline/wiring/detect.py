@@ -18,7 +18,7 @@ from treeline.app.telemetry import Telemetry
 from treeline.aws.alert.controls import ControlTable, ServerLabelTable
 from treeline.aws.alert.topic import AlertTopic
 from treeline.aws.detect.detector_records import DetectorRecords
-from treeline.aws.detect.endpoint import Endpoint, PointedEndpoint
+from treeline.aws.detect.endpoint import Endpoint
 from treeline.aws.detect.group_observations import GroupObservations
 from treeline.aws.detect.incidents import IncidentTable
 from treeline.aws.detect.models import ModelStore
@@ -72,7 +72,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
     records = DetectorRecords(dynamodb, settings.state_table, clock_ms=now_ms, writes=True)
     scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)
     scorer = MeasuredScorer(
-        PointedEndpoint(
+        Endpoint(
             runtime, settings.endpoint_name, variant=lambda: models.pointer.target_variant if models.pointer else None
         )
     )
@@ -110,7 +110,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
         champion=champion,
         models=models,
         records=records,
-        scorer_of=lambda variant: Endpoint(runtime, settings.endpoint_name, target_variant=variant),
+        scorer_of=lambda variant: Endpoint(runtime, settings.endpoint_name, variant=lambda: variant),
         champion_calls=scorer.take,
         decisions=CandidateDecisions(dynamodb, settings.rollups_table),
         on_error=on_candidate_error,

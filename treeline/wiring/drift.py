@@ -6,7 +6,6 @@ from functools import cache
 import boto3
 
 from treeline.app.learn.drift import DriftService
-from treeline.app.learn.training_runs import RequestedTraining
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.learn.retrainings import RetrainingTable
 from treeline.aws.observability import EmfTelemetry
@@ -29,7 +28,7 @@ def wired() -> tuple[DriftService, EmfTelemetry]:
         package=tables.models.active,
         maintenance=tables.history().maintenance,
         retrainings=RetrainingTable(dynamodb, table=controls),
-        training=RequestedTraining(SageMakerTrainingPipeline(boto3.client("sagemaker"), settings.pipeline_name)),
+        pipeline=SageMakerTrainingPipeline(boto3.client("sagemaker"), settings.pipeline_name),
         promotion=PromotionTable(dynamodb, None, table=controls).load,
         announcer=announcer(ChangeSettings.from_env(os.environ), stage=settings.stage, telemetry=telemetry),
         rules=settings.rules,

@@ -32,5 +32,5 @@ def tables(deployment: Reachable, forest: Callable[[str], tuple[Score, str]]) ->
         observations_table=deployment.output(outputs.OBSERVATIONS_TABLE),
         servers_table=deployment.output(outputs.SERVERS_TABLE),
         models_bucket=deployment.output(outputs.MODELS_BUCKET),
-        forest=forest,
+        scorer=forest,
     )

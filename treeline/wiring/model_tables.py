@@ -39,8 +39,8 @@ class ModelTables:
         """What detection left behind."""
         return DetectionHistory(
             self._dynamodb,
-            blocks=self.blocks,
-            records=self.records,
+            blocks=self.blocks.read,
+            record=self.records.load,
             incidents_table=self._settings.incidents_table,
             controls_table=self._settings.controls_table,
             groups=self.groups,
@@ -51,7 +51,7 @@ class ModelTables:
         return CanaryEvidence(
             self._dynamodb,
             records=self.records,
-            blocks=self.blocks,
+            scores=self.blocks,
             decisions=CandidateDecisions(self._dynamodb, self._settings.rollups_table),
             incidents_table=self._settings.incidents_table,
             groups=self.groups,

@@ -62,10 +62,11 @@ def can_serve(status: str | None) -> bool:
     return status in SERVING_STATUSES
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReprocessService:
     """Moves dead ticks back, one per group, oldest first, spread over `max_delay_s` with jitter.
 
-    Args:
+    Attributes:
         endpoint: Asked before every attempt: redriving to a dead endpoint only wears the messages out.
         dead: The dead-letter queue.
         ticks: The queue detect reads.
@@ -74,29 +75,19 @@ class ReprocessService:
         random: Gives a number in [0, 1).
     """
 
-    def __init__(
-        self,
-        *,
-        endpoint: EndpointStatus,
-        dead: DeadTicks,
-        ticks: TickQueue,
-        max_messages: int,
-        max_delay_s: int,
-        random: Callable[[], float],
-    ) -> None:
-        self._endpoint = endpoint
-        self._dead = dead
-        self._ticks = ticks
-        self._max_messages = max_messages
-        self._max_delay_s = max_delay_s
-        self._random = random
+    endpoint: EndpointStatus
+    dead: DeadTicks
+    ticks: TickQueue
+    max_messages: int
+    max_delay_s: int
+    random: Callable[[], float]
 
     def reprocess(self) -> ReprocessOutcome:
         """Redrive once. Safe at any crash: a message is deleted after its tick was sent, and ticks may repeat."""
-        status = self._endpoint.status()
+        status = self.endpoint.status()
         if not can_serve(status):
             return ReprocessOutcome(endpoint_status=status)
-        received = self._dead.receive(self._max_messages)
+        received = self.dead.receive(self.max_messages)
         groups, malformed = _by_group(received)
         ordered = sorted(groups.items(), key=lambda entry: entry[1].messages[0].sent_at_ms or 0)
         delayed = self._delayed([(group, entry.since_ms) for group, entry in ordered])
@@ -106,14 +97,14 @@ class ReprocessService:
             chunk = delayed[start : start + _ATTEMPT_TICKS]
             messages = [entry.messages for _, entry in ordered[start : start + _ATTEMPT_TICKS]]
             if start:
-                status = self._endpoint.status()
-            failed = set(self._ticks.send(chunk)) if can_serve(status) else set(range(len(chunk)))
+                status = self.endpoint.status()
+            failed = set(self.ticks.send(chunk)) if can_serve(status) else set(range(len(chunk)))
             done = [m for i, batch in enumerate(messages) if i not in failed for m in batch]
             left.extend(m for i, batch in enumerate(messages) if i in failed for m in batch)
             redriven += len(chunk) - len(failed)
-            deleted += len(done) - self._dead.delete(done)
+            deleted += len(done) - self.dead.delete(done)
         if left:
-            self._dead.release(left)
+            self.dead.release(left)
         return ReprocessOutcome(
             endpoint_status=status,
             received=len(received),
@@ -125,11 +116,11 @@ class ReprocessService:
 
     def _delayed(self, groups: Sequence[tuple[int, int | None]]) -> list[DelayedTick]:
         """Each tick in its own slot of the time, at a random place within: in order and never in step."""
-        slot_s = self._max_delay_s / max(1, len(groups))
+        slot_s = self.max_delay_s / max(1, len(groups))
         return [
             DelayedTick(
                 tick=Tick(group=group, since_ms=since_ms, cause=TickCause.REDRIVE),
-                delay_s=int((i + self._random()) * slot_s),
+                delay_s=int((i + self.random()) * slot_s),
             )
             for i, (group, since_ms) in enumerate(groups)
         ]

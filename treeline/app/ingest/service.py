@@ -48,34 +48,16 @@ class _Sorted:
     duplicates: list[int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestService:
-    """Takes stream batches to the observations table.
+    """Takes stream batches to the observations table, and asks for the groups they touch to be scored."""
 
-    Args:
-        decoder: Judges the records.
-        registry: Numbers the servers.
-        store: Keeps the observations.
-        quarantine: Keeps what is rejected.
-        ticks: Is asked to have the touched groups scored.
-        group_size: Servers per group.
-    """
-
-    def __init__(
-        self,
-        *,
-        decoder: RecordDecoder,
-        registry: ServerRegistry,
-        store: ObservationStore,
-        quarantine: Quarantine,
-        ticks: TickQueue,
-        group_size: int,
-    ) -> None:
-        self._decoder = decoder
-        self._registry = registry
-        self._store = store
-        self._quarantine = quarantine
-        self._ticks = ticks
-        self._group_size = group_size
+    decoder: RecordDecoder
+    registry: ServerRegistry
+    store: ObservationStore
+    quarantine: Quarantine
+    ticks: TickQueue
+    group_size: int
 
     def ingest(self, batch: Sequence[StreamRecord]) -> IngestOutcome:
         """Store what is good, set aside what is bad, ask for ticks; says where to resume what failed.
@@ -91,7 +73,7 @@ class IngestService:
         if not batch:
             return IngestOutcome()
         judged = self._judge(batch)
-        registration = self._registry.register([receipt for _, _, receipt in judged.good])
+        registration = self.registry.register([receipt for _, _, receipt in judged.good])
         numbers = registration.numbers
         resume = len(batch)
         rows: list[NumberedReceipt] = []
@@ -101,10 +83,10 @@ class IngestService:
             if number is None:
                 resume = min(resume, position)
             else:
-                rows.append(NumberedReceipt(receipt=receipt, group=number // self._group_size))
+                rows.append(NumberedReceipt(receipt=receipt, group=number // self.group_size))
                 origins.append((position, raw))
 
-        result = self._store.append(rows)
+        result = self.store.append(rows)
         resume = min([resume, *(origins[i][0] for i in result.failed)])
         for i, detail in result.refused.items():
             position, raw = origins[i]
@@ -135,7 +117,7 @@ class IngestService:
         # A batch write refuses a key that comes twice, so a repetition has to be found before.
         first: dict[tuple[str, int], Observation] = {}
         for position, record in enumerate(batch):
-            for raw, verdict in self._decoder.judge(record.data, record.received_at_ms):
+            for raw, verdict in self.decoder.judge(record.data, record.received_at_ms):
                 if isinstance(verdict, Rejection):
                     judged.bad.append((position, verdict))
                     continue
@@ -156,7 +138,7 @@ class IngestService:
             return resume
         entries = [QuarantinedRecord(record=batch[position], rejection=r) for position, r in done]
         try:
-            self._quarantine.put(batch[0], entries)
+            self.quarantine.put(batch[0], entries)
         except StoreUnavailableError:
             return done[0][0]
         return resume
@@ -171,7 +153,7 @@ class IngestService:
             DelayedTick(tick=Tick(group=group, since_ms=since_ms, cause=TickCause.OBSERVATIONS))
             for group, since_ms in sorted(since.items())
         ]
-        failed = len(self._ticks.send(ticks)) if ticks else 0
+        failed = len(self.ticks.send(ticks)) if ticks else 0
         return len(ticks) - failed, failed
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from treeline.app.alert.controls import Control
 from treeline.app.learn.rollup import Rollup, Rollups, reference_of
+from treeline.app.learn.training_runs import TrainingPipeline, start_training
 from treeline.app.metrics import OwnMetric
 from treeline.app.promote.ports import Announcer
 from treeline.app.promote.progress import Progress
@@ -51,16 +52,6 @@ class Retrainings(Protocol):
         """Take a claim back whose run could not be started."""
 
 
-class Training(Protocol):
-    """The training pipeline."""
-
-    def is_running(self) -> bool:
-        """Whether a run is under way."""
-
-    def start(self, reason: str, at: int) -> str:
-        """Start a run that may learn up to `at`; the same `at` gives the same run. Its id."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
     """An evaluation with what is reported beside it.
@@ -101,7 +92,7 @@ class DriftService:
     package: Callable[[], ModelPackage | None]
     maintenance: Callable[[], Sequence[Control]]
     retrainings: Retrainings
-    training: Training
+    pipeline: TrainingPipeline
     promotion: Callable[[], Progress | None]
     announcer: Announcer
     rules: DriftRules
@@ -116,7 +107,7 @@ class DriftService:
         reference = reference_of(package)
         last = self.retrainings.last()
         progress = self.promotion()
-        is_retraining = self.training.is_running() or (progress is not None and not progress.is_over)
+        is_retraining = bool(self.pipeline.active()) or (progress is not None and not progress.is_over)
         evaluation = evaluate(
             hours_of(rollups, reference),
             now_ms,
@@ -147,12 +138,14 @@ class DriftService:
             return ""
         reason = f"drift of {model_version}: {evaluation.measure} at {evaluation.shift:+.2f} sd"
         try:
-            run_id = self.training.start(reason, evaluation.at)
+            started = start_training(
+                self.pipeline, reason=reason, window_end_ms=evaluation.at, request_id=f"drift-{iso(evaluation.at)}"
+            )
         except Exception:
             self.retrainings.withdraw(evaluation.at, last)
             raise
-        self.retrainings.started(evaluation.at, run_id)
-        return run_id
+        self.retrainings.started(evaluation.at, started.run_id)
+        return started.run_id
 
     def _tell(self, report: DriftReport) -> None:
         evaluation = report.evaluation

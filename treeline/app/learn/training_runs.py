@@ -89,18 +89,3 @@ def message(run: TrainingRun, *, stage: str, runbook_url: str) -> dict[str, Any]
     if run.status == "Failed":
         body["runbook_url"] = runbook_url
     return body
-
-
-class RequestedTraining:
-    """The training pipeline as drift sees it; see `treeline.app.learn.drift.Training`."""
-
-    def __init__(self, pipeline: TrainingPipeline) -> None:
-        self._pipeline = pipeline
-
-    def is_running(self) -> bool:
-        """Whether a run is under way."""
-        return bool(self._pipeline.active())
-
-    def start(self, reason: str, at: int) -> str:
-        """Start a run that may learn up to `at`; where one is under way, that is the one."""
-        return start_training(self._pipeline, reason=reason, window_end_ms=at, request_id=f"drift-{iso(at)}").run_id

@@ -84,10 +84,11 @@ class PageOutcome:
     delay_s: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PagingService:
     """Delivers a batch of alerts.
 
-    Args:
+    Attributes:
         pager: The on-call service.
         queue: Told to hide what is to be tried later.
         ledger: Shared by all workers.
@@ -99,26 +100,14 @@ class PagingService:
         on_unwritten: Told when a page is through but could not be entered, and so may be repeated.
     """
 
-    def __init__(
-        self,
-        *,
-        pager: Pager,
-        queue: MessageDelay,
-        ledger: PageLedger,
-        retry_base_s: int,
-        claim_s: float,
-        random: Callable[[], float],
-        clock_ms: Callable[[], int],
-        on_unwritten: Callable[[Exception], None] = lambda _: None,
-    ) -> None:
-        self._pager = pager
-        self._queue = queue
-        self._ledger = ledger
-        self._retry_base_s = retry_base_s
-        self._claim_ms = round(claim_s * 1000)
-        self._random = random
-        self._clock_ms = clock_ms
-        self._on_unwritten = on_unwritten
+    pager: Pager
+    queue: MessageDelay
+    ledger: PageLedger
+    retry_base_s: int
+    claim_s: float
+    random: Callable[[], float]
+    clock_ms: Callable[[], int]
+    on_unwritten: Callable[[Exception], None] = lambda _: None
 
     def deliver(
         self, messages: Sequence[QueueMessage], *, remaining_ms: Callable[[], float] = lambda: math.inf
@@ -146,7 +135,7 @@ class PagingService:
                 alerts.append((message, alert))
         alerts.sort(key=lambda entry: (entry[1].dedup_key, position_of(entry[1])))
         for i, (message, alert) in enumerate(alerts):
-            if i > 0 and remaining_ms() <= self._claim_ms:
+            if i > 0 and remaining_ms() <= 1000 * self.claim_s:
                 outcomes.append(self._wait(message, alert, Delivery(failure=PageFailure.OUT_OF_TIME)))
             else:
                 outcomes.append(self._deliver(message, alert))
@@ -155,26 +144,26 @@ class PagingService:
     def _deliver(self, message: QueueMessage, alert: Alert) -> PageOutcome:
         key, position = alert.dedup_key, position_of(alert)
         try:
-            entry = self._ledger.load(key)
+            entry = self.ledger.load(key)
             turn = entry.turn(
-                position, follows=followed_by(alert), now_ms=self._clock_ms(), is_overdue=_is_overdue(message, alert)
+                position, follows=followed_by(alert), now_ms=self.clock_ms(), is_overdue=_is_overdue(message, alert)
             )
             if turn is Turn.SUPERSEDED:
                 return PageOutcome(message=message, result=PageResult.SUPERSEDED, alert=alert)
             if turn is not Turn.GO:
                 return self._hold(message, alert, turn)
-            entry = entry.claim(position, self._clock_ms() + self._claim_ms)
-            if not self._ledger.save(key, entry):
+            entry = entry.claim(position, self.clock_ms() + round(1000 * self.claim_s))
+            if not self.ledger.save(key, entry):
                 return self._hold(message, alert, Turn.BUSY)
         except StoreUnavailableError as error:
             if message.receive_count <= _LEDGER_TRIES:
                 failure = Delivery(failure=PageFailure.LEDGER_UNAVAILABLE, detail=str(error))
                 return self._wait(message, alert, failure)
             entry = None
-        delivery = self._pager.page(alert)
+        delivery = self.pager.page(alert)
         if delivery is not None and delivery.failure is not None and delivery.failure not in PERMANENT_FAILURES:
             outcome = self._wait(message, alert, delivery)
-            back_ms = self._clock_ms() + 1000 * (outcome.delay_s or 0) + _WAITING_SLACK_MS
+            back_ms = self.clock_ms() + 1000 * (outcome.delay_s or 0) + _WAITING_SLACK_MS
             self._enter(key, entry and entry.put_off(position, back_ms))
             return outcome
         self._enter(key, entry and entry.done(position, alert.event))
@@ -188,9 +177,9 @@ class PagingService:
         if entry is None:
             return
         try:
-            self._ledger.save(key, entry)
+            self.ledger.save(key, entry)
         except StoreUnavailableError as error:
-            self._on_unwritten(error)
+            self.on_unwritten(error)
 
     def _hold(self, message: QueueMessage, alert: Alert, turn: Turn) -> PageOutcome:
         """Come back when the earlier event should be through: soon, unless that one is being put off itself."""
@@ -198,17 +187,14 @@ class PagingService:
         if turn is Turn.BEHIND:
             return self._wait(message, alert, delivery)
         delay_s = min(1 << min(message.receive_count - 1, 10), _MAX_HOLD_S)
-        self._queue.delay(message.receipt_handle, delay_s)
+        self.queue.delay(message.receipt_handle, delay_s)
         return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
 
     def _wait(self, message: QueueMessage, alert: Alert | None, delivery: Delivery) -> PageOutcome:
         delay_s = backoff_s(
-            message.receive_count,
-            base_s=self._retry_base_s,
-            random=self._random(),
-            retry_after_s=delivery.retry_after_s,
+            message.receive_count, base_s=self.retry_base_s, random=self.random(), retry_after_s=delivery.retry_after_s
         )
-        self._queue.delay(message.receipt_handle, delay_s)
+        self.queue.delay(message.receipt_handle, delay_s)
         return PageOutcome(message=message, result=PageResult.WAITING, alert=alert, delivery=delivery, delay_s=delay_s)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from treeline.app.alert.controls import Control, ControlKind, IncidentLabel, Scope
 from treeline.aws.client_types import DynamoDBClient
+from treeline.aws.dynamodb import items_of
 from treeline.core.times import parse_iso
 
 WINDOWS = (ControlKind.MUTE, ControlKind.MAINTENANCE)
@@ -48,18 +49,13 @@ class ControlTable:
         return bool(gone.get("Attributes"))
 
     def _items(self, kind: ControlKind) -> Iterator[dict[str, Any]]:
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "kind = :kind",
-            "ExpressionAttributeValues": {":kind": {"S": kind.value}},
-            "ConsistentRead": True,
-        }
-        while True:
-            page = self._dynamodb.query(**query)
-            yield from page["Items"]
-            if "LastEvaluatedKey" not in page:
-                return
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return items_of(
+            self._dynamodb,
+            TableName=self._table,
+            KeyConditionExpression="kind = :kind",
+            ExpressionAttributeValues={":kind": {"S": kind.value}},
+            ConsistentRead=True,
+        )
 
 
 class ServerLabelTable:

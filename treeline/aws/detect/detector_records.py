@@ -13,8 +13,7 @@ whole state at each commit, as before, was two thirds of the price (docs/decisio
 import json
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,8 @@ from treeline.app.alert.muting import SuppressedIncident
 from treeline.app.detect.ports import Record
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.aws.client_types import DynamoDBClient
-from treeline.aws.retries import error_code, is_transient
+from treeline.aws.dynamodb import items_of, write_conditionally
+from treeline.aws.retries import is_transient
 from treeline.core.alert import Alert
 from treeline.core.errors import StateConflictError
 from treeline.core.state import delta as state_delta
@@ -81,7 +81,7 @@ class DetectorRecords:
         key = (group, model_version)
         kept = self._kept.get(key)
         if kept is not None and self._clock_ms() - kept.read_ms <= KEEP_MS and not kept.is_old_head:
-            entries = list(self._entries(key, kept.state.version))
+            entries = self._entries(key, kept.state.version)
             if entries and _version(entries[0]) == kept.state.version:
                 return self._follow(key, kept, entries, entries[0])
         self._kept.pop(key, None)
@@ -93,7 +93,8 @@ class DetectorRecords:
         kept = self._kept.get(key)
         base = kept.state if kept is not None and kept.state.version == previous_version else None
         if kept is not None and kept.is_old_head:
-            self._put_head(record, previous_version)
+            if not self._put_head(record, previous_version):
+                raise _conflict(record)
             self._keep(key, StoredState.from_bytes(record.state.pack()), (record.state.version, self._clock_ms()))
             return
         head = kept.head if kept is not None else (0, self._clock_ms())
@@ -110,16 +111,15 @@ class DetectorRecords:
             "head_ms": {"N": str(head[1])},
             "expires_at": {"N": str(self._clock_ms() // 1000 + ENTRY_TTL_S)},
         }
-        try:
-            self._dynamodb.put_item(
-                TableName=self._table,
-                Item=entry,
-                ConditionExpression="attribute_not_exists(#group) OR expires_at < :now",
-                ExpressionAttributeNames={"#group": "group"},
-                ExpressionAttributeValues={":now": {"N": str(self._clock_ms() // 1000)}},
-            )
-        except ClientError as error:
-            _raise_conflict(error, record)
+        if not write_conditionally(
+            self._dynamodb.put_item,
+            TableName=self._table,
+            Item=entry,
+            ConditionExpression="attribute_not_exists(#group) OR expires_at < :now",
+            ExpressionAttributeNames={"#group": "group"},
+            ExpressionAttributeValues={":now": {"N": str(self._clock_ms() // 1000)}},
+        ):
+            raise _conflict(record)
         self._keep(key, state, head)
         is_long = delta is None or record.state.version - head[0] >= SNAPSHOT_EVERY
         # With alerts in the outbox it would have to be written again once they are published.
@@ -135,12 +135,12 @@ class DetectorRecords:
         if not cleared or (kept is not None and kept.head[0] == version):
             cleared = self._set_owed(_head_key(key), record, is_entry=False) or cleared
         if not cleared:
-            raise StateConflictError(f"group {record.group} of model {record.model_version} moved on from {version}")
+            raise _conflict(record)
 
     def _load_anew(self, key: Key) -> Record | None:
         head = self._dynamodb.get_item(TableName=self._table, Key=_head_key(key), ConsistentRead=True).get("Item")
         version = 0 if head is None else int(head["version"]["N"])
-        entries = list(self._entries(key, version))
+        entries = self._entries(key, version)
         if head is not None:
             is_old = "state" in head and not entries
             data = bytes(head["state"]["B"]) if "state" in head else zlib.decompress(bytes(head["whole"]["B"]))
@@ -194,26 +194,22 @@ class DetectorRecords:
         while len(self._kept) > KEPT_GROUPS:
             self._kept.popitem(last=False)
 
-    def _entries(self, key: Key, version: int) -> Iterator[Item]:
+    def _entries(self, key: Key, version: int) -> list[Item]:
         """Log entries from a version on, in order, without those that have expired but are still there."""
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "#group = :group AND model_version BETWEEN :first AND :last",
-            "ExpressionAttributeNames": {"#group": "group"},
-            "ExpressionAttributeValues": {
+        now_s = self._clock_ms() // 1000
+        entries = items_of(
+            self._dynamodb,
+            TableName=self._table,
+            KeyConditionExpression="#group = :group AND model_version BETWEEN :first AND :last",
+            ExpressionAttributeNames={"#group": "group"},
+            ExpressionAttributeValues={
                 ":group": {"N": str(key[0])},
                 ":first": _entry_key(key, version)["model_version"],
                 ":last": _entry_key(key, _LAST)["model_version"],
             },
-            "ConsistentRead": True,
-        }
-        now_s = self._clock_ms() // 1000
-        while True:
-            page = self._dynamodb.query(**query)
-            yield from (item for item in page["Items"] if int(item["expires_at"]["N"]) >= now_s)
-            if "LastEvaluatedKey" not in page:
-                return
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            ConsistentRead=True,
+        )
+        return [entry for entry in entries if int(entry["expires_at"]["N"]) >= now_s]
 
     def _told(self, record: Record) -> Item:
         """What is committed with a state: its block, its outbox and its suppressed incidents."""
@@ -230,8 +226,7 @@ class DetectorRecords:
         if self._clock_ms() < self._heads_from_ms:
             return
         try:
-            with suppress(StateConflictError):
-                self._put_head(record, None)
+            self._put_head(record, None)
         except ClientError as error:
             if not is_transient(error):
                 raise
@@ -240,27 +235,25 @@ class DetectorRecords:
             return
         self._kept[record.group, record.model_version].head = record.state.version, self._clock_ms()
 
-    def _put_head(self, record: Record, previous_version: int | None) -> None:
-        """Write the head from an earlier version, or from just that one."""
+    def _put_head(self, record: Record, previous_version: int | None) -> bool:
+        """Write the head over an older one, or only over the version that is named; whether it was written."""
         key = (record.group, record.model_version)
         version = str(record.state.version)
         condition = "#version < :version" if previous_version is None else "#version = :version"
         expected = version if previous_version is None else str(previous_version)
-        try:
-            self._dynamodb.put_item(
-                TableName=self._table,
-                Item={
-                    **_head_key(key),
-                    **self._told(record),
-                    "version": {"N": version},
-                    "whole": {"B": zlib.compress(record.state.pack(), 1)},
-                },
-                ConditionExpression=f"attribute_not_exists(#group) OR {condition}",
-                ExpressionAttributeNames={"#group": "group", "#version": "version"},
-                ExpressionAttributeValues={":version": {"N": expected}},
-            )
-        except ClientError as error:
-            _raise_conflict(error, record)
+        return write_conditionally(
+            self._dynamodb.put_item,
+            TableName=self._table,
+            Item={
+                **_head_key(key),
+                **self._told(record),
+                "version": {"N": version},
+                "whole": {"B": zlib.compress(record.state.pack(), 1)},
+            },
+            ConditionExpression=f"attribute_not_exists(#group) OR {condition}",
+            ExpressionAttributeNames={"#group": "group", "#version": "version"},
+            ExpressionAttributeValues={":version": {"N": expected}},
+        )
 
     def _set_owed(self, key: Item, record: Record, *, is_entry: bool) -> bool:
         """Store the outbox with a version's entry, or with the head at that version; whether it was there."""
@@ -270,20 +263,15 @@ class DetectorRecords:
         else:
             condition, names = "#version = :version", {"#version": "version"}
             values[":version"] = {"N": str(record.state.version)}
-        try:
-            self._dynamodb.update_item(
-                TableName=self._table,
-                Key=key,
-                UpdateExpression="SET outbox = :outbox",
-                ConditionExpression=condition,
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
-            )
-        except ClientError as error:
-            if error_code(error) == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        return write_conditionally(
+            self._dynamodb.update_item,
+            TableName=self._table,
+            Key=key,
+            UpdateExpression="SET outbox = :outbox",
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+        )
 
 
 def _head_key(key: Key) -> Item:
@@ -321,9 +309,6 @@ def _outbox(record: Record) -> bytes:
     return zlib.compress(json.dumps([alert.to_json() for alert in record.outbox]).encode())
 
 
-def _raise_conflict(error: ClientError, record: Record) -> None:
-    if error_code(error) == "ConditionalCheckFailedException":
-        raise StateConflictError(
-            f"group {record.group} of model {record.model_version} moved on from version {record.state.version}"
-        ) from error
-    raise error
+def _conflict(record: Record) -> StateConflictError:
+    version = record.state.version
+    return StateConflictError(f"group {record.group} of model {record.model_version} moved on from version {version}")

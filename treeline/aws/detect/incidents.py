@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from treeline.aws.client_types import DynamoDBClient
+from treeline.aws.dynamodb import write_conditionally
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.detection.policy import FLEET
 from treeline.core.errors import PublishError
@@ -28,18 +27,15 @@ class IncidentTable:
         """
         if alert.server_id == FLEET:
             return self._apply_shared(alert)
-        try:
-            self._dynamodb.update_item(
-                TableName=self._table,
-                Key={"incident_id": {"S": alert.incident_id}},
-                UpdateExpression=_FOLD,
-                ConditionExpression="attribute_not_exists(#sequence) OR #sequence < :sequence",
-                ExpressionAttributeNames=_NAMES,
-                ExpressionAttributeValues=_values(alert),
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
+        write_conditionally(
+            self._dynamodb.update_item,
+            TableName=self._table,
+            Key={"incident_id": {"S": alert.incident_id}},
+            UpdateExpression=_FOLD,
+            ConditionExpression="attribute_not_exists(#sequence) OR #sequence < :sequence",
+            ExpressionAttributeNames=_NAMES,
+            ExpressionAttributeValues=_values(alert),
+        )
         return True
 
     def _apply_shared(self, alert: Alert) -> bool:
@@ -101,21 +97,15 @@ class IncidentTable:
             sets += [_FOLD.removeprefix("SET "), "tellers = :tellers"]
             names = _NAMES
             values |= {**_values(alert), ":tellers": {"SS": sorted(row.tellers | {teller})}}
-        request: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
-        try:
-            self._dynamodb.update_item(
-                TableName=self._table,
-                Key={"incident_id": {"S": alert.incident_id}},
-                UpdateExpression=f"SET {', '.join(sets)}{removes}",
-                ConditionExpression="revision = :revision",
-                ExpressionAttributeValues=values,
-                **request,
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        return write_conditionally(
+            self._dynamodb.update_item,
+            TableName=self._table,
+            Key={"incident_id": {"S": alert.incident_id}},
+            UpdateExpression=f"SET {', '.join(sets)}{removes}",
+            ConditionExpression="revision = :revision",
+            ExpressionAttributeValues=values,
+            **({"ExpressionAttributeNames": names} if names else {}),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

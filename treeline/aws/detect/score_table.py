@@ -1,20 +1,18 @@
-"""The scores table as detect writes it: one item a commit, expiring."""
-
-from typing import Any
+"""The scores table as detect uses it: one item a commit, expiring."""
 
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.aws.client_types import DynamoDBClient
+from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.core.times import iso
 
-_LONGEST_BLOCK_MS = 86_400_000
+_LONGEST_BLOCK_MS = 86_400_000  # a longer one comes from a group of one or two servers only
 
 
-class ScoreTable:
-    """The scores table: one item a commit, expiring."""
+class ScoreTable(ScoreBlocks):
+    """The scores table, to write to as well."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str, *, ttl_s: int) -> None:
-        self._dynamodb = dynamodb
-        self._table = table
+        super().__init__(dynamodb, table)
         self._ttl_s = ttl_s
 
     def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
@@ -33,28 +31,6 @@ class ScoreTable:
         )
 
     def entries(self, group: int, first_ms: int, last_ms: int) -> set[tuple[str, int]]:
-        """(server, observed_at) of what is scored from `first_ms` to `last_ms`.
-
-        Looks at blocks that begin up to a day earlier: a longer one comes from a group of one or two servers only.
-        """
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "#group = :group AND tick BETWEEN :first AND :last",
-            "FilterExpression": "last_observed_at >= :from",
-            "ProjectionExpression": "#block",
-            "ExpressionAttributeNames": {"#group": "group", "#block": "block"},
-            "ExpressionAttributeValues": {
-                ":group": {"N": str(group)},
-                ":first": {"S": iso(max(first_ms - _LONGEST_BLOCK_MS, 0))},
-                ":last": {"S": iso(last_ms) + "~"},  # behind every key that begins with that time
-                ":from": {"S": iso(first_ms)},
-            },
-        }
-        found: set[tuple[str, int]] = set()
-        while True:
-            page = self._dynamodb.query(**query)
-            for item in page["Items"]:
-                found.update(ScoreBlock.unpack(bytes(item["block"]["B"])).entries())
-            if "LastEvaluatedKey" not in page:
-                return {key for key in found if first_ms <= key[1] <= last_ms}
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        """(server, observed_at) of what is scored from `first_ms` to `last_ms`."""
+        blocks = self.read(group, first_ms, last_ms + 1, longest_ms=_LONGEST_BLOCK_MS)
+        return {key for block in blocks for key in block.entries() if first_ms <= key[1] <= last_ms}

@@ -1,8 +1,9 @@
 """An incident's story from the deployed tables, the models bucket and, for the forest, SageMaker."""
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from botocore.exceptions import ClientError
@@ -12,15 +13,13 @@ from treeline.app.explain.incident_source import Observed, Score, ScoredPath
 from treeline.app.promote.service import variant_name
 from treeline.aws.client_types import DynamoDBClient, S3Client, SageMakerClient
 from treeline.aws.detect.score_blocks import ScoreBlocks
+from treeline.aws.dynamodb import items_of
 from treeline.aws.incident_index import opened_between
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.core.alert import Alert
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.model.package import ModelPackage
 from treeline.core.times import iso, parse_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SUGGESTED = 5
 
@@ -58,98 +57,66 @@ class IncidentRows:
         return [item["incident_id"]["S"] for item in answer["Items"]]
 
 
+@dataclass(frozen=True, slots=True)
 class IncidentTables:
-    """See `treeline.app.explain.incident_source.IncidentSource`.
+    """See `treeline.app.explain.incident_source.IncidentSource`."""
 
-    Args:
-        dynamodb, s3: Clients.
-        rows: The incidents table.
-        blocks: The scores table.
-        observations_table, servers_table: Names.
-        models_bucket: Name.
-        forest: Finds a model's forest.
-    """
-
-    def __init__(
-        self,
-        dynamodb: DynamoDBClient,
-        s3: S3Client,
-        *,
-        rows: IncidentRows,
-        blocks: ScoreBlocks,
-        observations_table: str,
-        servers_table: str,
-        models_bucket: str,
-        forest: "Callable[[str], tuple[Score, str]]",
-    ) -> None:
-        self._dynamodb = dynamodb
-        self._s3 = s3
-        self._rows = rows
-        self._blocks = blocks
-        self._observations_table = observations_table
-        self._servers_table = servers_table
-        self._models_bucket = models_bucket
-        self._forest = forest
+    dynamodb: DynamoDBClient
+    s3: S3Client
+    _: KW_ONLY
+    rows: IncidentRows
+    blocks: ScoreBlocks
+    observations_table: str
+    servers_table: str
+    models_bucket: str
+    scorer: Callable[[str], tuple[Score, str]]
 
     def incident(self, incident_id: str) -> list[Alert]:
         """An incident's changes in order; raises UsageError where there is no such incident."""
-        alerts = self._rows.find(incident_id)
+        alerts = self.rows.find(incident_id)
         if alerts:
             return alerts
-        others = self._rows.of_server(incident_id.rpartition("/")[0] or incident_id)
+        others = self.rows.of_server(incident_id.rpartition("/")[0] or incident_id)
         hint = f"; of that server there are: {', '.join(others)}" if others else "; `treeline incident list` shows all"
         raise UsageError(f"there is no incident {incident_id!r}{hint}")
 
-    def blocks(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> Iterator[ScoreBlock]:
-        """The score blocks of a server's group in [start, end]."""
-        item = self._dynamodb.get_item(TableName=self._servers_table, Key={"server_id": {"S": server_id}}).get("Item")
-        if item is None:
-            return iter(())
-        return self._blocks.read(int(item["group"]["N"]), start_ms, end_ms + 1, model_version=model_version)
-
     def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
         """What a model scored of a server in [start, end]; empty where scores have expired."""
-        blocks = self.blocks(server_id, start_ms, end_ms, model_version=model_version)
+        item = self.dynamodb.get_item(TableName=self.servers_table, Key={"server_id": {"S": server_id}}).get("Item")
+        blocks: Iterable[ScoreBlock] = ()
+        if item is not None:
+            blocks = self.blocks.read(int(item["group"]["N"]), start_ms, end_ms + 1, model_version=model_version)
         return ScoredPath.of(blocks, server_id, start_ms, end_ms)
 
     def observations(self, server_id: str, start_ms: int, end_ms: int, metrics: tuple[str, ...]) -> Observed:
         """The stored observations of a server in [start, end]; what has expired is missing."""
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._observations_table,
+        times: list[int] = []
+        values: list[list[float]] = []
+        for item in items_of(
+            self.dynamodb,
+            TableName=self.observations_table,
             KeyConditionExpression="server_id = :server AND observed_at BETWEEN :start AND :end",
             ExpressionAttributeValues={
                 ":server": {"S": server_id},
                 ":start": {"S": iso(max(start_ms, 0))},
                 ":end": {"S": iso(end_ms)},
             },
-        )
-        times: list[int] = []
-        values: list[list[float]] = []
-        for page in pages:
-            for item in page["Items"]:
-                row = item["metrics"]["M"]
-                times.append(parse_iso(item["observed_at"]["S"]))
-                values.append([float(row[name]["N"]) if name in row else float("nan") for name in metrics])
+        ):
+            row = item["metrics"]["M"]
+            times.append(parse_iso(item["observed_at"]["S"]))
+            values.append([float(row[name]["N"]) if name in row else float("nan") for name in metrics])
         return Observed(
             np.array(times, dtype=np.int64), np.array(values, dtype=np.float32).reshape(len(times), len(metrics))
         )
 
     def package(self, model_version: str) -> ModelPackage:
         """A model's package; raises ModelMismatchError where it is gone."""
-        return ModelPackage.from_bytes(self.package_bytes(model_version))
-
-    def package_bytes(self, model_version: str) -> bytes:
-        """A model's package as it is stored."""
-        artifacts = ModelArtifacts(self._s3, self._models_bucket)
+        artifacts = ModelArtifacts(self.s3, self.models_bucket)
         keys = [f"packages/{model_version}/package.zip", f"packages/{model_version}.zip"]  # the pipeline's, and by hand
         for key in keys:
             if (data := artifacts.read(key)) is not None:
-                return data
+                return ModelPackage.from_bytes(data)
         raise ModelMismatchError(f"there is no package of model {model_version} at {' or '.join(keys)}")
-
-    def scorer(self, model_version: str) -> tuple[Score, str]:
-        """A model's forest, and where it was found; raises ScorerUnavailableError where there is none."""
-        return self._forest(model_version)
 
 
 class ForestFiles:

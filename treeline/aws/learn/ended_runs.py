@@ -1,6 +1,7 @@
 """Tells the operations topic how training runs ended."""
 
 import json
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from treeline.app.learn.training_runs import TrainingPipeline, TrainingRun, message
@@ -9,33 +10,24 @@ from treeline.aws.client_types import SNSClient
 _SUBJECT_LIMIT = 100  # characters, SNS
 
 
+@dataclass(frozen=True, slots=True)
 class EndedRuns:
-    """Looks a run up and publishes what became of it.
+    """Looks a run up and publishes what became of it, with the runbook for one that failed."""
 
-    Args:
-        pipeline: Where runs are described.
-        sns: The client.
-        topic_arn: The operations topic.
-        stage: The deployment's stage.
-        runbook_url: What to read when a run failed.
-    """
-
-    def __init__(
-        self, pipeline: TrainingPipeline, sns: SNSClient, *, topic_arn: str, stage: str, runbook_url: str
-    ) -> None:
-        self._pipeline = pipeline
-        self._sns = sns
-        self._topic_arn = topic_arn
-        self._stage = stage
-        self._runbook_url = runbook_url
+    pipeline: TrainingPipeline
+    sns: SNSClient
+    _: KW_ONLY
+    topic_arn: str
+    stage: str
+    runbook_url: str
 
     def tell(self, run_id: str) -> tuple[TrainingRun, dict[str, Any]]:
         """Publish how a run ended; the run, and what was published."""
-        run = self._pipeline.describe(run_id)
-        body = message(run, stage=self._stage, runbook_url=self._runbook_url)
-        self._sns.publish(
-            TopicArn=self._topic_arn,
-            Subject=f"Treeline {self._stage}: {body['event']}"[:_SUBJECT_LIMIT],
+        run = self.pipeline.describe(run_id)
+        body = message(run, stage=self.stage, runbook_url=self.runbook_url)
+        self.sns.publish(
+            TopicArn=self.topic_arn,
+            Subject=f"Treeline {self.stage}: {body['event']}"[:_SUBJECT_LIMIT],
             Message=json.dumps(body),
             MessageAttributes={"event": {"DataType": "String", "StringValue": body["event"]}},
         )

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from treeline.app.errors import StoreUnavailableError
 from treeline.app.page.ledger import PageEntry, Position
 from treeline.aws.client_types import DynamoDBClient
-from treeline.aws.retries import error_code
+from treeline.aws.dynamodb import write_conditionally
 
 # An entry expires when no event of its incident can come any more; every event renews it.
 _TTL_S = 90 * 86_400
@@ -57,20 +57,16 @@ class PageTable:
             if position is not None:
                 item[name] = {"L": [{"S": position[0]}, {"N": str(position[1])}]}
         try:
-            self._dynamodb.put_item(
+            return write_conditionally(
+                self._dynamodb.put_item,
                 TableName=self._table,
                 Item=item,
                 ConditionExpression="attribute_not_exists(#version) OR #version = :previous",
                 ExpressionAttributeNames={"#version": "version"},
                 ExpressionAttributeValues={":previous": {"N": str(entry.version - 1)}},
             )
-        except ClientError as error:
-            if error_code(error) == "ConditionalCheckFailedException":
-                return False
+        except (ClientError, BotoCoreError) as error:
             raise StoreUnavailableError(f"pages table: {error}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailableError(f"pages table: {error}") from error
-        return True
 
 
 def _position(item: dict[str, Any], name: str) -> Position | None:

@@ -1,6 +1,7 @@
 """The judge's evidence, from the tables that detect writes."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 
 from treeline.app.detect.ports import Record, Records
 from treeline.app.detect.scoreblock import ScoreBlock
@@ -17,41 +18,28 @@ from treeline.core.times import iso
 _ALIVE_MS = 3_600_000  # a group this far behind the others has stopped reporting
 
 
+@dataclass(frozen=True, slots=True)
 class CanaryEvidence:
     """See `treeline.app.promote.ports.Evidence`.
 
-    Args:
-        dynamodb: The client.
+    Attributes:
         records: The detector-state table, without hand-over.
-        blocks: The scores table.
-        decisions: What the candidate decided.
-        incidents_table: Incidents as published.
         groups: How many groups of servers there are.
         active_version: The active model's version; None before the first.
     """
 
-    def __init__(
-        self,
-        dynamodb: DynamoDBClient,
-        *,
-        records: Records,
-        blocks: ScoreBlocks,
-        decisions: CandidateDecisions,
-        incidents_table: str,
-        groups: Callable[[], int],
-        active_version: Callable[[], str | None],
-    ) -> None:
-        self._dynamodb = dynamodb
-        self._records = records
-        self._blocks = blocks
-        self._decisions = decisions
-        self._incidents_table = incidents_table
-        self._groups = groups
-        self._active_version = active_version
+    dynamodb: DynamoDBClient
+    _: KW_ONLY
+    records: Records
+    scores: ScoreBlocks
+    decisions: CandidateDecisions
+    incidents_table: str
+    groups: Callable[[], int]
+    active_version: Callable[[], str | None]
 
     def servers(self) -> Sequence[str]:
         """All servers the active model decides."""
-        version = self._active_version()
+        version = self.active_version()
         return [] if version is None else [s for record in self._all(version) for s in record.state.servers]
 
     def watermark(self, model_version: str) -> int | None:
@@ -67,30 +55,30 @@ class CanaryEvidence:
         the state past an hour must see that hour's decisions too.
         """
         found: list[ScoreBlock] = []
-        for group in range(self._groups()):
-            record = self._records.load(group, model_version)
+        for group in range(self.groups()):
+            record = self.records.load(group, model_version)
             own = candidate_group(group) if is_candidate else group
-            found += self._blocks.read(own, start_ms, end_ms, model_version=model_version)
+            found += self.scores.read(own, start_ms, end_ms, model_version=model_version)
             if record is not None and record.block is not None:
                 found.append(record.block)
         return found
 
     def candidate_pages(self, model_version: str, start_ms: int, end_ms: int) -> int:
         """Incidents the candidate opened."""
-        return self._decisions.pages(model_version, iso(start_ms), iso(end_ms))
+        return self.decisions.pages(model_version, iso(start_ms), iso(end_ms))
 
     def champion_pages(self, servers: Sequence[str], start_ms: int, end_ms: int) -> int:
         """Incidents the champion opened for these servers."""
         wanted = set(servers) - {FLEET}
-        incidents = opened_between(self._dynamodb, self._incidents_table, start_ms, end_ms)
+        incidents = opened_between(self.dynamodb, self.incidents_table, start_ms, end_ms)
         return sum(item["server_id"]["S"] in wanted for item in incidents)
 
     def totals(self, model_version: str, role: Side) -> CallTotals:
         """Calls of the `champion` or the `candidate` during this candidate's canary."""
-        return self._decisions.totals(model_version, role)
+        return self.decisions.totals(model_version, role)
 
     def _all(self, model_version: str) -> Iterator[Record]:
-        for group in range(self._groups()):
-            record = self._records.load(group, model_version)
+        for group in range(self.groups()):
+            record = self.records.load(group, model_version)
             if record is not None:
                 yield record

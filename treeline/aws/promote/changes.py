@@ -6,6 +6,7 @@ not fail what is told about: what could not be sent is logged and counted.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,56 +25,44 @@ class TimeLine(Protocol):
         """Send one; None, or why it was not taken."""
 
 
+@dataclass(frozen=True, slots=True)
 class ModelChanges:
     """Publishes steps; see `treeline.app.promote.ports.Announcer`.
 
-    Args:
-        sns: The client.
-        topic_arn: Of changes to the models.
-        pagerduty: None where PagerDuty is not used.
+    Attributes:
         source: Names this deployment.
-        clock_ms: The time told.
-        on_failure: Told what could not be sent.
+        on_failure: Told where something could not be sent, and why.
     """
 
-    def __init__(
-        self,
-        sns: SNSClient,
-        *,
-        topic_arn: str,
-        pagerduty: TimeLine | None,
-        source: str,
-        clock_ms: Callable[[], int],
-        on_failure: Callable[[str, str], None],
-    ) -> None:
-        self._sns = sns
-        self._topic_arn = topic_arn
-        self._pagerduty = pagerduty
-        self._source = source
-        self._clock_ms = clock_ms
-        self._on_failure = on_failure
+    sns: SNSClient
+    _: KW_ONLY
+    topic_arn: str
+    pagerduty: TimeLine | None
+    source: str
+    clock_ms: Callable[[], int]
+    on_failure: Callable[[str, str], None]
 
     def tell(self, step: str, summary: str, details: Mapping[str, Any]) -> None:
         """Publish one step."""
-        now_ms = self._clock_ms()
+        now_ms = self.clock_ms()
         message = {
             "schema_version": 1,
             "event": f"model_{step}",
-            "source": self._source,
+            "source": self.source,
             "at": iso(now_ms),
             "summary": summary,
             **details,
         }
         try:
-            self._sns.publish(
-                TopicArn=self._topic_arn,
+            self.sns.publish(
+                TopicArn=self.topic_arn,
                 Subject=summary.splitlines()[0][:100],
                 Message=json.dumps(message),
                 MessageAttributes={"event": {"DataType": "String", "StringValue": message["event"]}},
             )
         except (ClientError, BotoCoreError) as error:
-            self._on_failure("sns", str(error))
-        if self._pagerduty is not None and step in CHANGE_STEPS:
-            failure = self._pagerduty.send(summary, details, source=self._source, at_ms=now_ms)
+            self.on_failure("sns", str(error))
+        if self.pagerduty is not None and step in CHANGE_STEPS:
+            failure = self.pagerduty.send(summary, details, source=self.source, at_ms=now_ms)
             if failure is not None:
-                self._on_failure("pagerduty", failure)
+                self.on_failure("pagerduty", failure)
