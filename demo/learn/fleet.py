@@ -1,6 +1,7 @@
 """A fleet whose level shifts for good: a release that makes every server work harder."""
 
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,3 +86,10 @@ def between(grid: Grid, start_ms: int, end_ms: int) -> Grid:
     """The times in [start_ms, end_ms)."""
     first, last = (int(np.searchsorted(grid.times_ms, t)) for t in (start_ms, end_ms))
     return replace(grid, times_ms=grid.times_ms[first:last], values=grid.values[first:last])
+
+
+def last_report(grid: Grid, servers: Collection[str], before_ms: int) -> int:
+    """When any of some servers last reported before a time, milliseconds; 0 where none of them did."""
+    columns = [column for column, server in enumerate(grid.servers) if server in servers]
+    seen = ~np.isnan(grid.values[:, columns]).all(axis=(1, 2))
+    return int(grid.times_ms[seen & (grid.times_ms < before_ms)].max(initial=0))

@@ -12,7 +12,7 @@ from demo import cloud as stage
 from demo.cloud import Deployment
 from demo.learn.archive import Archive
 from demo.learn.event_time import EventTime
-from demo.learn.fleet import DAY_MS, DriftingFleet, LearnPlan, drifting_fleet
+from demo.learn.fleet import DAY_MS, DriftingFleet, LearnPlan, drifting_fleet, last_report
 from demo.learn.stopwatch import Stopwatch
 from demo.learn.watch import ModelWatch
 from demo.run import metric_set
@@ -140,14 +140,17 @@ class Loop:
         return story
 
     def _between_chunks(self, now_ms: int) -> None:
-        """Event time waits for what takes no event time: a training run, a judgement that is due."""
+        """Event time waits for what takes no event time: a training run, a judgement that is due.
+
+        A canary begins and ends at a midnight. Its last slice is judged before time goes on, so the drift check of that
+        midnight always sees the model that won.
+        """
         self._now_ms = now_ms
-        # Servers report at seconds of their own: the step before the last one is sure to be decided for all.
-        self._watch.wait_judged(now_ms - 2 * self._plan.step_s * 1000)
         progress = self._watch.promotion()
         if progress is None or progress.candidate.model_version == self._story.first_model:
             return
-        self._note_promotion(progress)
+        self._watch.wait_judged(last_report(self._fleet.live, progress.reference, now_ms))
+        self._note_promotion(self._watch.promotion())
 
     def _on_drift(self, at_ms: int, report: Mapping[str, Any]) -> None:
         story = self._story
