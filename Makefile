@@ -49,7 +49,7 @@ bench: $(VENV)/.dev ## Benchmarks against peers, in one run
 	@$(BIN)/python -m benchmarks.detect_memory
 	@$(BIN)/python -m benchmarks.ingest
 
-quality: $(VENV)/.dev ## The release gate: fixed backtests held against training/quality.yaml (ARGS="--data-folder DIR")
+quality: $(VENV)/.dev ## The release gate: fixed backtests held against training/evaluate/quality.yaml (ARGS="--data-folder DIR")
 	@$(BIN)/treeline quality $(ARGS)
 
 $(VENV)/.uv: requirements/uv.txt

@@ -36,7 +36,7 @@ examples:
   treeline quality --record                     write the figures down as the ones to hold
 
 Fails (1) where precision or recall of a tier lies below the recorded figure by more than the tolerance, both in
-training/quality.yaml. Two runs give the same figures."""
+training/evaluate/quality.yaml. Two runs give the same figures."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,6 @@ import re
 import pytest
 
 from pricing.lines import Prices, UnpricedError, check_types, resource_types
-from stacks.constructs.function_asset import ROOT
 from stacks.retained import retained, told
 from tests.infra.diagram import BEGIN, END, PAGE, mermaid
 from tests.infra.templates import Stage
@@ -42,12 +41,6 @@ def test_what_a_destruction_leaves_is_named(stage: Stage, local_stage: Stage):
     assert "termination_protection: false" in text
     assert [what for part in outputs.PARTS for what in retained(local_stage.template(part))] == []
     assert "Buckets must be empty" in told("local", {"state": local_stage.template("state")})
-
-
-def test_links_between_documents_lead_somewhere():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_what_drifts_and_what_tables_refuse_is_on_a_dashboard(stage: Stage):
