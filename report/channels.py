@@ -11,21 +11,22 @@ _HEAD = """\
 
 *Made from `treeline/core/channels/registry.py` by `make channels`; do not edit by hand.*
 
-A channel is one way to look at a server: it makes one number of an observation, and its *measure* is how far that
-number is from the server's own usual one, in standard deviations. Thresholds map each channel's measure to the one
-scale of severities (P2 from 1.5 on, P1 above 3.0), and the largest severity wins. Why these:
-[decision 20](decisions/0020-detection-channels.md).
+A channel is one way to look at a server. It turns each observation into one number. Its *measure* is how far that
+number is from what is usual for this server, in standard deviations. The channel's two thresholds turn the measure
+into a severity (P2 from 1.5 on, P1 above 3.0), and the largest severity of all channels is the server's. Why these
+channels: [decision 20](decisions/0020-detection-channels.md).
 
 """
 _FOOT = """
-**Where thresholds come from.** Training raises a channel's floors to the measure that the channel exceeded so often in
-the fleet's own unlabelled past (last column); `treeline calibrate` raises them further to a budget of pages;
-`model.calibration.<channel>` of a `--config` sets `p2` and `p1` for an experiment.
+**Where thresholds come from.** Training looks for the measure that the channel exceeded as often as the last column
+says in the fleet's own unlabelled past. That is the threshold, unless the floor is higher. `treeline calibrate` raises
+the thresholds further, until a budget of pages holds. For an experiment, `model.calibration.<channel>` in a `--config`
+sets `p2` and `p1` themselves.
 
-**A new channel** is a module in `treeline/core/channels/` and an entry in `registry.py`: the detector's state,
-training, calibration, `treeline explain` and this page go by the registry. States and packages that were stored before
-are read: the channel's averages begin with their initial values, its thresholds with its floors, until the next
-training. `tests/offline/test_toy_channel.py` adds one.
+**A new channel** is a module in `treeline/core/channels/` and an entry in `registry.py`. The detector's state,
+training, calibration, `treeline explain` and this page follow the registry. States and packages that were stored
+earlier stay readable: until the next training the new channel's averages start from their initial values, and its
+thresholds are its floors. `tests/offline/test_toy_channel.py` adds one.
 """
 
 
