@@ -112,11 +112,18 @@ def test_a_server_without_a_past_starts_from_its_first_score():
     assert np.isfinite(state.score_slots).sum() == 1, "one score is known, the rest stay unknown"
 
 
-def test_a_partly_known_past_uses_what_is_known():
+@pytest.mark.parametrize("known", [[1.0], [1.0, 9.0], [0.0, 1.0, 9.0], [0.0, 1.0, 8.0, 9.0], [0.0, 0.5, 1.0, 8.0, 9.0]])
+def test_a_partly_known_past_uses_the_median_of_what_is_known_the_lower_of_two(known):
     state = ready_state(1)
-    state.score_slots[0, :5] = [1.0, 1.0, 1.0, 9.0, 9.0]
+    state.score_slots[0, : len(known)] = known
     state.residual_sd[0] = 1.0
     assert score_one(state, 4.0).rise.item() == pytest.approx(3.0)
+
+
+def test_no_severity_is_above_30():
+    """A server that never moved has no spread to measure its first movement in."""
+    assert score_one(settled(), 1.0, day=90.0).severity.item() == pytest.approx(27.0)
+    assert score_one(settled(), 1e6, day=1e6).severity.item() == 30.0
 
 
 def test_calibrating_without_learning_leaves_the_state_bit_for_bit():
@@ -143,6 +150,14 @@ def test_the_ema_channel_measures_from_the_slow_mean():
     state = settled()
     state.score_slots[0] = 99.0
     assert score_one(state, 1.7, calibration=ema).rise.item() == pytest.approx(7.0, rel=1e-4)
+
+
+def test_scores_that_never_moved_are_measured_in_a_fifth_of_the_trainings_spread_of_rises():
+    """The slow mean's own spread would be 0, and any rise above it infinite."""
+    ema = replace(SCORE_ONLY_AT_7, score_channel=ScoreChannel.EMA)
+    state = settled(level=1.0, sd=0.5)
+    state.score_var[0] = 0.0
+    assert score_one(state, 1.7, calibration=ema).rise.item() == pytest.approx(0.7 / (0.2 * 0.5), rel=1e-4)
 
 
 @FEW

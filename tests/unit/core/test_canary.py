@@ -46,11 +46,18 @@ def test_a_server_stays_in_as_the_fleet_grows():
     assert position("web-1") == position("web-1")
 
 
+def test_a_reach_ends_before_the_server_that_stands_there():
+    assert not is_canary("web-1", position("web-1"))
+    assert not is_canary("web-1", 0.0)
+    assert is_canary("web-1", 1.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "finding"),
     [
         ({"errors": 3}, "errors"),
         ({"candidate_p95_ms": 1001.0}, "latency"),
+        ({"candidate_p95_ms": 2001.0, "champion_p95_ms": 1000.0}, "latency"),
         ({"candidate_pages": 3}, "page_rate"),
         ({"champion_pages": 3}, "page_rate"),
         ({"disagreeing": 21}, "disagreement"),
@@ -67,7 +74,7 @@ def test_each_limit_is_breached_just_past_it(changes: dict, finding: str):
     [
         {"errors": 2},
         {"candidate_p95_ms": 1000.0},
-        {"candidate_p95_ms": 1900.0, "champion_p95_ms": 1000.0},  # slow for both: not the model's fault
+        {"candidate_p95_ms": 2000.0, "champion_p95_ms": 1000.0},  # slow for both: not the model's fault
         {"candidate_pages": 2},
         {"candidate_pages": 8, "champion_pages": 2},
         {"disagreeing": 20},
@@ -76,6 +83,17 @@ def test_each_limit_is_breached_just_past_it(changes: dict, finding: str):
 )
 def test_at_its_limit_a_slice_passes(changes: dict):
     assert judge_slice(replace(FINE, **changes), LIMITS).passed
+
+
+@pytest.mark.parametrize(("observations", "breaches"), [(99, []), (100, ["disagreement", "score_shift"])])
+def test_fewer_than_a_hundred_observations_show_nothing(observations: int, breaches: list[str]):
+    verdict = judge_slice(replace(FINE, observations=observations, disagreeing=50, score_shift=2.0), LIMITS)
+    assert (verdict.has_evidence, list(verdict.breaches)) == (observations == 100, breaches)
+
+
+@pytest.mark.parametrize(("calls", "passed"), [(0, True), (4, True), (5, False)])
+def test_fewer_than_five_calls_say_nothing_of_errors(calls: int, passed: bool):
+    assert judge_slice(replace(FINE, calls=calls, errors=calls), LIMITS).passed is passed
 
 
 def test_a_candidate_that_answers_nothing_is_judged_by_its_errors():

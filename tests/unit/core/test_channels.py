@@ -32,6 +32,15 @@ def test_what_is_farther_out_is_never_more_probable(near, beyond, start, scale):
     assert got[1] <= CAP
 
 
+def test_no_value_is_more_improbable_than_e_to_the_minus_40():
+    """One metric alone, far beyond a short tail, must not outweigh what all the others say."""
+    assert improbability(np.array([9.4, 9.6, 1e6]), np.float32(0.5), np.float32(0.25)).tolist() == [
+        pytest.approx(np.log(50) + 35.6),
+        40.0,
+        40.0,
+    ]
+
+
 def test_the_exponential_tail_is_the_data_s_own_where_the_data_are_exponential():
     rng = np.random.default_rng(5)
     train, later = rng.exponential(2.0, 100_000), rng.exponential(2.0, 100_000)

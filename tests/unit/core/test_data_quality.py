@@ -51,6 +51,31 @@ def test_more_of_the_same_violates_nothing(baseline):
     assert violations(baseline, table(rows=0)) == {}
 
 
+def test_what_training_suggests_leaves_some_room():
+    """One row in a hundred may lack the metric, a tenth of the range is free on either side; what is never negative is
+    not expected to become so."""
+    load, balance = suggest(
+        summarize(("load", "balance"), np.column_stack([np.linspace(0, 100, 50), np.linspace(-10, 90, 50)]))
+    )
+    assert (load.completeness, load.minimum, load.maximum) == pytest.approx((0.99, 0.0, 110.0))
+    assert (balance.minimum, balance.maximum) == pytest.approx((-20.0, 100.0))
+    assert load.drift == 0.25
+
+
+@pytest.mark.parametrize(("outside", "found"), [(5, False), (6, True)])
+def test_one_value_in_a_thousand_may_be_out_of_range(baseline, outside, found):
+    values = table(seed=2)
+    values[:outside, 1] = 90.0
+    assert (("memory_percent", Violated.RANGE) in violations(baseline, values)) is found
+
+
+@pytest.mark.parametrize(("rows", "found"), [(199, False), (200, True)])
+def test_two_hundred_values_are_a_distribution(baseline, rows, found):
+    values = table(seed=2)[:rows]
+    values[:, 0] = np.clip(values[:, 0] + 12, 0, 75)
+    assert (("cpu_percent", Violated.DRIFT) in violations(baseline, values)) is found
+
+
 def test_missing_values_are_found(baseline):
     values = table(seed=2)
     values[:200, 1] = np.nan

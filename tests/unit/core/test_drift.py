@@ -20,6 +20,7 @@ from treeline.core.model.drift import (
     evaluate,
     feature_drift,
     reference,
+    rolling_shift,
     stability_index,
 )
 
@@ -128,6 +129,24 @@ def test_an_evaluation_repeated_is_the_same():
     assert evaluate(history, at, RULES) == evaluate(list(reversed(history)), at, RULES)
 
 
+def test_a_shift_of_exactly_the_threshold_is_no_breach():
+    at = START + 20 * DAY_MS
+    assert evaluate(hours(lambda i: 1.5), at, RULES).outcome is DriftOutcome.STABLE
+    assert evaluate(hours(lambda i: -1.501), at, RULES).outcome is DriftOutcome.RETRAIN
+
+
+@pytest.mark.parametrize(("hour", "counts"), [(-169, 0), (-168, 1), (-1, 1), (0, 0)])
+def test_a_rolling_shift_is_of_the_168_hours_before_and_an_hour_weighs_three_at_most(hour: int, counts: int):
+    one = [Hour(at=START + hour * HOUR_MS, scores=99.0)]
+    assert rolling_shift(one, "scores", START, RULES) == pytest.approx(counts * 3.0 / 168)
+
+
+def test_maintenance_touches_the_hours_that_it_shares_time_with():
+    window = Window(start=START, end=START + HOUR_MS)
+    shared = [window.overlaps(START + t, START + t + HOUR_MS) for t in (-HOUR_MS, 1 - HOUR_MS, HOUR_MS - 1, HOUR_MS)]
+    assert shared == [False, True, True, False]
+
+
 def test_hours_nobody_saw_are_no_drift():
     half = [h for h in hours(lambda i: 2.0) if h.at // HOUR_MS % 2]
     assert retrainings(daily(half)) == []
@@ -138,6 +157,16 @@ def test_stability_index_by_hand():
     by_hand = (0.75 - 0.5) * math.log(0.75 / 0.5) + (0.25 - 0.5) * math.log(0.25 / 0.5)
     assert stability_index([1, 1], [3, 1]) == pytest.approx(by_hand)
     assert math.isnan(stability_index([0, 0], [1, 1]))
+    assert math.isnan(stability_index([1, 1], [0, 0]))
+    empty = (0.5 - 1.0) * math.log(0.5) + (0.5 - 1e-4) * math.log(0.5 / 1e-4)  # an empty bin holds a ten-thousandth
+    assert stability_index([1, 0], [1, 1]) == pytest.approx(empty)
+
+
+def test_features_are_counted_in_ten_bins_and_an_edge_belongs_to_the_bin_below_it():
+    edges = [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0]
+    assert count_features(np.repeat([[edge] for edge in edges], 12, axis=1))[0].tolist() == [1.0] * 9 + [0.0]
+    above = count_features(np.repeat([[edge * 1.01] for edge in edges], 12, axis=1))
+    assert above[11].tolist() == [0.0] + [1.0] * 9
 
 
 def test_features_that_moved_show_and_the_others_do_not():
@@ -152,7 +181,11 @@ def test_features_that_moved_show_and_the_others_do_not():
     assert known.score_mean == pytest.approx(1.0, abs=0.02)
 
 
-@pytest.mark.parametrize("wrong", [{"window_days": 8}, {"threshold": 0.0}, {"clip": 1.0}, {"consecutive": 0}])
+@pytest.mark.parametrize("wrong", [{"window_days": 8}, {"threshold": 0.0}, {"clip": 1.5}, {"consecutive": 0}])
 def test_rules_that_cannot_be_met_are_refused(wrong: dict):
     with pytest.raises(SettingsError):
         DriftRules(**wrong)
+
+
+def test_a_window_that_just_holds_three_evaluations_over_seven_days_is_taken():
+    assert DriftRules(window_days=9).window_days == 9

@@ -146,6 +146,30 @@ def test_a_missing_metric_is_imputed_flagged_and_not_learned():
     assert state.recent[0, -1].tolist() == [0.0, 1.0, 0.0, 0.0], "the last value seen stands in"
 
 
+def test_metrics_that_stopped_coming_are_improbable_no_longer():
+    state = ready_state(1)
+    observe(state, [90.0] * 4)
+    gone = observe(state, [math.nan] * 4, at=START_MS + STEP_MS)
+    assert gone.magnitudes[0, registry.position("tail")] == 0.0
+
+
+def test_a_quiet_day_is_measured_in_a_tenth_of_the_trainings_spread():
+    """A metric that stood still for a day would otherwise be infinitely far from it by its first movement."""
+    state = ready_state(1)
+    state.day_var[:] = 0.0
+    moved = observe(state, [51.0] * 4)
+    assert moved.magnitudes[0, registry.position("day")] == pytest.approx(0.5 / 0.1)
+    assert moved.spread[0].tolist() == pytest.approx([0.2] * 4)
+
+
+def test_three_quiet_days_are_measured_in_a_thousandth_of_the_trainings_spread_at_least():
+    """Training's own floor is 0 for a metric that never moved in it."""
+    state = ready_state(1)
+    state.view_var[:], state.view_floor[:] = 0.0, 0.0
+    moved = observe(state, [50.008] * 4)
+    assert feature(moved.rows[0], "value.max") == pytest.approx(4.0, rel=5e-3)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_value_counts_as_no_farther_out_than_ten_deviations(sign):
     """What one view would remember of it would drown what comes after it."""

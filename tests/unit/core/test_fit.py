@@ -81,6 +81,14 @@ def test_a_tail_is_never_thinner_than_the_smallest():
     assert seeds["tail_scale"].tolist() == pytest.approx([0.25, 4.0])
 
 
+def test_a_tail_of_one_value_is_as_long_as_that_value_is_far_out():
+    still = np.zeros((40, 1))
+    still[7] = 4.0
+    seeds = Tail().seeds(still)
+    assert seeds["tail_start"] == pytest.approx(0.88)  # the 98 % quantile lies between 0 and 4
+    assert seeds["tail_scale"] == pytest.approx(4.0 - 0.88)
+
+
 def test_channels_that_may_be_gated_are_and_the_others_are_not():
     """Each measure fires at the same minute of every day: a job."""
     days, step_ms = 14, 600_000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
 from treeline.core.channels import habit
-from treeline.core.channels.habit import FADE, SLOT_MS, SMALLEST
+from treeline.core.channels.habit import FADE, SLOT_MS
 from treeline.core.state.fleet import FleetState
 
 DAY_MS = 86_400_000
@@ -58,8 +58,21 @@ def test_a_habit_that_ends_fades():
     assert usual(state, 2 * HOUR, 30) == 0.0
 
 
-def test_what_is_small_is_no_habit():
-    assert usual(live(2, {2 * HOUR: SMALLEST * 0.95}), 2 * HOUR, 2) == 0.0
+def test_a_peak_enters_the_table_two_hours_later_however_far_another_server_of_the_call_moves():
+    state, both, at = FleetState(1, servers=["a", "b"]), np.array([0, 1]), MIDNIGHT + 2 * HOUR
+    calm = np.array([0.5, 0.5], np.float32)
+    habit.remember(state, both, np.array([at, at]), np.array([9.0, 9.0], np.float32))
+    habit.remember(state, np.array([0]), np.array([at + 6 * SLOT_MS]), calm[:1])
+    habit.remember(state, both, np.array([at + 7 * SLOT_MS] * 2), calm)  # one quarter hour for a, seven for b
+    assert usual(state, 2 * HOUR, 1) == 0.0
+    habit.remember(state, both, np.array([at + 8 * SLOT_MS] * 2), calm)
+    assert usual(state, 2 * HOUR, 1) == 9.0
+
+
+@pytest.mark.parametrize(("peak", "expected"), [(2.9, 0.0), (3.0, 3.0), (999.0, 999.0), (1e6, 1000.0)])
+def test_a_habit_is_at_least_three_deviations_and_counts_as_a_thousand_at_most(peak, expected):
+    """What is smaller forbids nothing; what is larger than the table's float16 holds would become infinite."""
+    assert usual(live(2, {2 * HOUR: peak}), 2 * HOUR, 2) == pytest.approx(expected, rel=1e-3)
 
 
 def test_after_a_gap_of_days_the_table_is_what_it_was():

@@ -6,7 +6,7 @@ import pytest
 from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.metric_warmup import UNKNOWN
-from treeline.core.model.handover import FRESH_MS, hand_over
+from treeline.core.model.handover import hand_over
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState, Phase
 
@@ -96,8 +96,8 @@ def test_a_server_that_was_warming_up_and_that_the_model_has_met_is_ready():
     assert (new.day_mean == 7.0).all()
 
 
-@pytest.mark.parametrize(("behind", "mine"), [(FRESH_MS, True), (FRESH_MS + 1, False)])
-def test_the_candidates_own_windows_are_used_while_they_are_fresh(behind: int, mine: bool):
+@pytest.mark.parametrize(("behind", "mine"), [(3_600_000, True), (3_600_001, False)])
+def test_the_candidates_own_windows_are_used_where_they_are_an_hour_old_at_most(behind: int, mine: bool):
     own = state(**NEW | {"day_mean": 7.0, "last_at": NOW - behind})
     new = hand_over(package(state(**NEW)), state(**OLD | {"day_mean": 3.0}), own=own)
     assert (new.day_mean == (7.0 if mine else 0.5)).all()

@@ -144,6 +144,12 @@ def test_a_calm_observation_never_opens_an_incident_even_when_the_last_ones_suff
     assert got == [(OPENED, 0), (RESOLVED, 2)], "the exceedance at 3 was inside the cool-down"
 
 
+@pytest.mark.parametrize(("steps", "opened"), [(2, []), (3, [(OPENED, 4)])])
+def test_a_cool_down_is_over_when_its_time_has_passed(steps, opened):
+    settings = PolicySettings(cooldown_s=180.0, quiet_s=0.0, needed=1, of_last=1)
+    assert run([P2, CALM] + [CALM] * (steps - 1) + [P2], settings) == [(OPENED, 0), (RESOLVED, 1), *opened]
+
+
 def change_list(severities, settings, step=STEP):
     state = FleetState(1, servers=["a"])
     changes = []
@@ -231,6 +237,10 @@ def test_a_fleet_minimum_of_zero_switches_the_cycle_off():
     assert apply_fleet_cycle(fleet_state([9.0] * 50, 9), 10, 600_000, off) == (0.0, [])
 
 
+def test_a_group_of_one_may_share_its_level_where_the_setting_says_so():
+    assert apply_fleet_cycle(fleet_state([2.0], 9), 10, 600_000, PolicySettings(fleet_min_servers=1))[0] == 2.0
+
+
 @pytest.mark.parametrize(("bucket", "counts"), [(7, False), (8, True), (9, True), (10, False), (11, False)])
 def test_only_the_two_buckets_before_count(bucket, counts):
     level, _ = apply_fleet_cycle(fleet_state([2.0] * 12, bucket), 10, 600_000, PolicySettings())
@@ -254,6 +264,20 @@ def test_a_load_everywhere_is_one_p2_that_opens_once_and_resolves_after_its_quie
         (RESOLVED, 8, 2, Priority.P2),
     ]
     assert {(c.row, c.first_anomalous_at, c.opened_at) for c in changes} == {(FLEET_ROW, 2 * STEP, 3 * STEP)}
+
+
+def test_a_median_of_exactly_p2_twice_of_three_buckets_is_a_fleet_incident():
+    _, changes = cycle([1.5, 0, 1.5])
+    assert [(c.event, c.at // STEP, c.first_anomalous_at // STEP) for c in changes] == [(OPENED, 3, 1)]
+    assert cycle([1.4999, 0, 1.4999])[1] == cycle([1.5, 0, 0, 1.5])[1] == []
+
+
+def test_a_fleet_that_falls_silent_resolves_its_incident_at_severity_0():
+    state, _ = cycle([4, 4])
+    settings, changes = PolicySettings(quiet_s=180.0), []
+    for bucket in range(3, 12):
+        changes += apply_fleet_cycle(state, bucket, bucket * STEP, settings)[1]
+    assert [(c.event, c.severity) for c in changes] == [(RESOLVED, 0.0)]
 
 
 def test_a_second_round_of_a_bucket_changes_nothing():

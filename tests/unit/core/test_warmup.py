@@ -114,6 +114,28 @@ def test_a_warming_server_does_not_disturb_the_ready_ones():
     assert with_new.severities == without.severities
 
 
+def test_from_the_eleventh_value_on_none_adds_more_than_nine_times_the_variance():
+    """The first ten are learned as they are: there is nothing yet to call one of them absurd."""
+    values = np.array([[49.0], [51.0]] * 5 + [[1e6]])
+    state = warmed(values[:10])
+    assert (state.day_mean.item(), state.day_var.item()) == (50.0, pytest.approx(1.0))
+    state = warmed(values)
+    reach = math.sqrt(9.0 * 1.0 * 11)
+    assert state.day_mean.item() == pytest.approx(50.0 + reach / 11)
+    assert state.day_var.item() == pytest.approx(10 / 11 * (1.0 + 9.0))
+    early = warmed(np.array([[50.0]] * 9 + [[1050.0]]))
+    assert early.day_mean.item() == pytest.approx(150.0)
+
+
+def test_a_server_that_has_warmed_up_begins_with_what_is_typical():
+    """Until the next training: the views of a stationary series, and a tail as wide as a normal distribution's."""
+    state = warmed(np.random.default_rng(2).normal(50, 2, (NEEDED, 1)))
+    assert state.view_var[0, :, 0].tolist() == pytest.approx([1.0, 0.49, 0.49])
+    assert state.view_floor[0, :, 0].tolist() == pytest.approx([0.1, 0.07, 0.07], rel=1e-3)
+    assert (state.tail_start.item(), state.tail_scale.item()) == (2.0, 1.0)
+    assert state.change_var.item() == pytest.approx(0.49)
+
+
 def test_an_absurd_value_in_the_warm_up_does_not_blind_the_metric():
     """A counter that was reset: the spread it leaves is still that of the metric."""
     values = np.random.default_rng(1).normal(50, 2, (NEEDED, 2))
