@@ -1,6 +1,6 @@
 """Which servers a canary covers, and what its slices are held against."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given
@@ -46,6 +46,12 @@ def test_a_server_stays_in_as_the_fleet_grows():
     assert position("web-1") == position("web-1")
 
 
+def test_of_a_few_servers_one_is_enough():
+    servers = ["web-1", "web-2", "web-3"]
+    reach = reach_of(servers, 0.01)
+    assert sum(is_canary(server, reach) for server in servers) == 1
+
+
 def test_a_reach_ends_before_the_server_that_stands_there():
     assert not is_canary("web-1", position("web-1"))
     assert not is_canary("web-1", 0.0)
@@ -55,11 +61,12 @@ def test_a_reach_ends_before_the_server_that_stands_there():
 @pytest.mark.parametrize(
     ("changes", "finding"),
     [
-        ({"errors": 3}, "errors"),
+        ({"calls": 1000, "errors": 21}, "errors"),
         ({"candidate_p95_ms": 1001.0}, "latency"),
         ({"candidate_p95_ms": 2001.0, "champion_p95_ms": 1000.0}, "latency"),
         ({"candidate_pages": 3}, "page_rate"),
-        ({"champion_pages": 3}, "page_rate"),
+        ({"candidate_pages": 30, "champion_pages": 9}, "page_rate"),
+        ({"candidate_pages": 9, "champion_pages": 30}, "page_rate"),
         ({"disagreeing": 21}, "disagreement"),
         ({"score_shift": 0.51}, "score_shift"),
         ({"score_shift": -0.51}, "score_shift"),
@@ -83,6 +90,12 @@ def test_each_limit_is_breached_just_past_it(changes: dict, finding: str):
 )
 def test_at_its_limit_a_slice_passes(changes: dict):
     assert judge_slice(replace(FINE, **changes), LIMITS).passed
+
+
+def test_a_slice_of_which_nothing_is_known_showed_nothing():
+    assert not any(astuple(SliceEvidence()))
+    verdict = judge_slice(SliceEvidence(), LIMITS)
+    assert (verdict.passed, verdict.has_evidence) == (True, False)
 
 
 @pytest.mark.parametrize(("observations", "breaches"), [(99, []), (100, ["disagreement", "score_shift"])])
@@ -118,6 +131,24 @@ def test_the_first_failed_slice_rolls_back(before: int):
 def test_a_full_hold_is_cut_over_if_it_showed_anything():
     assert decide([True] * 24, 12, PLAN) is CanaryOutcome.CUT_OVER
     assert decide([True] * 24, 11, PLAN) is CanaryOutcome.ROLL_BACK
+
+
+def test_a_day_is_held_in_24_slices_and_a_part_of_one_is_a_slice():
+    assert HoldPlan().slices == PLAN.slices == 24
+    assert HoldPlan(hold_ms=3_600_001, slice_ms=3_600_000).slices == 2
+    assert HoldPlan(hold_ms=1, slice_ms=3_600_000).slices == 1
+
+
+@pytest.mark.parametrize("wrong", [{"slice_ms": 0}, {"hold_ms": -1}, {"min_share_with_evidence": 1.01}])
+def test_a_hold_that_cannot_be_is_refused(wrong: dict):
+    with pytest.raises(SettingsError):
+        HoldPlan(**wrong)
+
+
+@pytest.mark.parametrize(("share", "with_evidence"), [(0.0, 0), (1.0, 24)])
+def test_none_or_all_of_the_slices_may_have_to_show_something(share: float, with_evidence: int):
+    plan = HoldPlan(min_share_with_evidence=share)
+    assert decide([True] * 24, with_evidence, plan) is CanaryOutcome.CUT_OVER
 
 
 def test_a_hold_of_nothing_is_cut_over_at_once():

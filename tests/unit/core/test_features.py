@@ -43,6 +43,7 @@ def test_summaries_by_hand():
     row = summed(np.array([[[1.0, -4.0, 2.0, 0.0]]]))[0]
     assert row.tolist() == pytest.approx([4.0, 7 / 3, 3 * 7 / 4, 20 * 1 / 4])
     assert row.dtype == np.float32
+    assert summed(np.array([[[3.0, -3.1]]]))[0, 3] == 20 * 1 / 2, "3 itself is not above 3"
 
 
 def test_one_metric_is_its_own_top_three():

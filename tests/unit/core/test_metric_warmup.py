@@ -1,12 +1,14 @@
 """A metric that comes after training counts once it has a baseline of its own, and says nothing before."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.unit.core.fleets import ready_state
 from tests.unit.detection_fakes import START_MS, TICK, Store, fleet, service, trained
-from treeline.core.detection.metric_warmup import UNKNOWN
+from treeline.core.detection.metric_warmup import UNKNOWN, warm_up_metrics
 from treeline.core.detection.warmup import observations_needed
 from treeline.core.model.handover import hand_over
 
@@ -94,3 +96,38 @@ def test_a_new_model_that_knows_the_metric_brings_its_baseline_and_one_that_does
     for state in (better, same):
         for name in ("recent", "view_mean", "view_var", "day_mean", "day_var"):
             assert np.isfinite(getattr(state, name)).all(), name
+
+
+def warming(values):
+    """A ready server's state after values of a metric that training did not know, one a day."""
+    state = ready_state(1, metrics=2)
+    for name in ("base_spread", "base_mean", "day_mean", "day_var"):
+        state.arrays()[name][0, 1] = UNKNOWN
+    for value in values:
+        counted = warm_up_metrics(state, np.array([0]), np.array([[50.0, value]], np.float32), step_s=86_400.0)
+        assert counted[0].tolist() == pytest.approx([50.0, math.nan], nan_ok=True), "it says nothing yet"
+    return state
+
+
+def test_the_first_ten_values_are_learned_as_they_are_and_later_ones_within_nine_times_the_variance():
+    state = warming([49.0, 51.0] * 5)
+    assert (state.day_mean[0, 1], state.day_var[0, 1]) == (50.0, pytest.approx(1.0))
+    state = warming([49.0, 51.0] * 5 + [1e6])
+    assert state.day_mean[0, 1] == pytest.approx(50.0 + math.sqrt(9.0 * 1.0 * 11) / 11)
+    assert state.day_var[0, 1] == pytest.approx(10 / 11 * (1.0 + 9.0))
+
+
+@pytest.mark.parametrize(("values", "known"), [(19, False), (20, True)])
+def test_a_metric_that_has_been_seen_for_long_enough_begins_with_what_is_typical(values, known):
+    state = warming(([49.0, 51.0] * 10)[:values])
+    assert (state.base_spread[0, 1] != UNKNOWN) == known
+    if known:
+        assert (state.base_mean[0, 1], state.base_spread[0, 1]) == (50.0, pytest.approx(1.0))
+        assert (state.day_mean[0, 1], state.day_var[0, 1]) == (0.0, pytest.approx(1.0))
+        assert state.recent[0, :, 1].tolist() == pytest.approx([1.0] * 10), "the last value, in the new spread"
+        assert state.view_mean[0, :, 1].tolist() == [0.0] * 3
+        assert state.view_var[0, :, 1].tolist() == pytest.approx([1.0, 0.49, 0.49])
+        assert state.view_floor[0, :, 1].tolist() == pytest.approx([0.1, 0.07, 0.07], rel=1e-3)
+        assert (state.tail_start[0, 1], state.tail_scale[0, 1]) == (2.0, 1.0)
+        assert state.change_var[0, 1] == pytest.approx(0.49)
+        assert state.base_mean[0, 0] == 50.0, "the others stay as they are"
