@@ -83,6 +83,7 @@ def test_each_limit_is_breached_just_past_it(changes: dict, finding: str):
         {"candidate_p95_ms": 1000.0},
         {"candidate_p95_ms": 2000.0, "champion_p95_ms": 1000.0},  # slow for both: not the model's fault
         {"candidate_pages": 2},
+        {"champion_pages": 2},
         {"candidate_pages": 8, "champion_pages": 2},
         {"disagreeing": 20},
         {"score_shift": 0.5},
@@ -96,6 +97,7 @@ def test_a_slice_of_which_nothing_is_known_showed_nothing():
     assert not any(astuple(SliceEvidence()))
     verdict = judge_slice(SliceEvidence(), LIMITS)
     assert (verdict.passed, verdict.has_evidence) == (True, False)
+    assert verdict.measures == {"errors": 0, "latency": 0, "page_rate": 1, "disagreement": 0, "score_shift": 0}
 
 
 @pytest.mark.parametrize(("observations", "breaches"), [(99, []), (100, ["disagreement", "score_shift"])])

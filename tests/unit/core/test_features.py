@@ -98,6 +98,12 @@ def test_what_is_normal_is_near_zero_and_what_stands_out_does():
     assert loud.spread.tolist() == [[2.0] * 4]
 
 
+@pytest.mark.parametrize(("changed", "share"), [(1, 0.2), (4, 0.8), (5, 1.0), (8, 1.0)])
+def test_an_abrupt_change_is_the_mean_of_the_five_metrics_that_changed_most(changed, share):
+    features = observe(ready_state(1, metrics=8), [52.0] * changed + [50.0] * (8 - changed), learn=False)
+    assert features.magnitudes[0, registry.position("difference")] == pytest.approx(share / 0.7)
+
+
 def test_comparing_without_learning_leaves_the_state_bit_for_bit():
     state = ready_state(3)
     before = state.pack()

@@ -129,11 +129,15 @@ def test_from_the_eleventh_value_on_none_adds_more_than_nine_times_the_variance(
 
 def test_a_server_that_has_warmed_up_begins_with_what_is_typical():
     """Until the next training: the views of a stationary series, and a tail as wide as a normal distribution's."""
-    state = warmed(np.random.default_rng(2).normal(50, 2, (NEEDED, 1)))
+    values = np.random.default_rng(2).normal(50, 2, (NEEDED, 2))
+    values[-1, 1] = math.nan
+    state = warmed(values)
+    assert state.day_mean[0].tolist() == [0.0, 0.0]
+    assert state.recent[0, :, 1].tolist() == [0.0] * 10, "a last value that is missing is taken to be the mean"
     assert state.view_var[0, :, 0].tolist() == pytest.approx([1.0, 0.49, 0.49])
     assert state.view_floor[0, :, 0].tolist() == pytest.approx([0.1, 0.07, 0.07], rel=1e-3)
-    assert (state.tail_start.item(), state.tail_scale.item()) == (2.0, 1.0)
-    assert state.change_var.item() == pytest.approx(0.49)
+    assert (state.tail_start[0, 0], state.tail_scale[0, 0]) == (2.0, 1.0)
+    assert state.change_var[0, 0] == pytest.approx(0.49)
 
 
 def test_an_absurd_value_in_the_warm_up_does_not_blind_the_metric():
