@@ -7,7 +7,7 @@ import base64
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from moto import mock_aws
 from tests.golden import make
 from tests.golden.put_back import put_back
 from tests.unit.detection_fakes import fleet, trained
+from treeline.app.detect import scoreblock
 from treeline.app.detect.origin import Origin
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.aws.detect.detector_records import DetectorRecords
@@ -278,11 +279,33 @@ def test_the_newest_set_covers_what_todays_code_stores():
     )
 
 
-def newer(data: bytes, name: str) -> bytes:
-    return data.replace(f'"format":{codec.FORMAT}'.encode(), f'"format":{codec.FORMAT + 1}'.encode(), 1)
+def newer(data: bytes, newest: int) -> bytes:
+    return data.replace(f'"format":{newest}'.encode(), f'"format":{newest + 1}'.encode(), 1)
 
 
-def test_what_a_newer_version_stored_is_refused_by_name():
-    state = FleetState(4, servers=["a"])
-    with pytest.raises(ModelMismatchError, match=r"written by a newer Treeline \(format 4, this code reads up to 3\)"):
-        FleetState.unpack(newer(state.pack(), "state"))
+@pytest.mark.parametrize(
+    ("read_it", "file", "newest"),
+    [(FleetState.unpack, "state.bin", codec.FORMAT), (ScoreBlock.unpack, "block.bin", scoreblock.FORMAT)],
+)
+def test_what_a_newer_version_stored_is_refused_by_name(read_it: Callable[[bytes], Any], file: str, newest: int):
+    stored = newer((SETS[-1] / file).read_bytes(), newest)
+    named = rf"written by a newer Treeline \(format {newest + 1}, this code reads up to {newest}\)"
+    with pytest.raises(ModelMismatchError, match=named):
+        read_it(stored)
+
+
+def test_an_entry_of_the_ledger_names_its_format_and_a_newer_one_is_refused(client: Any):
+    """Entries from before the ledger had a format name none, and are of the first: the sets above hold them."""
+    stored, expected = read(FOLDER, "page-1.json"), json.loads((SETS[-1] / "stored.json").read_text())["pages"]
+    pages = PageTable(client, "pages", clock_ms=lambda: make.NOW_MS)
+    for item in stored:
+        client.put_item(TableName="pages", Item=as_item(item))
+        key = item["dedup_key"]["S"]
+        entry = pages.load(key)
+        assert json.loads(json.dumps(asdict(entry))) == expected[key]
+        assert pages.save(key, replace(entry, version=entry.version + 1))
+        again = client.get_item(TableName="pages", Key={"dedup_key": {"S": key}})["Item"]
+        assert again == {**item, "version": {"N": str(entry.version + 1)}}  # today's code writes the same form
+        client.put_item(TableName="pages", Item={**again, "format": {"N": "2"}})
+        with pytest.raises(ModelMismatchError, match=r"ledger of pages was written by a newer Treeline \(format 2"):
+            pages.load(key)

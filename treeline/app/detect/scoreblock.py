@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from treeline.core.detection.features import FEATURE_NAMES, Index
 from treeline.core.errors import ModelMismatchError
+from treeline.core.formats import require_format
 from treeline.core.statistics import FloatArray
 from treeline.core.times import iso
 
@@ -130,10 +131,10 @@ class ScoreBlock:
             head = dict(json.loads(data[4 : 4 + size]))
         except (struct.error, ValueError, TypeError) as error:
             raise ModelMismatchError(f"score block is not readable: {error}") from error
-        if head.get("format") != FORMAT or head.get("features") != len(FEATURE_NAMES):
+        require_format("score block", head.get("format", 1), newest=FORMAT)
+        if head.get("features") != len(FEATURE_NAMES):
             raise ModelMismatchError(
-                f"score block of format {head.get('format')!r} with {head.get('features')!r} features; "
-                f"this code reads {FORMAT} with {len(FEATURE_NAMES)}"
+                f"score block with {head.get('features')!r} features, this code reads {len(FEATURE_NAMES)}"
             )
         width_bytes = sum(np.dtype(kind).itemsize * width for _, kind, width in _FIELDS)
         kept: dict[str, int] = head.get("origins", {})

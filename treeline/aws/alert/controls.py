@@ -11,7 +11,7 @@ from typing import Any
 
 from treeline.app.alert.controls import Control, ControlKind, IncidentLabel, Scope
 from treeline.aws.client_types import DynamoDBClient
-from treeline.aws.dynamodb import items_of
+from treeline.aws.dynamodb import item_of, items_of, values_of
 from treeline.core.times import parse_iso
 
 WINDOWS = (ControlKind.MUTE, ControlKind.MAINTENANCE)
@@ -30,16 +30,17 @@ class ControlTable:
 
     def windows(self, kind: ControlKind) -> list[Control]:
         """All of one kind, in order of their start."""
-        found = [_control(kind, item) for item in self._items(kind)]
+        found = [_control(kind, values_of(item)) for item in self._items(kind)]
         return sorted(found, key=lambda control: (control.starts_ms, control.id))
 
     def labels(self) -> dict[str, IncidentLabel]:
         """Incident -> what people say it was."""
-        return {item["id"]["S"]: _label(item) for item in self._items(ControlKind.LABEL)}
+        found = (_label(values_of(item)) for item in self._items(ControlKind.LABEL))
+        return {label.incident_id: label for label in found}
 
     def put(self, entry: Control | IncidentLabel) -> None:
         """Store one; the same id again replaces it."""
-        self._dynamodb.put_item(TableName=self._table, Item=_item(entry.to_json()))
+        self._dynamodb.put_item(TableName=self._table, Item=item_of(entry.to_json()))
 
     def remove(self, kind: ControlKind, id_: str) -> bool:
         """Take one away; False where there was none."""
@@ -68,46 +69,31 @@ class ServerLabelTable:
     def of(self, server_id: str) -> Mapping[str, str]:
         """A server's labels; empty where it has none or is not known."""
         item = self._dynamodb.get_item(TableName=self._table, Key={"server_id": {"S": server_id}}).get("Item", {})
-        return {name: value["S"] for name, value in item.get("labels", {}).get("M", {}).items()}
-
-
-def _item(body: Mapping[str, Any]) -> dict[str, Any]:
-    item: dict[str, Any] = {}
-    for name, value in body.items():
-        if isinstance(value, bool):
-            item[name] = {"BOOL": value}
-        elif isinstance(value, Mapping):
-            item[name] = {"M": {key: {"S": text} for key, text in value.items()}}
-        else:
-            item[name] = {"S": value}
-    return item
+        labels: Mapping[str, str] = values_of(item).get("labels", {})
+        return labels
 
 
 def _control(kind: ControlKind, item: Mapping[str, Any]) -> Control:
     return Control(
         kind=kind,
-        id=item["id"]["S"],
-        scope=Scope(
-            server=item["server_id"]["S"],
-            labels={name: value["S"] for name, value in item["labels"]["M"].items()},
-            fleet=item["scope"]["S"] == "fleet",
-        ),
-        starts_ms=parse_iso(item["starts_at"]["S"]),
-        until_ms=parse_iso(item["until"]["S"]),
-        reason=item["reason"]["S"],
-        by=item["by"]["S"],
-        created_ms=parse_iso(item["created_at"]["S"]),
+        id=item["id"],
+        scope=Scope(server=item["server_id"], labels=item["labels"], fleet=item["scope"] == "fleet"),
+        starts_ms=parse_iso(item["starts_at"]),
+        until_ms=parse_iso(item["until"]),
+        reason=item["reason"],
+        by=item["by"],
+        created_ms=parse_iso(item["created_at"]),
     )
 
 
 def _label(item: Mapping[str, Any]) -> IncidentLabel:
     return IncidentLabel(
-        incident_id=item["id"]["S"],
-        server_id=item["server_id"]["S"],
-        is_incident=item["is_incident"]["BOOL"],
-        start_ms=parse_iso(item["start"]["S"]),
-        end_ms=parse_iso(item["end"]["S"]),
-        by=item["by"]["S"],
-        created_ms=parse_iso(item["created_at"]["S"]),
-        note=item["note"]["S"],
+        incident_id=item["id"],
+        server_id=item["server_id"],
+        is_incident=item["is_incident"],
+        start_ms=parse_iso(item["start"]),
+        end_ms=parse_iso(item["end"]),
+        by=item["by"],
+        created_ms=parse_iso(item["created_at"]),
+        note=item["note"],
     )

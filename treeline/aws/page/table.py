@@ -1,15 +1,19 @@
 """The pages table: one entry a dedup key, written only from the version that was read."""
 
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.app.errors import StoreUnavailableError
-from treeline.app.page.ledger import PageEntry, Position
+from treeline.app.page.ledger import PageEntry
 from treeline.aws.client_types import DynamoDBClient
-from treeline.aws.dynamodb import write_conditionally
+from treeline.aws.dynamodb import item_of, values_of, write_conditionally
+from treeline.core.formats import require_format
 
+FORMAT = 1  # of an entry; one that names none has this one
+_POSITIONS = ("through", "claimed", "waiting")
 # An entry expires when no event of its incident can come any more; every event renews it.
 _TTL_S = 90 * 86_400
 
@@ -32,30 +36,19 @@ class PageTable:
             raise StoreUnavailableError(f"pages table: {error}") from error
         if item is None:
             return PageEntry()
-        return PageEntry(
-            version=int(item["version"]["N"]),
-            through=_position(item, "through"),
-            is_open=item["is_open"]["BOOL"],
-            claimed=_position(item, "claimed"),
-            claimed_until_ms=int(item["claimed_until_ms"]["N"]),
-            waiting=_position(item, "waiting"),
-            waiting_until_ms=int(item["waiting_until_ms"]["N"]),
-        )
+        stored = values_of(item)
+        require_format("an entry of the ledger of pages", stored.get("format", 1), newest=FORMAT)
+        known: dict[str, Any] = {
+            field.name: tuple(stored[field.name]) if field.name in _POSITIONS else stored[field.name]
+            for field in fields(PageEntry)
+            if field.name in stored
+        }
+        return PageEntry(**known)
 
     def save(self, key: str, entry: PageEntry) -> bool:
         """Write an entry over the version before it; False: another worker was first."""
-        item: dict[str, Any] = {
-            "dedup_key": {"S": key},
-            "version": {"N": str(entry.version)},
-            "is_open": {"BOOL": entry.is_open},
-            "claimed_until_ms": {"N": str(entry.claimed_until_ms)},
-            "waiting_until_ms": {"N": str(entry.waiting_until_ms)},
-            "expires_at": {"N": str(self._clock_ms() // 1000 + _TTL_S)},
-        }
-        for name in ("through", "claimed", "waiting"):
-            position: Position | None = getattr(entry, name)
-            if position is not None:
-                item[name] = {"L": [{"S": position[0]}, {"N": str(position[1])}]}
+        expires_at = self._clock_ms() // 1000 + _TTL_S
+        item = item_of({"dedup_key": key, "format": FORMAT, **asdict(entry), "expires_at": expires_at})
         try:
             return write_conditionally(
                 self._dynamodb.put_item,
@@ -67,10 +60,3 @@ class PageTable:
             )
         except (ClientError, BotoCoreError) as error:
             raise StoreUnavailableError(f"pages table: {error}") from error
-
-
-def _position(item: dict[str, Any], name: str) -> Position | None:
-    if name not in item:
-        return None
-    opened, sequence = item[name]["L"]
-    return opened["S"], int(sequence["N"])
