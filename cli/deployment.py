@@ -3,8 +3,8 @@
 import argparse
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -16,16 +16,10 @@ from treeline.aws.detect.endpoint import Endpoint
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.explain.incident_tables import ForestFiles, IncidentRows, IncidentTables
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, TreelineError, UsageError
-from treeline.core.payload import csv_payloads
+from treeline.core.payload import score_rows
 from treeline.forest.storage import read_model_tar
 from treeline.settings import outputs
 from treeline.wiring.incident_tables import tables
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from treeline.core.statistics import FloatArray
 
 LOCAL, LOCAL_PORT = "local", 4566
 # Somebody is waiting for the answer, so a cloud that is not there is given up soon.
@@ -138,20 +132,7 @@ class DeployedStage:
                 raise
         name = self.output(outputs.ENDPOINT_NAME)
         endpoint = Endpoint(self.client("sagemaker-runtime"), name, variant=lambda: pointer.target_variant)
-        return _EndpointScore(endpoint), f"endpoint {name}"
-
-
-@dataclass(frozen=True, slots=True)
-class _EndpointScore:
-    endpoint: Endpoint
-
-    def __call__(self, rows: "npt.NDArray[np.float32]") -> "FloatArray":
-        import numpy as np
-
-        scores = np.empty(len(rows))
-        for part, body in csv_payloads(rows):
-            scores[part] = self.endpoint.score(body, part.stop - part.start)
-        return scores
+        return partial(score_rows, endpoint.score), f"endpoint {name}"
 
 
 class reaching:  # noqa: N801 - reads as a sentence: `with reaching(deployment):`

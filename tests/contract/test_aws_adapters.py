@@ -20,7 +20,7 @@ from treeline.aws.detect.group_observations import GroupObservations
 from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.ingest.observations import DynamoObservationStore, to_item
 from treeline.aws.ingest.quarantine import S3Quarantine
-from treeline.aws.ingest.servers import DynamoServerCount, DynamoServerRegistry
+from treeline.aws.ingest.servers import DynamoServerRegistry, server_count
 from treeline.aws.sqs import SqsMessageDelay
 from treeline.core.observation import Observation
 from treeline.core.rejection import Rejection, RejectionReason
@@ -235,7 +235,7 @@ def test_servers_are_numbered_without_gaps_in_order_of_first_appearance(dynamodb
 
     assert registration.numbers == {s: i for i, s in enumerate(ids)}
     assert registration.new_servers == 230
-    assert DynamoServerCount(dynamodb, table="servers").server_count() == 230
+    assert server_count(dynamodb, "servers") == 230
     assert server(dynamodb, "s149") == {
         "server_id": {"S": "s149"},
         "number": {"N": "149"},
@@ -275,7 +275,7 @@ def test_two_workers_at_once_neither_skip_nor_share_a_number(dynamodb):
 
     assert registration.numbers == {"b": 0, "a": 2, "c": 3}
     assert registration.new_servers == 2
-    assert DynamoServerCount(dynamodb, table="servers").server_count() == 4
+    assert server_count(dynamodb, "servers") == 4
 
 
 def test_a_server_that_could_not_be_looked_up_keeps_its_number(dynamodb):
@@ -286,11 +286,11 @@ def test_a_server_that_could_not_be_looked_up_keeps_its_number(dynamodb):
     registration = registry(Faulty(dynamodb, "batch_get_item", *[busy] * 12)).register([receipt("a")])
 
     assert (registration.numbers, registration.new_servers) == ({"a": 0}, 0)
-    assert DynamoServerCount(dynamodb, table="servers").server_count() == 1
+    assert server_count(dynamodb, "servers") == 1
 
 
 def test_no_server_yet_is_a_count_of_zero(dynamodb):
-    assert DynamoServerCount(dynamodb, table="servers").server_count() == 0
+    assert server_count(dynamodb, "servers") == 0
 
 
 def test_a_known_server_costs_no_call_until_five_minutes_have_passed(dynamodb):

@@ -5,16 +5,8 @@ from treeline.app.detect.dispatch import DispatchService
 from treeline.app.detect.ticks import TickCause
 
 
-class Servers:
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def server_count(self) -> int:
-        return self.count
-
-
 def heartbeat(ticks: MemoryTicks, servers: int):
-    return DispatchService(servers=Servers(servers), ticks=ticks, group_size=50, second_tick_delay_s=30).dispatch()
+    return DispatchService(servers=lambda: servers, ticks=ticks, group_size=50, second_tick_delay_s=30).dispatch()
 
 
 @pytest.mark.parametrize(("servers", "groups"), [(0, 0), (1, 1), (50, 1), (51, 2), (500, 10)])

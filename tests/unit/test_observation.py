@@ -10,7 +10,7 @@ from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.rejection import Rejection, RejectionReason
 from treeline.core.times import iso, parse_iso
 from treeline.sources.fields import MAX_RECORD_BYTES, MAX_SERVER_ID_BYTES
-from treeline.sources.treeline_json import ObservationDecoder, decode
+from treeline.sources.treeline_json import ObservationDecoder
 
 RECEIVED = parse_iso("2026-11-22T15:58:31Z")
 GOOD = {
@@ -23,7 +23,8 @@ GOOD = {
 
 def judged(data: bytes, **limits: int | None) -> tuple[list[Observation], list[Rejection]]:
     ages = {"max_future_ms": 300_000, "max_age_ms": 172_800_000, **limits}
-    return decode(data, metrics=DEFAULT_METRICS, received_at_ms=RECEIVED, **ages)
+    verdicts = [verdict for _, verdict in ObservationDecoder(DEFAULT_METRICS, **ages).judge(data, RECEIVED)]
+    return [v for v in verdicts if isinstance(v, Observation)], [v for v in verdicts if isinstance(v, Rejection)]
 
 
 def record(**changes: object) -> bytes:

@@ -139,7 +139,7 @@ def test_an_hour_is_summed_up_by_model(deployment):
     item = deployment.items["m1", START]
     assert (item.count, item.servers, item.opened) == (120, 20, 3)
     assert item.mean == pytest.approx(1.0, abs=0.01)
-    assert item.sketch.quantile(0.5) == pytest.approx(1.0, abs=0.05)
+    assert sum(item.sketch.bins.values()) == 120
     assert item.features.sum() == 12 * 120
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -36,6 +36,19 @@ def csv_payloads(rows: FloatArray, *, max_rows: int = MAX_ROWS) -> Iterator[tupl
         block = rows[start : start + max_rows]
         lines = [",".join([f"{value:.9g}" for value in row]) for row in block.tolist()]
         yield slice(start, start + len(block)), "\n".join(lines).encode("ascii")
+
+
+def score_rows(score: Callable[[bytes, int], FloatArray], rows: FloatArray) -> FloatArray:
+    """One score a row, shape (n,), asked for in bodies of at most `MAX_ROWS`.
+
+    Args:
+        score: Asked with each body and the number of its rows.
+        rows: Shape (n, features) float32.
+    """
+    scores = np.empty(len(rows))
+    for part, body in csv_payloads(rows):
+        scores[part] = score(body, part.stop - part.start)
+    return scores
 
 
 def decode_scores(body: bytes, expected_rows: int) -> FloatArray:

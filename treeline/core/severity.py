@@ -6,7 +6,6 @@ import numpy as np
 
 from treeline.core.alert import P1_SEVERITY as P1_SEVERITY
 from treeline.core.alert import P2_SEVERITY as P2_SEVERITY
-from treeline.core.alert import Priority
 from treeline.core.errors import SettingsError
 from treeline.core.statistics import FloatArray
 
@@ -44,10 +43,3 @@ class Thresholds:
         if severity < P1_SEVERITY:
             return self.p2 + (severity - P2_SEVERITY) * (self.p1 - self.p2) / (P1_SEVERITY - P2_SEVERITY)
         return severity * self.p1 / P1_SEVERITY
-
-
-def priority(severity: float) -> Priority | None:
-    """P1 above 3.0, P2 from 1.5 to 3.0, None below."""
-    if severity > P1_SEVERITY:
-        return Priority.P1
-    return Priority.P2 if severity >= P2_SEVERITY else None

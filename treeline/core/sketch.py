@@ -35,35 +35,6 @@ class Sketch:
         keys, counts = np.unique(bins, return_counts=True)
         return cls(dict(zip(keys.tolist(), counts.tolist(), strict=True)))
 
-    @property
-    def count(self) -> int:
-        """How many values it stands for."""
-        return sum(self.bins.values())
-
-    def merge(self, other: "Sketch") -> "Sketch":
-        """The sketch of both samples together."""
-        merged = dict(self.bins)
-        for key, count in other.bins.items():
-            merged[key] = merged.get(key, 0) + count
-        return Sketch(merged)
-
-    def quantile(self, share: float) -> float:
-        """The value below which `share` of the sample lies; NaN of an empty sketch.
-
-        Raises:
-            ValueError: `share` is outside [0, 1].
-        """
-        if not 0.0 <= share <= 1.0:
-            raise ValueError(f"share must be in [0, 1], got {share}")
-        if not self.bins:
-            return math.nan
-        rank, seen = share * (self.count - 1), 0
-        for key in sorted(self.bins):
-            seen += self.bins[key]
-            if seen > rank:
-                return 0.0 if key == _ZERO else 2.0 * _GAMMA**key / (_GAMMA + 1.0)
-        return math.nan
-
     def to_json(self) -> dict[str, int]:
         """Plain JSON values."""
         return {str(key): count for key, count in sorted(self.bins.items())}

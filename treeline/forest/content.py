@@ -86,9 +86,7 @@ def _decode_csv(body: bytes, label_size: int) -> tuple[Rows, Labels]:
     table = _parse_csv(body)
     if label_size == 0:
         return table, None
-    if table.shape[1] == 0:
-        return table, np.empty(0)
-    return table[:, 1:], table[:, 0]
+    return table[:, 1:], table[:, :1].reshape(len(table))
 
 
 def _parse_csv(body: bytes) -> Rows:

@@ -100,11 +100,6 @@ class RandomCutForest:
         """Rows each tree was grown from."""
         return int(self.trees.masses[0])
 
-    @property
-    def num_nodes(self) -> int:
-        """Nodes of all trees."""
-        return len(self.trees.masses)
-
     def score(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Score rows of shape (n, feature_dim); returns shape (n,), each finite and >= 0; (0,) for no rows.
 
@@ -117,10 +112,6 @@ class RandomCutForest:
         if self._kernel is None:
             self._kernel = kernel_named(self._kernel_name)
         return self._kernel(self._walkable, values)
-
-    def with_kernel(self, kernel: KernelName) -> "RandomCutForest":
-        """The same forest, scored by another kernel."""
-        return RandomCutForest(self.trees, self.provenance, kernel=kernel)
 
 
 def checked_rows(rows: ArrayLike, *, width: int | None = None) -> NDArray[np.float32]:

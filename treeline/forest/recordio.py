@@ -7,7 +7,7 @@ with a `Value{Float32Tensor float32_tensor = 2; Float64Tensor float64_tensor = 3
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,12 +52,6 @@ def encode(rows: ArrayLike, labels: ArrayLike | None = None) -> bytes:
         end = _FRAME.size + len(payload)
         records[:, end - 4 : end] = np.ascontiguousarray(marks).view(np.uint8).reshape(-1, 4)
     return records.tobytes()
-
-
-def encode_batches(batches: Iterable[ArrayLike]) -> Iterator[bytes]:
-    """Each batch of unlabelled rows in turn, for a file too large to hold; joined, they are one file."""
-    for rows in batches:
-        yield encode(rows)
 
 
 def _entry_head(field: int, count: int) -> bytes:

@@ -17,7 +17,6 @@ import numpy as np
 from treeline.core.errors import ModelMismatchError
 from treeline.forest.forest import Provenance, RandomCutForest
 from treeline.forest.growth import LEAF, Trees
-from treeline.forest.kernels import KernelName
 
 FORMAT = "treeline-forest"
 FORMAT_VERSION = 1
@@ -74,7 +73,7 @@ def save(forest: RandomCutForest, file: str | PathLike[str] | IO[bytes]) -> None
         np.savez_compressed(file, header=np.array(json.dumps(header, sort_keys=True)), **arrays)
 
 
-def load(file: str | PathLike[str] | IO[bytes], *, kernel: KernelName = "auto") -> RandomCutForest:
+def load(file: str | PathLike[str] | IO[bytes]) -> RandomCutForest:
     """Read a forest that `save` wrote; nothing in the file is executed.
 
     Raises:
@@ -96,7 +95,7 @@ def load(file: str | PathLike[str] | IO[bytes], *, kernel: KernelName = "auto") 
         provenance = Provenance(**{f.name: int(header["provenance"][f.name]) for f in fields(Provenance)})
     except (KeyError, TypeError, ValueError) as error:
         raise ModelMismatchError(f"the forest does not say what it was fitted with: {error}") from error
-    forest = RandomCutForest(trees, provenance, kernel=kernel)
+    forest = RandomCutForest(trees, provenance)
     if fingerprint(forest) != header.get("fingerprint"):
         raise ModelMismatchError("the forest does not match its fingerprint: the file was changed or damaged")
     return forest
@@ -157,7 +156,7 @@ def write_model_tar(forest: RandomCutForest) -> bytes:
     return compressed.getvalue()
 
 
-def read_model_tar(content: bytes, *, kernel: KernelName = "auto") -> RandomCutForest:
+def read_model_tar(content: bytes) -> RandomCutForest:
     """The forest in a model.tar.gz.
 
     Raises:
@@ -170,7 +169,7 @@ def read_model_tar(content: bytes, *, kernel: KernelName = "auto") -> RandomCutF
                 if member.isfile() and member.name.removeprefix("./") == MEMBER:
                     stream = tar.extractfile(member)
                     assert stream is not None  # noqa: S101 - isfile() above
-                    return load(io.BytesIO(stream.read()), kernel=kernel)
+                    return load(io.BytesIO(stream.read()))
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ModelMismatchError(f"not a model.tar.gz: {error}") from error
     raise ModelMismatchError(f"model.tar.gz holds no {MEMBER}")

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from treeline.core.errors import UsageError
 from treeline.forest import content
 from treeline.forest.forest import RandomCutForest, checked_rows
-from treeline.forest.kernels import KernelName
 
 # name -> smallest, largest, default (None: must be given); the built-in algorithm's.
 _RANGES: dict[str, tuple[int, int, int | None]] = {
@@ -53,9 +52,7 @@ class Hyperparameters:
         return cls(**values)
 
 
-def fit_channel(
-    files: Iterable[tuple[str, bytes]], hyperparameters: Mapping[str, str], seed: int, *, kernel: KernelName = "auto"
-) -> RandomCutForest:
+def fit_channel(files: Iterable[tuple[str, bytes]], hyperparameters: Mapping[str, str], seed: int) -> RandomCutForest:
     """Fit a forest on the files of a train channel, one in memory at a time.
 
     Args:
@@ -63,7 +60,6 @@ def fit_channel(
             Labels are not used.
         hyperparameters: feature_dim (required), num_trees 50..1000, num_samples_per_tree 1..2048, as text.
         seed: SageMaker has none; ours makes training repeatable.
-        kernel: See `kernels.kernel_named`.
 
     Raises:
         UsageError: A hyperparameter or a file cannot be used; names it, and the row where there is one to name.
@@ -83,7 +79,6 @@ def fit_channel(
             num_samples_per_tree=asked.num_samples_per_tree,
             seed=seed,
             training_rows=sample.seen,
-            kernel=kernel,
         )
     except ValueError as error:
         raise UsageError(f"train channel: {error}") from error

@@ -100,12 +100,3 @@ class ObservationDecoder:
             found = [name for name in given if name not in bounds] or list(given)
             refuse(RejectionReason.NO_KNOWN_METRIC, "metrics", found, f"a value of one of {self._names}")
         return metrics
-
-
-def decode(
-    data: bytes, *, metrics: Sequence[Metric], received_at_ms: int, max_future_ms: int | None, max_age_ms: int | None
-) -> tuple[list[Observation], list[Rejection]]:
-    """Judge every record in `data`; see `ObservationDecoder`, which is the faster way for many calls."""
-    decoder = ObservationDecoder(metrics, max_future_ms=max_future_ms, max_age_ms=max_age_ms)
-    verdicts = [verdict for _, verdict in decoder.judge(data, received_at_ms)]
-    return ([v for v in verdicts if isinstance(v, Observation)], [v for v in verdicts if isinstance(v, Rejection)])

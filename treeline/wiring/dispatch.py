@@ -1,13 +1,13 @@
 """dispatch: the count of servers, and the queue of ticks."""
 
 import os
-from functools import cache
+from functools import cache, partial
 
 import boto3
 
 from treeline.app.detect.dispatch import DispatchService
 from treeline.aws.detect.ticks import SqsTickQueue
-from treeline.aws.ingest.servers import DynamoServerCount
+from treeline.aws.ingest.servers import server_count
 from treeline.aws.observability import EmfTelemetry
 from treeline.settings.pipeline import DispatchSettings
 
@@ -18,7 +18,7 @@ def wired() -> tuple[DispatchService, EmfTelemetry]:
     settings = DispatchSettings.from_env(os.environ)
     telemetry = EmfTelemetry("dispatch", settings.stage)
     service = DispatchService(
-        servers=DynamoServerCount(boto3.client("dynamodb"), table=settings.servers_table),
+        servers=partial(server_count, boto3.client("dynamodb"), settings.servers_table),
         ticks=SqsTickQueue(
             boto3.client("sqs"),
             queue_url=settings.tick_queue_url,

@@ -4,7 +4,7 @@ from treeline.aws.client_types import DynamoDBClient, S3Client
 from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.detect.score_blocks import ScoreBlocks
-from treeline.aws.ingest.servers import DynamoServerCount
+from treeline.aws.ingest.servers import server_count
 from treeline.aws.learn.detection_history import DetectionHistory
 from treeline.aws.learn.rollups import RollupTable
 from treeline.aws.promote.canary_evidence import CanaryEvidence
@@ -29,11 +29,10 @@ class ModelTables:
         self.records = DetectorRecords(dynamodb, settings.state_table, clock_ms=now_ms)
         self.blocks = ScoreBlocks(dynamodb, settings.scores_table)
         self.rollups = RollupTable(dynamodb, table=settings.rollups_table, controls_table=settings.controls_table)
-        self._servers = DynamoServerCount(dynamodb, table=settings.servers_table)
 
     def groups(self) -> int:
         """How many groups of servers there are."""
-        return -(-self._servers.server_count() // self._settings.group_size)
+        return -(-server_count(self._dynamodb, self._settings.servers_table) // self._settings.group_size)
 
     def history(self) -> DetectionHistory:
         """What detection left behind."""

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
-from treeline.core.alert import Priority
 from treeline.core.errors import SettingsError
-from treeline.core.severity import Thresholds, priority
+from treeline.core.severity import Thresholds
 
 
 @st.composite
@@ -53,11 +52,3 @@ def test_a_larger_measure_is_never_less_severe(k, measures):
 def test_thresholds_out_of_order_are_refused(p2, p1):
     with pytest.raises(SettingsError, match="0 < p2 < p1"):
         Thresholds(p2=p2, p1=p1)
-
-
-@pytest.mark.parametrize(
-    ("severity", "expected"),
-    [(0.0, None), (1.4999, None), (1.5, Priority.P2), (3.0, Priority.P2), (3.0001, Priority.P1), (math.nan, None)],
-)
-def test_p2_is_one_and_a_half_to_three_and_p1_above(severity, expected):
-    assert priority(severity) is expected

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from treeline.forest.recordio import decode, encode, encode_batches
+from treeline.forest.recordio import decode, encode
 
 PLAIN = "0a23d7ce200000000a1e0a0676616c756573121412120a100000c03f000000400000404000008040"
 LABELLED = (
@@ -80,7 +80,7 @@ def test_any_float32_survives(rows):
 
 def test_batches_join_to_one_file():
     rows = np.arange(12.0).reshape(6, 2)
-    assert b"".join(encode_batches([rows[:4], rows[4:]])) == encode(rows)
+    assert b"".join(map(encode, [rows[:4], rows[4:]])) == encode(rows)
 
 
 def test_nothing_is_an_empty_file_and_back():

@@ -14,7 +14,7 @@ from treeline.forest.forest import RandomCutForest
 from treeline.forest.storage import MEMBER, fingerprint, load, read_model_tar, save, write_model_tar
 
 ROWS = np.random.default_rng(3).normal(size=(800, 3))
-FOREST = RandomCutForest.fit(ROWS, num_trees=8, num_samples_per_tree=64, seed=9, kernel="numpy")
+FOREST = RandomCutForest.fit(ROWS, num_trees=8, num_samples_per_tree=64, seed=9)
 
 
 def saved(**changes: np.ndarray) -> io.BytesIO:
@@ -47,7 +47,7 @@ def targz(name: str, content: bytes) -> bytes:
 def test_a_loaded_forest_is_the_saved_one(tmp_path):
     path = tmp_path / "no-extension"
     save(FOREST, path)
-    loaded = load(path, kernel="numpy")
+    loaded = load(path)
     np.testing.assert_array_equal(loaded.score(ROWS), FOREST.score(ROWS))
     assert loaded.provenance == FOREST.provenance
     assert fingerprint(loaded) == fingerprint(FOREST)
@@ -55,7 +55,7 @@ def test_a_loaded_forest_is_the_saved_one(tmp_path):
 
 def test_the_same_forest_gives_the_same_bytes():
     """So that an artifact's hash identifies the model."""
-    again = RandomCutForest.fit(ROWS, num_trees=8, num_samples_per_tree=64, seed=9, kernel="numpy")
+    again = RandomCutForest.fit(ROWS, num_trees=8, num_samples_per_tree=64, seed=9)
     assert write_model_tar(again) == write_model_tar(FOREST)
 
 
@@ -64,7 +64,7 @@ def test_a_model_tar_round_trips_also_as_other_tools_write_it():
     npz = io.BytesIO()
     save(FOREST, npz)
     for archive in (tar, targz(f"./{MEMBER}", npz.getvalue())):
-        np.testing.assert_array_equal(read_model_tar(archive, kernel="numpy").score(ROWS), FOREST.score(ROWS))
+        np.testing.assert_array_equal(read_model_tar(archive).score(ROWS), FOREST.score(ROWS))
 
 
 def test_a_changed_value_is_noticed():

@@ -18,13 +18,13 @@ PLAIN = ("text/csv;label_size=0", csv(ROWS))
 
 
 def test_a_forest_has_what_the_hyperparameters_say():
-    forest = fit_channel([PLAIN], WANTED, seed=1, kernel="numpy")
+    forest = fit_channel([PLAIN], WANTED, seed=1)
     assert (forest.num_trees, forest.num_samples_per_tree, forest.feature_dim) == (50, 16, 3)
     assert forest.provenance.training_rows == 3000
 
 
 def test_defaults_are_those_of_the_built_in_algorithm():
-    forest = fit_channel([PLAIN], {"feature_dim": "3"}, seed=1, kernel="numpy")
+    forest = fit_channel([PLAIN], {"feature_dim": "3"}, seed=1)
     assert (forest.num_trees, forest.provenance.requested_samples_per_tree) == (100, 256)
 
 
@@ -35,12 +35,12 @@ def test_how_the_rows_are_cut_into_files_and_written_does_not_matter():
         [("text/csv;label_size=0", csv(ROWS[:7])), ("text/csv;label_size=0", b""), ("text/csv", csv(labelled[7:]))],
         [("application/x-recordio-protobuf", recordio.encode(ROWS))],
     ]
-    prints = {fingerprint(fit_channel(files, WANTED, seed=1, kernel="numpy")) for files in channels}
+    prints = {fingerprint(fit_channel(files, WANTED, seed=1)) for files in channels}
     assert len(prints) == 1
 
 
 def test_the_seed_decides():
-    one, other = (fit_channel([PLAIN], WANTED, seed=seed, kernel="numpy") for seed in (1, 2))
+    one, other = (fit_channel([PLAIN], WANTED, seed=seed) for seed in (1, 2))
     assert fingerprint(one) != fingerprint(other)
 
 
@@ -67,12 +67,12 @@ def test_a_wrong_hyperparameter_is_named(change, reason):
 @pytest.mark.parametrize("extremes", [("50", "1"), ("1000", "2048")])
 def test_the_ends_of_the_ranges_are_allowed(extremes):
     wanted = WANTED | {"num_trees": extremes[0], "num_samples_per_tree": extremes[1]}
-    assert fit_channel([PLAIN], wanted, seed=1, kernel="numpy").num_trees == int(extremes[0])
+    assert fit_channel([PLAIN], wanted, seed=1).num_trees == int(extremes[0])
 
 
 def test_what_concerns_only_a_test_channel_is_accepted():
     wanted = WANTED | {"eval_metrics": '["accuracy"]', "mini_batch_size": "1000"}
-    assert fit_channel([PLAIN], wanted, seed=1, kernel="numpy").num_trees == 50
+    assert fit_channel([PLAIN], wanted, seed=1).num_trees == 50
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """From an incident change to the alert people read: which metrics moved, by how much, and when was what known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,3 @@ class AlertWriter:
             dashboard_url=self.dashboard_url,
             follows="" if change.follows_opened_at == NEVER else f"{server_id}/{iso(change.follows_opened_at)}",
         )
-
-    def stamp(self, alert: Alert, now_ms: int) -> Alert:
-        """The same alert with its publishing time."""
-        return replace(alert, clocks=replace(alert.clocks, published_at=iso(now_ms)))

@@ -1,10 +1,9 @@
 """Deciding a batch of observations: features, scores at most 50 rows a request, severities, alerts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.origin import origins
@@ -12,13 +11,12 @@ from treeline.app.detect.ports import Pending, Scorer
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core.alert import Alert
 from treeline.core.detection import detector
-from treeline.core.detection.detector import Decided, PreparedRound
+from treeline.core.detection.detector import PreparedRound
 from treeline.core.detection.features import Index
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
-from treeline.core.payload import csv_payloads
+from treeline.core.payload import score_rows
 from treeline.core.state.fleet import FleetState
-from treeline.core.statistics import FloatArray
 
 
 @dataclass(slots=True)
@@ -70,7 +68,8 @@ class Decider:
             state.last_received_at[batch.rows] = pending.received_at[new[batch.index]]
             prepared.append((done, batch.index))
             decision.imputed += int(done.features.imputed.sum())
-        scores = self._score(np.concatenate([done.features.rows for done, _ in prepared] + [late_features.rows]))
+        rows_to_score = np.concatenate([done.features.rows for done, _ in prepared] + [late_features.rows])
+        scores = score_rows(self.scorer.score, rows_to_score)
         scored_ms = self.clock_ms()
         start = 0
         for done, index in prepared:
@@ -79,39 +78,20 @@ class Decider:
             decided = detector.decide(state, done, own, model.calibration, self.policy, step_ms=model.step_ms)
             levels[done.round.bucket] = state.cycle.level
             block.fill(index[done.ready], done.features.rows, own, decided.severity, Status.SCORED)
-            decision.alerts.extend(
-                self._alerts(state, model, done, decided, own, pending.received_at[new], scored_ms, group)
-            )
+            decision.alerts += [
+                self.alerts.write(
+                    change,
+                    group=group,
+                    state=state,
+                    model=model,
+                    prepared=done,
+                    decided=decided,
+                    scores=own,
+                    received_ms=pending.received_at[new],
+                    scored_ms=scored_ms,
+                )
+                for change in decided.changes
+            ]
         block.fill(len(new) + late_ready, late_features.rows, scores[start:], np.zeros(len(late_ready)), Status.LATE)
         block.origins = origins(before, state, decision.alerts, levels, self.policy)
         return decision
-
-    def _score(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        scores = np.empty(len(rows))
-        for part, body in csv_payloads(rows):
-            scores[part] = self.scorer.score(body, part.stop - part.start)
-        return scores
-
-    def _alerts(
-        self,
-        state: FleetState,
-        model: ModelPackage,
-        done: PreparedRound,
-        decided: Decided,
-        scores: FloatArray,
-        received_ms: npt.NDArray[np.int64],
-        scored_ms: int,
-        group: int,
-    ) -> Iterable[Alert]:
-        for change in decided.changes:
-            yield self.alerts.write(
-                change,
-                group=group,
-                state=state,
-                model=model,
-                prepared=done,
-                decided=decided,
-                scores=scores,
-                received_ms=received_ms,
-                scored_ms=scored_ms,
-            )

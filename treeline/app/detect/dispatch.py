@@ -1,18 +1,11 @@
 """Dispatch: the heartbeat that has every group scored twice a minute, whatever else happens."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from treeline.app.detect.ticks import DelayedTick, Tick, TickCause, TickQueue
 from treeline.app.metrics import OwnMetric
 from treeline.app.telemetry import Telemetry
-
-
-class ServerCount(Protocol):
-    """How many servers have a number."""
-
-    def server_count(self) -> int:
-        """The next number to give, which is the count, as numbers have no gaps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,28 +18,28 @@ class DispatchOutcome:
     ticks_failed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchService:
     """Sends each group one tick for now and one for `second_tick_delay_s` later.
 
     A schedule cannot run more often than every minute, hence the second tick with its delay.
     """
 
-    def __init__(self, *, servers: ServerCount, ticks: TickQueue, group_size: int, second_tick_delay_s: int) -> None:
-        self._servers = servers
-        self._ticks = ticks
-        self._group_size = group_size
-        self._delays = (0, second_tick_delay_s)
+    servers: Callable[[], int]  # how many there are
+    ticks: TickQueue
+    group_size: int
+    second_tick_delay_s: int
 
     def dispatch(self) -> DispatchOutcome:
         """Send the ticks of one heartbeat; with no server yet there is nothing to send."""
-        servers = self._servers.server_count()
-        groups = -(-servers // self._group_size)
+        servers = self.servers()
+        groups = -(-servers // self.group_size)
         ticks = [
             DelayedTick(tick=Tick(group=group, since_ms=None, cause=TickCause.HEARTBEAT), delay_s=delay_s)
-            for delay_s in self._delays
+            for delay_s in (0, self.second_tick_delay_s)
             for group in range(groups)
         ]
-        failed = len(self._ticks.send(ticks)) if ticks else 0
+        failed = len(self.ticks.send(ticks))
         return DispatchOutcome(servers=servers, groups=groups, ticks_sent=len(ticks) - failed, ticks_failed=failed)
 
 

@@ -1,11 +1,12 @@
 """The outbox: alerts that are committed and not published yet; every later tick tries again, in order."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.ports import Incidents, Publisher, Record
 from treeline.core.alert import Alert
 from treeline.core.errors import PublishError
+from treeline.core.times import iso
 
 # How long the worker that committed may take to publish its alerts before another worker publishes them. Publishing
 # takes a tenth of a second, so only a worker that died makes its alerts wait these two seconds.
@@ -26,12 +27,7 @@ def load_published(
 
 
 def tell(
-    outbox: Sequence[Alert],
-    *,
-    incidents: Incidents,
-    publisher: Publisher,
-    alerts: AlertWriter,
-    clock_ms: Callable[[], int],
+    outbox: Sequence[Alert], *, incidents: Incidents, publisher: Publisher, clock_ms: Callable[[], int]
 ) -> tuple[list[Alert], list[Alert]]:
     """Write each alert to its incident's row and publish it.
 
@@ -45,7 +41,7 @@ def tell(
         if any(alert.dedup_key == earlier.dedup_key for earlier in remaining):
             remaining.append(alert)
             continue
-        stamped = alerts.stamp(alert, clock_ms())
+        stamped = replace(alert, clocks=replace(alert.clocks, published_at=iso(clock_ms())))
         try:
             if incidents.apply(stamped) and not stamped.suppressed:
                 publisher.publish(stamped)

@@ -163,11 +163,7 @@ class DetectService:
         if not record.outbox:
             return
         published, remaining = outbox.tell(
-            record.outbox,
-            incidents=self.incidents,
-            publisher=self.publisher,
-            alerts=self.alerts,
-            clock_ms=self.clock_ms,
+            record.outbox, incidents=self.incidents, publisher=self.publisher, clock_ms=self.clock_ms
         )
         outcome.published.extend(published)
         outcome.unpublished = len(remaining)

@@ -1,8 +1,8 @@
 """Where an incident's story is kept: deployed tables, or the folder that a run has left."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,10 @@ import numpy.typing as npt
 from treeline.app.detect.origin import Origin
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core.alert import Alert
-from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.model.package import ModelPackage
 from treeline.core.statistics import FloatArray
 
+_ARRAYS = ("observed_at", "status", "score", "severity", "features")
 Score = Callable[[npt.NDArray[np.float32]], FloatArray]
 
 
@@ -44,44 +44,25 @@ class ScoredPath:
     @classmethod
     def of(cls, blocks: Iterable[ScoreBlock], server_id: str, start_ms: int, end_ms: int) -> "ScoredPath":
         """A server's part of score blocks, observations in [start, end]."""
-        parts: list[tuple[npt.NDArray[np.int64], ...]] = []
+        nothing = ScoreBlock.empty([], "", np.empty(0, np.intp), np.empty(0, np.int64))
+        parts = [[getattr(nothing, name) for name in _ARRAYS]]
         kept: list[Origin] = []
         for block in blocks:
             if server_id in block.origins:
                 kept.append(Origin.unpack(block.origins[server_id]))
-            if server_id not in block.servers:
-                continue
-            own = block.server == block.servers.index(server_id)
-            own &= (block.observed_at >= start_ms) & (block.observed_at <= end_ms)
-            parts.append(
-                tuple(getattr(block, name)[own] for name in ("observed_at", "status", "score", "severity", "features"))
-            )
-        if not parts:
-            width = len(FEATURE_NAMES)
-            return cls(
-                np.empty(0, np.int64),
-                np.empty(0, np.uint8),
-                np.empty(0),
-                np.empty(0, np.float32),
-                np.empty((0, width), np.float32),
-                tuple(kept),
-            )
+            if server_id in block.servers:
+                own = block.server == block.servers.index(server_id)
+                own &= (block.observed_at >= start_ms) & (block.observed_at <= end_ms)
+                parts.append([getattr(block, name)[own] for name in _ARRAYS])
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         order = np.argsort(columns[0], kind="stable")
-        at, status, score, severity, features = (column[order] for column in columns)
-        return cls(at, status, score, severity, features, tuple(kept))
+        arrays: dict[str, Any] = {name: column[order] for name, column in zip(_ARRAYS, columns, strict=True)}
+        return cls(**arrays, origins=tuple(kept))
 
     def decided(self) -> "ScoredPath":
         """Without what was only scored (late), or not even that."""
         own = self.status == Status.SCORED
-        return ScoredPath(
-            self.observed_at[own],
-            self.status[own],
-            self.score[own],
-            self.severity[own],
-            self.features[own],
-            self.origins,
-        )
+        return replace(self, **{name: getattr(self, name)[own] for name in _ARRAYS})
 
 
 class IncidentSource(Protocol):

@@ -74,28 +74,13 @@ class PromotionService:
         Raises:
             ValueError: There is no such step.
         """
-        execution = str(event["execution"])
-        match Step(event["step"]):
-            case Step.PREPARE:
-                return self.prepare(execution, event["request"])
-            case Step.HOST:
-                return self.host(execution)
-            case Step.CHECK:
-                return self.check(execution)
-            case Step.START_CANARY:
-                return self.start_canary(execution)
-            case Step.JUDGE:
-                return self.judge(execution)
-            case Step.CUT_OVER:
-                return self.cut_over(execution)
-            case Step.TRIM:
-                return self.trim(execution)
-            case Step.FINISH:
-                return self.finish(execution)
-            case Step.ROLL_BACK:
-                return self.roll_back(execution, reason_of(event.get("state") or {}))
-            case Step.FINISH_ROLL_BACK:
-                return self.finish_roll_back(execution)
+        execution, step = str(event["execution"]), Step(event["step"])
+        if step is Step.PREPARE:
+            return self.prepare(execution, event["request"])
+        if step is Step.ROLL_BACK:
+            return self.roll_back(execution, reason_of(event.get("state") or {}))
+        take: Callable[[str], Reply[Answer]] = getattr(self, step.value)  # the method that has the step's name
+        return take(execution)
 
     def prepare(
         self, execution: str, request: Mapping[str, Any]

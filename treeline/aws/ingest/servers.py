@@ -111,7 +111,7 @@ class DynamoServerRegistry:
         """Give numbers in one transaction with the counter; returns how many, fewer than asked when others did."""
         pending = list(firsts)
         for attempt in range(1, _ATTEMPTS + 1):
-            start = self._next_number()
+            start = server_count(self._client, self._table)
             try:
                 self._client.transact_write_items(TransactItems=self._transaction(start, pending))
             except ClientError as error:
@@ -164,9 +164,6 @@ class DynamoServerRegistry:
             "labels": {"M": {name: {"S": text} for name, text in receipt.observation.labels.items()}},
         }
 
-    def _next_number(self) -> int:
-        return server_count(self._client, self._table)
-
     def _note_seen(self, latest: dict[str, Receipt]) -> None:
         due = [
             receipt
@@ -207,20 +204,8 @@ class DynamoServerRegistry:
         self._sleep(full_jitter_s(attempt, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, random=self._random()))
 
 
-class DynamoServerCount:
-    """Counts servers by the counter item: one read, however many there are."""
-
-    def __init__(self, client: DynamoDBClient, *, table: str) -> None:
-        self._client = client
-        self._table = table
-
-    def server_count(self) -> int:
-        """How many servers have a number."""
-        return server_count(self._client, self._table)
-
-
 def server_count(client: DynamoDBClient, table: str) -> int:
-    """The next number to give; 0 before the first server."""
+    """How many servers have a number, which is the next number to give: one read, however many there are."""
     response = client.get_item(TableName=table, Key={"server_id": {"S": COUNTER_ID}}, ConsistentRead=True)
     item = response.get("Item")
     return int(item["next_number"]["N"]) if item else 0

@@ -7,7 +7,7 @@ import numpy as np
 from treeline.app.widgets.fleet_map import FleetView, GroupView, ServerView
 from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.detect.detector_records import DetectorRecords
-from treeline.aws.ingest.servers import DynamoServerCount
+from treeline.aws.ingest.servers import server_count
 from treeline.aws.widgets.pointers import model_pointers
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
@@ -44,7 +44,7 @@ class FleetReader:
 
     def read(self, now_ms: int) -> FleetView:
         """The head and the log of each group."""
-        expected = DynamoServerCount(self._dynamodb, table=self._servers_table).server_count()
+        expected = server_count(self._dynamodb, self._servers_table)
         active = model_pointers(self._dynamodb, self._controls_table).get("active", {})
         version = active.get("model_version", "")
         groups = []

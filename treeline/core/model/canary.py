@@ -7,9 +7,8 @@ calibration under the candidate is one series. Weights would share out requests,
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from treeline.core.errors import SettingsError
 from treeline.core.setting import Settings, setting
@@ -112,10 +111,6 @@ class SliceVerdict:
     def passed(self) -> bool:
         """Whether nothing was breached."""
         return not self.breaches
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:

@@ -15,8 +15,6 @@ there is none, and a whole state is stored instead.
 import json
 import struct
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,18 +33,6 @@ _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 Bits = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Plain:
-    """An array's rows as unsigned integers of its elements' width, one row each."""
-
-    bits: Bits
-
-    @classmethod
-    def of(cls, array: npt.NDArray[Any]) -> "_Plain":
-        flat = np.ascontiguousarray(array.reshape(len(array), int(np.prod(array.shape[1:]))))
-        return cls(flat.view(_UNSIGNED[array.dtype.itemsize]))
-
-
 def pack(before: StoredState, after: StoredState) -> bytes | None:
     """The delta from one state to the other; None where a whole state is to be stored instead.
 
@@ -58,15 +44,13 @@ def pack(before: StoredState, after: StoredState) -> bytes | None:
         return None
     base = before.copy()
     base.add(added)
-    old, new = _plain(base), _plain(after)
-    rows = np.flatnonzero(np.any([(new[n].bits != old[n].bits).any(axis=1) for n in new], axis=0))
+    old, new = ({name: _bits(array) for name, array in state.arrays.items()} for state in (base, after))
+    rows = np.flatnonzero(np.any([(new[name] != old[name]).any(axis=1) for name in new], axis=0))
     steps = {name: _steps(base.arrays[name][rows], after.arrays[name][rows]) for name in _MOVING}
     masks, values = list[bytes](), list[bytes]()
     for name in new:
-        now = new[name].bits[rows]
-        was = old[name].bits[rows]
-        if name in steps:
-            was = _moved(base.arrays[name][rows], steps[name])
+        now = new[name][rows]
+        was = _moved(base.arrays[name][rows], steps[name]) if name in steps else old[name][rows]
         changed = now != was
         masks.append(np.packbits(changed).tobytes())
         values.append(_by_byte((now ^ was)[changed]))
@@ -115,7 +99,7 @@ def apply(state: StoredState, delta: bytes) -> int:
         width = int(np.prod(array.shape[1:]))
         masks[name] = _unpacked(reader.take(-(-count * width // 8)), count, width)
     for name, array in arrays.items():
-        was = _moved(array[rows], steps[name]) if name in steps else _Plain.of(array[rows]).bits.copy()
+        was = _moved(array[rows], steps[name]) if name in steps else _bits(array[rows]).copy()
         mask = masks[name]
         was[mask] ^= _from_bytes(reader.take(int(mask.sum()) * array.dtype.itemsize), array.dtype.itemsize)
         array[rows] = was.view(array.dtype).reshape(count, *array.shape[1:])
@@ -144,8 +128,10 @@ class _Reader:
         return struct.unpack(form, self.take(struct.calcsize(form)))
 
 
-def _plain(state: StoredState) -> Mapping[str, _Plain]:
-    return {name: _Plain.of(array) for name, array in state.arrays.items()}
+def _bits(array: npt.NDArray[Any]) -> Bits:
+    """An array as unsigned integers of its elements' width, one row each."""
+    flat = np.ascontiguousarray(array.reshape(len(array), int(np.prod(array.shape[1:]))))
+    return flat.view(_UNSIGNED[array.dtype.itemsize])
 
 
 def _steps(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -154,7 +140,7 @@ def _steps(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[np.uint8
     undecided = np.ones(len(old), dtype=bool)
     for step in range(_MOST_STEPS + 1):
         kept = old.shape[1] - step
-        equal = (_Plain.of(old[:, step:]).bits == _Plain.of(new[:, :kept]).bits).all(axis=1)
+        equal = (_bits(old[:, step:]) == _bits(new[:, :kept])).all(axis=1)
         steps[undecided & equal] = step
         undecided &= ~equal
     return steps
@@ -165,7 +151,7 @@ def _moved(array: npt.NDArray[Any], steps: npt.NDArray[np.uint8]) -> Bits:
     moved = array.copy()
     for step in np.unique(steps[steps > 0]).tolist():
         moved[steps == step] = np.roll(array[steps == step], -step, axis=1)
-    return _Plain.of(moved).bits
+    return _bits(moved)
 
 
 def _by_byte(values: Bits) -> bytes:
