@@ -12,7 +12,6 @@ from moto import mock_aws
 from tests.unit.paging_fakes import alert
 from treeline.app.alert.muting import Muting
 from treeline.app.detect.ticks import DelayedTick, Tick, TickCause
-from treeline.app.errors import StoreUnavailableError
 from treeline.app.ingest.ports import NumberedReceipt, QuarantinedRecord, Receipt, StreamRecord
 from treeline.aws.alert.controls import ServerLabelTable
 from treeline.aws.detect.endpoint_status import SageMakerEndpointStatus
@@ -22,6 +21,7 @@ from treeline.aws.ingest.observations import DynamoObservationStore, to_item
 from treeline.aws.ingest.quarantine import S3Quarantine
 from treeline.aws.ingest.servers import DynamoServerRegistry, server_count
 from treeline.aws.sqs import SqsMessageDelay
+from treeline.core.errors import StoreUnavailableError
 from treeline.core.observation import Observation
 from treeline.core.rejection import Rejection, RejectionReason
 from treeline.core.times import iso, parse_iso

@@ -36,7 +36,7 @@ def during(grid, exclusion):
 
 
 def test_nothing_is_left_out_of_a_healthy_history():
-    """Weekends, though far from the weekdays, are a habit."""
+    """Weekends, though far from the weekdays, are usual."""
     grid = history()
     assert exclusions(grid) == []
     assert apply(grid, []) is grid

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 
 from treeline.app.detect.ticks import DelayedTick
-from treeline.app.errors import StoreUnavailableError
 from treeline.app.ingest.ports import (
     AppendResult,
     NumberedReceipt,
@@ -14,6 +13,7 @@ from treeline.app.ingest.ports import (
     StreamRecord,
 )
 from treeline.app.ingest.service import IngestService
+from treeline.core.errors import StoreUnavailableError
 from treeline.core.profile import DEFAULT_METRICS
 from treeline.core.times import parse_iso
 from treeline.sources.treeline_json import ObservationDecoder

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from treeline.app.errors import StoreUnavailableError
 from treeline.app.messages import QueueMessage
 from treeline.app.page.ledger import PageEntry
 from treeline.app.page.service import Delivery, PagingService
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
+from treeline.core.errors import StoreUnavailableError
 
 
 class ScriptedPager:

@@ -1,4 +1,4 @@
-"""Is a measure's firing a daily habit? Then it is a job, not an incident."""
+"""Does a measure fire at the same time every day? Then it is a job, not an incident."""
 
 import numpy as np
 import numpy.typing as npt

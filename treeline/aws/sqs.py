@@ -52,18 +52,19 @@ class PartialBatchResponse(TypedDict):
 
 def messages_of(event: SqsEvent) -> list[QueueMessage]:
     """The event's messages; what is in them is judged later."""
-    return [_message(record, record.get("attributes", {})) for record in event["Records"]]
-
-
-def _message(record: SqsEventRecord, attributes: SqsAttributes) -> QueueMessage:
-    sent_at = attributes.get("SentTimestamp")
-    return QueueMessage(
-        message_id=record["messageId"],
-        receipt_handle=record["receiptHandle"],
-        body=record["body"],
-        receive_count=int(attributes.get("ApproximateReceiveCount", "1")),
-        sent_at_ms=None if sent_at is None else int(sent_at),
-    )
+    messages = []
+    for record in event["Records"]:
+        attributes = record.get("attributes", {})
+        messages.append(
+            QueueMessage(
+                message_id=record["messageId"],
+                receipt_handle=record["receiptHandle"],
+                body=record["body"],
+                receive_count=int(attributes.get("ApproximateReceiveCount", "1")),
+                sent_at_ms=int(attributes["SentTimestamp"]) if "SentTimestamp" in attributes else None,
+            )
+        )
+    return messages
 
 
 def failed_items(identifiers: Sequence[str]) -> PartialBatchResponse:

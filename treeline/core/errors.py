@@ -35,3 +35,7 @@ class StateConflictError(TreelineError):
 
 class PublishError(TreelineError):
     """An alert could not be published; it stays in the outbox and is sent by a later tick."""
+
+
+class StoreUnavailableError(TreelineError):
+    """A table, bucket or queue cannot take the work now: leave it where it is and let it be retried."""

@@ -7,6 +7,7 @@ from functools import cache
 import boto3
 
 from treeline.app.widgets.fleet_map import fleet_html
+from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.widgets.fleet import FleetReader
 from treeline.settings.widgets import WidgetFleetSettings
 from treeline.wiring.clients import now_ms
@@ -16,10 +17,11 @@ from treeline.wiring.clients import now_ms
 def wired() -> Callable[[], str]:
     """What draws the fleet, by the environment's settings."""
     settings = WidgetFleetSettings.from_env(os.environ)
+    dynamodb = boto3.client("dynamodb")
     reader = FleetReader(
-        boto3.client("dynamodb"),
+        dynamodb,
+        records=DetectorRecords(dynamodb, settings.state_table, clock_ms=now_ms),
         servers_table=settings.servers_table,
-        state_table=settings.state_table,
         controls_table=settings.controls_table,
         group_size=settings.group_size,
         silent_after_ms=settings.silent_after_s * 1000,

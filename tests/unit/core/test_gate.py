@@ -1,4 +1,4 @@
-"""Is a measure's firing a daily habit?"""
+"""Does a measure fire at the same time every day?"""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_a_history_of_nothing_is_not():
     assert not is_periodic(WEEK[:0], np.array([]))
 
 
-def test_three_firings_are_too_few_for_a_habit():
+def test_three_firings_are_too_few_to_say():
     measure = np.where(np.isin(np.arange(len(WEEK)), [100, 1540, 2980]), 10.0, 0.0)
     assert not is_periodic(WEEK, measure)
     assert DAY_MS == 1440 * STEP

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from treeline.app.detect.ports import Record, Records, Scores
+from treeline.app.detect.ports import ActivePackage, Record, Records, Scores
 from treeline.core.errors import StateConflictError
 from treeline.core.model.handover import hand_over
-from treeline.core.model.package import ModelPackage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +37,12 @@ class Pointer:
     model_name: str = ""
 
 
-class ActiveModel(Protocol):
-    """The active model as last read."""
+class ActiveModel(ActivePackage, Protocol):
+    """The active model, and the pointer to it as last read."""
 
     @property
     def pointer(self) -> Pointer | None:
-        """The pointer as of the last read; None before the first model."""
-
-    def active(self) -> ModelPackage | None:
-        """Read the pointer; the active package."""
+        """None before the first model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

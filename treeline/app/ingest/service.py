@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from treeline.app.detect.ticks import DelayedTick, Tick, TickCause, TickQueue
-from treeline.app.errors import StoreUnavailableError
 from treeline.app.ingest.ports import (
     NumberedReceipt,
     ObservationStore,
@@ -16,6 +15,7 @@ from treeline.app.ingest.ports import (
     ServerRegistry,
     StreamRecord,
 )
+from treeline.core.errors import StoreUnavailableError
 from treeline.core.observation import Observation
 from treeline.core.rejection import Rejection, RejectionReason
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from treeline.app.errors import StoreUnavailableError
 from treeline.app.messages import MessageDelay, QueueMessage
 from treeline.app.page.ledger import PageEntry, PageLedger, Turn, followed_by, position_of
 from treeline.core.alert import Alert, AlertEvent
+from treeline.core.errors import StoreUnavailableError
 
 _MAX_BACKOFF_S = 900
 _MAX_HOLD_S = 30

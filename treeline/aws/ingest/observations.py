@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -41,35 +42,28 @@ def to_item(row: NumberedReceipt, *, ttl_s: int) -> dict[str, Any]:
     }
 
 
+@dataclass(slots=True)
 class DynamoObservationStore:
     """Appends observations; several threads wait for the table at once.
 
-    Args:
+    Attributes:
         client: Safe to share between threads, as boto3's clients are.
-        table: The table's name.
         ttl_s: How long an observation is kept, counted from its receipt.
         threads: Batch writes in flight; the client's connection pool should hold as many.
-        sleep: Waits so many seconds.
-        random: Gives a number in [0, 1).
     """
 
-    def __init__(
-        self,
-        client: DynamoDBClient,
-        *,
-        table: str,
-        ttl_s: int,
-        threads: int,
-        sleep: Callable[[float], None],
-        random: Callable[[], float],
-    ) -> None:
-        self._client = client
-        self._table = table
-        self._ttl_s = ttl_s
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="append")
-        self._sleep = sleep
-        self._random = random
+    client: DynamoDBClient
+    _: KW_ONLY
+    table: str
+    ttl_s: int
+    threads: int
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+    _pool: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Threads wait for the table."""
+        self._pool = ThreadPoolExecutor(max_workers=self.threads, thread_name_prefix="append")
 
     def append(self, rows: Sequence[NumberedReceipt]) -> AppendResult:
         """Write all rows; see `ObservationStore`. An error that is our own mistake (a table that does not exist, a
@@ -77,7 +71,7 @@ class DynamoObservationStore:
         """
         lanes: dict[int, list[int]] = {}
         for i, row in enumerate(rows):
-            lane = zlib.crc32(row.receipt.observation.server_id.encode()) % self._threads
+            lane = zlib.crc32(row.receipt.observation.server_id.encode()) % self.threads
             lanes.setdefault(lane, []).append(i)
         for members in lanes.values():  # a batch may hold them in another order than they were observed in
             members.sort(key=lambda i: rows[i].receipt.observation.observed_at_ms)
@@ -103,7 +97,7 @@ class DynamoObservationStore:
         return AppendResult(failed=[], refused=refused)
 
     def _append_chunk(self, rows: Sequence[NumberedReceipt], chunk: Sequence[int]) -> AppendResult:
-        items = {i: to_item(rows[i], ttl_s=self._ttl_s) for i in chunk}
+        items = {i: to_item(rows[i], ttl_s=self.ttl_s) for i in chunk}
         try:
             return AppendResult(failed=self._write(items))
         except ClientError as error:
@@ -130,17 +124,17 @@ class DynamoObservationStore:
             if not requests:
                 return []
             if attempt < _ATTEMPTS:
-                wait_s = full_jitter_s(attempt, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, random=self._random())
-                self._sleep(wait_s)
+                wait_s = full_jitter_s(attempt, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, random=self.random())
+                self.sleep(wait_s)
         left = (request["PutRequest"]["Item"] for request in requests)
         return [positions[item["server_id"]["S"], item["observed_at"]["S"]] for item in left]
 
     def _write_once(self, requests: list[Any]) -> list[Any]:
         """One call; returns what it did not write."""
         try:
-            response = self._client.batch_write_item(RequestItems={self._table: requests})
+            response = self.client.batch_write_item(RequestItems={self.table: requests})
         except (ClientError, BotoCoreError) as error:
             if not is_transient(error):
                 raise
             return requests
-        return response.get("UnprocessedItems", {}).get(self._table, [])
+        return response.get("UnprocessedItems", {}).get(self.table, [])

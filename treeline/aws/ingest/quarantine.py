@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from treeline.app.errors import StoreUnavailableError
 from treeline.app.ingest.ports import QuarantinedRecord, StreamRecord
 from treeline.aws.client_types import S3Client
 from treeline.aws.retries import is_transient
+from treeline.core.errors import StoreUnavailableError
 from treeline.core.times import from_ms, iso
 
 

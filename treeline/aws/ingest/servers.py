@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,48 +22,39 @@ _SEEN_EVERY_MS = 900_000
 
 
 @dataclass(slots=True)
-class _Known:
+class _NumberedServer:
     number: int
     last_seen_ms: int
     last_received_ms: int
 
 
+@dataclass(slots=True)
 class DynamoServerRegistry:
     """Looks up and numbers servers, and remembers them for as long as the worker lives: a number never changes.
 
-    `last_seen` (event time) and `last_received_at` are written at most once per server and quarter of
-    an hour of receipt, and may be that much behind; `labels` are the latest that any observation carried at such a
-    write.
+    `last_seen` (event time), `last_received_at` and `labels` are written at most once per server and quarter of an hour
+    of receipt, and may be that much behind.
 
-    Args:
+    Attributes:
         client: Safe to share between threads, as boto3's clients are.
-        table: The table's name.
-        group_size: Servers per group.
         threads: Writes of `last_seen` in flight.
-        sleep: Waits so many seconds.
-        random: Gives a number in [0, 1).
         on_unseen: Told the error when `last_seen` could not be written, which is no reason to fail a batch.
     """
 
-    def __init__(
-        self,
-        client: DynamoDBClient,
-        *,
-        table: str,
-        group_size: int,
-        threads: int,
-        sleep: Callable[[float], None],
-        random: Callable[[], float],
-        on_unseen: Callable[[Exception], None],
-    ) -> None:
-        self._client = client
-        self._table = table
-        self._group_size = group_size
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="seen")
-        self._sleep = sleep
-        self._random = random
-        self._on_unseen = on_unseen
-        self._known: dict[str, _Known] = {}
+    client: DynamoDBClient
+    _: KW_ONLY
+    table: str
+    group_size: int
+    threads: int
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+    on_unseen: Callable[[Exception], None]
+    _pool: ThreadPoolExecutor = field(init=False)
+    _known: dict[str, _NumberedServer] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Threads wait for the table."""
+        self._pool = ThreadPoolExecutor(max_workers=self.threads, thread_name_prefix="seen")
 
     def register(self, receipts: Sequence[Receipt]) -> Registration:
         """Find or give the number of each server, in order of first appearance; see `ServerRegistry`."""
@@ -92,16 +83,14 @@ class DynamoServerRegistry:
         for i in range(0, len(server_ids), _GET_ITEMS):
             keys: list[Any] = [{"server_id": {"S": s}} for s in server_ids[i : i + _GET_ITEMS]]
             for attempt in range(1, _ATTEMPTS + 1):
-                response = self._client.batch_get_item(
-                    RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
-                )
-                for item in response.get("Responses", {}).get(self._table, []):
-                    self._known[item["server_id"]["S"]] = _Known(
+                response = self.client.batch_get_item(RequestItems={self.table: {"Keys": keys, "ConsistentRead": True}})
+                for item in response.get("Responses", {}).get(self.table, []):
+                    self._known[item["server_id"]["S"]] = _NumberedServer(
                         int(item["number"]["N"]),
                         parse_iso(item["last_seen"]["S"]),
                         parse_iso(item["last_received_at"]["S"]),
                     )
-                unprocessed = response.get("UnprocessedKeys", {}).get(self._table)
+                unprocessed = response.get("UnprocessedKeys", {}).get(self.table)
                 keys = list(unprocessed["Keys"]) if unprocessed else []
                 if not keys:
                     break
@@ -111,9 +100,9 @@ class DynamoServerRegistry:
         """Give numbers in one transaction with the counter; returns how many, fewer than asked when others did."""
         pending = list(firsts)
         for attempt in range(1, _ATTEMPTS + 1):
-            start = server_count(self._client, self._table)
+            start = server_count(self.client, self.table)
             try:
-                self._client.transact_write_items(TransactItems=self._transaction(start, pending))
+                self.client.transact_write_items(TransactItems=self._transaction(start, pending))
             except ClientError as error:
                 if error_code(error) != "TransactionCanceledException":
                     raise
@@ -126,13 +115,15 @@ class DynamoServerRegistry:
                 continue
             for number, receipt in enumerate(pending, start):
                 observation = receipt.observation
-                self._known[observation.server_id] = _Known(number, observation.observed_at_ms, receipt.received_at_ms)
+                self._known[observation.server_id] = _NumberedServer(
+                    number, observation.observed_at_ms, receipt.received_at_ms
+                )
             return len(pending)
         return 0
 
     def _transaction(self, start: int, receipts: Sequence[Receipt]) -> list[Any]:
         counter = {
-            "TableName": self._table,
+            "TableName": self.table,
             "Key": {"server_id": {"S": COUNTER_ID}},
             "UpdateExpression": "SET next_number = :after",
             "ConditionExpression": "next_number = :before"
@@ -143,7 +134,7 @@ class DynamoServerRegistry:
         puts = [
             {
                 "Put": {
-                    "TableName": self._table,
+                    "TableName": self.table,
                     "Item": self._item(number, receipt),
                     "ConditionExpression": "attribute_not_exists(server_id)",
                 }
@@ -157,7 +148,7 @@ class DynamoServerRegistry:
         return {
             "server_id": {"S": receipt.observation.server_id},
             "number": {"N": str(number)},
-            "group": {"N": str(number // self._group_size)},
+            "group": {"N": str(number // self.group_size)},
             "first_seen": seen,
             "last_seen": seen,
             "last_received_at": {"S": iso(receipt.received_at_ms)},
@@ -173,7 +164,7 @@ class DynamoServerRegistry:
         ]
         for receipt, error in zip(due, self._pool.map(self._write_seen, due), strict=True):
             if error is not None:
-                self._on_unseen(error)
+                self.on_unseen(error)
             known = self._known[receipt.observation.server_id]
             known.last_received_ms = receipt.received_at_ms
             known.last_seen_ms = max(known.last_seen_ms, receipt.observation.observed_at_ms)
@@ -187,8 +178,8 @@ class DynamoServerRegistry:
             sets += ", labels = :labels"
             values[":labels"] = {"M": {name: {"S": text} for name, text in observation.labels.items()}}
         try:
-            self._client.update_item(
-                TableName=self._table,
+            self.client.update_item(
+                TableName=self.table,
                 Key={"server_id": {"S": observation.server_id}},
                 UpdateExpression=sets,
                 ConditionExpression="last_received_at < :received",
@@ -201,7 +192,7 @@ class DynamoServerRegistry:
         return None
 
     def _back_off(self, attempt: int) -> None:
-        self._sleep(full_jitter_s(attempt, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, random=self._random()))
+        self.sleep(full_jitter_s(attempt, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, random=self.random()))
 
 
 def server_count(client: DynamoDBClient, table: str) -> int:

@@ -6,10 +6,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from treeline.app.errors import StoreUnavailableError
 from treeline.app.page.ledger import PageEntry
 from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.dynamodb import item_of, values_of, write_conditionally
+from treeline.core.errors import StoreUnavailableError
 from treeline.core.formats import require_format
 
 FORMAT = 1  # of an entry; one that names none has this one

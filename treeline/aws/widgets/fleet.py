@@ -1,6 +1,6 @@
 """What the map of the fleet reads: the detector's state of every group."""
 
-import time
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
@@ -13,50 +13,33 @@ from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
 
 
+@dataclass(frozen=True, slots=True)
 class FleetReader:
-    """The fleet as the detector last left it.
+    """The fleet as the detector last left it; a server of which nothing came for `silent_after_ms` is silent."""
 
-    Args:
-        dynamodb: The client.
-        servers_table: Numbers of servers.
-        state_table: The detector's records.
-        controls_table: Which model is active.
-        group_size: Servers per group.
-        silent_after_ms: Without a record for so long a server is silent.
-    """
-
-    def __init__(
-        self,
-        dynamodb: DynamoDBClient,
-        *,
-        servers_table: str,
-        state_table: str,
-        controls_table: str,
-        group_size: int,
-        silent_after_ms: int,
-    ) -> None:
-        self._dynamodb = dynamodb
-        self._servers_table = servers_table
-        self._records = DetectorRecords(dynamodb, state_table, clock_ms=lambda: time.time_ns() // 1_000_000)
-        self._controls_table = controls_table
-        self._group_size = group_size
-        self._silent_after_ms = silent_after_ms
+    dynamodb: DynamoDBClient
+    _: KW_ONLY
+    records: DetectorRecords
+    servers_table: str
+    controls_table: str
+    group_size: int
+    silent_after_ms: int
 
     def read(self, now_ms: int) -> FleetView:
         """The head and the log of each group."""
-        expected = server_count(self._dynamodb, self._servers_table)
-        active = model_pointers(self._dynamodb, self._controls_table).get("active", {})
+        expected = server_count(self.dynamodb, self.servers_table)
+        active = model_pointers(self.dynamodb, self.controls_table).get("active", {})
         version = active.get("model_version", "")
         groups = []
-        for number in range(-(-expected // self._group_size) if version else 0):
-            record = self._records.load(number, version)
+        for number in range(-(-expected // self.group_size) if version else 0):
+            record = self.records.load(number, version)
             if record is not None:
                 groups.append(self._group(number, record.state, now_ms))
         return FleetView(expected=expected, groups=groups, model_version=version)
 
     def _group(self, number: int, state: FleetState, now_ms: int) -> GroupView:
         received = state.last_received_at
-        silent = (received != NEVER) & (received < now_ms - self._silent_after_ms)
+        silent = (received != NEVER) & (received < now_ms - self.silent_after_ms)
         servers = [
             ServerView(
                 server_id=server,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.arrays import ArraySpec, Axis, Rows
-from treeline.core.channels import habit
+from treeline.core.channels import seasonal_peaks
 from treeline.core.channels.channel import DAY_S, TYPICAL_VIEW_SD, MetricChannel, State, View, Views
 from treeline.core.severity import Thresholds
 from treeline.core.statistics import FloatArray, ew_alpha, top_mean
@@ -28,7 +28,7 @@ class Difference(MetricChannel):
     )
     aggregate = "mean of the five largest metrics"
     floors = Thresholds(p2=7.0, p1=11.8)
-    arrays = (ArraySpec("change_var", "f4", (Axis.METRICS,), 1.0), *habit.ARRAYS)
+    arrays = (ArraySpec("change_var", "f4", (Axis.METRICS,), 1.0), *seasonal_peaks.ARRAYS)
 
     def magnitude(self, state: State, at: Rows, views: Views) -> FloatArray:
         """Mean of the five largest changes."""
@@ -45,14 +45,14 @@ class Difference(MetricChannel):
     def counted(
         self, state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
     ) -> FloatArray:
-        """Nothing where it does not exceed the habit of the time of day."""
-        return np.where(measure > habit.allowed(state, rows, observed_at), measure, 0.0)
+        """Nothing where it does not exceed the seasonal peak of the time of day."""
+        return np.where(measure > seasonal_peaks.allowed(state, rows, observed_at), measure, 0.0)
 
     def remember(
         self, state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
     ) -> None:
-        """Into the table of habits."""
-        habit.remember(state, rows, observed_at, measure)
+        """Into the table of seasonal peaks."""
+        seasonal_peaks.remember(state, rows, observed_at, measure)
 
     def seeds(self, values: FloatArray) -> Mapping[str, FloatArray]:
         """The variance of the changes in training."""

@@ -87,12 +87,8 @@ class Hour:
     scores: float
     levels: float = 0.0
 
-    def measure(self, name: str) -> float:
-        """By name: `scores` or `levels`."""
-        return self.scores if name == "scores" else self.levels
 
-
-MEASURES = ("scores", "levels")
+MEASURES = ("scores", "levels")  # of an `Hour`
 
 
 def rolling_shift(hours: Iterable[Hour], measure: str, end: int, rules: DriftRules) -> float:
@@ -102,7 +98,7 @@ def rolling_shift(hours: Iterable[Hour], measure: str, end: int, rules: DriftRul
     days is no drift, however large. An hour nobody saw is no evidence of drift either.
     """
     start = end - rules.rolling_days * DAY_MS
-    clipped = [min(max(h.measure(measure), -rules.clip), rules.clip) for h in hours if start <= h.at < end]
+    clipped = [min(max(getattr(h, measure), -rules.clip), rules.clip) for h in hours if start <= h.at < end]
     return math.fsum(clipped) / (rules.rolling_days * 24)  # the same in whatever order the hours come
 
 

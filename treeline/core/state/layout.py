@@ -1,6 +1,6 @@
 """Which arrays a detector state has: one declaration an array, from which blank rows and the stored form follow.
 
-Every array has one row a server. They are float32 (float16 where three digits do: floors, tails, the table of habits)
+Every array has one row a server. They are float32 (float16 where three digits do: floors, tails, seasonal peaks)
 and rounded at every step, not at every save: a replay that saves after each observation and one that saves once a day
 then hold the same bits, so speed changes no result.
 """

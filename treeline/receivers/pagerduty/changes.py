@@ -1,6 +1,5 @@
 """PagerDuty change events: they page nobody, and stand on the time line beside incidents they may explain."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from treeline.core.times import iso
-from treeline.receivers.pagerduty.client import RoutingKeySource, failure_of
+from treeline.receivers.pagerduty.client import RoutingKeySource, failure_of, post
 
 _MAX_SUMMARY = 1024  # https://developer.pagerduty.com/docs/events-api-v2/send-change-events/
 _TIMEOUT_S = 5.0
@@ -38,15 +37,7 @@ class PagerDutyChanges:
             },
         }
         try:
-            response = self._http.request(
-                "POST",
-                self._changes_url,
-                body=json.dumps(body).encode(),
-                headers={"Content-Type": "application/json"},
-                timeout=urllib3.Timeout(total=_TIMEOUT_S),
-                retries=False,
-                redirect=False,
-            )
+            response = post(self._http, self._changes_url, body, timeout_s=_TIMEOUT_S)
         except HTTPError as error:
             return type(error).__name__
         failure = failure_of(response.status)

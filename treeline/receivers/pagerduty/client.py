@@ -103,6 +103,19 @@ def failure_of(status: int) -> PageFailure | None:
     return PageFailure.REJECTED
 
 
+def post(http: urllib3.PoolManager, url: str, body: dict[str, Any], *, timeout_s: float) -> "urllib3.BaseHTTPResponse":
+    """Send JSON once, within `timeout_s` for connecting and the answer's first byte; raises urllib3's HTTPError."""
+    return http.request(
+        "POST",
+        url,
+        body=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+        timeout=urllib3.Timeout(total=timeout_s),
+        retries=False,
+        redirect=False,
+    )
+
+
 class PagerDutyClient:
     """Triggers, acknowledges and resolves PagerDuty incidents.
 
@@ -119,7 +132,7 @@ class PagerDutyClient:
         self._http = http
         self._events_url = events_url
         self._key_source = key_source
-        self._timeout = urllib3.Timeout(total=timeout_s)
+        self._timeout_s = timeout_s
         self._key: RoutingKey | None = None
 
     def page(self, alert: Alert) -> Delivery | None:
@@ -153,17 +166,9 @@ class PagerDutyClient:
         return delivery
 
     def _post(self, event: PagerDutyEvent, key: RoutingKey) -> Delivery:
-        body = json.dumps({"routing_key": key.reveal(), **event.body}).encode("utf-8")
+        body = {"routing_key": key.reveal(), **event.body}
         try:
-            response = self._http.request(
-                "POST",
-                self._events_url,
-                body=body,
-                headers={"Content-Type": "application/json"},
-                timeout=self._timeout,
-                retries=False,
-                redirect=False,
-            )
+            response = post(self._http, self._events_url, body, timeout_s=self._timeout_s)
         except HTTPError as error:
             # A refused connection counts as a kind of timeout to urllib3.
             waited = isinstance(error, Urllib3TimeoutError) and not isinstance(error, NewConnectionError)
