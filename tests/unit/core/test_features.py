@@ -145,11 +145,11 @@ def test_servers_side_by_side_get_the_rows_they_get_alone():
 def test_a_missing_metric_is_imputed_flagged_and_not_learned():
     state = ready_state(1)
     observe(state, [52.0] * 4)
-    mean, variance = state.day_mean[0, 1], state.day_var[0, 1]
+    learned = [state.arrays()[name][0, 1] for name in ("day_mean", "day_var", "change_var")]
     features = observe(state, [50.0, math.nan, 50.0, 50.0], at=START_MS + STEP_MS)
     assert features.imputed.tolist() == [[False, True, False, False]]
     assert np.isfinite(features.rows).all()
-    assert (state.day_mean[0, 1], state.day_var[0, 1]) == (mean, variance)
+    assert [state.arrays()[name][0, 1] for name in ("day_mean", "day_var", "change_var")] == learned
     assert state.recent[0, -1].tolist() == [0.0, 1.0, 0.0, 0.0], "the last value seen stands in"
 
 
