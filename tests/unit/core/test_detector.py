@@ -1,6 +1,7 @@
 """Rounds and what follows from them: the batching of observations changes no bit of any result."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -9,10 +10,13 @@ from hypothesis import strategies as st
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
 from treeline.core.alert import AlertEvent
-from treeline.core.detection.detector import compare_late, mark_seen, rounds, split_late
+from treeline.core.detection import detector
+from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.detector import Group, compare_late, mark_seen, rounds, split_late
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.detection.watermark import decidable
 from treeline.core.state.fleet import FleetState
-from treeline.core.state.layout import LATE_SLOTS
+from treeline.core.state.layout import LATE_SLOTS, NEVER
 
 SERVERS, STEPS = 11, 24
 
@@ -220,3 +224,39 @@ def test_late_observations_are_compared_without_a_trace_also_several_of_one_serv
     assert ready.tolist() == [0, 2]
     assert features.rows[1].max() > features.rows[0].max()
     assert state.pack() == before
+
+
+def test_a_late_observation_counts_as_one_more_of_its_server():
+    state = seen_state([at(0), at(5)])
+    before = int(state.observations[0])
+    mark_seen(state, np.array([0, 0]), np.array([at(2), at(3)]))
+    assert int(state.observations[0]) == before + 2
+
+
+def test_a_first_observation_is_taken_to_come_one_step_after_none():
+    state = ready_state(2)
+    state.last_at[:] = [NEVER, START_MS - 7 * STEP_MS]
+    (batch,) = cut([0, 1], [START_MS] * 2)
+    done = detector.prepare(state, replace(batch, values=np.full((2, 4), 50.0, np.float32)), step_s=STEP_S)
+    assert done.elapsed_s.tolist() == [STEP_S, 7 * STEP_S]
+
+
+def test_a_round_of_one_group_leaves_the_cycle_of_another_where_it_is():
+    state = ready_state(6)
+    groups = [Group.of(state, start, start + 2) for start in (0, 2, 4)]
+    (batch,) = cut([2, 3], [START_MS] * 2)
+    done = detector.prepare(state, replace(batch, values=np.full((2, 4), 50.0, np.float32)), step_s=STEP_S)
+    detector.decide(state, done, np.array([1.0, 1.0]), Calibration(), PolicySettings(), step_ms=STEP_MS, groups=groups)
+    assert [group.cycle.bucket for group in groups] == [NEVER, batch.bucket, NEVER]
+
+
+def test_what_a_group_shares_is_taken_off_its_own_servers_and_no_others():
+    state = ready_state(4)
+    (batch,) = cut([0, 1, 2, 3], [START_MS] * 4)
+    state.severity[:], state.severity_bucket[:] = [0.0, 0.0, 2.0, 2.0], batch.bucket - 1
+    groups = [Group.of(state, start, start + 2) for start in (0, 2)]
+    done = detector.prepare(state, replace(batch, values=np.full((4, 4), 90.0, np.float32)), step_s=STEP_S)
+    policy = PolicySettings(fleet_min_servers=2)
+    decided = detector.decide(state, done, np.ones(4), Calibration(), policy, step_ms=STEP_MS, groups=groups)
+    shared = decided.calibrated.severity - decided.severity
+    assert shared.tolist() == [0.0, 0.0, 2.0, 2.0]

@@ -123,6 +123,15 @@ def test_a_level_that_moved_counts_though_the_scores_do_not():
     assert evaluation.shift == pytest.approx(2.5)
 
 
+def test_the_larger_measure_is_todays_and_eight_days_are_evaluated():
+    """Levels have moved since yesterday only: the day before, the scores were further away."""
+    history = [Hour(at=START + i * HOUR_MS, scores=0.3, levels=3.0 if i >= 24 * 19 else 0.0) for i in range(24 * 20)]
+    evaluation = evaluate(history, START + 20 * DAY_MS, RULES)
+    assert (evaluation.measure, evaluation.shift) == ("levels", pytest.approx(24 * 3.0 / 168))
+    assert {name: len(shifts) for name, shifts in evaluation.daily.items()} == {"scores": 8, "levels": 8}
+    assert Hour(at=START, scores=9.0).levels == 0.0
+
+
 def test_an_evaluation_repeated_is_the_same():
     history = hours(lambda i: math.sin(i) * 4, days=30)
     at = START + 25 * DAY_MS
@@ -155,7 +164,7 @@ def test_hours_nobody_saw_are_no_drift():
 def test_stability_index_by_hand():
     assert stability_index([50, 50], [50, 50]) == 0.0
     by_hand = (0.75 - 0.5) * math.log(0.75 / 0.5) + (0.25 - 0.5) * math.log(0.25 / 0.5)
-    assert stability_index([1, 1], [3, 1]) == pytest.approx(by_hand)
+    assert stability_index([1, 1], [3, 1]) == stability_index([0.5, 0.5], [0.75, 0.25]) == pytest.approx(by_hand)
     assert math.isnan(stability_index([0, 0], [1, 1]))
     assert math.isnan(stability_index([1, 1], [0, 0]))
     empty = (0.5 - 1.0) * math.log(0.5) + (0.5 - 1e-4) * math.log(0.5 / 1e-4)  # an empty bin holds a ten-thousandth
@@ -167,6 +176,10 @@ def test_features_are_counted_in_ten_bins_and_an_edge_belongs_to_the_bin_below_i
     assert count_features(np.repeat([[edge] for edge in edges], 12, axis=1))[0].tolist() == [1.0] * 9 + [0.0]
     above = count_features(np.repeat([[edge * 1.01] for edge in edges], 12, axis=1))
     assert above[11].tolist() == [0.0] + [1.0] * 9
+
+
+def test_the_shares_of_a_reference_come_to_one_however_few_its_rows():
+    assert [sum(shares) for shares in reference(np.array([1.0]), np.ones((1, 12))).features] == [1.0] * 12
 
 
 def test_features_that_moved_show_and_the_others_do_not():
