@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from training.evaluate.backtest import backtest
 from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, split_grids
-from training.evaluate.judge import Tier
+from training.evaluate.pages import Tier
 from training.history.files import open_history
 from training.prepare.calibrating import calibrate_package
 from training.prepare.preparation import prepare

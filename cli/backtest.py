@@ -30,8 +30,10 @@ examples:
 A history is parquet with timestamp, server_id, one column a metric and optionally split (train, test); incidents are a
 CSV with server_id, start, end (inclusive). Without --train-until or --train-fraction the split column decides, and
 without one the first half is trained on. The labels are only used to judge, never to fit.
-A hit is an incident that opens inside a label or within 10 minutes of it; labels under an hour apart are one; further
-openings inside the same label count neither way; any other opening is false. Nothing is point-adjusted.
+A page is right when it comes at the onset of a label or later, within 10 minutes beside it; one that comes when the
+trouble ends (the last tenth) is false, like any other. Labels under an hour apart are one; further pages on the same
+label count neither way. Servers that open in one step are one page, from a tenth of the fleet on. Nothing is
+point-adjusted.
 Exit codes: 0 done, 1 failed, 2 wrong use."""
 
 

@@ -10,7 +10,9 @@ from rich.table import Table
 
 from report.backtest.results import count_pages, points_line
 from training.evaluate.experiment import ExperimentOutcome
-from training.evaluate.judge import Breakdown, Interval, Tier, TierQuality
+from training.evaluate.intervals import Interval
+from training.evaluate.judge import Breakdown, TierQuality
+from training.evaluate.pages import Tier
 from training.history.files import History
 from treeline.core.times import iso
 
@@ -51,11 +53,10 @@ class BacktestScreen:
 
     def opened(self, history: History) -> None:
         """What is going to be run."""
-        tested = history.observed(part="test")
-        begin, end = min(first for first, _ in tested.values()), max(last for _, last in tested.values())
         self.note(
             f"{history.path.name}: {history.row_count:,} rows of {len(history.servers)} servers, "
-            f"{len(history.metrics)} metrics, each {history.step_s:g} s; detecting {iso(begin)[:16]} to {iso(end)[:16]}"
+            f"{len(history.metrics)} metrics, each {history.step_s:g} s; detecting "
+            f"{iso(history.test_start_ms)[:16]} to {iso(history.end_ms)[:16]}"
         )
 
     def result(self, outcome: ExperimentOutcome) -> None:
@@ -70,7 +71,7 @@ class BacktestScreen:
         told = outcome.evaluations[Tier.ALL]
         outside = f" and {told.labels_outside} outside the test part" if told.labels_outside else ""
         self.console.print(
-            f"  [dim]95 % bootstrap intervals by {told.interval_unit}; {told.server_days:.1f} server-days; "
+            f"  [dim]95 % bootstrap intervals by {told.intervals.unit}; {told.server_days:.1f} server-days; "
             f"{told.labels} labels{outside}[/]"
         )
         self.console.print(f"  {points_line(outcome)}")
@@ -100,7 +101,7 @@ def comparison_table(outcomes: Sequence[ExperimentOutcome]) -> Table:
         for tier in Tier:
             e = outcome.evaluations[tier]
             cells.append(" ".join("  - " if v is None else f"{v:.2f}" for v in (e.precision, e.recall, e.f1)))
-            cells.append(str(e.false_openings))
+            cells.append(str(e.false_pages))
         area = outcome.points.auc_pr
         style = "bold" if outcome is ours else ""
         table.add_row(outcome.name, *cells, "-" if area is None else f"{area:.3f}", style=style)
@@ -137,12 +138,12 @@ def minutes(seconds: float | None) -> str:
 _ROWS: tuple[tuple[str, Callable[[TierQuality], str]], ...] = (
     ("labelled incidents hit", lambda e: f"{e.hits} of {e.labels}"),
     ("missed", lambda e: str(e.misses)),
-    ("false incidents", lambda e: str(e.false_openings)),
+    ("false incidents", lambda e: str(e.false_pages)),
     ("repeats inside a label", lambda e: str(e.repeats)),
-    ("precision", lambda e: _figure(e.precision, e.precision_ci)),
-    ("recall", lambda e: _figure(e.recall, e.recall_ci)),
-    ("F1", lambda e: _figure(e.f1, e.f1_ci)),
-    ("F0.5", lambda e: _figure(e.f05, e.f05_ci)),
+    ("precision", lambda e: _figure(e.precision, e.intervals.precision)),
+    ("recall", lambda e: _figure(e.recall, e.intervals.recall)),
+    ("F1", lambda e: _figure(e.f1, e.intervals.f1)),
+    ("F0.5", lambda e: _figure(e.f05, e.intervals.f05)),
     ("false pages a server-day", _rate),
     ("delay from onset, median", lambda e: minutes(e.delay_p50_s)),
     ("delay from onset, p90", lambda e: minutes(e.delay_p90_s)),
@@ -152,7 +153,7 @@ _ROWS: tuple[tuple[str, Callable[[TierQuality], str]], ...] = (
 def server_table(outcome: ExperimentOutcome) -> Table:
     """Hits, misses and false openings of each server, both tiers."""
     high, every = (outcome.evaluations[tier].per_server for tier in (Tier.P1, Tier.ALL))
-    eventful = sorted(_paired(high, every), key=lambda pair: (-pair[1].labels, -pair[1].false_openings, pair[1].name))
+    eventful = sorted(_paired(high, every), key=lambda pair: (-pair[1].labels, -pair[1].false_pages, pair[1].name))
     hidden = max(0, len(eventful) - MOST_SERVERS)
     table = Table(
         title="By server", title_justify="left", caption=f"{hidden} more servers in the JSON" if hidden else None
@@ -166,9 +167,9 @@ def server_table(outcome: ExperimentOutcome) -> Table:
             both.name,
             str(both.labels),
             str(one.hits),
-            str(one.false_openings),
+            str(one.false_pages),
             str(both.hits),
-            str(both.false_openings),
+            str(both.false_pages),
             "-" if area is None else f"{area:.2f}",
             minutes(both.delay_p50_s),
         )

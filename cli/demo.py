@@ -5,13 +5,13 @@ import json
 import shlex
 import sys
 import tempfile
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 from cli import learn as learning
 from cli.times import moment_ms
 from demo.fleet.generate import generate
-from demo.fleet.plan import FleetPlan
+from demo.fleet.plan import DEMO
 from demo.overrides import overrides
 from demo.run import ReplayPlan, replay_fleet
 from demo.screen import DemoScreen
@@ -19,10 +19,6 @@ from training.history.files import open_history
 from treeline.core.errors import UsageError
 from treeline.core.times import iso
 
-SERVERS, DAYS, STEP_S, SEED = 20, 14.0, 60, 7
-START = datetime(2026, 10, 17, tzinfo=UTC)  # puts the month-end load, which is no incident, into the replay
-TRAIN_FRACTION = 0.9
-INCIDENTS_PER_SERVER_WEEK = 4.0  # far more than a real fleet has, so that a short replay has some of each kind
 EXAMPLES = """
 examples:
   treeline demo                                   a generated fleet, as fast as it goes
@@ -48,16 +44,16 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--servers",
         metavar="N|A,B,..",
-        help=f"generated: how many (default {SERVERS}); with --data: how many, or which, by name",
+        help=f"generated: how many (default {DEMO.servers}); with --data: how many, or which, by name",
     )
     parser.add_argument(
         "--from", dest="start_ms", type=moment_ms, metavar="TIME", help="replay from here (ISO 8601, UTC)"
     )
     parser.add_argument("--to", dest="end_ms", type=moment_ms, metavar="TIME", help="replay up to here")
     generated = parser.add_argument_group("the generated fleet")
-    generated.add_argument("--days", type=float, help=f"days of history, the last tenth replayed (default {DAYS})")
-    generated.add_argument("--step", type=int, metavar="SECONDS", help=f"sampling step (default {STEP_S})")
-    parser.add_argument("--seed", type=int, default=SEED, help=f"of the fleet and the forest (default {SEED})")
+    generated.add_argument("--days", type=float, help=f"history, the last tenth replayed (default {DEMO.days:g})")
+    generated.add_argument("--step", type=int, metavar="SECONDS", help=f"sampling step (default {DEMO.step_s})")
+    parser.add_argument("--seed", type=int, default=DEMO.seed, help=f"of fleet and forest (default {DEMO.seed})")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--speed", type=float, metavar="X", help="event seconds a second (default: as fast as it goes)")
     pace.add_argument("--real-time", action="store_true", help="the same as --speed 1")
@@ -76,17 +72,15 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def _generate(args: argparse.Namespace, folder: Path, screen: DemoScreen) -> tuple[Path, Path]:
     """A fleet whose last tenth, with a month's end in it, is replayed."""
-    servers = args.servers or str(SERVERS)
+    servers = args.servers or str(DEMO.servers)
     if not servers.isdigit():
         raise UsageError(f"--servers names servers of a history; without --data it is a number, got {servers!r}")
-    plan = FleetPlan(
+    plan = replace(
+        DEMO,
         servers=int(servers),
-        days=args.days if args.days is not None else DAYS,
-        step_s=args.step if args.step is not None else STEP_S,
+        days=DEMO.days if args.days is None else args.days,
+        step_s=DEMO.step_s if args.step is None else args.step,
         seed=args.seed,
-        start=START,
-        train_fraction=TRAIN_FRACTION,
-        incidents_per_server_week=INCIDENTS_PER_SERVER_WEEK,
     )
     screen.step(f"generating {plan.days:g} days of {plan.servers} servers, one observation each {plan.step_s} s")
     with screen.progress() as progress:
@@ -115,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
             data, incidents, servers = args.data, args.incidents, args.servers
         names = _names(data, servers)
         history = open_history(
-            data, incidents, servers=names, train_fraction=TRAIN_FRACTION if args.data is None else 0.5
+            data, incidents, servers=names, train_fraction=DEMO.train_fraction if args.data is None else 0.5
         )
         plan = ReplayPlan(
             history=history,

@@ -11,7 +11,7 @@ from rich.table import Table
 from cli.backtest_screen import BacktestScreen
 from report.frontier import frontier_picture
 from training.evaluate.calibrate import Budget
-from training.evaluate.judge import Tier
+from training.evaluate.pages import Tier
 from training.evaluate.tracking import MISSING, Tracking
 from training.evaluate.tune import Scored, Space, Trial, Tuner, best_of, frontier
 from training.history.files import open_history

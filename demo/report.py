@@ -6,7 +6,8 @@ from demo.results import ReplayResult
 from report.data import IncidentMark, LabelMark, ReportData
 from report.traces import server_trace
 from training.evaluate.backtest import Backtest
-from training.evaluate.judge import Tier, Verdict
+from training.evaluate.judge import Verdict
+from training.evaluate.pages import Tier
 from training.history.grid import Grid
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.profile import Metric

@@ -10,8 +10,8 @@ import numpy as np
 from demo.ledger import Ledger
 from report.data import Accounting, Clock
 from training.evaluate.backtest import Backtest
-from training.evaluate.judge import Opening, Tier, TierQuality, evaluate
-from training.history.labels import Label
+from training.evaluate.judge import TierQuality
+from training.evaluate.pages import Opening, Tier
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.detection.policy import FLEET
 from treeline.core.times import parse_iso
@@ -64,7 +64,10 @@ def accounting(sent: int, ledger: Ledger, *, alerts: int, pages: int, refused: i
 
 
 def openings(incidents: Mapping[str, list[Alert]]) -> list[Opening]:
-    """When incidents began to page, and when they rose to P1."""
+    """When incidents began to page, and when they rose to P1.
+
+    When they were decided is left open: at full speed the wall clock says nothing about which waited for which.
+    """
     return [
         Opening(
             server_id=alert.server_id,
@@ -76,16 +79,6 @@ def openings(incidents: Mapping[str, list[Alert]]) -> list[Opening]:
         for alert in alerts
         if alert.event in (AlertEvent.OPENED, AlertEvent.ESCALATED)
     ]
-
-
-def judge(
-    labels: Iterable[Label], incidents: Mapping[str, list[Alert]], observed: Mapping[str, tuple[int, int]]
-) -> dict[Tier, TierQuality]:
-    """Both tiers against the labels; empty without labels."""
-    labelled = list(labels)
-    if not labelled:
-        return {}
-    return {tier: evaluate(labelled, openings(incidents), observed=observed, tier=tier) for tier in Tier}
 
 
 def clocks(alerts: Iterable[Alert]) -> tuple[Clock, ...]:

@@ -28,6 +28,7 @@ from emulator.loopback.gateway import ADMIN
 from report.figure import picture
 from report.page import write_report
 from training.evaluate.backtest import Backtest, backtest
+from training.evaluate.judge import evaluate_tiers
 from training.history.files import History
 from training.history.grid import Grid, grid_of
 from treeline.core.detection.policy_settings import PolicySettings
@@ -172,7 +173,13 @@ def _judge(
         accounting=results.accounting(
             sent.records, ledger, alerts=len(replay.alerts), pages=delivered, refused=len(pages) - delivered
         ),
-        evaluations=results.judge(plan.history.incidents, incidents, _observed(plan.history, present)),
+        evaluations=evaluate_tiers(
+            plan.history.incidents,
+            results.openings(incidents),
+            observed=present.observed(),
+            step_ms=round(present.step_s * 1000),
+            protocol=plan.history.protocol,
+        ),
         clocks=results.clocks(replay.alerts),
         incidents=incidents,
         reproduced=results.matches_offline(incidents, offline),
@@ -215,12 +222,3 @@ def _draw(
     )
     write_report(plan.output / "report.html", data)
     picture(plan.output / "report.svg", data)
-
-
-def _observed(history: History, present: Grid) -> dict[str, tuple[int, int]]:
-    first, last = int(present.times_ms[0]), int(present.times_ms[-1])
-    return {
-        server: (max(begin, first), min(end, last))
-        for server, (begin, end) in history.observed(part="test").items()
-        if max(begin, first) <= min(end, last)
-    }

@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from demo.results import LATENCY_BUDGET_S, ReplayResult
-from training.evaluate.judge import Tier, TierQuality
+from training.evaluate.judge import TierQuality
+from training.evaluate.pages import Tier
 from treeline.app.alert.text import moved
 from treeline.core.alert import Alert, AlertEvent, Priority
 from treeline.core.times import parse_iso
@@ -109,7 +110,7 @@ def _quality(evaluations: Any) -> Table:
             tier.value,
             f"{e.hits}/{e.labels}",
             str(e.misses),
-            str(e.false_openings),
+            str(e.false_pages),
             _ratio(e.precision),
             _ratio(e.recall),
             "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}",

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate.judge import Tier, TierQuality, Verdict
+from training.evaluate.judge import TierQuality, Verdict
+from training.evaluate.pages import Tier
 from treeline.core.alert import MetricEvidence
 from treeline.core.profile import Metric
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from report.drawing import text
 from report.style import COLOURS, SHAPES
-from training.evaluate.judge import Tier
+from training.evaluate.pages import Tier
 from training.evaluate.tune import Scored, frontier, quality
 
 WIDTH, HEIGHT = 720.0, 440.0

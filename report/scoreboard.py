@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from report.data import Accounting, ReportData
 from report.drawing import NOTHING, duration, moment, number, text
-from training.evaluate.judge import Breakdown, Interval, Tier, TierQuality
+from training.evaluate.intervals import Interval
+from training.evaluate.judge import Breakdown, TierQuality
+from training.evaluate.pages import Tier
 
 
 def tiles(data: ReportData) -> str:
@@ -17,11 +19,9 @@ def tiles(data: ReportData) -> str:
                 f"{best.hits} of {best.labels}", "incidents found", f"{percent(best.recall)} of the labels, P1 and P2"
             )
         )
-        shown.append(_tile(percent(best.precision), "of openings were real", _between(best.precision_ci)))
+        shown.append(_tile(percent(best.precision), "of pages were right", _between(best.intervals.precision)))
         false = number(best.false_pages_per_server_day, 2)
-        shown.append(
-            _tile(false, "false openings a server-day", f"{best.false_openings} in {best.server_days:.0f} days")
-        )
+        shown.append(_tile(false, "false pages a server-day", f"{best.false_pages} in {best.server_days:.0f} days"))
         shown.append(
             _tile(
                 duration(best.delay_p50_s), "median delay", f"from the labelled onset; p90 {duration(best.delay_p90_s)}"
@@ -56,8 +56,8 @@ def result_table(data: ReportData) -> str:
     return (
         f"<section><h2>How good</h2>"
         f'<p class="hint">Per incident, never point-adjusted: labels of one server under an hour apart '
-        f"count as one; a hit opens inside a label or within 10 minutes of it; any other opening is false. "
-        f"Beneath: 95 % "
+        f"count as one; a hit comes at the onset of a label or later; what comes as it ends is false, like any other "
+        f"page. Beneath: 95 % "
         f'bootstrap intervals.{left_out}</p><div class="wide"><table>{head}{rows}</table></div></section>'
     )
 
@@ -78,10 +78,10 @@ def breakdowns(data: ReportData) -> str:
             f"<section><h2>By kind</h2><table>"
             f"<tr><th>kind</th><th>found</th><th>delay p50</th></tr>{rows}</table></section>"
         )
-    eventful = [s for s in best.per_server if s.labels or s.false_openings]
+    eventful = [s for s in best.per_server if s.labels or s.false_pages]
     rows = "".join(
-        f"<tr><td>{text(s.name)}</td><td>{_share(s)}</td><td>{s.false_openings}</td><td>{duration(s.delay_p50_s)}</td></tr>"
-        for s in sorted(eventful, key=lambda s: (-s.labels, -s.false_openings, s.name))[:40]
+        f"<tr><td>{text(s.name)}</td><td>{_share(s)}</td><td>{s.false_pages}</td><td>{duration(s.delay_p50_s)}</td></tr>"
+        for s in sorted(eventful, key=lambda s: (-s.labels, -s.false_pages, s.name))[:40]
     )
     hidden = len(best.per_server) - min(len(eventful), 40)
     more = f'<p class="hint">{hidden} more servers, quiet or with less to tell.</p>' if hidden else ""
@@ -136,9 +136,9 @@ def _between(interval: Interval | None) -> str:
 
 def _result_row(tier: Tier, result: TierQuality) -> str:
     name = "P1 alone" if tier is Tier.P1 else "P1 and P2"
-    counts = "".join(f"<td>{n}</td>" for n in (result.labels, result.hits, result.misses, result.false_openings))
-    scores = scored(result.precision, result.precision_ci) + scored(result.recall, result.recall_ci)
-    scores += scored(result.f1, result.f1_ci) + scored(result.f05, result.f05_ci)
+    counts = "".join(f"<td>{n}</td>" for n in (result.labels, result.hits, result.misses, result.false_pages))
+    scores = scored(result.precision, result.intervals.precision) + scored(result.recall, result.intervals.recall)
+    scores += scored(result.f1, result.intervals.f1) + scored(result.f05, result.intervals.f05)
     rate = number(result.false_pages_per_server_day, 2)
     delays = f"<td>{duration(result.delay_p50_s)}</td><td>{duration(result.delay_p90_s)}</td>"
     return f"<tr><td>{name}</td>{counts}{scores}<td>{rate}</td>{delays}</tr>"

@@ -30,7 +30,7 @@ class FleetPlan:
     Raises UsageError for a value outside its range.
     """
 
-    servers: int = 20
+    servers: int = 100
     days: float = 14.0
     step_s: int = 60
     seed: int = 7
@@ -72,3 +72,10 @@ class FleetPlan:
     def minutes(self, minutes: float) -> int:
         """A duration as whole steps, at least one."""
         return max(1, round(minutes * 60 / self.step_s))
+
+
+# What `treeline demo` replays the last tenth of, with a month's end in it: a load that is no incident. It has far more
+# incidents than a real fleet, so that a short replay holds some of each kind.
+DEMO = FleetPlan(
+    servers=20, start=datetime(2026, 10, 17, tzinfo=UTC), train_fraction=0.9, incidents_per_server_week=4.0
+)

@@ -7,7 +7,8 @@ import numpy as np
 from report.drawing import NOTHING, duration, text
 from report.scoreboard import scored
 from training.evaluate.experiment import ExperimentOutcome
-from training.evaluate.judge import Tier, TierQuality
+from training.evaluate.judge import TierQuality
+from training.evaluate.pages import Tier
 
 WIDTH, HEIGHT = 560.0, 420.0
 LEFT, TOP, SIDE_X, SIDE_Y = 46.0, 14.0, 500.0, 360.0
@@ -42,8 +43,9 @@ def _rows(number: int, outcome: ExperimentOutcome) -> str:
         rows.append(
             f'<tr><td>{number if first else ""}</td><td class="left">{name if first else ""}</td>'
             f'<td class="left">{"P1 alone" if first else "P1 and P2"}</td><td>{e.hits} of {e.labels}</td>'
-            f"<td>{e.false_openings}</td>{scored(e.precision, e.precision_ci)}{scored(e.recall, e.recall_ci)}"
-            f"{scored(e.f1, e.f1_ci)}<td>{NOTHING if rate is None else f'{rate:.3f}'}</td>"
+            f"<td>{e.false_pages}</td>{scored(e.precision, e.intervals.precision)}"
+            f"{scored(e.recall, e.intervals.recall)}"
+            f"{scored(e.f1, e.intervals.f1)}<td>{NOTHING if rate is None else f'{rate:.3f}'}</td>"
             f"<td>{duration(e.delay_p50_s)}</td>"
             f"<td>{NOTHING if area is None or not first else f'{area:.3f}'}</td></tr>"
         )

@@ -10,7 +10,7 @@ from report.data import IncidentMark, LabelMark, ReportData
 from report.traces import server_trace
 from training.evaluate.backtest import Trace
 from training.evaluate.experiment import ExperimentOutcome, Setup
-from training.evaluate.judge import Tier
+from training.evaluate.pages import Tier
 from training.history.files import History
 from training.history.grid import Grid
 from treeline.core.alert import AlertEvent, MetricEvidence

@@ -42,5 +42,5 @@ def test_the_deployed_pipeline_opens_what_the_backtest_opens(tmp_path):
     assert len(told) >= 2
     assert sorted((i["server_id"], i["event"], i["priority"], i["at"]) for i in body["incidents"]) == told
     for tier, judged in body["detectors"]["Treeline"]["tiers"].items():
-        for figure in ("hits", "misses", "false_openings", "server_days", "delay_p50_s"):
+        for figure in ("hits", "misses", "false_pages", "server_days", "delay_p50_s"):
             assert judged[figure] == replayed["evaluation"][tier][figure]

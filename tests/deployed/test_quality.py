@@ -1,10 +1,12 @@
 """The release gate: the same figures twice, and a detector that has gone deaf does not pass."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from cli.main import run
+from cli.quality_sets import PLANS
 from demo.fleet.plan import FleetPlan
 from tests.offline.test_peers import check_peer, faulty_server
 from treeline.core.errors import UsageError
@@ -18,7 +20,7 @@ def recorded(tmp_path_factory):
     path = tmp_path_factory.mktemp("quality") / "quality.yaml"
     path.write_text("tolerance: {precision: 0.05, recall: 0.03}\nsets: {}\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cli.quality.PLAN", SMALL)
+        patch.setitem(PLANS, "generated", (SMALL, replace(SMALL, seed=4)))
         assert run(["quality", "--sets", "generated", "--recorded", str(path), "--record"]) == 0
         yield path
 

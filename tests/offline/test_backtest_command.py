@@ -56,9 +56,9 @@ def test_faults_are_hit_and_an_incident_that_left_no_trace_is_missed(result):
     assert (tier["labels"], tier["hits"], tier["misses"]) == (3, 2, 1)
     assert {row["name"]: row["hits"] for row in tier["per_server"]}["web-05"] == 0
     assert tier["recall"] == pytest.approx(2 / 3)
-    assert tier["recall_ci"]["low"] < tier["recall"] < tier["recall_ci"]["high"]
-    assert tier["interval_unit"] == "server"
-    assert tier["server_days"] == pytest.approx(6 * (TEST - 1) * STEP_MS / 86_400_000)
+    assert tier["intervals"]["recall"]["low"] < tier["recall"] < tier["intervals"]["recall"]["high"]
+    assert tier["intervals"]["unit"] == "server"
+    assert tier["server_days"] == pytest.approx(6 * TEST * STEP_MS / 86_400_000)
 
 
 def test_the_result_tells_how_it_came_about(result):

@@ -1,10 +1,14 @@
 """What counts as worse than recorded."""
 
+import numpy as np
 import pytest
 
-from training.evaluate.judge import Opening, evaluate_tiers
-from training.evaluate.quality import RECORDED, RecordedFigures, figures, markdown
+from report.quality_table import markdown
+from training.evaluate.judge import evaluate_tiers
+from training.evaluate.pages import Opening
+from training.evaluate.quality import RECORDED, RecordedFigures, figures
 from training.history.labels import Label
+from training.history.observed import ObservedTimes
 from treeline.core.errors import UsageError
 
 DAY = 86_400_000
@@ -16,7 +20,9 @@ def reached(hits: int, false: int):
     pages += [
         Opening(server_id="web-1", at_ms=i * DAY + DAY // 2, priority="P1", incident_id=f"f{i}") for i in range(false)
     ]
-    return evaluate_tiers(LABELS, pages, observed={"web-1": (0, 5 * DAY)})
+    return evaluate_tiers(
+        LABELS, pages, observed={"web-1": ObservedTimes(np.arange(0, 5 * DAY, 60_000))}, step_ms=60_000
+    )
 
 
 RECORD = RecordedFigures(tolerance={"precision": 0.1, "recall": 0.05}, sets={"asd": figures(reached(4, 1))})
@@ -58,4 +64,4 @@ def test_the_record_in_the_repository_can_be_read():
 def test_the_table_has_a_row_for_each_tier_with_intervals():
     lines = markdown({"asd": reached(4, 1)}).splitlines()
     assert len(lines) == 4
-    assert lines[2].startswith("| asd | P1 | 4 of 5 | 1 | 0.80 (")
+    assert lines[2].startswith("| asd | P1 | 4/5 | 1 | 0.80 (")

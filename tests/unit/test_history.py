@@ -102,7 +102,7 @@ def test_the_split_column_decides_per_server(tmp_path):
     assert history.split_by == "column"
     assert (len(history.matrix("a", part="test")[0]), len(history.matrix("b", part="train")[0])) == (3, 9)
     assert sorted(s for _, s, _ in history.records(part="test")) == ["a", "a", "a", "b"]
-    assert history.observed()["b"] == (START_MS + 540_000, START_MS + 540_000)
+    assert history.test_start_ms == START_MS + 420_000
 
 
 def test_a_date_or_a_fraction_splits_where_no_column_does(tmp_path):

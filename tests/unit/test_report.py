@@ -10,8 +10,10 @@ from report.data import Accounting, Clock, FaultMark, IncidentMark, LabelMark, R
 from report.drawing import TimeScale, duration, extremes, line_path, number, value_scale
 from report.figure import picture
 from report.page import render, write_report
-from training.evaluate.judge import Opening, Verdict, evaluate_tiers
+from training.evaluate.judge import Verdict, evaluate_tiers
+from training.evaluate.pages import Opening
 from training.history.labels import Label
+from training.history.observed import ObservedTimes
 from treeline.core.alert import MetricEvidence
 from treeline.core.profile import Metric
 
@@ -86,7 +88,12 @@ def report(servers=("web-1", "db<2>")) -> ReportData:
         traces=tuple(trace(s) for s in servers),
         labels=marks,
         incidents=incidents,
-        evaluations=evaluate_tiers([label, missed], openings, observed=dict.fromkeys(("web-1", "db<2>"), span)),
+        evaluations=evaluate_tiers(
+            [label, missed],
+            openings,
+            observed=dict.fromkeys(("web-1", "db<2>"), ObservedTimes(np.arange(span[0], span[1] + 1, MINUTE))),
+            step_ms=MINUTE,
+        ),
         accounting=Accounting(
             sent=4000,
             stored=3990,
@@ -147,7 +154,7 @@ def test_the_scoreboard_states_the_figures():
     for words in (
         "1 of 2 incidents found",
         "0 records lost",
-        "50 % of openings were real",
+        "50 % of pages were right",
         "not_json 10",
         "no page lost",
     ):

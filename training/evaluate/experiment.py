@@ -12,7 +12,8 @@ import numpy as np
 import yaml
 
 from training.evaluate.backtest import Backtest, backtest
-from training.evaluate.judge import Opening, Tier, TierQuality, evaluate_tiers
+from training.evaluate.judge import TierQuality, evaluate_tiers
+from training.evaluate.pages import Opening, Tier
 from training.evaluate.pointwise import Pointwise, judge_points
 from training.history.files import History
 from training.history.grid import Grid, both_grids
@@ -215,13 +216,15 @@ def run_experiment(
 def judge(name: str, history: History, grid: Grid, done: Backtest) -> ExperimentOutcome:
     """Hold a detector's incidents and severities against the labels of a history."""
     pages = openings(done.changes)
-    labels, observed = history.incidents, history.observed(part="test")
+    labels = history.incidents
     return ExperimentOutcome(
         name=name,
         grid=grid,
         backtest=done,
         openings=pages,
-        evaluations=evaluate_tiers(labels, pages, observed=observed, protocol=history.protocol) if labels else {},
+        evaluations=evaluate_tiers(
+            labels, pages, observed=grid.observed(), step_ms=round(grid.step_s * 1000), protocol=history.protocol
+        ),
         points=judge_points(grid.times_ms, grid.servers, done.trace.severity, labels),
     )
 

@@ -11,35 +11,19 @@ from typing import Any
 
 import yaml
 
-from training.evaluate.judge import Tier, TierQuality
+from training.evaluate.judge import TierQuality
+from training.evaluate.pages import Tier
 from treeline.core.errors import UsageError
 
 RECORDED = Path(__file__).with_name("quality.yaml")
 JUDGED = ("precision", "recall")
-KEPT = ("labels", "hits", "false_openings", "precision", "recall")
+KEPT = ("labels", "hits", "hits_at_onset", "false_pages", "recoveries", "repeats", "in_vain", "precision", "recall")
 DIGITS = 4
 _HEAD = """# What the shipped defaults reached when last changed. `treeline quality --record` writes this file;
 # `make quality` fails where a figure falls below by more than the tolerance.
 """
 
 Figures = Mapping[str, Mapping[str, Any]]  # tier -> name -> value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSet:
-    """A labelled set by its place under the data folder."""
-
-    name: str
-    data: str
-    incidents: str
-
-
-SHARED: tuple[DataSet, ...] = (
-    DataSet(name="smd", data="fleet/fleet.parquet", incidents="fleet/incidents.csv"),
-    DataSet(name="asd", data="asd/fleet.parquet", incidents="asd/incidents.csv"),
-    DataSet(name="nab", data="nab/realAWSCloudwatch.parquet", incidents="nab/incidents.csv"),
-)
-GENERATED = "generated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,28 +97,3 @@ def figures(evaluations: Mapping[Tier, TierQuality]) -> dict[str, dict[str, Any]
             name: round(value, DIGITS) if isinstance(value, float) else value for name, value in values.items()
         }
     return kept
-
-
-def markdown(results: Mapping[str, Mapping[Tier, TierQuality]]) -> str:
-    """The README's table: every set and tier with 95 % intervals."""
-    lines = [
-        "| set | pages | hit | false | precision | recall | F1 | false pages a server-day | median delay |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, evaluations in results.items():
-        for tier, e in evaluations.items():
-            rate = "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}"
-            delay = "-" if e.delay_p50_s is None else f"{e.delay_p50_s / 60:.0f} min"
-            cells = (_cell(e, figure) for figure in ("precision", "recall", "f1"))
-            lines.append(
-                f"| {name} | {tier.value} | {e.hits} of {e.labels} | {e.false_openings} | "
-                f"{' | '.join(cells)} | {rate} | {delay} |"
-            )
-    return "\n".join(lines)
-
-
-def _cell(evaluation: TierQuality, figure: str) -> str:
-    value, interval = getattr(evaluation, figure), getattr(evaluation, f"{figure}_ci")
-    if value is None:
-        return "-"
-    return f"{value:.2f}" + ("" if interval is None else f" ({interval.low:.2f} to {interval.high:.2f})")

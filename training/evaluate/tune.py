@@ -13,7 +13,7 @@ from typing import Any
 from training.evaluate.backtest import backtest
 from training.evaluate.calibrate import Budget
 from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, openings, split_grids, with_factor
-from training.evaluate.judge import Opening, Tier
+from training.evaluate.pages import Opening, Tier
 from training.history.files import History
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package

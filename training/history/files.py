@@ -82,15 +82,10 @@ class History:
             )
         return replace(self, metrics=tuple(metrics), _block={})
 
-    def observed(self, *, part: Part = "test") -> dict[str, tuple[int, int]]:
-        """First and last ms of each server's part, as the judge wants it; servers without are absent."""
-        spans = {}
-        for server_id, rows in self.rows.items():
-            first = max(rows.first_ms, rows.test_start_ms) if part == "test" else rows.first_ms
-            last = min(rows.last_ms, rows.test_start_ms - 1) if part == "train" else rows.last_ms
-            if first <= last:
-                spans[server_id] = (first, last)
-        return spans
+    @property
+    def test_start_ms(self) -> int:
+        """Where the first server's test part begins."""
+        return min(max(r.first_ms, r.test_start_ms) for r in self.rows.values())
 
     def matrix(self, server_id: str, *, part: Part = "all") -> tuple[Times, Values]:
         """One server's times (n,) int64 ms, increasing, and values (n, metrics) float32; NaN where missing.

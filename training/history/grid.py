@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.history.files import History, Part, Times, Values
+from training.history.observed import ObservedTimes
 from training.processes import shares
 from treeline.core.errors import UsageError
 from treeline.core.statistics import FloatArray
@@ -56,6 +57,12 @@ class Grid:
     def present(self) -> npt.NDArray[np.bool_]:
         """Which server reported anything at which time, shape (times, servers)."""
         return np.logical_not(np.isnan(self.values).all(axis=2))
+
+    def observed(self) -> dict[str, ObservedTimes]:
+        """When each server reported anything; servers that never did are absent."""
+        present = self.present()
+        times = {server: self.times_ms[present[:, row]] for row, server in enumerate(self.servers)}
+        return {server: ObservedTimes(each) for server, each in times.items() if len(each)}
 
     def rounds(self, start: int = 0) -> Iterator[tuple[int, npt.NDArray[np.intp], FloatArray]]:
         """Each time from position `start` on with the servers present and their values."""

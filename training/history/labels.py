@@ -16,6 +16,7 @@ class Label:
     end_ms: int
     kind: str = ""
     onset_ms: int | None = None  # where the trouble began, if that is not the start (a window around a point)
+    breached_ms: int | None = None  # first breach of the service's objective that it caused; None: none known
 
     @property
     def began_ms(self) -> int:
@@ -29,6 +30,8 @@ class Protocol:
 
     merge_ms: int = 60 * MINUTE_MS  # labels closer than this are one
     margin_ms: int = 10 * MINUTE_MS  # how far beside a label an opening still finds it
+    coalesce_s: float | None = 2.0  # openings of one step decided within it are one page; None: each is its own
+    event_window_ms: int = 0  # further openings within it join an event; 0: those of one step alone
     draws: int = 2000  # bootstrap resamples
     confidence: float = 0.95
     seed: int = 7
@@ -48,7 +51,13 @@ def merge_labels(labels: Iterable[Label], *, gap_ms: int) -> list[Label]:
         last = merged[-1] if merged else None
         if last and last.server_id == label.server_id and label.start_ms - last.end_ms < gap_ms:
             kinds = dict.fromkeys(k for k in (*last.kind.split("+"), *label.kind.split("+")) if k)
-            merged[-1] = replace(last, end_ms=max(last.end_ms, label.end_ms), kind="+".join(kinds))
+            breaches = [each.breached_ms for each in (last, label) if each.breached_ms is not None]
+            merged[-1] = replace(
+                last,
+                end_ms=max(last.end_ms, label.end_ms),
+                kind="+".join(kinds),
+                breached_ms=min(breaches, default=None),
+            )
         else:
             merged.append(label)
     return merged

@@ -1,0 +1,85 @@
+"""The figures of judged sets as tables: for a terminal of 80 columns, and as Markdown for the README."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+
+from training.evaluate.intervals import Interval
+from training.evaluate.judge import TierQuality
+from training.evaluate.pages import Tier
+
+Results = Mapping[str, Mapping[Tier, TierQuality]]
+NOTHING = "-"
+
+
+def minutes(seconds: float | None) -> str:
+    """A delay for people."""
+    return NOTHING if seconds is None else f"{seconds / 60:.0f} min"
+
+
+def before_breach(e: TierQuality) -> str:
+    """How many of the incidents that breached an objective were paged before it."""
+    return f"{e.before_breach}/{e.breached}" if e.breached else NOTHING
+
+
+def _rate(e: TierQuality) -> str:
+    return NOTHING if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}"
+
+
+def _figure(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:.2f}" + ("" if interval is None else f"\n[dim]{interval.low:.2f}-{interval.high:.2f}[/]")
+
+
+Column = tuple[str, Callable[[TierQuality], str]]
+WORTH: Sequence[Column] = (
+    ("hit", lambda e: f"{e.hits}/{e.labels}"),
+    ("false", lambda e: str(e.false_pages)),
+    ("precision", lambda e: _figure(e.precision, e.intervals.precision)),
+    ("recall", lambda e: _figure(e.recall, e.intervals.recall)),
+    ("F1", lambda e: NOTHING if e.f1 is None else f"{e.f1:.2f}"),
+    ("false/srv-day", _rate),
+    ("delay", lambda e: minutes(e.delay_p50_s)),
+)
+PLACES: Sequence[Column] = (
+    ("onset", lambda e: str(e.hits_at_onset)),
+    ("later", lambda e: str(e.hits - e.hits_at_onset)),
+    ("recovery", lambda e: str(e.recoveries)),
+    ("repeats", lambda e: str(e.repeats)),
+    ("in vain", lambda e: str(e.in_vain)),
+    ("before breach", before_breach),
+    ("lead", lambda e: minutes(e.lead_p50_s)),
+)
+
+
+def tables(results: Results) -> list[Table]:
+    """What pages were worth, and where in the incidents they came."""
+    return [
+        _table("Page by page, with 95 % intervals", results, WORTH),
+        _table("Where they came: hits at the onset and later, false pages at the recovery", results, PLACES),
+    ]
+
+
+def _table(title: str, results: Results, columns: Sequence[Column]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("set", "pages"):
+        table.add_column(name, no_wrap=True)
+    for name, _ in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, evaluations in results.items():
+        for tier, e in evaluations.items():
+            table.add_row(name if tier is Tier.P1 else "", tier.value, *(cell(e) for _, cell in columns))
+    return table
+
+
+def markdown(results: Results) -> str:
+    """One table of every set and tier."""
+    columns = (*WORTH, *PLACES)
+    lines = [f"| set | pages | {' | '.join(name for name, _ in columns)} |", f"|---|---|{'---|' * len(columns)}"]
+    for name, evaluations in results.items():
+        for tier, e in evaluations.items():
+            cells = (cell(e).replace("\n[dim]", " (").replace("[/]", ")") for _, cell in columns)
+            lines.append(f"| {name} | {tier.value} | {' | '.join(cells)} |")
+    return "\n".join(lines)
