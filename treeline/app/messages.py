@@ -9,9 +9,7 @@ class QueueMessage:
     """One message, its body not read yet.
 
     Attributes:
-        message_id: Names it.
-        receipt_handle: What the queue wants to hear to delete it, or to hide it for longer.
-        body: What was sent.
+        receipt_handle: What SQS asks for to delete it, or to hide it for longer.
         receive_count: Deliveries so far; 1 at the first.
         sent_at_ms: When it was first sent; None where nobody says.
     """

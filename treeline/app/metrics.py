@@ -68,13 +68,13 @@ class OwnMetric(Enum):
     CandidateFailures = "detect", "errors of the candidate that decides beside the active model"
     IncidentsOpened = "detect", "incidents opened", Unit.COUNT, "priority"
     IncidentsResolved = "detect", "incidents resolved"
-    AlertsPublished = "detect", "alerts told to the topic"
-    AlertsQuiet = "detect", "alerts stored and told nobody", Unit.COUNT, "reason"
+    AlertsPublished = "detect", "alerts published to the topic"
+    AlertsQuiet = "detect", "alerts suppressed: stored, and not published", Unit.COUNT, "reason"
     PublishFailures = "detect", "alerts that the topic did not take; they wait in the outbox"
     ObservedToReceived = "detect", "of an alert: from the observation to its receipt", Unit.MILLISECONDS
     ReceivedToScored = "detect", "of an alert: from receipt to decision", Unit.MILLISECONDS
     ScoredToPublished = "detect", "of an alert: from decision to topic", Unit.MILLISECONDS
-    ReceivedToPublished = "detect", "of an alert that no mute held back: from receipt to topic", Unit.MILLISECONDS
+    ReceivedToPublished = "detect", "of an alert that no mute delayed: from receipt to topic", Unit.MILLISECONDS
 
     DeadTicksReceived = "reprocess", "ticks taken from the dead-letter queue"
     TicksRedriven = "reprocess", "ticks sent back to work"

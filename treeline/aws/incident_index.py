@@ -1,4 +1,4 @@
-"""The incidents table by state and time of opening: the one query that everybody asks who counts or lists them."""
+"""The incidents table by state and time of opening: the query of everything that counts or lists incidents."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -15,12 +15,7 @@ from treeline.app.metrics import NAMESPACE, OwnMetric
 
 
 class EmfTelemetry:
-    """The logger and the metrics of one function; see `treeline.app.telemetry.Telemetry`.
-
-    Args:
-        service: The function's name, such as `ingest`.
-        stage: The deployment's stage, such as `prod`.
-    """
+    """The logger and the metrics of one function (`service`, such as `ingest`); see `treeline.app.telemetry`."""
 
     def __init__(self, service: str, stage: str) -> None:
         self._service = service

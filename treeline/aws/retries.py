@@ -37,13 +37,9 @@ def is_transient(error: ClientError | BotoCoreError) -> bool:
 
 
 def full_jitter_s(attempt: int, *, base_s: float, cap_s: float, random: float) -> float:
-    """Seconds to wait before attempt `attempt` + 1 (from 1): uniform up to an exponentially growing bound.
+    """Seconds to wait after `attempt` attempts: uniform up to a bound that doubles from `base_s` to `cap_s`.
 
-    Args:
-        attempt: How many attempts were made, at least 1.
-        base_s: The bound after the first attempt.
-        cap_s: The largest bound.
-        random: A number in [0, 1).
+    `random` is a number in [0, 1).
     """
     # The exponent is cut as 2.0**1024 overflows; the cap has long taken over by then.
     return random * min(cap_s, base_s * 2.0 ** min(attempt - 1, 60))

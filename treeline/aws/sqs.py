@@ -1,4 +1,4 @@
-"""An SQS queue that a function works through: the batch Lambda passes in, the answer it takes back, and putting off."""
+"""An SQS queue that a function works through: its batches as Lambda passes them, the answer, and putting off."""
 
 from collections.abc import Callable, Sequence
 from typing import NotRequired, Protocol, TypedDict
@@ -75,10 +75,7 @@ def failed_items(identifiers: Sequence[str]) -> PartialBatchResponse:
 class SqsMessageDelay:
     """Hides messages until their next attempt; see `treeline.app.messages.MessageDelay`.
 
-    Args:
-        client: SQS.
-        queue_url: The queue that the function works through.
-        on_failure: Told the error when a message could not be put off; it then comes back at the queue's pace.
+    `on_failure` is told the error where one could not be put off; it then comes back at the queue's own pace.
     """
 
     def __init__(self, client: SQSClient, *, queue_url: str, on_failure: Callable[[Exception], None]) -> None:

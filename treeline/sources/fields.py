@@ -95,7 +95,7 @@ def parse_time(value: object) -> int:
 
 
 def unusual_number(name: str, value: object, low: float, high: float) -> float:
-    """What is left when a value is not a float in its range: an integer, or a reason to refuse."""
+    """A value that is not a float in its range: an integer as a float, anything else is refused."""
     field = f"metrics.{name}"
     if type(value) is not int and type(value) is not float:
         refuse(RejectionReason.METRIC_NOT_NUMERIC, field, value, "a number or null")

@@ -1,1 +1,1 @@
-"""What an alert says, and which alerts mutes, maintenance windows and shadow stages suppress."""
+"""What an alert says, and which alerts are suppressed by mutes, maintenance windows and shadow stages."""

@@ -1,7 +1,7 @@
 """What people tell Treeline about its incidents: mutes, maintenance windows, and labels saying what an incident was.
 
-All three live in the controls table (key `kind`, `id`). A mute and a maintenance window keep people from being told
-of what they cover, in event time; a maintenance window also tells training and drift to leave its hours out.
+All three are items of the controls table. A mute or a maintenance window suppresses alerts of what it covers, in event
+time; training and drift also leave the hours of a maintenance window out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,11 +1,11 @@
 """Which incident changes are published: all but those that a mute, a maintenance window or a shadow stage suppresses.
 
-A suppressed incident is decided and stored like any other. People get one `suppressed` event for it, and its page if
-it is still open when the mute ends. The end of an incident they never heard of is not published either. With paging
-`shadow` nothing is published.
+A suppressed incident is decided and stored like any other. One `suppressed` event is published for it, and its opening
+if it is still open when the mute ends. If the opening was never published, the resolution is not published either. With
+paging `shadow` nothing is published.
 
-Every change keeps the number it was decided under (`step`). What is published is numbered without gaps (`sequence`),
-since receivers put events in order by it.
+A change keeps the number under which it was decided (`step`). Published changes are numbered without gaps (`sequence`),
+because receivers put them in order by it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,16 +32,15 @@ MUTED = "muted"
 
 @dataclass(slots=True)
 class SuppressedIncident:
-    """A server's incident of which people do not know everything; kept beside the detector's state.
+    """A server's incident of which something was not published; stored beside the detector's state.
 
     Attributes:
-        incident_id: The incident.
-        opening_published: Whether people were told that it opened.
-        suppression_published: Whether they were told, once, that a mute suppresses it.
-        sequence_offset: Added to the number a change was decided under, it gives the number it is published under.
-        latest: The last change that was not published; None: people know everything so far.
-        resolved_silently: It ended and people never heard of it. Kept until the server's next incident, whose alert
-            must then not say that it follows this one.
+        opening_published: Whether its opening was.
+        suppression_published: Whether its `suppressed` event was.
+        sequence_offset: A change's `sequence` less its `step`.
+        latest: The last change that was not published; None where all later ones were.
+        resolved_silently: It ended, and nothing of it was published. Kept until the server's next incident, whose alert
+            must not say that it follows this one.
     """
 
     incident_id: str
@@ -52,7 +51,7 @@ class SuppressedIncident:
     resolved_silently: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; the keys are those of every state that is stored, whatever the fields are called."""
+        """Plain JSON values. The keys are older than the names of the fields."""
         return {
             "incident_id": self.incident_id,
             "is_known": self.opening_published,
@@ -79,8 +78,7 @@ class SuppressedIncident:
 class Muting:
     """Decides for each change whether it is published.
 
-    Args:
-        paging: The stage's setting.
+    Attributes:
         controls: Mutes and maintenance windows; None: there are none.
         labels: Servers' labels, put on every alert; None: none are known.
     """
@@ -131,7 +129,7 @@ class _MutingRun:
         entry = self.suppressed.get(alert.server_id)
         if alert.event is AlertEvent.OPENED:
             if entry is not None and entry.resolved_silently and alert.follows == entry.incident_id:
-                alert = replace(alert, follows="")  # people never heard of that one
+                alert = replace(alert, follows="")  # nothing of that one was published
             entry = None
             self.suppressed.pop(alert.server_id, None)
         step = alert.sequence
@@ -139,7 +137,7 @@ class _MutingRun:
         why, muted_by = self._suppressed_by(alert, parse_iso(alert.clocks.observed_at))
         if alert.event is AlertEvent.RESOLVED:
             self.suppressed.pop(alert.server_id, None)
-            if current.opening_published:  # whoever heard of an incident hears its end, muted or not
+            if current.opening_published:  # the end of a published incident is published too, muted or not
                 return self._numbered(alert, current, step)
             if not current.suppression_published:
                 self.suppressed[alert.server_id] = SuppressedIncident(alert.incident_id, resolved_silently=True)

@@ -1,7 +1,6 @@
-"""What would have paged: the page rate of stored incidents, per server and metric, and what a page budget makes of it.
+"""The page rate of stored incidents, by server and metric, and what is left of it under a page budget.
 
-A shadow stage stores its incidents and tells nobody, so this is what people would have got. On a stage that pages
-it is what they did get.
+A shadow stage publishes nothing, so these are the pages that people would have got; on other stages they got them.
 """
 
 from collections import Counter
@@ -21,7 +20,7 @@ MONTH_DAYS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WouldBePage:
-    """One incident as people would have met it: its highest priority and severity."""
+    """One incident with its highest priority and severity."""
 
     incident_id: str
     server_id: str

@@ -1,4 +1,4 @@
-"""An alert in words, for people who read mail: what moved, since when, what to look at, how to mute it. Pure."""
+"""An alert in words, for mail: what moved, since when, what to look at, how to mute it."""
 
 from shlex import quote
 
@@ -78,4 +78,4 @@ def _advice(alert: Alert, stage: str) -> str:
         commands.append(
             f"  treeline mute add --server {quote(alert.server_id)} --for 2h --reason .. --by .. --stage {stage}"
         )
-    return "Why, and how to make it quiet:\n" + "\n".join(commands)
+    return "Why, and how to mute it:\n" + "\n".join(commands)

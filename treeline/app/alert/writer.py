@@ -1,4 +1,4 @@
-"""From an incident change to the alert people read: which metrics moved, by how much, and when was what known."""
+"""From an incident's change to its alert: which metrics moved, by how much, and when each step was done."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,13 +47,11 @@ class AlertWriter:
 
         Args:
             change: What happened.
-            group: The server group, named on alerts the fleet shares.
-            state: The group's state, for names.
-            model: The active model.
-            prepared: The round the deciding observation was in.
-            decided: Its decisions.
+            group: Named on alerts of incidents that servers share.
+            state, model: Of the group.
+            prepared, decided: The round of the deciding observation.
             scores: Of the round's ready servers.
-            received_ms: Receipt of each observation of the batch the round was cut from.
+            received_ms: Receipt of each observation of the batch that the round was cut from.
             scored_ms: When the scores were in.
         """
         batch = prepared.round

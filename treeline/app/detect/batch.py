@@ -1,4 +1,4 @@
-"""What detect does with a batch of ticks: one run a group, failures told apart, what failed comes back soon."""
+"""A batch of ticks: each group is run once; a tick that failed returns to the queue and comes back soon."""
 
 import time
 from collections import defaultdict
@@ -32,11 +32,8 @@ class TickBatch:
     """Works through batches of ticks.
 
     Attributes:
-        service: Runs one group's tick.
-        queue: Told when ticks that failed are to come back.
-        telemetry: Where each group's outcome is reported.
         retry_s: About how long a tick that failed stays away.
-        random: Gives a number in [0, 1): groups that failed together shall not come back together.
+        random: Gives a number in [0, 1), so that groups that failed together do not come back together.
         adapter_errors: What the service's adapters raise besides our own errors.
     """
 
@@ -68,7 +65,7 @@ class TickBatch:
         return failed
 
     def _by_group(self, messages: Sequence[QueueMessage]) -> tuple[dict[int, list[_Asked]], list[str]]:
-        """The ticks of each group, and the messages that are none: the queue hands those to its dead letters."""
+        """The ticks of each group, and the ids of messages that are no tick: SQS moves those to the dead letters."""
         groups: dict[int, list[_Asked]] = defaultdict(list)
         unreadable: list[str] = []
         for message in messages:
@@ -82,7 +79,7 @@ class TickBatch:
         return groups, unreadable
 
     def _run_group(self, group: int, asked: Sequence[_Asked], until_ms: int) -> OwnMetric | None:
-        """Run one group's ticks as one; what kept it from being done, None if nothing did."""
+        """Run one group's ticks as one. Returns the metric of what went wrong, None where nothing did."""
         started, outcome, failure = time.perf_counter(), TickOutcome(), None
         log = self.telemetry.logger
         errors: tuple[type[Exception], ...] = (TreelineError, *self.adapter_errors)
@@ -105,7 +102,7 @@ class TickBatch:
         return failure
 
     def _merged(self, group: int, asked: Sequence[_Asked]) -> Tick:
-        """One tick for all of a group's: the oldest start that is still to be read serves them all."""
+        """One tick instead of all of a group's, from the oldest start that has not been read yet."""
         starts = [
             tick.since_ms
             for message, tick in asked
@@ -115,7 +112,7 @@ class TickBatch:
         return Tick(group, min(starts, default=None), causes[0] if causes else TickCause.OBSERVATIONS)
 
     def _has_read(self, message: QueueMessage, group: int, since_ms: int) -> bool:
-        """Whether this worker has read what the tick asks for; without the time of asking nobody can say."""
+        """Whether this worker has read what the tick asks for; False where nobody says when it was sent."""
         asked_ms = message.sent_at_ms
         return asked_ms is not None and self.service.has_read(group, asked_ms=asked_ms, since_ms=since_ms)
 

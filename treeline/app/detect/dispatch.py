@@ -1,4 +1,4 @@
-"""Dispatch: the heartbeat that has every group scored twice a minute, whatever else happens."""
+"""Dispatch: the heartbeat, by which every group is scored twice a minute even where no tick of ingest arrived."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

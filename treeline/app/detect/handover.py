@@ -1,8 +1,8 @@
-"""The detector-state table as detection sees it while models come and go.
+"""Handing each group's state from one model to the next, when the active model has changed.
 
-Which model decides is one pointer, and every change of it has a number, the *activation*. Each group is handed over
-by the first tick that meets the new activation: the old model's record is closed (so that a worker still on the old
-model cannot commit to it), then the new one's is written. A crash in between is finished by the next tick.
+One pointer names the active model. Every change of the pointer has a number, its *activation*. The first tick of a
+group after a change first writes the new number into the old model's record, so that a worker still on the old model
+can no longer commit to it; then it writes the new model's record. After a crash in between, the next tick finishes.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class ActiveModel(ActivePackage, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandoverRecords:
-    """Records that are handed over from the model before when the active model has changed."""
+    """The detector-state table; where the active model has changed, `load` first takes the group's record over."""
 
     records: Records
     scores: Scores

@@ -1,8 +1,8 @@
-"""Which of the observations that are read again and again have been decided before, and which came too late for it.
+"""Which observations have been decided already, and which came too late to be decided. Every tick reads some again.
 
-A state remembers the times of each server's last observations. An earlier one was decided, or, if it came after
-later ones of its server had been, can no longer be: it is *too late*. The order of receipt tells the two apart: what
-was received before everything that follows it was decided in its turn.
+A state holds the times of each server's last 32 observations. An observation older than all of these was either decided
+when it came, or came too late: after later observations of its server had been decided. The times of receipt tell which
+of the two: one that was received before all the later ones was decided when it came.
 """
 
 from collections import OrderedDict
@@ -15,23 +15,23 @@ _REMEMBERED = 20_000
 
 
 class KnownObservations:
-    """Goes through a group's observations in event-time order, as they are read, once.
+    """Is asked about each of a group's observations once, in event-time order, while they are read.
 
     Attributes:
-        out_of_turn: Observations older than what the state remembers that were received after a later one of their
-            server. They are too late, unless they were decided before and then forgotten.
+        out_of_turn: Observations older than those times that were received after a later one of their server. They came
+            too late, or were decided so long ago that the state no longer holds their time: the scores table knows.
     """
 
     def __init__(self, state: FleetState, seeds: FleetState) -> None:
         self.out_of_turn: list[Key] = []
         self._last: dict[str, int] = {}
         self._seen: dict[str, set[int]] = {}
-        for source in (seeds, state):  # a server's seed is what it starts from; its state, once there, what counts
+        for source in (seeds, state):  # a server that has a state no longer needs its seed
             self._last.update(zip(source.servers, source.last_at.tolist(), strict=True))
             self._seen.update(zip(source.servers, map(set, source.seen_at.tolist()), strict=True))
         self._oldest = {server: min(times) for server, times in self._seen.items()}
         self._own = set(state.servers)
-        self._in_turn: dict[str, list[tuple[str, int]]] = {}  # receipt and time, so far in order of both
+        self._in_turn: dict[str, list[tuple[str, int]]] = {}  # by server: receipt and event time, ascending in both
 
     def has(self, server: str, observed_at: int, received_at: str) -> bool:
         """Whether the observation was decided, or is too old to be told from one that was.
@@ -59,13 +59,13 @@ class KnownObservations:
 
 
 class JudgedObservations:
-    """Observations out of turn that this worker knows to be accounted for, so that it asks the table once."""
+    """Observations out of turn that this worker has looked up in the scores table before."""
 
     def __init__(self) -> None:
         self._keys: OrderedDict[tuple[int, str, int], None] = OrderedDict()
 
     def unknown(self, group: int, keys: Iterable[Key]) -> list[Key]:
-        """Those that have to be looked up, in event-time order."""
+        """Those not looked up yet, in event-time order."""
         return sorted({key for key in keys if (group, *key) not in self._keys}, key=lambda key: (key[1], key[0]))
 
     def add(self, group: int, keys: Iterable[Key]) -> None:

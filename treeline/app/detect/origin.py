@@ -1,8 +1,8 @@
-"""What an incident was decided from: its server's state just before it became anomalous, kept with the scores.
+"""An incident's origin: its server's state just before it became anomalous, from which its decision can be recomputed.
 
-Kept for every server without an open incident of which one of the last observations exceeded a tier: whether that
-becomes an incident is not known yet. Observations expire after two days and the detector's state moves on, so without
-it nobody could recompute, a week later, why a page went out, or what would have prevented it.
+The state in the table moves on, so a copy is stored with the scores. A week later it still shows why a page went out,
+and what would have prevented it. It is stored for every server that has no open incident and exceeded P2's severity in
+one of its last observations, because only later observations show whether an incident opens.
 """
 
 import json
@@ -16,7 +16,7 @@ from treeline.core.detection.policy import FLEET, NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError
 from treeline.core.state.fleet import FleetState
 
-MAX_ORIGINS = 16  # of one commit: 3 KB each at most, and the item they travel in has 400 KB for all
+MAX_ORIGINS = 16  # of one commit: each takes 3 KB of an item, which holds 400 KB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Origin:
     Attributes:
         server_id: The server.
         state: Of that server alone.
-        levels: Bucket -> the severity that its group shared and that was taken off, for the buckets of the commit.
+        levels: Bucket -> the severity that the group's servers shared in it, which was taken off each server's own.
         policy: What decided.
     """
 
@@ -70,7 +70,7 @@ def of_server(state: FleetState, server_id: str) -> FleetState:
 def origins(
     before: bytes, after: FleetState, alerts: Iterable[Alert], levels: Mapping[int, float], policy: PolicySettings
 ) -> dict[str, bytes]:
-    """By server, the packed origins of what a commit opened, or may be about to.
+    """The packed origins, by server, of incidents that a commit opened or that may open soon.
 
     Args:
         before: The group's state, packed before the commit.

@@ -36,7 +36,7 @@ class Record:
         block: The scores of this commit; None where it scored nothing.
         outbox: Alerts of this and earlier commits that are not published yet.
         committed_ms: When, by the wall clock.
-        suppressed: By server, incidents of which people do not know everything.
+        suppressed: By server, its incident of which something was not published.
     """
 
     group: int
@@ -70,7 +70,7 @@ class Records(Protocol):
         """Write if the stored version is still `previous_version`; raises StateConflictError otherwise."""
 
     def clear_outbox(self, record: Record) -> None:
-        """Forget delivered alerts, if the version is still the record's."""
+        """Take published alerts out of the outbox; raises StateConflictError where a later version is stored."""
 
 
 class Scores(Protocol):
@@ -87,7 +87,7 @@ class Incidents(Protocol):
     """The incidents table."""
 
     def apply(self, alert: Alert) -> bool:
-        """Fold one alert into its incident's row; whether to publish it (one group publishes for all)."""
+        """Enter one alert in its incident's row. Returns whether to publish it: of several groups only one does."""
 
 
 class Publisher(Protocol):

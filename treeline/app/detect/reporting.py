@@ -13,7 +13,7 @@ SHOWN_SEVERITIES = 90  # CloudWatch takes 100 values of one metric in a log line
 
 
 def report(telemetry: Telemetry, group: int, outcome: TickOutcome, *, duration_ms: float) -> None:
-    """Write what the tick did: numbers, one line for each alert that went out, and what is not as it should be."""
+    """Write what the tick did: metrics, a log line for each published alert, and warnings."""
     for metric, value in (
         (OwnMetric.ObservationsScored, outcome.scored),
         (OwnMetric.ObservationsWarmingUp, outcome.warming_up),

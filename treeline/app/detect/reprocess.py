@@ -1,4 +1,4 @@
-"""Reprocess: ticks that died while the endpoint was down go back to work once it serves again."""
+"""Reprocess: ticks that became dead letters while the endpoint was down return to the queue once it serves again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,8 @@ from treeline.app.metrics import OwnMetric
 from treeline.app.telemetry import Telemetry
 from treeline.core.errors import MalformedRecordError
 
-# Statuses in which InvokeEndpoint is answered. An endpoint that is updated, maintained or rolled back keeps
-# serving with what it has; after UpdateRollbackFailed it is "in service with a mix of the old and new endpoint
-# configurations" (DescribeEndpoint). Whatever else SageMaker says, or will come to say, does not count as serving.
+# Statuses in which InvokeEndpoint is answered: an endpoint serves while it is updated, maintained or rolled back, and
+# after UpdateRollbackFailed it is "in service with a mix of the old and new endpoint configurations".
 SERVING_STATUSES = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"})
 _ATTEMPT_TICKS = 10  # one SendMessageBatch
 
@@ -67,11 +66,9 @@ class ReprocessService:
     """Moves dead ticks back, one per group, oldest first, spread over `max_delay_s` with jitter.
 
     Attributes:
-        endpoint: Asked before every attempt: redriving to a dead endpoint only wears the messages out.
-        dead: The dead-letter queue.
-        ticks: The queue detect reads.
+        endpoint: Asked before every attempt: with a dead endpoint, redriven ticks would only become dead letters again.
         max_messages: Dead messages to take in one run.
-        max_delay_s: The time the ticks are spread over, so that they do not all meet a fresh endpoint at once.
+        max_delay_s: The time the ticks are spread over, so that a fresh endpoint does not get them all at once.
         random: Gives a number in [0, 1).
     """
 
@@ -115,7 +112,7 @@ class ReprocessService:
         )
 
     def _delayed(self, groups: Sequence[tuple[int, int | None]]) -> list[DelayedTick]:
-        """Each tick in its own slot of the time, at a random place within: in order and never in step."""
+        """Each tick gets its own slot of the time and a random place in the slot, so they keep their order."""
         slot_s = self.max_delay_s / max(1, len(groups))
         return [
             DelayedTick(

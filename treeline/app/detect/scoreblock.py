@@ -27,7 +27,7 @@ class Status(IntEnum):
     WARMING_UP = 0
     SCORED = 1
     LATE = 2  # scored against the state as it was; changed nothing
-    TOO_LATE = 3  # came when its server was beyond what a state remembers: stored, counted, never scored
+    TOO_LATE = 3  # older than the times that the state holds of its server: stored, counted, never scored
 
 
 _FIELDS: tuple[tuple[str, str, int], ...] = (
@@ -53,7 +53,7 @@ class ScoreBlock:
     score: FloatArray
     severity: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
-    origins: dict[str, bytes] = field(default_factory=dict)  # by server whose incident it opened: see app.origin
+    origins: dict[str, bytes] = field(default_factory=dict)  # by server; see treeline.app.detect.origin
 
     @classmethod
     def empty(

@@ -1,8 +1,8 @@
-"""The detect use case: take a group's unscored observations, score them, decide, commit once, then tell.
+"""The detect use case: read a group's new observations, score them, decide, commit, then publish alerts.
 
-One conditional write commits everything a tick did: the new state, its score block and the alerts it owes (the
-outbox). Whatever comes after the commit (score block to its table, incident rows, publishing) can be repeated by
-whoever comes next, so a crash at any point loses nothing and decides nothing twice.
+One conditional write commits the new state, the score block and the alerts that are still to be published (the outbox).
+What follows the commit, writing the block to the scores table, incident rows and publishing, may be repeated: the next
+tick finishes what a crash left undone. So a crash at any point loses nothing, and nothing is decided twice.
 """
 
 import time
@@ -42,7 +42,7 @@ from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER
 
 MAX_OBSERVATIONS_PER_COMMIT = 800  # keeps the committed item below DynamoDB's 400 KB
-MAX_OBSERVATIONS_READ = 16_000  # while everything read waits for a silent server
+MAX_OBSERVATIONS_READ = 16_000  # where none of those read may be decided yet
 MAX_CONFLICTS = 3
 
 
@@ -90,7 +90,7 @@ class DetectService:
     silent_after_ms: int
     sleep: Callable[[float], None] = time.sleep
     muting: Muting = field(default_factory=Muting)
-    # Versions whose block this worker has seen written: saves repeating the write at every tick.
+    # By group and model the version whose block was written, so that not every tick writes it again.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
     _judged: JudgedObservations = field(default_factory=JudgedObservations)
     _read: ReadSpans = field(default_factory=ReadSpans)
@@ -108,8 +108,8 @@ class DetectService:
 
         Args:
             tick: Which group.
-            outcome: Filled as the work goes: where an error ends it, what was committed and told before still counts.
-            until_ms: When to leave what is still waiting to the next tick, the heartbeat's at the latest.
+            outcome: Filled during the work, so that it is right also where an error ends the run.
+            until_ms: From then on, what is still waiting is left to the next tick, at the latest the heartbeat's.
 
         Raises:
             ScorerUnavailableError: The endpoint cannot answer; nothing of the unfinished part was committed.
@@ -143,11 +143,11 @@ class DetectService:
             return outcome
 
     def _goes_on_by_itself(self, state: FleetState, tick: Tick) -> bool:
-        """Whether any tick would read on from here: what is waiting does not depend on where this one starts."""
+        """Whether every later tick reads from here on, also one that names no start."""
         return tick.since_ms is None or tick.since_ms >= self._start(state, Tick(tick.group), 0)
 
     def _load(self, group: int, model: ModelPackage) -> Record:
-        """The group's record, once the worker that committed it has had time to publish its alerts."""
+        """The group's record; gives the worker that committed it the time to publish its alerts."""
         blank = Record(group, model.model_version, model.new_state())
         return outbox.load_published(
             lambda: self.records.load(group, model.model_version) or blank, clock_ms=self.clock_ms, sleep=self.sleep
@@ -213,9 +213,9 @@ class DetectService:
         return self._rest(tick, pending, np.concatenate([new, late]))
 
     def _rest(self, tick: Tick, pending: Pending, decided: Index) -> Tick:
-        """The same tick from where reading got to: a long backlog is not read from its beginning for each commit.
+        """The same tick, from the first observation left: each commit of a backlog need not read it from its beginning.
 
-        The late window is read again: whether an observation came too late shows by those that follow it.
+        The late window before is read once more, because only later observations show that one came too late.
         """
         if tick.since_ms is None:
             return tick
@@ -226,11 +226,10 @@ class DetectService:
     def _due(
         self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome, began_from: int
     ) -> tuple[Pending, KnownObservations, Index, Index, Index]:
-        """What one commit may decide: the observations read, what of them was known, their server rows, positions of
-        the new and the late.
+        """What one commit may decide: the observations read, which are known, their rows, positions of new and late.
 
-        In a backlog the silence of one server may fill all that was read with observations that wait for it, while
-        its next one is already in the table: then more is read, to see it.
+        Where a server is missing, all that was read may be waiting for it although its next observation is already in
+        the table: then more is read.
         """
         state = record.state
         limit, start = MAX_OBSERVATIONS_PER_COMMIT, self._start(state, tick, model.step_ms)
@@ -253,7 +252,7 @@ class DetectService:
                 in_part = self._is_read_in_part(
                     rows[new], pending.received_at[new], state.last_at + model.step_ms, start
                 )
-                if in_part.any() and began_from < start:  # this run has come past what may be there by now
+                if in_part.any() and began_from < start:  # read again from where this run began
                     start = began_from
                     continue
                 may &= ~in_part
@@ -267,11 +266,11 @@ class DetectService:
     def _is_read_in_part(
         self, rows: Index, received_at: npt.NDArray[np.int64], next_at: npt.NDArray[np.int64], start: int
     ) -> npt.NDArray[np.bool_]:
-        """Which observations may have earlier ones of their server before `start`, where this tick does not read.
+        """Which observations have to wait, because earlier ones of their server may lie before `start`, unread.
 
-        They are of a server that is new to the group, or was away: deciding them would make the earlier ones late, or
-        lose them. They wait for the tick that their batch asks for once all of it is written, but not longer than for
-        a silent server: that tick may have been lost.
+        That is so for a server that is new or was away. If its later observations were decided now, the earlier ones
+        would come late or be lost. They wait for the tick that ingest sends when the whole batch is written, but no
+        longer than for a silent server, as that tick may have been lost.
         """
         first = np.full(len(next_at), np.iinfo(np.int64).max, dtype=np.int64)
         np.minimum.at(first, rows, received_at)
@@ -279,7 +278,7 @@ class DetectService:
         return in_part[rows]
 
     def _account_too_late(self, record: Record, known: KnownObservations, outcome: TickOutcome) -> bool:
-        """Commit what came too late to be scored, so that it is counted once; whether there was any."""
+        """Commit the times of what came too late to be scored, so that each is counted once; whether there was any."""
         unsure = self._judged.unknown(record.group, known.out_of_turn)[:MAX_OBSERVATIONS_PER_COMMIT]
         if not unsure:
             return False
@@ -303,15 +302,14 @@ class DetectService:
         return True
 
     def _start(self, state: FleetState, tick: Tick, step_ms: int) -> int:
-        """Where reading starts: before the slowest active server, or earlier where the tick says so.
+        """Where reading starts: before the slowest active server's last observation, or earlier if the tick says so.
 
-        A sweep starts the late window before it. A tick that observations asked for starts a step before it: what is
-        new to an active server lies behind that, and what is late behind the time that the tick names. Reading is
-        paid by the byte, and there are several such ticks to a sweep.
+        A sweep starts the late window before it, a tick of ingest one step before it: that finds all that is new to the
+        active servers, and the tick itself names the oldest observation that came. Reads are paid by the byte.
         """
         last = state.last_at[state.last_at != NEVER]
         if not len(last):
-            return 0  # not `since_ms`: of several ticks for a group that was never decided any may come first
+            return 0  # not `since_ms`: a group's first ticks come in any order
         active = last[last > last.max() - max(self.late_window_ms, 3_600_000)]
         start = int(active.min()) - (self.late_window_ms if tick.is_sweep else step_ms)
         return start if tick.since_ms is None else min(start, tick.since_ms)
@@ -324,7 +322,7 @@ class DetectService:
         return np.fromiter((index[server] for server in servers), dtype=np.intp, count=len(servers))
 
     def _note_servers(self, state: FleetState, outcome: TickOutcome) -> None:
-        """Servers warming up, and servers nothing came from for too long (by receipt)."""
+        """Count servers that warm up, and name those of which nothing was received for too long."""
         outcome.servers = len(state.servers)
         outcome.cycle_level = state.cycle.level
         outcome.warming_servers = int((state.phase == 0).sum())

@@ -1,4 +1,4 @@
-"""A tick: the request to score everything of one group that is not yet scored. Repeating one changes nothing.
+"""A tick: the request to score everything of one group that is not scored yet. A repeated one changes nothing.
 
 Ingest, dispatch and reprocess write ticks to the queue, detect reads them: all by this class.
 """

@@ -1,4 +1,4 @@
-"""What would have had to be otherwise for an incident not to open: found by a search, checked by scoring again."""
+"""Counterfactuals: the smallest changes of metrics with which an incident would not have opened, checked by scoring."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ GRID = 33  # values tried between what was measured and what was expected
 BISECTIONS = 16
 CHECKED = 9  # values scored again between the bound that is named and what was expected
 MAX_METRICS = 6  # tried one at a time, the farthest from their expectation first
-ROUNDING = 0.02  # of the way from expected to measured, which a round number may cost
+ROUNDING = 0.02  # of the way from expected to measured: how far a round number may be from the exact bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,9 @@ def counterfactuals(
     names: Sequence[str],
     units: Sequence[str],
 ) -> list[Counterfactual]:
-    """For each metric that alone would have prevented the opening, how far it would have had to be from what it was.
+    """For each metric that alone could have prevented the opening, the bound within which it would have.
 
-    Where none would have alone, the fewest metrics that would have together, taken in order of deviation and moved
+    Where no metric could have alone, the fewest that could have together, taken in order of their deviation and moved
     together from their measured to their expected values.
 
     Args:

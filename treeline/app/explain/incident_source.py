@@ -1,4 +1,4 @@
-"""Where an incident's story is kept: deployed tables, or the folder that a run has left."""
+"""What an explanation is made from: read from deployed tables, or from the folder that a run has left."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ class ScoredPath:
         return cls(**arrays, origins=tuple(kept))
 
     def decided(self) -> "ScoredPath":
-        """Without what was only scored (late), or not even that."""
+        """Only the observations that were decided, not those that were late or of a server warming up."""
         own = self.status == Status.SCORED
         return replace(self, **{name: getattr(self, name)[own] for name in _ARRAYS})
 

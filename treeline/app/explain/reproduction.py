@@ -1,4 +1,4 @@
-"""An incident's score rebuilt from what is stored, and whether it comes out the same, bit for bit."""
+"""The proof of an explanation: an incident's scores computed again from what is stored, and compared bit for bit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -135,7 +135,7 @@ def expired_note(observed: Observed, origin: Origin | None, at: int) -> str:
 
 
 def _part(what: str, source: str, rebuilt: Any, stored: Any) -> RebuiltPart:
-    """Bits, not values: equal to the last one, and NaN like NaN."""
+    """Compares bytes, so that NaN equals NaN and the last bit counts."""
     mine, theirs = np.ascontiguousarray(rebuilt), np.ascontiguousarray(stored)
     count = len(mine)
     equal = sum(mine[i].tobytes() == theirs[i].tobytes() for i in range(count)) if mine.dtype == theirs.dtype else 0

@@ -1,4 +1,4 @@
-"""One server's observations decided again, with the detector's own functions and the forest that decided them."""
+"""Decides one server's observations again, with the detector's own functions and the forest that decided them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

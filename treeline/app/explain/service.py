@@ -157,12 +157,11 @@ def explain(source: IncidentSource, incident_id: str, *, reproduce: bool = False
         note = "the servers share this incident: the median severity of a group rose, no server's own metrics did"
         empty = ScoredPath.of((), FLEET, at, at)
         return Explanation(alerts=alerts, metrics=[], calibration={}, path=empty, notes=[note])
-    story = _Story(source, alerts, at)
-    return story.told(reproduce=reproduce)
+    return _Case(source, alerts, at).explained(reproduce=reproduce)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Replayed:
+class _Replay:
     """Steps from the origin to the deciding observation, and how the server stood before the first anomalous one."""
 
     steps: list[Replayed]
@@ -176,7 +175,7 @@ class _Replayed:
         return any(change.event is AlertEvent.OPENED for change in self.steps[-1].changes)
 
 
-class _Story:
+class _Case:
     """What could be loaded of an incident, and notes on what could not."""
 
     def __init__(self, source: IncidentSource, alerts: list[Alert], at: int) -> None:
@@ -211,12 +210,12 @@ class _Story:
                 return replace(found[-1], levels=levels)
         return None
 
-    def told(self, *, reproduce: bool) -> Explanation:
+    def explained(self, *, reproduce: bool) -> Explanation:
         opening = self.alerts[0]
         metrics: Sequence[MetricEvidence] = opening.metrics
         calibration: dict[str, Any] = {"score": opening.score, "threshold": opening.threshold}
         found: list[Counterfactual] = []
-        replayed = self._replayed()
+        replayed = self._replay()
         if replayed is not None and self.package is not None and self.origin is not None:
             last = replayed.steps[-1]
             units = {m.name: m.unit for m in opening.metrics}
@@ -253,7 +252,7 @@ class _Story:
         metrics = () if self.package is None else self.package.metrics
         return self.source.observations(self.server_id, start_ms, self.at, metrics)
 
-    def _replayed(self) -> "_Replayed | None":
+    def _replay(self) -> _Replay | None:
         """The server's observations from its origin to the deciding one, decided again; None where that cannot be."""
         if self.origin is None or self.package is None or self.score is None:
             if self.origin is None and len(self.path.observed_at):
@@ -273,7 +272,7 @@ class _Story:
         steps = [replay.step(t, v) for t, v in zip(wanted[:begin], values, strict=False)]
         before = ServerReplay(replace(self.origin, state=replay.state.copy()), self.package, self.score)
         steps += [replay.step(t, v) for t, v in zip(wanted[begin:], values[begin:], strict=True)]
-        return _Replayed(steps=steps, before=before, times=wanted[begin:], measured=np.array(values[begin:]))
+        return _Replay(steps=steps, before=before, times=wanted[begin:], measured=np.array(values[begin:]))
 
     def _persistence(self) -> Persistence | None:
         policy = self.origin.policy if self.origin else PolicySettings()
@@ -293,7 +292,7 @@ class _Story:
             observations=tuple((int(t), float(s), bool(c)) for t, s, c in zip(times, severities, counted, strict=True)),
         )
 
-    def _reproduction(self, replayed: "_Replayed | None") -> Reproduction:
+    def _reproduction(self, replayed: _Replay | None) -> Reproduction:
         if self.score is None or self.package is None:
             return Reproduction(parts=(), notes=list(self.notes))
         notes, parts = [], list[reproduction.RebuiltPart]()

@@ -83,7 +83,7 @@ class Quarantine(Protocol):
     """Where rejected records are kept with their reasons."""
 
     def put(self, first: StreamRecord, rejected: Sequence[QuarantinedRecord]) -> None:
-        """Keep them in one object named after `first`, the batch's first record: again is over, not twice.
+        """Keep them in one object named after `first`, the batch's first record; a repetition overwrites it.
 
         Raises:
             StoreUnavailableError: They are not kept; the batch must be tried again from the first of them.

@@ -1,4 +1,4 @@
-"""Ingest: every record of a stream batch ends up stored, or in quarantine with its reason, or tried again."""
+"""Ingest: every record of a batch is stored, or quarantined with its reason, or tried again."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ from treeline.core.rejection import Rejection, RejectionReason
 class IngestOutcome:
     """What became of a batch.
 
-    The counts cover the part that is done: the records before `resume_from`. The rest comes again and is counted
-    then, so that over time received = stored + duplicates + quarantined holds exactly.
+    The counts are of the records before `resume_from`. The others come again and are counted then, so that in the end
+    received = stored + duplicates + quarantined.
     """
 
     resume_from: str | None = None  # sequence number of the first record to try again; None: all is done
@@ -62,10 +62,9 @@ class IngestService:
     def ingest(self, batch: Sequence[StreamRecord]) -> IngestOutcome:
         """Store what is good, set aside what is bad, ask for ticks; says where to resume what failed.
 
-        The same batch, or any part of it, may come again: observations are keyed by server and time and the
-        quarantine object by the batch's first record, so nothing is kept twice. An observation that comes again in
-        a later batch with other values overwrites the first: a batch write has no conditions, and one read a
-        record would double the cost of every write to catch what a correct agent never sends.
+        Any part of a batch may come again: observations are keyed by server and time, the quarantine object by the
+        batch's first record, so nothing is kept twice. An observation that a later batch holds with other values
+        overwrites the first. To notice would take a read for every record, for what a correct agent never sends.
 
         Args:
             batch: Records of one shard, in stream order.

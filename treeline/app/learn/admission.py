@@ -1,4 +1,4 @@
-"""May a trained candidate be registered? Its artifacts must be there, fit this code, and have passed the evaluation."""
+"""The gate before the registry: a candidate's artifacts must exist, fit this code, and have passed the evaluation."""
 
 import json
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def admit(candidate: TrainedModel, artifacts: ModelsBucket, metrics: tuple[str, 
 
     Raises:
         ModelMismatchError: An artifact is missing, or the detector deployed here could not read or use the package.
-            The run fails by it: it is our mistake, not the candidate's quality.
+            The run then fails, as this is our mistake and says nothing of the candidate's quality.
     """
     if not artifacts.exists(candidate.model_data_url):
         raise ModelMismatchError(f"the training job left no model at {candidate.model_data_url}")

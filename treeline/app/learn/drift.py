@@ -1,4 +1,4 @@
-"""The daily drift check: is the active model still the fleet's, and is it time for the next one?"""
+"""The daily drift check: does the active model still fit the fleet, or should the next one be trained?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """The hourly roll-up: what an hour's scores looked like, small enough to keep for years.
 
-An hour is summed up from its score blocks, so doing it again gives the same item; each run does the hour before and,
-for what came late, the one before that.
+An hour is summed up from its score blocks, so summing it up again gives the same item. Each run sums up the hour before
+and, for what came late, once more the one before that.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -194,7 +194,7 @@ class RollupService:
 
 
 class _Fleet:
-    """Where the groups stand now, each read once a run however many hours are summed up."""
+    """The groups' states now, each read once in a run, however many hours are summed up."""
 
     def __init__(self, history: PastDecisions, package: ModelPackage | None) -> None:
         self._history = history
@@ -208,7 +208,7 @@ class _Fleet:
         return None if self._package is None else self._package.model_version
 
     def levels(self, hour: int, away: Sequence[Scope]) -> dict[str, float]:
-        """Where the metrics stand; the state is of now, so only of an hour that it has just left or is still in."""
+        """Each metric's level; known only of the hour now and the one before, as there is no older state."""
         package, levels = self._package, []
         if package is None:
             return {}
@@ -230,7 +230,7 @@ class _Fleet:
 
 
 def _is_away(server_id: str, away: Sequence[Scope]) -> bool:
-    """Whether a server is meant by a window; what labels it has is not known here."""
+    """Whether a window covers a server; windows by label cover none here, where labels are not known."""
     return any(scope.covers(server_id, {}) for scope in away)
 
 

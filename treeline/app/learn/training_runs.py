@@ -1,4 +1,4 @@
-"""Training runs: start one unless one is under way, and say how one ended."""
+"""Training runs: starting one unless one is under way, and telling how one ended."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,9 +1,8 @@
-"""The pages of one dedup key, and which event may be sent next: each once, in order, across workers.
+"""The ledger of pages: which event of a dedup key may be sent next, so that each is sent once and in order.
 
-Messages of a standard queue come in any order and now and then twice; a worker that died while sending leaves its
-alerts to be sent again; a page that PagerDuty puts off comes back after later ones. Without a memory
-that all workers share, an `opened` that comes after its `resolved` would page for an incident that is over, and
-nothing would ever close it.
+A standard queue delivers in any order and sometimes twice, a worker may die while sending, and a page that PagerDuty
+puts off comes back after later ones. Without a ledger that all workers share, an `opened` that comes after its
+`resolved` would page for an incident that is over, and nothing would ever close it.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ class Turn(Enum):
     GO = auto()
     SUPERSEDED = auto()  # it is through, or a later one is
     BUSY = auto()  # another worker is sending an event of this key
-    BEHIND = auto()  # an earlier event waits for PagerDuty
+    BEHIND = auto()  # PagerDuty put an earlier event off
     EARLY = auto()  # an earlier event has not come yet
 
 
@@ -33,7 +32,7 @@ class PageEntry:
 
     Attributes:
         version: Of the stored entry; 0 is none yet.
-        through: The last event that is done with: sent, refused for good, or of no concern to PagerDuty.
+        through: The last event that is done: sent, refused for good, or none that PagerDuty is told of.
         is_open: Whether PagerDuty holds the incident open after it.
         claimed: The event that a worker is sending; past `claimed_until_ms` that worker counts as dead.
         waiting: The event that PagerDuty put off; past `waiting_until_ms` it has gone to the dead letters.
@@ -48,7 +47,7 @@ class PageEntry:
     waiting_until_ms: int = 0
 
     def turn(self, position: Position, *, follows: str, now_ms: int, is_overdue: bool) -> Turn:
-        """Whose turn it is.
+        """Whether an event may be sent now.
 
         Args:
             position: The event's.
@@ -82,9 +81,9 @@ class PageEntry:
 
     def done(self, position: Position, event: AlertEvent) -> "PageEntry":
         """The entry after an event is through."""
-        is_same = self.through is not None and self.through[0] == position[0]
-        silent = self.is_open and is_same  # a suppressed event leaves PagerDuty's incident as it is
-        is_open = silent if event is AlertEvent.SUPPRESSED else event is not AlertEvent.RESOLVED
+        is_open = event is not AlertEvent.RESOLVED
+        if event is AlertEvent.SUPPRESSED:  # it leaves PagerDuty's incident as it is
+            is_open = self.is_open and self.through is not None and self.through[0] == position[0]
         return PageEntry(version=self.version + 1, through=position, is_open=is_open)
 
 

@@ -7,7 +7,7 @@ from treeline.app.metrics import OwnMetric
 from treeline.app.page.service import PageFailure, PageOutcome, PageResult
 from treeline.app.telemetry import Telemetry
 
-# What no waiting mends: somebody has to put the right key into the secret. The pages wait for it.
+# Somebody has to put the right key into the secret; until then the pages wait.
 _NEEDS_SOMEBODY = frozenset({PageFailure.KEY_UNAVAILABLE, PageFailure.UNAUTHORIZED})
 _COUNTED = {
     PageResult.DELIVERED: OwnMetric.PagesDelivered,

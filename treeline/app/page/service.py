@@ -1,8 +1,8 @@
-"""Paging: alerts reach the on-call service once, in order, and one it refuses is said so and not tried for ever.
+"""Paging: alerts reach the on-call service once and in order; one that it refuses is logged and not tried for ever.
 
-Before the service is called the event is claimed in a ledger that all workers share, afterwards it is entered as
-through. A worker that dies between the two has paged, perhaps: the claim runs out and the page is repeated with the
-same dedup key, which the service takes as the same page. That is the only way to a repetition.
+An event is claimed in the ledger before the service is called, and entered as through afterwards. Where a worker dies
+in between, the claim runs out and the page is sent again, perhaps for a second time, with the same dedup key: to the
+service it is the same page.
 """
 
 import json
@@ -19,10 +19,10 @@ from treeline.core.errors import StoreUnavailableError
 
 _MAX_BACKOFF_S = 900
 _MAX_HOLD_S = 30
-# How often an event is looked at again for an earlier one that has not come. With pauses of 1, 2, 4, 8, 16 and then
-# 30 s an opening is late by half a minute at most, where the resolution before it is missing; the others by two.
+# How often an event is put back to wait for an earlier one. With pauses of 1, 2, 4, 8, 16 and then 30 s an opening
+# waits half a minute for a resolution that never comes, the others two minutes.
 _OPENING_LOOKS, _OTHER_LOOKS = 5, 8
-_LEDGER_TRIES = 3  # then a page that may be repeated is better than none
+_LEDGER_TRIES = 3  # after these a page is sent without the ledger: one too many is better than none
 _WAITING_SLACK_MS = 60_000  # by which a page put off may come back later than it was put off for
 
 
@@ -89,14 +89,10 @@ class PagingService:
     """Delivers a batch of alerts.
 
     Attributes:
-        pager: The on-call service.
-        queue: Told to hide what is to be tried later.
-        ledger: Shared by all workers.
         retry_base_s: The bound of the wait after a first failure; it doubles with every further one.
         claim_s: The longest that telling one page may take: a claim older than that is a dead worker's, and an
             invocation with less time left than that begins no further page.
         random: Gives a number in [0, 1).
-        clock_ms: Milliseconds since the epoch.
         on_unwritten: Told when a page is through but could not be entered, and so may be repeated.
     """
 
@@ -182,7 +178,7 @@ class PagingService:
             self.on_unwritten(error)
 
     def _hold(self, message: QueueMessage, alert: Alert, turn: Turn) -> PageOutcome:
-        """Come back when the earlier event should be through: soon, unless that one is being put off itself."""
+        """Put back until the earlier event should be through: soon, unless PagerDuty put that one off."""
         delivery = Delivery(failure=PageFailure.HELD_BACK, detail=turn.name.lower())
         if turn is Turn.BEHIND:
             return self._wait(message, alert, delivery)
@@ -199,7 +195,7 @@ class PagingService:
 
 
 def _is_overdue(message: QueueMessage, alert: Alert) -> bool:
-    """Whether to wait no longer for earlier events: they may be among the dead letters, or were never published."""
+    """Whether to stop waiting for earlier events, which may be dead letters or were never published."""
     return message.receive_count > (_OPENING_LOOKS if alert.event is AlertEvent.OPENED else _OTHER_LOOKS)
 
 

@@ -1,4 +1,4 @@
-"""From an approval to one execution of the promotion workflow, however often the approval arrives."""
+"""An approved package starts one execution of the promotion workflow, however often the approval arrives."""
 
 import hashlib
 import re

@@ -1,8 +1,8 @@
-"""The canary inside detect: after the champion's tick the candidate decides the canary's servers, and nobody is paged.
+"""The canary inside detect: after the champion's tick the candidate decides the canary's servers, and pages nobody.
 
-The candidate runs the champion's own use case over the same observations, with its own state and its own endpoint
-variant. Its incident changes go to the rollups table and its scores to groups of its own, where judge.py reads them.
-Its errors are counted and never reach the champion's tick.
+The candidate runs the champion's use case on the same observations, with a state and an endpoint variant of its own.
+Its incident changes go to the rollups table and its scores to groups of their own, from where judge.py reads them. Its
+errors are counted and never reach the champion's tick.
 """
 
 import time
@@ -103,14 +103,13 @@ class CandidateRun:
     """Runs the candidate after the champion's tick.
 
     Attributes:
-        champion: The champion's use case; what the candidate needs of it is taken over.
+        champion: Its parts serve the candidate too, but for those that must differ.
         models: As the champion's tick last read them.
         records: The detector-state table itself, without hand-over.
         scorer_of: The scorer of a variant.
-        champion_calls: What the champion's scorer measured.
-        decisions: Where the candidate's go.
+        champion_calls: The calls of the champion's scorer since this was last asked.
         on_error: Told what went wrong with the candidate.
-        adapter_errors: What the adapters raise besides our own errors; it is the candidate's trouble too.
+        adapter_errors: What the adapters raise besides our own errors.
     """
 
     champion: DetectService
@@ -141,8 +140,8 @@ class CandidateRun:
     def run(self, tick: Tick, *, until_ms: int | None = None) -> int:
         """Let the candidate decide what the champion has decided; how many observations it scored.
 
-        Without a canary this only forgets what was measured. `until_ms` is the champion's: what it left to the next
-        tick, or a candidate that lags, must not use up the time of what comes after.
+        Without a canary this only forgets the champion's calls. `until_ms` is the champion's: the candidate must not
+        use up the time of the groups that come after.
         """
         canary, pointer = self.models.canary, self.models.pointer
         calls = self.champion_calls()
@@ -165,7 +164,7 @@ class CandidateRun:
                 scorer=scorer,
                 models=_OneModel(package),
                 policy=_without_fleet_cycle(self.champion.policy),
-                # What the candidate has read or found too late says nothing of the champion, and the other way round.
+                # What one of the two has read or found too late says nothing about the other.
                 _judged=self._judged,
                 _read=ReadSpans(),
             )
@@ -200,7 +199,7 @@ class WatchedDetect:
 
 
 def _without_fleet_cycle(policy: PolicySettings) -> PolicySettings:
-    """The candidate sees too few servers to estimate what a group shares, so it uses the champion's estimate."""
+    """The candidate sees too few servers to estimate what a group shares; it gets the champion's fleet cycle."""
     return replace(policy, fleet_min_servers=0)
 
 
@@ -231,7 +230,7 @@ class _CanaryObservations:
 
 @dataclass(frozen=True, slots=True)
 class _CandidateRecords:
-    """The candidate's state of a group's canary servers; begun from the champion's, and kept at its fleet level."""
+    """The candidate's state of a group's canary servers: begun from the champion's, and with its fleet cycle."""
 
     records: Records
     pointer: Pointer

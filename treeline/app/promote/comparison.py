@@ -64,8 +64,8 @@ def add(sums: Mapping[str, Sequence[float]], more: Sums) -> Sums:
 def reference(champion: Scored, package: ModelPackage) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation of each server's scores under the champion, before the canary.
 
-    Where its scores do not cover most of a day, as after a first deployment, the champion's own training stands in:
-    an hour's mean held against another hour's would show the time of day, and nothing of the model.
+    Where these scores do not cover most of a day, as after a first deployment, it is that of the champion's training:
+    the mean of one hour differs from another hour's by the time of day alone.
     """
     rows = package.seeds.rows()
     found = {

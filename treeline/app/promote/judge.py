@@ -26,7 +26,7 @@ class SliceJudge:
     clock_ms: Callable[[], int]
 
     def begin(self, progress: Progress, champion: ModelPackage, servers: set[str], started_ms: int) -> Progress:
-        """Take what later slices are compared with: the champion's scores so far, and the calls already counted.
+        """Note what later slices are compared with: the champion's scores so far, and the calls counted so far.
 
         Args:
             progress: The promotion.
@@ -47,8 +47,8 @@ class SliceJudge:
     def is_complete(self, end_ms: int, pointer: Pointer, progress: Progress, plan: HoldPlan) -> tuple[bool, Progress]:
         """Whether a slice can be judged: the champion is past its end, and so is the candidate unless it is stuck.
 
-        In a backlog the champion runs hours ahead in one tick, before the candidate's turn: far behind alone is not
-        stuck, no step while the clock goes on is. The progress returned remembers since when the candidate is behind.
+        In a backlog one tick takes the champion hours ahead before it is the candidate's turn. So a candidate that is
+        behind is stuck only once it has stood still for `STUCK_MS`; the progress returned holds since when it stands.
         """
         champion = self.evidence.watermark(pointer.model_version)
         if champion is None or champion < end_ms:

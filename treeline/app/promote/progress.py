@@ -1,4 +1,4 @@
-"""What a promotion remembers between its steps: the candidate, how far it has come, what its canary showed so far."""
+"""What a promotion keeps between its steps: the candidate, the last step done, what the canary has shown."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -44,8 +44,6 @@ class Progress:
     """A promotion's memory, so that any step may be repeated and a restarted execution goes on where it stopped.
 
     Attributes:
-        execution: Who runs it.
-        candidate: What is promoted.
         stage: The last step done.
         config_name: The endpoint configuration that hosts both; later the one that hosts the candidate alone.
         variant: The candidate's variant.

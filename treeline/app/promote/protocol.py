@@ -1,7 +1,7 @@
 """The promotion's steps, what each may answer, and where every answer leads.
 
-The service answers by this table and the deployed state machine (stacks/workflows/promotion.py) is made from it, so
-neither can know an answer that the other does not.
+The deployed state machine (stacks/workflows/promotion.py) is made from this table, and the types of the service's steps
+are held against it, so neither can know an answer that the other does not.
 """
 
 from collections.abc import Mapping
@@ -121,10 +121,9 @@ class Task:
 
     @property
     def otherwise(self) -> StateName:
-        """Where an answer leads that this table lacks: a newer function's, in an execution that began before it.
+        """Where an unknown answer leads: that of a newer function, in an execution of the state machine before it.
 
-        It leads where an error would, else where the last answer does. `PromotionService.run` then names the unknown
-        answer as the reason of the roll-back.
+        It leads where an error would, else where the last answer does; a roll-back names that answer as its reason.
         """
         return self.on_error or list(self.answers.values())[-1]
 

@@ -38,18 +38,10 @@ class PromotionService:
     """The steps of a promotion.
 
     Attributes:
-        registry: Where approved models are.
-        artifacts: The objects they are made of.
-        hosting: The endpoint.
-        models: The pointers to the models that decide.
-        evidence: What champion and candidate did during the canary.
-        store: Where the progress is kept.
-        announcer: Tells people.
         limits: What a candidate may do at most.
         plan: How long a canary is held.
-        share: Of the servers that are in it.
+        share: Of the servers that are in the canary.
         max_wait_ms: Wall clock from the start to the canary's end; a fleet that fell silent is not waited for longer.
-        clock_ms: The wall clock.
     """
 
     registry: Registry
@@ -302,7 +294,7 @@ class PromotionService:
         return Reply(Answer.AGAIN, {"reason": progress.reason})
 
     def finish_roll_back(self, execution: str) -> Reply[Literal[Answer.ROLLED_BACK]]:
-        """Close the books on a candidate that failed."""
+        """Note that the candidate failed, and leave the champion's variant as it is to stay."""
         progress = self.store.load()
         if progress is None or progress.execution != execution:
             return Reply(Answer.ROLLED_BACK)
@@ -379,10 +371,10 @@ def _roll_back(reason: str) -> Reply[Literal[Answer.ROLL_BACK]]:
 
 
 def reason_of(state: Mapping[str, Any]) -> str:
-    """Why an execution came to roll back, from its data: a step's reason, the error Step Functions caught, or neither.
+    """Why an execution rolls back, from its data: a step's reason, or the error that Step Functions caught.
 
-    Neither: the step gave an answer that the execution's state machine does not have. The function was deployed anew
-    with answers of its own while an execution of the earlier definition was running.
+    With neither, the step gave an answer that this execution's state machine does not know: a newer function was
+    deployed while it was running.
     """
     result, error = state.get("result") or {}, state.get("error") or {}
     if result.get("reason"):

@@ -1,4 +1,4 @@
-"""The map of the fleet as a custom widget shows it. Pure: no clock, no I/O."""
+"""The map of the fleet as a custom widget shows it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the custom widgets of the dashboards show, as HTML. Pure: no clock, no I/O.
+"""What the custom widgets of the dashboards show, as HTML.
 
 CloudWatch shows the string that a widget's function returns; scripts are not run there, SVG and inline styles are.
 """

@@ -11,13 +11,7 @@ from treeline.core.errors import PublishError
 
 
 class AlertTopic:
-    """Publishes alerts with the attributes that filter policies use: as JSON to programs, in words to mail.
-
-    Args:
-        sns: The client.
-        topic_arn: The topic.
-        stage: The deployment's, which the words name.
-    """
+    """Publishes alerts with the attributes that filter policies use: as JSON to programs, in words to mail."""
 
     def __init__(self, sns: SNSClient, topic_arn: str, *, stage: str) -> None:
         self._sns = sns

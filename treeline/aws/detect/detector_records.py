@@ -2,12 +2,12 @@
 
 | sort key | holds |
 |---|---|
-| `<model>#<version>` | one commit: the delta (or the whole state), its score block, what people are owed; expires |
-| `<model>` | the *head*: the state as of some version; never expires |
+| `<model>#<version>` | one commit: the delta (or the whole state), its score block, alerts to be published; expires |
+| `<model>` | the *head*: the whole state as of some version; never expires |
 
-Writing the log entry of a version is the commit: its key may be written once, so of two workers that read the same
-version one wins. The head only saves reading a long log; writing it late, twice or never changes nothing. Rewriting the
-whole state at each commit, as before, was two thirds of the price (docs/decisions/0081-state-as-a-log.md).
+Writing the log entry of a version is the commit. Its key can be written once only, so of two workers that have read the
+same version one wins. The head saves reading a long log; it may be written late, twice or never. Why not a whole state
+at each commit: docs/decisions/0081-state-as-a-log.md.
 """
 
 import json
@@ -32,10 +32,10 @@ from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
 
 SNAPSHOT_EVERY = 64  # commits; a worker without the group in memory reads at most so many entries
-ENTRY_TTL_S = 2 * 86_400  # the same for every entry: a delta is useless once an entry before it has expired
+ENTRY_TTL_S = 2 * 86_400  # one for all entries: a delta is useless once an entry before it has expired
 # A head is written at least this often, however few the commits, so that no entry after it expires.
 OLDEST_HEAD_MS = 6 * 3_600_000
-HEAD_PAUSE_MS = 60_000  # until the next try after the table throttled a head, which is ten times as large as a commit
+HEAD_PAUSE_MS = 60_000  # until the next try where the table throttled a head, which is ten times the size of a commit
 # How long a worker uses the state it has in memory; far shorter than entries live, so it misses none.
 KEEP_MS = 600_000
 KEPT_GROUPS = 400
@@ -60,8 +60,6 @@ class DetectorRecords:
     """Records by group and model version, committed only from the version that was read.
 
     Args:
-        dynamodb: The client.
-        table: The table's name.
         clock_ms: Wall-clock milliseconds: entries expire by it.
         writes: Whether this is the detector, which also keeps heads fresh; others only read.
     """
@@ -106,7 +104,7 @@ class DetectorRecords:
         entry = {
             **_entry_key(key, record.state.version),
             **({"state": {"B": whole}} if delta is None else {"delta": {"B": delta}}),
-            **self._told(record),
+            **self._beside_state(record),
             "head_version": {"N": str(head[0])},
             "head_ms": {"N": str(head[1])},
             "expires_at": {"N": str(self._clock_ms() // 1000 + ENTRY_TTL_S)},
@@ -122,7 +120,7 @@ class DetectorRecords:
             raise _conflict(record)
         self._keep(key, state, head)
         is_long = delta is None or record.state.version - head[0] >= SNAPSHOT_EVERY
-        # With alerts in the outbox it would have to be written again once they are published.
+        # With alerts in the outbox the head would have to be written again once they are published.
         if (is_long and not record.outbox) or self._is_old(head):
             self._write_head(record)
 
@@ -131,9 +129,9 @@ class DetectorRecords:
         key = (record.group, record.model_version)
         version = record.state.version
         kept = self._kept.get(key)
-        cleared = self._set_owed(_entry_key(key, version), record, is_entry=True)
+        cleared = self._set_outbox(_entry_key(key, version), record, is_entry=True)
         if not cleared or (kept is not None and kept.head[0] == version):
-            cleared = self._set_owed(_head_key(key), record, is_entry=False) or cleared
+            cleared = self._set_outbox(_head_key(key), record, is_entry=False) or cleared
         if not cleared:
             raise _conflict(record)
 
@@ -156,22 +154,18 @@ class DetectorRecords:
         return self._follow(key, _Kept(state, _head_of(first), self._clock_ms()), entries[started:], first)
 
     def _follow(self, key: Key, kept: _Kept, entries: list[Item], latest: Item) -> Record:
-        """Take what is kept to the end of the log.
+        """Take the kept state to the end of the log: `entries` from its version on, in order.
 
-        Args:
-            key: Group and model version.
-            kept: Changed, and kept.
-            entries: From the kept version on, in order.
-            latest: What was committed with the kept version.
+        `latest` is the item that was committed with the kept version.
         """
-        self._kept.pop(key, None)  # until it adds up again
+        self._kept.pop(key, None)  # until its check sum is known to be right
         crc, state, head = None, kept.state, kept.head
         for entry in entries:
             head = max(head, _head_of(entry))
             if _version(entry) <= state.version:
                 continue
             if _version(entry) != state.version + 1:
-                break  # what follows a gap is about to expire, as what is missing has
+                break  # the missing entry has expired, so what follows it is about to
             if "state" in entry:
                 crc, state = None, StoredState.from_bytes(zlib.decompress(bytes(entry["state"]["B"])))
             else:
@@ -211,8 +205,8 @@ class DetectorRecords:
         )
         return [entry for entry in entries if int(entry["expires_at"]["N"]) >= now_s]
 
-    def _told(self, record: Record) -> Item:
-        """What is committed with a state: its block, its outbox and its suppressed incidents."""
+    def _beside_state(self, record: Record) -> Item:
+        """What is committed with a state: its block, its outbox and its suppressed incidents (stored as `untold`)."""
         item: Item = {"outbox": {"B": _outbox(record)}, "committed_ms": {"N": str(record.committed_ms)}}
         if record.block is not None:
             item["block"] = {"B": record.block.pack()}
@@ -222,7 +216,7 @@ class DetectorRecords:
         return item
 
     def _write_head(self, record: Record) -> None:
-        """Put a committed state into the head; one that is as far or further on stays, and is known from then on."""
+        """Put a committed state into the head, unless the head is as far already."""
         if self._clock_ms() < self._heads_from_ms:
             return
         try:
@@ -230,7 +224,7 @@ class DetectorRecords:
         except ClientError as error:
             if not is_transient(error):
                 raise
-            # The commit stands, and can wait for a head; a table short of capacity is left to commits for a while.
+            # The commit stands without a new head, and a table short of capacity is left to commits for a while.
             self._heads_from_ms = self._clock_ms() + HEAD_PAUSE_MS
             return
         self._kept[record.group, record.model_version].head = record.state.version, self._clock_ms()
@@ -246,7 +240,7 @@ class DetectorRecords:
             TableName=self._table,
             Item={
                 **_head_key(key),
-                **self._told(record),
+                **self._beside_state(record),
                 "version": {"N": version},
                 "whole": {"B": zlib.compress(record.state.pack(), 1)},
             },
@@ -255,7 +249,7 @@ class DetectorRecords:
             ExpressionAttributeValues={":version": {"N": expected}},
         )
 
-    def _set_owed(self, key: Item, record: Record, *, is_entry: bool) -> bool:
+    def _set_outbox(self, key: Item, record: Record, *, is_entry: bool) -> bool:
         """Store the outbox with a version's entry, or with the head at that version; whether it was there."""
         values: Item = {":outbox": {"B": _outbox(record)}}
         if is_entry:
@@ -283,7 +277,7 @@ def _entry_key(key: Key, version: int) -> Item:
 
 
 def _head_of(entry: Item) -> Head:
-    """The head that who wrote the entry knew."""
+    """The head that was known to the worker that wrote the entry."""
     return int(entry["head_version"]["N"]), int(entry["head_ms"]["N"])
 
 

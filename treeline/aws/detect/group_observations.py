@@ -19,8 +19,8 @@ def _leave_items_as_they_came(
 ) -> None:
     """Take a Query's items from its JSON as they are: botocore's walk over every value takes five times as long.
 
-    botocore's `before-parse` event. Binary values would stay base64, and an observation has none. A botocore without
-    the event parses as ever, to the same items.
+    For botocore's event `before-parse`. Binary values would stay base64, but an observation has none. A botocore that
+    lacks the event parses by itself, to the same items.
     """
     if response_dict["status_code"] == 200:
         body = json.loads(response_dict["body"])
@@ -29,12 +29,7 @@ def _leave_items_as_they_came(
 
 
 class GroupObservations:
-    """The observations table, seen by group.
-
-    Args:
-        dynamodb: A client for these reads alone: how it parses a Query's answer is changed.
-        table: The table's name.
-    """
+    """The observations table by group; `dynamodb` serves these reads only, as its parsing of queries is changed."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         dynamodb.meta.events.register("before-parse.dynamodb.Query", _leave_items_as_they_came)

@@ -1,4 +1,8 @@
-"""The incidents table: one row an incident, its history appended event by event."""
+"""The incidents table: one row an incident, to whose history each event is appended.
+
+Several groups see an incident that their servers share. Each of its events is published by one group only: the first
+one to see the incident opens it, the last one to see its end resolves it.
+"""
 
 import json
 from dataclasses import dataclass
@@ -14,16 +18,16 @@ _SHARED_ATTEMPTS = 10  # of a write that other groups got ahead of
 
 
 class IncidentTable:
-    """Folds alerts into incident rows; an alert that comes again changes nothing."""
+    """Enters alerts in incident rows; an alert that comes again changes nothing."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
     def apply(self, alert: Alert) -> bool:
-        """Fold one alert in; False for a shared incident's event that was published already.
+        """Enter one alert. Returns whether this group is to publish it.
 
-        A repeated alert answers True: it may be repeated because telling it failed.
+        True for a repeated alert too: it may come again because publishing it failed.
         """
         if alert.server_id == FLEET:
             return self._apply_shared(alert)
@@ -39,16 +43,15 @@ class IncidentTable:
         return True
 
     def _apply_shared(self, alert: Alert) -> bool:
-        """An incident several groups see: told by the first to see it, resolved by the last to see it end.
+        """Enter one group's event of a shared incident, where it is that group's to publish.
 
-        Who tells an event is written with the event itself, so that a group which died before it had told is
-        still the one to tell, and nobody else.
+        The write that enters an event also names its group as the one that publishes (`tellers`). So if a worker dies
+        before publishing, its group still publishes the event, and no other does.
         """
         group = alert.labels["group"]
         event = f"{group}/{alert.event.value}/{alert.clocks.observed_at}"
-        is_late = (
-            alert.step > 1 and alert.event is AlertEvent.OPENED and not alert.suppressed
-        )  # published because a mute ended
+        # Published late, because a mute ended.
+        is_late = alert.step > 1 and alert.event is AlertEvent.OPENED and not alert.suppressed
         if is_late:
             event = f"{group}/late"
         for _ in range(_SHARED_ATTEMPTS):
@@ -70,7 +73,7 @@ class IncidentTable:
         raise PublishError(f"incident {alert.incident_id}: other groups kept writing to it")
 
     def _read(self, incident_id: str) -> "_SharedRow":
-        """The row, consistently and with the permission to update only: adding nothing returns it."""
+        """Read the row consistently. An update that adds 0 returns it, so detect needs no permission to read."""
         row = self._dynamodb.update_item(
             TableName=self._table,
             Key={"incident_id": {"S": incident_id}},

@@ -13,13 +13,7 @@ _BATCH_MESSAGES = 10  # the limit of SendMessageBatch, ReceiveMessage and Delete
 
 
 class SqsTickQueue:
-    """Sends ticks; what SQS does not take is returned, not raised.
-
-    Args:
-        client: SQS.
-        queue_url: The queue detect reads.
-        on_failure: Told in words why ticks were not sent, for the log.
-    """
+    """Sends ticks; what SQS does not take is returned, not raised, and `on_failure` is told why."""
 
     def __init__(self, client: SQSClient, *, queue_url: str, on_failure: Callable[[str], None]) -> None:
         self._client = client
@@ -55,10 +49,7 @@ class SqsDeadTicks:
     """The dead-letter queue of ticks.
 
     Args:
-        client: SQS.
-        queue_url: The dead-letter queue.
-        hold_s: How long a received message stays hidden: longer than a redrive takes, shorter than the pause
-            between two, so that what was not redriven is there for the next one.
+        hold_s: How long a received message stays hidden: longer than a redrive takes, but not until the next redrive.
         wait_s: How long to wait for a first message. With 0 SQS asks only some of its servers, and a queue with
             few messages may look empty.
     """

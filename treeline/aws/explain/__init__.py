@@ -1,1 +1,1 @@
-"""An incident's story read from the deployed tables."""
+"""What an explanation is made from, read from the deployed tables."""

@@ -1,4 +1,4 @@
-"""An incident's story from the deployed tables, the models bucket and, for the forest, SageMaker."""
+"""What an explanation is made from, in deployed tables, the models bucket and, for the forest, SageMaker."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -127,11 +127,9 @@ class ForestFiles:
         self._s3 = s3
 
     def read(self, model_version: str, name: str = "") -> tuple[bytes, str]:
-        """model.tar.gz and where it lies; raises ScorerUnavailableError where it cannot be had.
+        """model.tar.gz and where it lies; `name` is SageMaker's of the model, where that is known.
 
-        Args:
-            model_version: The model's.
-            name: SageMaker's name of it, where that is known.
+        Raises ScorerUnavailableError where it cannot be read.
         """
         prefix = variant_name(model_version)[:54]
         try:

@@ -66,9 +66,7 @@ class DynamoObservationStore:
         self._pool = ThreadPoolExecutor(max_workers=self.threads, thread_name_prefix="append")
 
     def append(self, rows: Sequence[NumberedReceipt]) -> AppendResult:
-        """Write all rows; see `ObservationStore`. An error that is our own mistake (a table that does not exist, a
-        missing permission) is raised.
-        """
+        """Write all rows; see `ObservationStore`. Raises what is our own mistake, such as a missing permission."""
         lanes: dict[int, list[int]] = {}
         for i, row in enumerate(rows):
             lane = zlib.crc32(row.receipt.observation.server_id.encode()) % self.threads

@@ -1,4 +1,4 @@
-"""What a candidate decided and how its calls went, in the rollups table: evidence for the judge, never published."""
+"""What a candidate decided and how its calls went, in the rollups table: for the judge, never published."""
 
 import json
 import math

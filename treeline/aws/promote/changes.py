@@ -1,7 +1,7 @@
 """Tells people what happens to the models: an SNS topic, and PagerDuty change events.
 
-A change event pages nobody; it stands on the service's time line, beside the incidents it may explain. Telling must
-not fail what is told about: what could not be sent is logged and counted.
+A change event pages nobody; it stands on the service's time line, beside incidents that it may explain. What could not
+be sent is logged and counted, and the promotion goes on.
 """
 
 import json

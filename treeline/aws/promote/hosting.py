@@ -28,14 +28,10 @@ class HostingSettings:
     """What an endpoint is made of.
 
     Attributes:
-        endpoint_name: Its name.
         role_arn: The role the model's container runs with.
-        instance_type: Of every variant.
-        instances: Of a variant when it is created.
-        max_instances: Autoscaling goes from `instances` to this.
+        instances, max_instances: Of a variant: when it is created, and what autoscaling goes to.
         invocations_per_instance: A minute; autoscaling holds it.
-        capture_url: Where sampled requests and answers go; empty: nowhere.
-        capture_percent: Share of requests.
+        capture_url, capture_percent: Where requests and answers go, and the share of them; empty: nowhere.
     """
 
     endpoint_name: str

@@ -1,4 +1,4 @@
-"""What the widgets of incidents and models read; no numpy, so their functions start in a moment."""
+"""What the widgets of incidents and models read. Without numpy, so that their functions start fast."""
 
 import json
 from collections.abc import Mapping

@@ -120,10 +120,8 @@ class PagerDutyClient:
     """Triggers, acknowledges and resolves PagerDuty incidents.
 
     Args:
-        http: Sends the request; it must not retry by itself.
-        events_url: Where events go.
         key_source: Asked once, and again when PagerDuty does not take the key: it may have been rotated.
-        timeout_s: For connecting and the answer's first byte together.
+        timeout_s: See `post`.
     """
 
     def __init__(
