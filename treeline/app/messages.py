@@ -6,19 +6,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueMessage:
-    """One message, its body not read yet.
-
-    Attributes:
-        receipt_handle: What SQS asks for to delete it, or to hide it for longer.
-        receive_count: Deliveries so far; 1 at the first.
-        sent_at_ms: When it was first sent; None where nobody says.
-    """
+    """One message, its body not read yet."""
 
     message_id: str
-    receipt_handle: str
+    receipt_handle: str  # what SQS asks for to delete it, or to hide it for longer
     body: str
-    receive_count: int = 1
-    sent_at_ms: int | None = None
+    receive_count: int = 1  # deliveries so far; 1 at the first
+    sent_at_ms: int | None = None  # when it was first sent; None where nobody says
 
 
 class MessageDelay(Protocol):

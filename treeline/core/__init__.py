@@ -1,1 +1,1 @@
-"""Pure mathematics and vocabulary on numpy arrays: no cloud, no clock, no chance."""
+"""The mathematics and the vocabulary, on numpy arrays: no AWS, no clock, no random numbers."""

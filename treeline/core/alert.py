@@ -6,7 +6,7 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 FLEET = "fleet"  # stands as server_id of an incident that the servers share
-# The fixed scale, here because who only tells of incidents carries no numpy; treeline.core.severity has the rest.
+# The fixed scale stands here because functions that only tell of incidents have no numpy; see treeline.core.severity.
 P2_SEVERITY = 1.5
 P1_SEVERITY = 3.0
 
@@ -54,7 +54,7 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One incident event, ready to be told."""
+    """One incident event, as it is published."""
 
     incident_id: str  # "<server_id>/<opened observation, ISO>"; scope "fleet" stands as server_id
     sequence: int  # 1 for opened, then counting: orders events of one incident, makes duplicates visible

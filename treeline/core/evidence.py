@@ -1,4 +1,4 @@
-"""What the metrics of one observation say: each measured value beside what its server normally does."""
+"""The evidence of one observation: each measured value beside what its server normally has."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What a reader says of a stored format that it does not know."""
+"""Refusing stored formats that this code does not read."""
 
 from treeline.core.errors import ModelMismatchError
 

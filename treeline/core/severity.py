@@ -14,15 +14,10 @@ LARGEST_SEVERITY = 30.0  # a server that never moved has no spread to measure it
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Where a channel's own measure (in its own standard deviations) meets the fixed scale.
+    """Where a channel's own measure (in its own standard deviations) meets the fixed scale."""
 
-    Attributes:
-        p2: The measure that means severity 1.5.
-        p1: The measure that means severity 3.0; above p2.
-    """
-
-    p2: float
-    p1: float
+    p2: float  # the measure that means severity 1.5
+    p1: float  # the measure that means severity 3.0; above p2
 
     def __post_init__(self) -> None:
         """Check the order."""

@@ -1,4 +1,4 @@
-"""Standardization and the running statistics behind it. All arrays; no state of its own."""
+"""Standardization and running statistics, on arrays."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ Z_LIMIT = 10.0  # standard deviations; what is farther out is not stranger
 FLOOR_SHARE_OF_RANGE = 0.01  # a metric's noise below 1 % of its observed range is not worth noticing
 
 
-_NUMPY_ADDS_IN_TURN = 8  # shorter rows than this; longer ones it adds up in eight strands
+_NUMPY_ADDS_IN_TURN = 8  # numpy adds rows shorter than this in order, longer ones in eight partial sums
 
 
 def row_sums(values: FloatArray) -> FloatArray:

@@ -15,17 +15,11 @@ LARGEST_MAGNITUDE = 1e30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What a forest was fitted with.
+    """What a forest was fitted with."""
 
-    Attributes:
-        seed: Of the sample and of the cuts.
-        training_rows: Rows the sample was drawn from.
-        requested_samples_per_tree: What was asked for; a tree holds fewer where the rows did not suffice.
-    """
-
-    seed: int
-    training_rows: int
-    requested_samples_per_tree: int
+    seed: int  # of the sample and of the cuts
+    training_rows: int  # rows the sample was drawn from
+    requested_samples_per_tree: int  # what was asked for; a tree holds fewer where the rows did not suffice
 
 
 class RandomCutForest:

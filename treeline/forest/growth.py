@@ -14,23 +14,14 @@ LEAF = -1  # cut_dim of a leaf
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trees:
-    """The nodes of all trees in flat arrays; a tree's nodes are contiguous, the root first.
+    """The nodes of all trees in flat arrays; a tree's nodes are contiguous, the root first."""
 
-    Attributes:
-        roots: (trees,) id of each root.
-        boxes: (nodes, 2 * features) float32, lowest and highest value of a feature side by side.
-        cut_dims: (nodes,) the feature a node is cut in, LEAF for a leaf.
-        cut_values: (nodes,) float32; a row whose feature is <= this goes left.
-        lefts: (nodes,) absolute id of the left child; the right one is the next id. 0 for a leaf.
-        masses: (nodes,) sampled rows below the node, duplicates counted.
-    """
-
-    roots: NDArray[np.int32]
-    boxes: NDArray[np.float32]
-    cut_dims: NDArray[np.int32]
-    cut_values: NDArray[np.float32]
-    lefts: NDArray[np.int32]
-    masses: NDArray[np.int32]
+    roots: NDArray[np.int32]  # (trees,) id of each root
+    boxes: NDArray[np.float32]  # (nodes, 2 * features) float32, lowest and highest value of a feature side by side
+    cut_dims: NDArray[np.int32]  # (nodes,) the feature a node is cut in, LEAF for a leaf
+    cut_values: NDArray[np.float32]  # (nodes,) float32; a row whose feature is <= this goes left
+    lefts: NDArray[np.int32]  # (nodes,) absolute id of the left child; the right one is the next id. 0 for a leaf
+    masses: NDArray[np.int32]  # (nodes,) sampled rows below the node, duplicates counted
 
 
 @dataclass(slots=True)

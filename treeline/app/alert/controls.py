@@ -24,17 +24,11 @@ class ControlKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Which servers are meant: one of the three is set.
+    """Which servers are meant: one of the three is set."""
 
-    Attributes:
-        server: A server_id, or a pattern with `*` and `?`.
-        labels: Labels a server must have, all of them.
-        fleet: Every server, and the incidents that the servers share.
-    """
-
-    server: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    fleet: bool = False
+    server: str = ""  # a server_id, or a pattern with `*` and `?`
+    labels: Mapping[str, str] = field(default_factory=dict)  # labels a server must have, all of them
+    fleet: bool = False  # every server, and the incidents that the servers share
 
     def __post_init__(self) -> None:
         """Exactly one of the three."""

@@ -32,22 +32,15 @@ MUTED = "muted"
 
 @dataclass(slots=True)
 class SuppressedIncident:
-    """A server's incident of which something was not published; stored beside the detector's state.
-
-    Attributes:
-        opening_published: Whether its opening was.
-        suppression_published: Whether its `suppressed` event was.
-        sequence_offset: A change's `sequence` less its `step`.
-        latest: The last change that was not published; None where all later ones were.
-        resolved_silently: It ended, and nothing of it was published. Kept until the server's next incident, whose alert
-            must not say that it follows this one.
-    """
+    """A server's incident of which something was not published; stored beside the detector's state."""
 
     incident_id: str
-    opening_published: bool = False
-    suppression_published: bool = False
-    sequence_offset: int = 0
-    latest: Alert | None = None
+    opening_published: bool = False  # whether its opening was
+    suppression_published: bool = False  # whether its `suppressed` event was
+    sequence_offset: int = 0  # a change's `sequence` less its `step`
+    latest: Alert | None = None  # the last change that was not published; None where all later ones were
+    # It ended, and nothing of it was published. Kept until the server's next incident, whose alert must not say that it
+    # follows this one.
     resolved_silently: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -76,16 +69,11 @@ class SuppressedIncident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Muting:
-    """Decides for each change whether it is published.
-
-    Attributes:
-        controls: Mutes and maintenance windows; None: there are none.
-        labels: Servers' labels, put on every alert; None: none are known.
-    """
+    """Decides for each change whether it is published."""
 
     paging: Paging = Paging.PEOPLE
-    controls: Controls | None = None
-    labels: ServerLabels | None = None
+    controls: Controls | None = None  # mutes and maintenance windows; None: there are none
+    labels: ServerLabels | None = None  # Servers' labels, put on every alert; None: none are known
 
     def apply(
         self,

@@ -29,20 +29,15 @@ class TickService(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickBatch:
-    """Works through batches of ticks.
-
-    Attributes:
-        retry_s: About how long a tick that failed stays away.
-        random: Gives a number in [0, 1), so that groups that failed together do not come back together.
-        adapter_errors: What the service's adapters raise besides our own errors.
-    """
+    """Works through batches of ticks."""
 
     service: TickService
     queue: MessageDelay
     telemetry: Telemetry
-    retry_s: float
+    retry_s: float  # about how long a tick that failed stays away
+    # Gives a number in [0, 1), so that groups that failed together do not come back together.
     random: Callable[[], float]
-    adapter_errors: tuple[type[Exception], ...] = ()
+    adapter_errors: tuple[type[Exception], ...] = ()  # what the service's adapters raise besides our own errors
 
     def run(self, messages: Sequence[QueueMessage], *, until_ms: int) -> list[str]:
         """Run every group that the batch names once.

@@ -16,25 +16,15 @@ from treeline.core.model.handover import hand_over
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
-    """Which model decides, and which one did before.
+    """Which model decides, and which one did before."""
 
-    Attributes:
-        model_version: The active model's.
-        package_key: Where its package is, in the models bucket.
-        target_variant: The endpoint's variant that hosts it; empty where the endpoint has only one.
-        activation: Counts changes of the pointer, from 1.
-        previous_version: The model it took over from; empty for the first.
-        package_arn: Its model package in the registry; empty where it came from none.
-        model_name: SageMaker's name of the model; empty where it is not known.
-    """
-
-    model_version: str
-    package_key: str
-    target_variant: str = ""
-    activation: int = 1
-    previous_version: str = ""
-    package_arn: str = ""
-    model_name: str = ""
+    model_version: str  # the active model's
+    package_key: str  # where its package is, in the models bucket
+    target_variant: str = ""  # the endpoint's variant that hosts it; empty where the endpoint has only one
+    activation: int = 1  # counts changes of the pointer, from 1
+    previous_version: str = ""  # the model it took over from; empty for the first
+    package_arn: str = ""  # its model package in the registry; empty where it came from none
+    model_name: str = ""  # SageMaker's name of the model; empty where it is not known
 
 
 class ActiveModel(ActivePackage, Protocol):

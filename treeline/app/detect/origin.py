@@ -21,19 +21,13 @@ MAX_ORIGINS = 16  # of one commit: each takes 3 KB of an item, which holds 400 K
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A server before a commit in which it exceeded a tier.
-
-    Attributes:
-        server_id: The server.
-        state: Of that server alone.
-        levels: Bucket -> the severity that the group's servers shared in it, which was taken off each server's own.
-        policy: What decided.
-    """
+    """A server before a commit in which it exceeded a tier."""
 
     server_id: str
-    state: FleetState
+    state: FleetState  # of that server alone
+    # Bucket -> the severity that the group's servers shared in it, which was taken off each server's own.
     levels: Mapping[int, float]
-    policy: PolicySettings = field(default_factory=PolicySettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)  # what decided
 
     def pack(self) -> bytes:
         """As bytes, compressed."""

@@ -27,24 +27,15 @@ class Pending:
 
 @dataclass(slots=True)
 class Record:
-    """What one commit stores of a group.
-
-    Attributes:
-        group: The group of servers.
-        model_version: The model that decided.
-        state: The detector's state after the commit.
-        block: The scores of this commit; None where it scored nothing.
-        outbox: Alerts of this and earlier commits that are not published yet.
-        committed_ms: When, by the wall clock.
-        suppressed: By server, its incident of which something was not published.
-    """
+    """What one commit stores of a group."""
 
     group: int
-    model_version: str
-    state: FleetState
-    block: ScoreBlock | None = None
-    outbox: list[Alert] = field(default_factory=list)
-    committed_ms: int = 0
+    model_version: str  # the model that decided
+    state: FleetState  # the detector's state after the commit
+    block: ScoreBlock | None = None  # the scores of this commit; None where it scored nothing
+    outbox: list[Alert] = field(default_factory=list)  # alerts of this and earlier commits that are not published yet
+    committed_ms: int = 0  # when, by the wall clock
+    # By server, its incident of which something was not published.
     suppressed: dict[str, SuppressedIncident] = field(default_factory=dict)
 
 

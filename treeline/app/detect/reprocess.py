@@ -63,21 +63,15 @@ def can_serve(status: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReprocessService:
-    """Moves dead ticks back, one per group, oldest first, spread over `max_delay_s` with jitter.
+    """Moves dead ticks back, one per group, oldest first, spread over `max_delay_s` with jitter."""
 
-    Attributes:
-        endpoint: Asked before every attempt: with a dead endpoint, redriven ticks would only become dead letters again.
-        max_messages: Dead messages to take in one run.
-        max_delay_s: The time the ticks are spread over, so that a fresh endpoint does not get them all at once.
-        random: Gives a number in [0, 1).
-    """
-
+    # Asked before every attempt: with a dead endpoint, redriven ticks would only become dead letters again.
     endpoint: EndpointStatus
     dead: DeadTicks
     ticks: TickQueue
-    max_messages: int
-    max_delay_s: int
-    random: Callable[[], float]
+    max_messages: int  # dead messages to take in one run
+    max_delay_s: int  # the time the ticks are spread over, so that a fresh endpoint does not get them all at once
+    random: Callable[[], float]  # gives a number in [0, 1)
 
     def reprocess(self) -> ReprocessOutcome:
         """Redrive once. Safe at any crash: a message is deleted after its tick was sent, and ticks may repeat."""

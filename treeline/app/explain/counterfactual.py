@@ -37,17 +37,11 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counterfactual:
-    """The incident would not have opened, had every bound held from its first anomalous to its deciding observation.
+    """The incident would not have opened, had every bound held from its first anomalous to its deciding observation."""
 
-    Attributes:
-        bounds: One metric's, or several metrics' together.
-        severity: Of the deciding observation, at the bounds.
-        is_verified: Every value tried from the bounds to the expectation opens nothing, and what was measured does.
-    """
-
-    bounds: tuple[Bound, ...]
-    severity: float
-    is_verified: bool
+    bounds: tuple[Bound, ...]  # one metric's, or several metrics' together
+    severity: float  # of the deciding observation, at the bounds
+    is_verified: bool  # every value tried from the bounds to the expectation opens nothing, and what was measured does
 
     def __str__(self) -> str:
         """As people read it."""

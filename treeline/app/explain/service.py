@@ -53,27 +53,16 @@ class Persistence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """An incident explained; parts that can no longer be known are empty, and `notes` say why.
+    """An incident explained; parts that can no longer be known are empty, and `notes` say why."""
 
-    Attributes:
-        alerts: The incident's changes.
-        metrics: Of the deciding observation, the farthest from its expectation first.
-        calibration: Every measure of the deciding observation, and the thresholds it met.
-        path: Scores and severities around the opening.
-        persistence: The rule that fired.
-        counterfactuals: What would have prevented the opening.
-        reproduction: When it was asked for.
-        forest: Where the forest was found.
-    """
-
-    alerts: Sequence[Alert]
-    metrics: Sequence[MetricEvidence]
-    calibration: Mapping[str, Any]
-    path: ScoredPath
-    persistence: Persistence | None = None
-    counterfactuals: Sequence[Counterfactual] = field(default_factory=tuple)
-    reproduction: Reproduction | None = None
-    forest: str = ""
+    alerts: Sequence[Alert]  # the incident's changes
+    metrics: Sequence[MetricEvidence]  # of the deciding observation, the farthest from its expectation first
+    calibration: Mapping[str, Any]  # every measure of the deciding observation, and the thresholds it met
+    path: ScoredPath  # scores and severities around the opening
+    persistence: Persistence | None = None  # the rule that fired
+    counterfactuals: Sequence[Counterfactual] = field(default_factory=tuple)  # what would have prevented the opening
+    reproduction: Reproduction | None = None  # when it was asked for
+    forest: str = ""  # where the forest was found
     notes: Sequence[str] = field(default_factory=tuple)
 
     @property

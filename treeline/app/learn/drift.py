@@ -54,21 +54,15 @@ class Retrainings(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """An evaluation with what is reported beside it.
-
-    Attributes:
-        features: Population stability index by feature, over the rolling days; above 0.25 is a shift.
-        levels: By metric, the rolling days' mean level shift.
-        hours: Hours of data in the evaluation window.
-        run_id: The retraining that was started, if one was.
-    """
+    """An evaluation with what is reported beside it."""
 
     model_version: str
     evaluation: DriftEvaluation
+    # Population stability index by feature, over the rolling days; above 0.25 is a shift.
     features: dict[str, float] = field(default_factory=dict)
-    levels: dict[str, float] = field(default_factory=dict)
-    hours: int = 0
-    run_id: str = ""
+    levels: dict[str, float] = field(default_factory=dict)  # by metric, the rolling days' mean level shift
+    hours: int = 0  # hours of data in the evaluation window
+    run_id: str = ""  # the retraining that was started, if one was
 
     def to_json(self) -> dict[str, Any]:
         """What the function answers."""

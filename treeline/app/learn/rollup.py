@@ -124,15 +124,11 @@ class RollupOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollupService:
-    """Sums up the hours that are over.
-
-    Attributes:
-        package: The active model's package; None before the first.
-    """
+    """Sums up the hours that are over."""
 
     history: PastDecisions
     rollups: Rollups
-    package: Callable[[], ModelPackage | None]
+    package: Callable[[], ModelPackage | None]  # the active model's package; None before the first
 
     def run(self, now_ms: int) -> RollupOutcome:
         """Sum up every hour that ended by `now_ms` and was not yet, and once more the hour before those."""

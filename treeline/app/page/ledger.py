@@ -28,21 +28,16 @@ class Turn(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageEntry:
-    """One dedup key.
+    """What is known of the events of one dedup key."""
 
-    Attributes:
-        version: Of the stored entry; 0 is none yet.
-        through: The last event that is done: sent, refused for good, or none that PagerDuty is told of.
-        is_open: Whether PagerDuty holds the incident open after it.
-        claimed: The event that a worker is sending; past `claimed_until_ms` that worker counts as dead.
-        waiting: The event that PagerDuty put off; past `waiting_until_ms` it has gone to the dead letters.
-    """
-
-    version: int = 0
+    version: int = 0  # of the stored entry; 0 is none yet
+    # The last event that is done: sent, refused for good, or none that PagerDuty is told of.
     through: Position | None = None
-    is_open: bool = False
+    is_open: bool = False  # whether PagerDuty holds the incident open after it
+    # The event that a worker is sending; past `claimed_until_ms` that worker counts as dead.
     claimed: Position | None = None
     claimed_until_ms: int = 0
+    # The event that PagerDuty put off; past `waiting_until_ms` it has gone to the dead letters.
     waiting: Position | None = None
     waiting_until_ms: int = 0
 

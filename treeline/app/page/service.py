@@ -86,23 +86,18 @@ class PageOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagingService:
-    """Delivers a batch of alerts.
-
-    Attributes:
-        retry_base_s: The bound of the wait after a first failure; it doubles with every further one.
-        claim_s: The longest that telling one page may take: a claim older than that is a dead worker's, and an
-            invocation with less time left than that begins no further page.
-        random: Gives a number in [0, 1).
-        on_unwritten: Told when a page is through but could not be entered, and so may be repeated.
-    """
+    """Delivers a batch of alerts."""
 
     pager: Pager
     queue: MessageDelay
     ledger: PageLedger
-    retry_base_s: int
+    retry_base_s: int  # the bound of the wait after a first failure; it doubles with every further one
+    # The longest that telling one page may take: a claim older than that is a dead worker's, and an invocation with
+    # less time left than that begins no further page.
     claim_s: float
-    random: Callable[[], float]
+    random: Callable[[], float]  # gives a number in [0, 1)
     clock_ms: Callable[[], int]
+    # Told when a page is through but could not be entered, and so may be repeated.
     on_unwritten: Callable[[Exception], None] = lambda _: None
 
     def deliver(

@@ -19,21 +19,13 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """A candidate that decides beside the active model, as the controls table names it to detect.
+    """A candidate that decides beside the active model, as the controls table names it to detect."""
 
-    Attributes:
-        model_version: The candidate's.
-        package_key: Where its package is.
-        target_variant: The endpoint's variant that hosts it.
-        reach: Servers up to this position (treeline.core.model.canary) are in it.
-        number: Counts canaries; a state of an earlier one is not gone on with.
-    """
-
-    model_version: str
-    package_key: str
-    target_variant: str
-    reach: float
-    number: int = 0
+    model_version: str  # the candidate's
+    package_key: str  # where its package is
+    target_variant: str  # the endpoint's variant that hosts it
+    reach: float  # servers up to this position (treeline.core.model.canary) are in it
+    number: int = 0  # counts canaries; a candidate's state of an earlier one is begun anew
 
     def covers(self, server_id: str) -> bool:
         """Whether the candidate decides this server too."""

@@ -100,26 +100,16 @@ class MeasuredScorer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRun:
-    """Runs the candidate after the champion's tick.
+    """Runs the candidate after the champion's tick."""
 
-    Attributes:
-        champion: Its parts serve the candidate too, but for those that must differ.
-        models: As the champion's tick last read them.
-        records: The detector-state table itself, without hand-over.
-        scorer_of: The scorer of a variant.
-        champion_calls: The calls of the champion's scorer since this was last asked.
-        on_error: Told what went wrong with the candidate.
-        adapter_errors: What the adapters raise besides our own errors.
-    """
-
-    champion: DetectService
-    models: CanaryModels
-    records: Records
-    scorer_of: Callable[[str], Scorer]
-    champion_calls: Callable[[], Calls]
+    champion: DetectService  # its parts serve the candidate too, but for those that must differ
+    models: CanaryModels  # as the champion's tick last read them
+    records: Records  # the detector-state table itself, without hand-over
+    scorer_of: Callable[[str], Scorer]  # the scorer of a variant
+    champion_calls: Callable[[], Calls]  # the calls of the champion's scorer since this was last asked
     decisions: DecisionSink
-    on_error: Callable[[Exception], None]
-    adapter_errors: tuple[type[Exception], ...] = ()
+    on_error: Callable[[Exception], None]  # told what went wrong with the candidate
+    adapter_errors: tuple[type[Exception], ...] = ()  # what the adapters raise besides our own errors
     _judged: JudgedObservations = field(default_factory=JudgedObservations)
 
     def prepare(self, group: int) -> None:

@@ -41,31 +41,22 @@ class PromotionStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A promotion's memory, so that any step may be repeated and a restarted execution goes on where it stopped.
-
-    Attributes:
-        stage: The last step done.
-        config_name: The endpoint configuration that hosts both; later the one that hosts the candidate alone.
-        variant: The candidate's variant.
-        canary_from: Event time the canary started at, milliseconds.
-        reference: The champion's score mean and sd before the canary, by canary server.
-        verdicts: One JSON object a judged slice.
-        snapshot: Call totals and sums of scores at the end of the last judged slice; since when it is behind.
-        reason: Why it was rolled back.
-    """
+    """A promotion's memory, so that any step may be repeated and a restarted execution goes on where it stopped."""
 
     execution: str
     candidate: Candidate
-    stage: PromotionStage = PromotionStage.PREPARED
+    stage: PromotionStage = PromotionStage.PREPARED  # the last step done
     started_ms: int = 0
     hold_s: int | None = None
-    config_name: str = ""
-    variant: str = ""
-    canary_from: int = 0
+    config_name: str = ""  # the endpoint configuration that hosts both; later the one that hosts the candidate alone
+    variant: str = ""  # the candidate's variant
+    canary_from: int = 0  # event time the canary started at, milliseconds
+    # The champion's score mean and sd before the canary, by canary server.
     reference: dict[str, tuple[float, float]] = field(default_factory=dict)
-    verdicts: tuple[Mapping[str, Any], ...] = ()
+    verdicts: tuple[Mapping[str, Any], ...] = ()  # one JSON object a judged slice
+    # Call totals and sums of scores at the end of the last judged slice; since when it is behind.
     snapshot: dict[str, Any] = field(default_factory=dict)
-    reason: str = ""
+    reason: str = ""  # why it was rolled back
 
     @property
     def is_over(self) -> bool:

@@ -103,20 +103,13 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A state that runs a step.
-
-    Attributes:
-        step: Which.
-        comment: What it does, for people who look at the state machine.
-        answers: Where each answer leads.
-        choice: The name of the state that looks at the answer; empty where there is only one.
-        on_error: Where an error of the step leads; None: the execution fails with it.
-    """
+    """A state that runs a step."""
 
     step: Step
-    comment: str
-    answers: Mapping[Answer, StateName]
-    choice: str = ""
+    comment: str  # what it does, for people who look at the state machine
+    answers: Mapping[Answer, StateName]  # where each answer leads
+    choice: str = ""  # the name of the state that looks at the answer; empty where there is only one
+    # Where an error of the step leads; None: the execution fails with it.
     on_error: StateName | None = StateName.ROLL_BACK
 
     @property

@@ -35,14 +35,7 @@ _IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionService:
-    """The steps of a promotion.
-
-    Attributes:
-        limits: What a candidate may do at most.
-        plan: How long a canary is held.
-        share: Of the servers that are in the canary.
-        max_wait_ms: Wall clock from the start to the canary's end; a fleet that fell silent is not waited for longer.
-    """
+    """The steps of a promotion."""
 
     registry: Registry
     artifacts: ArtifactCheck
@@ -51,10 +44,10 @@ class PromotionService:
     evidence: Evidence
     store: ProgressStore
     announcer: Announcer
-    limits: CanaryLimits
-    plan: HoldPlan
-    share: float
-    max_wait_ms: int
+    limits: CanaryLimits  # what a candidate may do at most
+    plan: HoldPlan  # how long a canary is held
+    share: float  # of the servers that are in the canary
+    max_wait_ms: int  # wall clock from the start to the canary's end; a fleet that fell silent is not waited for longer
     clock_ms: Callable[[], int]
 
     def run(self, event: Mapping[str, Any]) -> Reply[Answer]:

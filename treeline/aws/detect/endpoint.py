@@ -14,14 +14,11 @@ from treeline.core.statistics import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Scores CSV bodies on a SageMaker endpoint.
-
-    Attributes:
-        variant: Names, at each call, the variant to ask; None or empty leaves the choice to the endpoint's weights.
-    """
+    """Scores CSV bodies on a SageMaker endpoint."""
 
     runtime: SageMakerRuntimeClient
     endpoint_name: str
+    # Names, at each call, the variant to ask; None or empty leaves the choice to the endpoint's weights.
     variant: Callable[[], str | None] = lambda: None
 
     def score(self, body: bytes, rows: int) -> FloatArray:

@@ -44,19 +44,13 @@ def to_item(row: NumberedReceipt, *, ttl_s: int) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class DynamoObservationStore:
-    """Appends observations; several threads wait for the table at once.
+    """Appends observations; several threads wait for the table at once."""
 
-    Attributes:
-        client: Safe to share between threads, as boto3's clients are.
-        ttl_s: How long an observation is kept, counted from its receipt.
-        threads: Batch writes in flight; the client's connection pool should hold as many.
-    """
-
-    client: DynamoDBClient
+    client: DynamoDBClient  # safe to share between threads, as boto3's clients are
     _: KW_ONLY
     table: str
-    ttl_s: int
-    threads: int
+    ttl_s: int  # how long an observation is kept, counted from its receipt
+    threads: int  # batch writes in flight; the client's connection pool should hold as many
     sleep: Callable[[float], None]
     random: Callable[[], float]
     _pool: ThreadPoolExecutor = field(init=False)

@@ -34,20 +34,16 @@ class DynamoServerRegistry:
 
     `last_seen` (event time), `last_received_at` and `labels` are written at most once per server and quarter of an hour
     of receipt, and may be that much behind.
-
-    Attributes:
-        client: Safe to share between threads, as boto3's clients are.
-        threads: Writes of `last_seen` in flight.
-        on_unseen: Told the error when `last_seen` could not be written, which is no reason to fail a batch.
     """
 
-    client: DynamoDBClient
+    client: DynamoDBClient  # safe to share between threads, as boto3's clients are
     _: KW_ONLY
     table: str
     group_size: int
-    threads: int
+    threads: int  # writes of `last_seen` in flight
     sleep: Callable[[float], None]
     random: Callable[[], float]
+    # Told the error when `last_seen` could not be written, which is no reason to fail a batch.
     on_unseen: Callable[[Exception], None]
     _pool: ThreadPoolExecutor = field(init=False)
     _known: dict[str, _NumberedServer] = field(default_factory=dict, init=False)

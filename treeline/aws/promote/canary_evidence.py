@@ -20,22 +20,16 @@ _ALIVE_MS = 3_600_000  # a group this far behind the others has stopped reportin
 
 @dataclass(frozen=True, slots=True)
 class CanaryEvidence:
-    """See `treeline.app.promote.ports.Evidence`.
-
-    Attributes:
-        records: The detector-state table, without hand-over.
-        groups: How many groups of servers there are.
-        active_version: The active model's version; None before the first.
-    """
+    """See `treeline.app.promote.ports.Evidence`."""
 
     dynamodb: DynamoDBClient
     _: KW_ONLY
-    records: Records
+    records: Records  # the detector-state table, without hand-over
     scores: ScoreBlocks
     decisions: CandidateDecisions
     incidents_table: str
-    groups: Callable[[], int]
-    active_version: Callable[[], str | None]
+    groups: Callable[[], int]  # how many groups of servers there are
+    active_version: Callable[[], str | None]  # the active model's version; None before the first
 
     def servers(self) -> Sequence[str]:
         """All servers the active model decides."""

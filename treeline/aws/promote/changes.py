@@ -27,20 +27,15 @@ class TimeLine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelChanges:
-    """Publishes steps; see `treeline.app.promote.ports.Announcer`.
-
-    Attributes:
-        source: Names this deployment.
-        on_failure: Told where something could not be sent, and why.
-    """
+    """Publishes steps; see `treeline.app.promote.ports.Announcer`."""
 
     sns: SNSClient
     _: KW_ONLY
     topic_arn: str
     pagerduty: TimeLine | None
-    source: str
+    source: str  # names this deployment
     clock_ms: Callable[[], int]
-    on_failure: Callable[[str, str], None]
+    on_failure: Callable[[str, str], None]  # told where something could not be sent, and why
 
     def tell(self, step: str, summary: str, details: Mapping[str, Any]) -> None:
         """Publish one step."""

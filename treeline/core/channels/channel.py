@@ -42,44 +42,38 @@ TYPICAL_VIEW_SD = np.array([1.0, 0.7, 0.7], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The metrics of some servers' observations from every side that a channel may look at.
+    """The metrics of some servers' observations from every side that a channel may look at."""
 
-    Attributes:
-        value: Shape (n, metrics), in the spreads of training, at most ten; a missing one is the last one seen.
-        from_day: Shape (n, metrics), the distance from the trailing day's mean in that day's standard deviations, at
-            most ten; 0 where missing.
-        difference: Shape (n, metrics), to the observation before, in the spreads of training; 0 after a gap.
-        ordered: Shape (n, views, metrics), how far each `View` is from its trailing three days in their standard
-            deviations, without sign, the largest metric last.
-        smallest_sd: Shape (n, views, metrics), the standard deviation that none of the views is taken to lie below.
-        missing: Shape (n, metrics) bool.
-    """
-
-    value: FloatArray
+    value: FloatArray  # shape (n, metrics), in the spreads of training, at most ten; a missing one is the last one seen
+    # Shape (n, metrics), the distance from the trailing day's mean in that day's standard deviations, at most ten; 0
+    # where missing.
     from_day: FloatArray
-    difference: FloatArray
+    difference: FloatArray  # shape (n, metrics), to the observation before, in the spreads of training; 0 after a gap
+    # Shape (n, views, metrics), how far each `View` is from its trailing three days in their standard deviations,
+    # without sign, the largest metric last.
     ordered: FloatArray
+    # Shape (n, views, metrics), the standard deviation that none of the views is taken to lie below.
     smallest_sd: FloatArray
-    missing: npt.NDArray[np.bool_]
+    missing: npt.NDArray[np.bool_]  # shape (n, metrics) bool
 
 
 class Channel(ABC):
     """What every channel declares.
 
     Attributes:
-        name: In packages, config keys, tables; a name, once stored, stays.
+        name: In packages, config keys and tables; it is stored, so it stays.
         title: For headings.
         meaning: What it says of a server when it fires, as a sentence goes on: "the metrics ...".
         view: What it looks at.
         aggregate: How the metrics become one number.
         can_be_gated: Whether training may switch it off for a server on which it fires at the same times of day.
-        floors: What no fleet's thresholds lie below, however quiet its past. Decision 20 has the figures.
+        floors: The lowest thresholds of any fleet, however quiet its past. Decision 20 has the figures.
         trained: Arrays of the state that training measures: a server that the model has not met gets the fleet's
             medians of them, and a new model brings its own.
         arrays: What it remembers of a server, beside the mean and variance of its number that every channel over the
             metrics has.
-        p2_pages, p1_pages: How often a server-week the fleet's own past may exceed a threshold that training finds.
-            One channel's; what all open together is less, as they rise together.
+        p2_pages, p1_pages: How often in a server-week the fleet's own past may exceed a threshold that training finds.
+            Of this channel alone: channels rise together, so all of them open fewer incidents than the sum.
     """
 
     name: ClassVar[str]
@@ -112,7 +106,7 @@ class MetricChannel(Channel):
     is_free_of_model: ClassVar[bool] = False
 
     def past(self) -> str:
-        """An average, or training."""
+        """See `Channel.past`."""
         is_static = math.isinf(self.half_life_s)
         return "its mean in training" if is_static else f"its average of half-life {self.half_life_s / DAY_S:g} d"
 
@@ -139,13 +133,13 @@ class MetricChannel(Channel):
     def counted(
         self, state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
     ) -> FloatArray:
-        """What of a measure counts as evidence; all of it, unless the channel knows better. Changes nothing."""
+        """The part of a measure that counts as evidence; here all of it. The state is not changed."""
         return measure
 
     def remember(
         self, state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], measure: FloatArray
     ) -> None:
-        """Note the measures, for what `counted` will have to know. Changes the state."""
+        """Note the measures, for later calls of `counted`. Changes the state."""
 
     def seeds(self, values: FloatArray) -> Mapping[str, Any]:
         """Its arrays' values for a server, from the whole history (times, metrics), in the spreads of training."""

@@ -1,7 +1,7 @@
-"""From measures to a severity, per server and without labels: what every channel says, and the largest wins.
+"""From measures to a severity: each channel's measure is mapped to the fixed scale, and the largest severity counts.
 
-Where a channel's thresholds lie is the fleet's own: training raises the channels' floors to what each exceeded so
-often in the fleet's unlabelled past (`training.prepare.thresholds`), `treeline calibrate` to a budget.
+The thresholds are the fleet's own. From the channels' floors training raises them to what the fleet's unlabelled past
+exceeded so often (`training.prepare.thresholds`), and `treeline calibrate` to a page budget.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,15 +24,11 @@ from treeline.core.statistics import FloatArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """How measures map to the fixed scale; part of the model package.
+    """How measures map to the fixed scale; part of the model package."""
 
-    Attributes:
-        score_channel: What the forest's score is compared with.
-        thresholds: By channel. One that is not given has its floors, the same for every fleet (decision 20); so has a
-            channel that a stored calibration did not know yet.
-    """
-
-    score_channel: ScoreChannel = ScoreChannel.ONSET
+    score_channel: ScoreChannel = ScoreChannel.ONSET  # what the forest's score is compared with
+    # By channel. One that is not given has its floors, the same for every fleet (decision 20); so has a channel that a
+    # stored calibration did not know yet.
     thresholds: Mapping[str, Thresholds] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,20 +64,14 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """Severity and what it was made from, one entry a server.
+    """Severity and what it was made from, one entry a server."""
 
-    Attributes:
-        severity: On the fixed scale, shape (n,), at most `LARGEST_SEVERITY`.
-        measures: Each channel's, in its standard deviations, shape (n, channels), in the order of
-            `registry.every_channel()`: the score's rise first.
-        threshold: The raw score that would have meant severity 1.5.
-        channel: Which channel gave the severity, a position in the same order.
-    """
-
-    severity: FloatArray
+    severity: FloatArray  # on the fixed scale, shape (n,), at most `LARGEST_SEVERITY`
+    # Each channel's, in its standard deviations, shape (n, channels), in the order of `registry.every_channel()`: the
+    # score's rise first.
     measures: FloatArray
-    threshold: FloatArray
-    channel: npt.NDArray[np.intp]
+    threshold: FloatArray  # the raw score that would have meant severity 1.5
+    channel: npt.NDArray[np.intp]  # which channel gave the severity, a position in the same order
 
     @property
     def rise(self) -> FloatArray:

@@ -1,7 +1,7 @@
-"""One round of detection over some servers: features, then (outside) scores, then decisions.
+"""One round of detection: `prepare` makes features, the caller has them scored, `decide` makes decisions.
 
-A *round* holds at most one observation of each server, all of one time bucket. Lambda, training, backtest and demo
-call these two functions and nothing else; whatever the batching, the rounds and thus the results are the same.
+A *round* holds at most one observation of each server, all of one time bucket. Lambda, training, backtest and demo all
+call these two functions. However observations are batched, the rounds and so the results are the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -111,7 +111,7 @@ def prepare(state: FleetState, batch: Round, *, step_s: float) -> PreparedRound:
     values, rows = batch.values[ready], batch.rows[ready]
     counted = warm_up_metrics(state, rows, values, step_s=step_s)
     extracted = features.extract(state, rows, batch.observed_at[ready], counted, step_s=step_s)
-    if counted is not values:  # what has no baseline yet is evidence of nothing
+    if counted is not values:  # people are not shown metrics that have no baseline yet
         shown = batch.values.copy()
         shown[ready] = counted
         batch = replace(batch, values=shown)

@@ -1,9 +1,8 @@
 """From observations to the feature row: twelve numbers that do not depend on how many metrics a server has.
 
-Three views of the standardized metrics (the value, its mean over the last ten, its lag-1 difference), each
-standardized again against its own trailing three days, each summarized over the metrics by four numbers. Recipe and
-measurements: evidence on detection, sections 4 and 7. The trailing windows are exponentially weighted, so that they
-fit into a small state; the current observation is compared first and learned afterwards.
+Each metric is seen from three views: its standardized value, the mean of its last ten, and its lag-1 difference. Each
+view is standardized again against its own trailing three days and summarized over the metrics by four numbers. Trailing
+windows are exponentially weighted, so the state stays small; an observation is compared first and learned afterwards.
 """
 
 from dataclasses import dataclass
@@ -43,24 +42,16 @@ Index = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What one bucket of observations says, one row each.
+    """What one bucket of observations says, one row each."""
 
-    Attributes:
-        rows: Shape (n, 12) float32, the scorer's input.
-        measures: Shape (n, channels), what the channels of `treeline.core.channels.registry` measured, each in standard
-            deviations of the server's own.
-        magnitudes: Shape (n, channels), what they were made from: each channel's number for the observation.
-        expected: Shape (n, metrics), the trailing day's mean in the metric's unit.
-        spread: Shape (n, metrics), the trailing day's standard deviation (floored), same unit.
-        imputed: Shape (n, metrics) bool, where a missing value was replaced by the last one seen.
-    """
-
-    rows: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.float32]  # shape (n, 12) float32, the scorer's input
+    # Shape (n, channels), what the channels of `treeline.core.channels.registry` measured, each in standard deviations
+    # of the server's own.
     measures: FloatArray
-    magnitudes: FloatArray
-    expected: FloatArray
-    spread: FloatArray
-    imputed: npt.NDArray[np.bool_]
+    magnitudes: FloatArray  # shape (n, channels), what they were made from: each channel's number for the observation
+    expected: FloatArray  # shape (n, metrics), the trailing day's mean in the metric's unit
+    spread: FloatArray  # shape (n, metrics), the trailing day's standard deviation (floored), same unit
+    imputed: npt.NDArray[np.bool_]  # shape (n, metrics) bool, where a missing value was replaced by the last one seen
 
 
 def summarize(magnitude: FloatArray, ordered: FloatArray) -> npt.NDArray[np.float32]:
@@ -83,7 +74,7 @@ def summarize(magnitude: FloatArray, ordered: FloatArray) -> npt.NDArray[np.floa
 
 
 def window_mean(window: FloatArray) -> FloatArray:
-    """Mean over axis 1, bit for bit numpy's: a lone metric's it adds in strands, several one observation by another."""
+    """Mean over axis 1, bit for bit numpy's, whose order of addition differs where there is one metric only."""
     if window.shape[2] == 1:
         return np.asarray(window.mean(axis=1, dtype=np.float32))
     total: FloatArray = sum((window[:, k] for k in range(1, RECENT)), start=window[:, 0])

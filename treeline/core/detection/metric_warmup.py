@@ -1,8 +1,8 @@
-"""A metric that a ready server first reports after training: it learns its own baseline before it counts.
+"""A metric that a ready server reports for the first time after training warms up by itself before it counts.
 
-Without one its first value would stand against a spread of nothing and read as a huge deviation. Until it has been
-seen for as long as a new server warms up, it is treated as missing. Such a metric has `base_spread` 0; then
-`base_mean` counts its values, and the trailing-day fields hold their running mean and variance in the metric's unit.
+Without a baseline its first value would be a huge deviation. So it counts as missing until it has been seen for as long
+as a new server warms up. Until then its `base_spread` is 0, its `base_mean` counts its values, and its `day_mean` and
+`day_var` hold their running mean and variance in the metric's unit.
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
-"""From severities to incidents: persistence, fleet cycle, and the incident state machine.
+"""From severities to incidents: persistence, fleet cycle, and the incident state machine, all by event time.
 
-none --(M of N at a tier)--> P2 or P1 --(M of N above P1)--> escalated; a P1 quiet at its tier for the quiet time
-becomes P2; an incident quiet at every tier for the quiet time is resolved. Everything by event time.
+An incident opens when `needed` of a server's last `of_last` observations reach P2's severity, as P1 when so many exceed
+P1's; an open P2 escalates likewise. A P1 becomes P2 when nothing has exceeded P1's severity for `quiet_s`. An incident
+is resolved when nothing has reached P2's for `quiet_s` and for `of_last` observations.
 """
 
 from dataclasses import dataclass
@@ -26,24 +27,17 @@ FLEET_ROW = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One step of an incident's life.
+    """One step of an incident's life."""
 
-    Attributes:
-        row: The server's row in the state, FLEET_ROW for the fleet.
-        at: Event time of the deciding observation, milliseconds.
-        sequence: 1 for opened, then counting within the incident.
-        follows_opened_at: For opened, when the server's incident before was opened; NEVER without one.
-    """
-
-    row: int
+    row: int  # the server's row in the state, FLEET_ROW for the fleet
     event: AlertEvent
     priority: Priority
-    at: int
+    at: int  # event time of the deciding observation, milliseconds
     opened_at: int
     first_anomalous_at: int
-    sequence: int
+    sequence: int  # 1 for opened, then counting within the incident
     severity: float
-    follows_opened_at: int = NEVER
+    follows_opened_at: int = NEVER  # for opened, when the server's incident before was opened; NEVER without one
 
 
 class Sharing(Protocol):
@@ -63,16 +57,15 @@ class Sharing(Protocol):
 
 
 def shared_level(median: float) -> float:
-    """What is taken off each server's severity: nothing up to 1.2, all of the median from P2's 1.5 on.
+    """What is taken off each server's severity: nothing up to a median of 1.2, all of the median from P2's 1.5 on.
 
-    The median of servers that have nothing to do with each other is not 0; taking it off would only make every
-    server's own incident smaller.
+    Servers that have nothing in common have a median above 0 too; taking that off would only hide their own incidents.
     """
     return max(0.0, min(median, 5.0 * (median - 0.8 * P2_SEVERITY)))
 
 
 def _median(values: FloatArray) -> float:
-    """Bit for bit numpy's, whose care for NaN and axes takes ten times as long on a group of 50."""
+    """Bit for bit numpy's, which takes ten times as long on a group of 50."""
     ordered, middle = np.sort(values), len(values) // 2
     return float((ordered[-1 - middle] + ordered[middle]) / 2)
 
@@ -80,10 +73,9 @@ def _median(values: FloatArray) -> float:
 def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
     """The severity that the servers of a group share, and the fleet incident that follows from it.
 
-    Called before each bucket is decided. The level comes from the median of the severities in the bucket just
-    completed (servers without an observation in it count with the one before); see `shared_level`. A load that rises
-    everywhere, as at a month's end, raises it; subtracted from each server's severity it leaves what that server has
-    of its own.
+    Called before each bucket is decided. The level is made from the median severity of the bucket before (for a server
+    without an observation in it, of the one before that); see `shared_level`. A load that rises everywhere, as at a
+    month's end, raises it; taken off each server's severity it leaves what is that server's own.
 
     Args:
         state: Its cycle is changed in place.
@@ -92,11 +84,11 @@ def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySett
         settings: The policy.
 
     Returns:
-        The level, 0.0 for a group of fewer than `fleet_min_servers`, and at most one change. A bucket that is not
-        newer than the last one gets that one's level and changes nothing.
+        The level, 0.0 for a group of fewer than `fleet_min_servers`, and at most one change. A bucket no newer than
+        the last one gets the last one's level and changes nothing.
     """
     cycle = state.cycle
-    if bucket <= cycle.bucket:  # another round of it, or one server catching up: the fleet has moved on
+    if bucket <= cycle.bucket:  # another round of the same bucket, or a server that catches up
         return cycle.level, []
     cycle.bucket = bucket
     current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)

@@ -1,4 +1,4 @@
-"""A server the model has not met: it learns its own baseline first, then joins with the fleet's typical settings."""
+"""A server that the model was not trained on: it learns its own baseline, and has the fleet's medians for the rest."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, FloatArray, bounded_s
 WARM_UP_S = 86_400.0  # one daily cycle; less would take the night for a fall
 CONSTANT_FLOOR = 1e-3  # spread of a metric that never moved and is 0
 LARGEST = 1e18  # its square is still a float32
-WARM_UP_FREE = 10  # values learned as they are: before that there is nothing to call absurd
+WARM_UP_FREE = 10  # values that are learned whatever they are
 WARM_UP_GROWTH = 9.0  # of the variance by one value: more than of a settled average, as there may be bursts to learn
 SD_PER_RANGE = 6.0  # a running summary has no quantiles: six standard deviations stand for the range
 
@@ -34,9 +34,9 @@ def observations_needed(step_s: float) -> int:
 def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float) -> None:
     """Learn from one observation each of some warming servers; the last one makes them ready.
 
-    While a server warms up `base_mean` is 0 and `base_spread` 1, so the trailing-day fields hold the running mean
-    and variance (Welford) in the metric's own unit; the first view's mean, not needed yet, holds how many values of
-    each metric they were made from (a metric may come less often than the others).
+    While a server warms up its `base_mean` is 0 and `base_spread` 1, so `day_mean` and `day_var` hold the running mean
+    and variance (Welford) in the metric's own unit. The first view's mean is not needed yet; it counts each metric's
+    values.
     """
     values = np.clip(values, -LARGEST, LARGEST).astype(np.float32)
     count = state.observations[rows] + 1

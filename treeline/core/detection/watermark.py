@@ -1,11 +1,11 @@
 """Which observations may be decided now, so that the order of arrival changes no result.
 
-A server's severity depends on what its group did one bucket earlier (the fleet cycle). An observation of bucket b
-therefore waits until every active server of the group has shown something of bucket b - 1 or later. In steady state
-that is always true, so nothing waits. A server that fell silent is waited for once, for `wait_ms` by receipt: as
-soon as anything of a bucket was received that long ago, the bucket needs nobody any more, and who stands before the
-bucket below it holds nobody back until it has caught up. A bucket that was decided had been waited for: whoever
-stood before the bucket below it then is not waited for again, however the wait compares with the step.
+A server's severity depends on what its group did one bucket earlier (the fleet cycle). So an observation of bucket b
+waits until every active server of the group has sent something of bucket b - 1 or later; normally all have.
+
+A silent server is waited for once. When an observation of a bucket was received `wait_ms` ago, the bucket is released:
+it is decided without the servers that are missing. A server that has sent nothing of the bucket before the latest
+released one holds nobody back until it has caught up. A decided bucket counts as released.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from treeline.core.detection.features import Index
 from treeline.core.state.layout import NEVER
 
-ACTIVE_BUCKETS = 120  # a server not seen for this many steps no longer holds others back
+ACTIVE_BUCKETS = 120  # a server not seen for so many buckets no longer holds others back
 
 
 def decidable(
@@ -50,7 +50,7 @@ def decidable(
     np.maximum.at(newest, rows, observed_at)
     newest_bucket = newest // step_ms
     buckets = observed_at // step_ms
-    # Waiting is judged by bucket: what one observation may not wait for, its whole bucket and all before may not.
+    # The whole bucket of an observation that has waited long enough is released, and every bucket before it.
     released = int(buckets[received_at <= now_ms - wait_ms].max(initial=NEVER))
     if last_received_at is not None:
         decided = last_at[last_received_at != NEVER]

@@ -1,7 +1,7 @@
-"""Which servers a canary covers, and whether what it showed is good enough: pure decisions.
+"""Which servers a canary covers, and whether what it showed is good enough.
 
-A canary is a share of the *servers*, chosen by a stable hash: a server is in it for as long as it lasts, so that its
-calibration under the candidate is one series. Weights would share out requests, and a server's scores with them.
+A canary is a share of the *servers*, chosen by a hash: a server that is in it stays in it, so all its scores come from
+the candidate. Endpoint weights would divide requests instead, and so one server's scores between two models.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ _SPACE = 1 << 32
 
 
 def position(server_id: str) -> float:
-    """Where a server stands in [0, 1); the same for ever, and independent of its name's order."""
+    """A server's place in [0, 1), a hash of its id."""
     return int.from_bytes(hashlib.sha256(server_id.encode("utf-8", "surrogatepass")).digest()[:4], "big") / _SPACE
 
 

@@ -1,7 +1,7 @@
-"""Is the data that comes in still the data the model was trained on? Statistics, constraints, and a check against them.
+"""Data quality: statistics of the training data, constraints on what comes in, and the check against both.
 
-Two JSON documents in the shape that SageMaker Model Monitor gave its baseline (`statistics.json`, `constraints.json`,
-violations by name of check), so that what reads those reads these; computed and checked here, with numpy alone.
+Both are JSON in the form of SageMaker Model Monitor's baseline (`statistics.json`, `constraints.json`, violations by
+name of check), so that its tools read them; they are computed and checked here, with numpy alone.
 """
 
 import math
@@ -37,12 +37,7 @@ class Violated(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureStatistics:
-    """One column: how many values, what they are like, and how they are distributed.
-
-    Attributes:
-        edges: Of the bins, (bins + 1,), the outer two infinite; quantiles, so that the baseline's bins are equal.
-        counts: Values in each bin, (bins,).
-    """
+    """One column: how many values, what they are like, and how they are distributed."""
 
     name: str
     present: int
@@ -51,8 +46,9 @@ class FeatureStatistics:
     sd: float
     minimum: float
     maximum: float
+    # Of the bins, (bins + 1,), the outer two infinite; quantiles, so that the baseline's bins are equal.
     edges: FloatArray
-    counts: FloatArray
+    counts: FloatArray  # values in each bin, (bins,)
 
     @property
     def completeness(self) -> float:

@@ -1,8 +1,8 @@
-"""Drift: has the fleet left what the model was trained on, and is a new model due? Pure decisions on hourly summaries.
+"""Drift: how far the fleet is from what the model was trained on, and whether a new model is due.
 
-Two measures, each in the model's own standard deviations: how far the mean score is from training, and how far the
-metrics' level is. The features follow a level within three days (they are standardized against a trailing window), so
-a fleet on a new level soon scores as before, although its baselines are no longer those it was trained with.
+Two measures, each in standard deviations of training: how far the mean score is from training, and how far the metrics'
+level is. Both are needed: features are standardized against a trailing window, so a fleet on a new level scores as
+before after three days, although the model's baselines no longer fit.
 """
 
 import math
@@ -115,20 +115,14 @@ class DriftOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftEvaluation:
-    """One day's judgement.
-
-    Attributes:
-        shift: The larger measure's rolling shift today, signed.
-        measure: Which one that is.
-        breaches: Consecutive daily evaluations over the threshold, up to today.
-        daily: The rolling shifts of each evaluation in the window, oldest first, by measure.
-    """
+    """One day's judgement."""
 
     at: int
     outcome: DriftOutcome
-    shift: float
-    measure: str
-    breaches: int
+    shift: float  # the larger measure's rolling shift today, signed
+    measure: str  # which one that is
+    breaches: int  # consecutive daily evaluations over the threshold, up to today
+    # The rolling shifts of each evaluation in the window, oldest first, by measure.
     daily: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -153,7 +147,7 @@ def evaluate(
     last_retraining_at: int | None = None,
     is_retraining: bool = False,
 ) -> DriftEvaluation:
-    """Judge the days up to `at`. Every day's value follows from the hours alone, so a missed or repeated run is none.
+    """Judge the days up to `at`. Every day's value follows from the hours alone, so runs may be missed or repeated.
 
     Args:
         hours: Hourly shifts of the active model, in any order.

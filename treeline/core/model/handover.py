@@ -1,8 +1,8 @@
 """Handing a group over from one model to the next: what a detector state keeps, and what the new model brings.
 
-What people were told stays: incidents, persistence, times seen. What describes the server in its own units stays too,
-converted to the new baselines: the trailing windows need days to fill, and would be blind or noisy until then. What
-belongs to the forest's scores comes from the new model, shifted to where the server stands now.
+Incidents, persistence and the times seen stay. So do the trailing windows, converted to the new baselines: filling them
+again would take days. What concerns the forest's scores comes from the new model, shifted by how far the server's
+scores were from usual under the old one.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.statistics import Z_LIMIT
 
-# The candidate's own windows are used where it decided the server until so long before the hand-over.
+# The candidate's own windows are used where it last decided the server no longer than this before the champion did.
 FRESH_MS = 3_600_000
 _MODEL = ("base_mean", "base_spread", "view_floor", "tail_start", "tail_scale", "channel_floor", "channel_gated")
 _WINDOWS = (*("view_mean", "view_var", "recent", "day_mean", "day_var"), *("change_var", "channel_mean", "channel_var"))
@@ -96,7 +96,7 @@ def _converted(seed: Row, old: Row) -> Row:
 
 
 def _newly_known(seed: Row, old: Row, values: Row) -> Row:
-    """Metrics that one of the models has no baseline for: all of such a metric comes from the one that has."""
+    """A metric for which only one of the models has a baseline: all its values come from that model."""
     unknown = (seed["base_spread"] == UNKNOWN) | (old["base_spread"] == UNKNOWN)
     is_old = seed["base_spread"] == UNKNOWN  # also where neither has
     names = [n for n in (*_MODEL, *_WINDOWS) if not n.startswith("channel")]
@@ -104,7 +104,7 @@ def _newly_known(seed: Row, old: Row, values: Row) -> Row:
 
 
 def _rescored(seed: Row, old: Row) -> Row:
-    """The score windows: where the old scores stood in their own running spread, the new ones stand in theirs."""
+    """The scores' window: as far from the new mean in the new spread as it was from the old mean in the old one."""
     sd = max(float(np.sqrt(old["score_var"])), 1e-6)
     standing = (old["score_slots"].astype(np.float64) - float(old["score_mean"])) / sd
     return {

@@ -29,26 +29,16 @@ Typical = dict[str, float | list[float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPackage:
-    """A trained model's baselines, calibration and provenance.
+    """A trained model's baselines, calibration and provenance."""
 
-    Attributes:
-        model_version: Names the model everywhere; unique.
-        metrics: Names in the order of every metrics axis.
-        step_s: Sampling step the model was trained at.
-        calibration: Channel mapping.
-        seeds: State at the end of training; its rows are copied into the state of a group on first sight.
-        typical: Values by name for a server the model has not met (medians over the fleet).
-        manifest: What was trained on, with what, and what was left out and why.
-        fingerprint: SHA-256 of the training rows, first 16 hexadecimal digits.
-    """
-
-    model_version: str
-    metrics: tuple[str, ...]
-    step_s: float
-    calibration: Calibration
-    seeds: FleetState
-    typical: Typical
-    fingerprint: str
+    model_version: str  # names the model everywhere; unique
+    metrics: tuple[str, ...]  # names in the order of every metrics axis
+    step_s: float  # sampling step the model was trained at
+    calibration: Calibration  # channel mapping
+    seeds: FleetState  # state at the end of training; its rows are copied into the state of a group on first sight
+    typical: Typical  # values by name for a server the model has not met (medians over the fleet)
+    fingerprint: str  # SHA-256 of the training rows, first 16 hexadecimal digits
+    # What was trained on, with what, and what was left out and why.
     manifest: dict[str, Any] = field(default_factory=dict)
 
     @property

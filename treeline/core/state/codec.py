@@ -19,17 +19,12 @@ FORMAT = 3  # 2 did not name its arrays
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """A detector state as it is stored, whichever version wrote it: to keep it, nothing of it must be understood.
+    """A detector state as it is stored, of whichever version: it can be kept and copied without knowing its arrays."""
 
-    Attributes:
-        head: JSON values: format, metrics, version, activation, servers, cycle, and from format 3 on the layout.
-        layout: Of the arrays.
-        arrays: By name, in the order of the layout; each has one row a server.
-    """
-
+    # JSON values: format, metrics, version, activation, servers, cycle, and from format 3 on the layout.
     head: dict[str, Any]
-    layout: Layout
-    arrays: dict[str, Array]
+    layout: Layout  # of the arrays
+    arrays: dict[str, Array]  # by name, in the order of the layout; each has one row a server
 
     @property
     def version(self) -> int:

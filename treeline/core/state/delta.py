@@ -1,15 +1,12 @@
 """What one commit changed of a group's state, in a few hundred bytes a server instead of the whole state.
 
-Physical, not logical: the bytes that differ, never a recipe to compute them again. Whatever code reads a delta gets
-the very state that the code that wrote it had, bit for bit, and a check sum says so.
+A delta holds the bytes that differ, so whatever code applies it gets the very state of the code that wrote it; a check
+sum proves it. For each row that changed it has one bit an element, set where the element changed, and the changed
+elements XORed with what they replace. Floats that move slowly then have zeros in their upper bytes and compress well,
+sorted by byte. Arrays that shift by one with each observation are shifted before they are compared.
 
-A delta holds, of the rows that changed, which elements of each array did (a bit each) and the elements themselves,
-XORed with what they replace. Slowly moving floats then have zeros in their upper bytes; sorted by byte they compress.
-Arrays that move up by one with each observation are compared moved.
-
-Which bytes stand where is the layout's matter, so a delta belongs to a state of the format and the layout in which it
-was made: it is applied to what was stored, before anything is migrated. Between states of different formats or layouts
-there is none, and a whole state is stored instead.
+A delta belongs to the format and layout in which it was made: it is applied to the stored state before that is
+migrated. Between states of different formats or layouts there is no delta, and a whole state is stored instead.
 """
 
 import json
@@ -26,7 +23,7 @@ from treeline.core.state.codec import StoredState
 
 FORMAT = 1
 _MOVING = ("seen_at", "recent")  # along their second axis, the newest last
-_MOST_STEPS = 4  # rows that got more observations in one commit are stored element by element
+_MOST_STEPS = 4  # rows that got more observations in one commit are compared unshifted
 _OF_HEAD = ("version", "activation", "cycle")  # what changes of a state's head beside its servers
 _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 

@@ -50,7 +50,7 @@ class FleetState:
         self.metrics = metrics
         self.servers: list[str] = []
         self.version = version
-        self.activation = 0  # of the model pointer under which this state was taken up (treeline.app.detect.handover)
+        self.activation = 0  # see treeline.app.detect.handover
         self.cycle = FleetCycle()
         self._arrays: dict[str, Array] = {spec.name: layout.blank(spec, 0, metrics) for spec in layout.arrays}
         self.add(servers or [])

@@ -1,4 +1,4 @@
-"""How format 2 laid a detector state out: its bytes do not say it, so this table does, and never changes again."""
+"""The layout of a detector state in format 2, whose bytes do not name it. This table never changes again."""
 
 from treeline.core.state.layout import Layout
 

@@ -1,8 +1,7 @@
-"""Which arrays a detector state has: one declaration an array, from which blank rows and the stored form follow.
+"""Which arrays a detector state has. Blank rows and the stored form follow from one declaration an array.
 
-Every array has one row a server. They are float32 (float16 where three digits do: floors, tails, seasonal peaks)
-and rounded at every step, not at every save: a replay that saves after each observation and one that saves once a day
-then hold the same bits, so speed changes no result.
+Every array has one row a server. Floats are float32, or float16 where three digits are enough (floors, tails, seasonal
+peaks). They are rounded at every step and not only when saved, so how often a state is saved changes no result.
 """
 
 from collections.abc import Mapping

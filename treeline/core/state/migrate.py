@@ -1,8 +1,8 @@
 """From what an earlier version stored to what today's code works with.
 
-An array that the stored state lacks takes its initial values, one that no layout names any more is dropped, and what
-stands along the channel axis goes by channel name. So adding an array, or a channel, needs an initial value and
-nothing else. A *step* is needed only where what is there has to become something else; it gets the number of a format.
+An array that the stored state lacks takes its initial values, one that the layout no longer has is dropped, and values
+along the channel axis go by channel name. So a new array or channel needs an initial value and nothing else. Only where
+stored values have to become others is a *step* needed, with a format number of its own.
 """
 
 from collections.abc import Callable
