@@ -62,6 +62,22 @@ def test_what_training_suggests_leaves_some_room():
     assert load.drift == 0.25
 
 
+def test_a_metric_that_was_never_below_zero_is_said_to_be_so():
+    values = np.column_stack([np.linspace(0, 100, 50), np.linspace(-10, 90, 50)])
+    body = constraints_to_json(suggest(summarize(("load", "balance"), values)))
+    assert [row["num_constraints"]["is_non_negative"] for row in body["features"]] == [True, False]
+
+
+def test_a_column_without_values_has_statistics_of_nothing():
+    (column,) = summarize(("x",), np.full((3, 1), np.nan))
+    assert (column.present, column.missing) == (0, 3)
+    assert (column.mean, column.sd, column.minimum, column.maximum) == (0.0, 0.0, 0.0, 0.0)
+    assert column.counts.tolist() == [0.0]
+    (none,) = summarize(("x",), np.empty((0, 1)))
+    assert none.completeness == 1.0
+    assert statistics_to_json(())["dataset"]["item_count"] == 0
+
+
 @pytest.mark.parametrize(("outside", "found"), [(5, False), (6, True)])
 def test_one_value_in_a_thousand_may_be_out_of_range(baseline, outside, found):
     values = table(seed=2)
@@ -125,6 +141,7 @@ def test_documents_are_in_model_monitors_shape_and_read_back(baseline):
     statistics, constraints = baseline
     written = json.loads(json.dumps(statistics_to_json(statistics)))
     assert written["dataset"]["item_count"] == 5_000
+    assert written["version"] == constraints_to_json(constraints)["version"] == 0.0
     feature = written["features"][0]
     assert feature["numerical_statistics"]["common"] == {"num_present": 5_000, "num_missing": 0}
     assert sum(b["count"] for b in feature["numerical_statistics"]["distribution"]["kll"]["buckets"]) == 5_000

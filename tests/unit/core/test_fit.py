@@ -13,6 +13,7 @@ from treeline.core.channels import registry
 from treeline.core.channels.score import ScoreChannel
 from treeline.core.channels.tail import Tail
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.errors import UsageError
 
 
@@ -34,6 +35,14 @@ def test_a_server_that_never_reported_stays_out_and_the_others_are_learned():
     assert prepared.state.phase.tolist() == [1, 0]
     assert np.isfinite(prepared.training_rows).all()
     assert len(prepared.training_rows) == 20
+
+
+@pytest.mark.parametrize(("seen", "known"), [(19, False), (20, True)])
+def test_a_metric_of_fewer_than_twenty_values_has_no_baseline_from_training(seen, known):
+    values = np.random.default_rng(1).normal(50, 2, (80, 1, 2)).astype(np.float32)
+    values[seen:, 0, 1] = np.nan
+    grid = Grid(np.arange(80, dtype=np.int64) * 60_000, ("a",), ("x", "y"), values, 60.0)
+    assert (prepare(grid, seed=1).state.base_spread[0] != UNKNOWN).tolist() == [True, known]
 
 
 @pytest.mark.parametrize("channel", ScoreChannel)

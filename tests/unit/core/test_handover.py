@@ -59,6 +59,7 @@ def test_a_window_is_told_in_the_new_models_units(name: str, before: float, afte
 def test_what_would_leave_the_clip_is_clipped():
     new = hand_over(package(state(**NEW | {"base_spread": 0.5})), state(**OLD | {"recent": 9.0}))
     assert (new.recent == 10.0).all()
+    assert new.version == 0, "nobody has committed it yet"
 
 
 def test_what_the_model_measured_is_the_new_ones():

@@ -115,6 +115,7 @@ def test_the_first_ten_values_are_learned_as_they_are_and_later_ones_within_nine
     state = warming([49.0, 51.0] * 5 + [1e6])
     assert state.day_mean[0, 1] == pytest.approx(50.0 + math.sqrt(9.0 * 1.0 * 11) / 11)
     assert state.day_var[0, 1] == pytest.approx(10 / 11 * (1.0 + 9.0))
+    assert warming([50.0] * 9 + [1050.0]).day_mean[0, 1] == pytest.approx(150.0)
 
 
 @pytest.mark.parametrize(("values", "known"), [(19, False), (20, True)])

@@ -96,6 +96,12 @@ def test_every_older_format_has_its_step():
     assert sorted(STEPS) == list(range(2, FORMAT))
 
 
+def test_a_migrated_state_says_todays_format():
+    stored = StoredState.from_bytes(numbered().pack())
+    old = replace(stored, head={**stored.head, "format": 2})
+    assert migrated(old, todays_layout()).head["format"] == FORMAT
+
+
 def test_nothing_to_do_copies_nothing():
     stored = StoredState.from_bytes(numbered().pack())
     assert migrated(stored, LAYOUT) is stored
