@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from demo.cloud import Deployment
+from emulator.loopback.clients import clients_of
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.aws.detect.detector_records import DetectorRecords
-from treeline.aws.detect.group_observations import INDEX
+from treeline.aws.detect.group_observations import GroupObservations
+from treeline.aws.dynamodb import items_of
 from treeline.core.alert import Alert
-from treeline.core.times import parse_iso
 from treeline.settings import outputs
 
 Key = tuple[str, int]  # server_id, observed_at ms
@@ -56,6 +57,9 @@ class Books:
         self._deployment = deployment
         self._dynamodb = deployment.client("dynamodb")
         self._s3 = deployment.client("s3")
+        self._observations = GroupObservations(
+            clients_of(deployment.cloud.endpoint_url)("dynamodb"), deployment.output(outputs.OBSERVATIONS_TABLE)
+        )
         self._records = DetectorRecords(
             self._dynamodb,
             deployment.output(outputs.DETECTOR_STATE_TABLE),
@@ -111,10 +115,22 @@ class Books:
     def ledger(self) -> Ledger:
         """Everything, from the tables, group by group: a candidate's score blocks have groups of their own."""
         ledger = Ledger(set(), {}, set(), set(), self.quarantined())
+
+        def note(server: str, observed_at: int, _: str) -> bool:
+            ledger.stored.add((server, observed_at))
+            return True  # its key is all that is asked for
+
         for group in sorted(set(self.groups().values())):
-            for item in self._query(outputs.OBSERVATIONS_TABLE, group, INDEX, "server_id, observed_at"):
-                ledger.stored.add((item["server_id"]["S"], parse_iso(item["observed_at"]["S"])))
-            for item in self._query(outputs.SCORES_TABLE, group):
+            self._observations.read(group, 0, (), skip=note, limit=1_000)
+            # Not by Scan: the emulator reads the whole table anew for each page of one.
+            blocks = items_of(
+                self._dynamodb,
+                TableName=self._deployment.output(outputs.SCORES_TABLE),
+                KeyConditionExpression="#group = :group",
+                ExpressionAttributeNames={"#group": "group"},
+                ExpressionAttributeValues={":group": {"N": str(group)}},
+            )
+            for item in blocks:
                 self._enter(ledger, ScoreBlock.unpack(bytes(item["block"]["B"])))
         return ledger
 
@@ -140,23 +156,6 @@ class Books:
                 ledger.scored[key] = (score, severity)
                 if status == Status.LATE:
                     ledger.late.add(key)
-
-    def _query(
-        self, table: str, group: int, index: str | None = None, projection: str | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """A group's items. Not by Scan: the emulator reads the whole table anew for each page of one."""
-        request: dict[str, Any] = {
-            "TableName": self._deployment.output(table),
-            "KeyConditionExpression": "#group = :group",
-            "ExpressionAttributeNames": {"#group": "group"},
-            "ExpressionAttributeValues": {":group": {"N": str(group)}},
-        }
-        if index:
-            request["IndexName"] = index
-        if projection:
-            request["ProjectionExpression"] = projection
-        for page in self._dynamodb.get_paginator("query").paginate(**request):
-            yield from page["Items"]
 
     def _scan(self, table: str) -> Iterator[dict[str, Any]]:
         for page in self._dynamodb.get_paginator("scan").paginate(TableName=self._deployment.output(table)):

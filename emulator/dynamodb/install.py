@@ -1,4 +1,4 @@
-"""Puts our functions in the place of seven of ministack's."""
+"""Puts our functions in the place of six of ministack's."""
 
 import sys
 from importlib.metadata import version
@@ -51,7 +51,6 @@ def install(module: ModuleType = dynamodb) -> None:
 
     replacements = {
         "_batch_write_item": batches.batch_write_item,
-        "_evaluate_condition": queries.evaluate,
         "_index_item": queries.index_item,
         "_index_members": queries.indexes,
         "_item_size_bytes": size_of,

@@ -12,13 +12,9 @@ Entry = tuple[Any, ...]  # what ministack would sort by, then the two parts of t
 
 
 class ReadableKeys(threading.local):
-    """What the Query that runs in this thread may read, where its range was looked up; None is everything.
-
-    The key condition holds for all of a page or, where none is in range, for none: one evaluation tells.
-    """
+    """What the Query that runs in this thread may read, where its range was looked up; None is everything."""
 
     keys: list[BaseKey] | None = None
-    is_in_range: bool = False
 
 
 PAGE = ReadableKeys()

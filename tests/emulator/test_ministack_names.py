@@ -50,7 +50,6 @@ NAMES = {
         "_INDEX_MEMBERS",
         "_batch_write_item",
         "_emit_stream_event",
-        "_evaluate_condition",
         "_extract_key_val",
         "_get_attr_type",
         "_index_def",
