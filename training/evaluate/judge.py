@@ -406,11 +406,14 @@ def _by_server(
         if page.verdict is Verdict.FALSE:
             name = FLEET if page.page.is_event else page.page.openings[0].server_id
             false[name] = false.get(name, 0) + 1
+    own: dict[str, list[JudgedLabel]] = {}
+    for label in labels:
+        own.setdefault(label.label.server_id, []).append(label)
     names = [*sorted(days), *([FLEET] if FLEET in false else [])]
     return tuple(
         _row(
             name,
-            [j for j in labels if j.label.server_id == name],
+            own.get(name, []),
             false_pages=false.get(name, 0),
             observed_days=days.get(name, 0.0),
         )
