@@ -1,54 +1,23 @@
 """What an incident does to a server's metrics, from its first step to its last."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from demo.fleet.incidents import Incident
-from demo.fleet.noise import tailed, wander
-from demo.fleet.plan import FleetPlan, IncidentKind
+from demo.fleet.plan import AddedKind, FleetPlan, IncidentKind
 from demo.fleet.roles import Role
+from demo.fleet.scene import CPU, DISK, DISK_FILLED, MEMORY, NETWORK, Scene, keep_limits, scene_of
 
 Floats = NDArray[np.float64]
-CPU, MEMORY, NETWORK, DISK = range(4)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """What an effect may look at: the incident's own rows (to be changed in place) and the server's usual levels."""
-
-    rows: Floats  # (steps, 4)
-    peak: Floats  # (4,) a busy hour of this server: the 95th percentile
-    median: Floats  # (4,)
-    plan: FleetPlan
-    rng: np.random.Generator
-
-    def ramp(self, *, up_minutes: float, down_minutes: float = 1.0) -> Floats:
-        """0..1: how far the incident is on, step by step; on from its very first step."""
-        length, up, down = len(self.rows), self.plan.minutes(up_minutes), self.plan.minutes(down_minutes)
-        steps = np.arange(length)
-        return np.clip(np.minimum((steps + 1) / up, (length - steps) / down), 0.0, 1.0)
-
-    def noise(self, sd: float, minutes: float = 4.0) -> Floats:
-        """Noise with a memory, and some without."""
-        length = len(self.rows)
-        return wander(self.rng, length, sd=sd, steps=self.plan.minutes(minutes)) + 0.4 * sd * tailed(self.rng, length)
 
 
 def apply(plan: FleetPlan, role: Role, incident: Incident, metrics: Floats, rng: np.random.Generator) -> None:
-    """Change one server's metrics (rows, 4) where the incident lies, within the physical limits."""
-    rows = metrics[incident.first : incident.last + 1]
-    before = metrics[: plan.train_rows]
-    scene = Scene(
-        rows=rows, peak=np.quantile(before, 0.95, axis=0), median=np.median(before, axis=0), plan=plan, rng=rng
-    )
+    """Change one server's metrics (rows, metrics) where the incident lies, within the physical limits."""
+    scene = scene_of(plan, incident, metrics, rng)
     _EFFECTS[incident.kind](scene)
-    rows[:, CPU] = np.clip(rows[:, CPU], 0.3, 100.0)
-    rows[:, MEMORY] = np.clip(rows[:, MEMORY], 2.0, 99.2)
-    rows[:, NETWORK] = np.clip(rows[:, NETWORK], 0.01, role.nic_mbps)
-    rows[:, DISK] = np.maximum(rows[:, DISK], 0.1)
+    keep_limits(role, scene.rows)
 
 
 def _towards(values: Floats, target: Floats, weight: Floats) -> Floats:
@@ -146,7 +115,50 @@ def _flapping(scene: Scene) -> None:
     rows[:, MEMORY] += np.where(high, 2.0, -5.0)
 
 
-_EFFECTS: dict[IncidentKind, Callable[[Scene], None]] = {
+def _deploy_errors(scene: Scene) -> None:
+    """The new version answers most requests with an error: less work, and a log line for each."""
+    on = scene.ramp(up_minutes=2)
+    scene.rows[:, CPU] *= 1.0 - scene.rng.uniform(0.45, 0.65) * on
+    scene.rows[:, NETWORK] *= 1.0 - scene.rng.uniform(0.5, 0.75) * on
+    scene.rows[:, DISK] *= 1.0 + scene.rng.uniform(0.8, 1.6) * on
+
+
+def _deploy_slow(scene: Scene) -> None:
+    on = scene.ramp(up_minutes=3)
+    scene.rows[:, CPU] += on * (scene.rng.uniform(24.0, 38.0) + scene.noise(3.0))
+    scene.rows[:, MEMORY] += on * scene.rng.uniform(2.0, 6.0)
+
+
+def _disk_leak(scene: Scene) -> None:
+    """The disk fills steadily, is full for a while, and is cleared at the end; nothing else shows until it is full."""
+    used = scene.rows[:, DISK_FILLED]
+    length = len(used)
+    full = min(length // 4, scene.plan.minutes(float(scene.rng.uniform(30.0, 90.0))))
+    progress = np.minimum(np.arange(1, length + 1) / max(1, length - full), 1.0)
+    used[:] = np.maximum(used, used[0] + (100.0 - used[0]) * progress)
+    is_full = progress >= 1.0  # nothing can be written any more
+    scene.rows[is_full, DISK] *= 0.15
+    scene.rows[is_full, NETWORK] *= 0.5
+
+
+def _network_loss(scene: Scene) -> None:
+    """Packets are lost on the way: the servers are well, and less reaches them."""
+    on = scene.ramp(up_minutes=1, down_minutes=2)
+    lost = scene.rng.uniform(0.6, 0.9)
+    scene.rows[:, NETWORK] *= 1.0 - lost * on * np.clip(1.0 + scene.noise(0.08), 0.0, 1.1)
+    scene.rows[:, CPU] *= 1.0 - 0.6 * lost * on
+    scene.rows[:, DISK] *= 1.0 - 0.5 * lost * on
+
+
+def _slow_dependency(scene: Scene) -> None:
+    """Requests wait for another service: they pile up in memory, and fewer are finished."""
+    on = scene.ramp(up_minutes=6, down_minutes=4)
+    scene.rows[:, MEMORY] += scene.rng.uniform(10.0, 18.0) * scene.ramp(up_minutes=20, down_minutes=8)
+    scene.rows[:, CPU] *= 1.0 - scene.rng.uniform(0.35, 0.55) * on
+    scene.rows[:, NETWORK] *= 1.0 - scene.rng.uniform(0.4, 0.6) * on
+
+
+_EFFECTS: dict[IncidentKind | AddedKind, Callable[[Scene], None]] = {
     IncidentKind.CPU_SPIKE: _cpu_spike,
     IncidentKind.MEMORY_LEAK: _memory_leak,
     IncidentKind.SUDDEN_DROP: _sudden_drop,
@@ -156,4 +168,11 @@ _EFFECTS: dict[IncidentKind, Callable[[Scene], None]] = {
     IncidentKind.DISK_STORM: _disk_storm,
     IncidentKind.OFF_HOURS: _off_hours,
     IncidentKind.FLAPPING: _flapping,
+    AddedKind.DEPLOY_ERRORS: _deploy_errors,
+    AddedKind.DEPLOY_SLOW: _deploy_slow,
+    AddedKind.DEPLOY_LEAK: _memory_leak,  # which ends with a restart, as a rollback does
+    AddedKind.DISK_LEAK: _disk_leak,
+    AddedKind.NETWORK_LOSS: _network_loss,
+    AddedKind.SLOW_DEPENDENCY: _slow_dependency,
+    AddedKind.ZONE_OUTAGE: _sudden_drop,  # on many servers
 }

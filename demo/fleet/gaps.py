@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.fleet.incidents import Incident
-from demo.fleet.plan import FleetPlan
+from demo.fleet.plan import METRICS, FleetPlan
 
 _OUTAGES_A_DAY = 0.12
 _METRIC_RUNS_A_DAY = 0.1
+_WHOLE_AGENT_SHARE = 0.5  # of silent agents; of the others one metric is missing
 
 
 def arrived(plan: FleetPlan, incidents: Sequence[Incident], rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -29,6 +30,17 @@ def remove_values(plan: FleetPlan, metrics: NDArray[np.float64], rng: np.random.
         missing[first : last + 1, rng.integers(metrics.shape[1])] = True
     missing[missing.all(axis=1)] = False
     metrics[missing] = np.nan
+
+
+def silence(
+    incident: Incident, metrics: NDArray[np.float64], here: NDArray[np.bool_], rng: np.random.Generator
+) -> None:
+    """Nothing of a server arrives during an incident, or nothing of one of its metrics; in place."""
+    span = slice(incident.first, incident.last + 1)
+    if rng.random() < _WHOLE_AGENT_SHARE:
+        here[span] = False
+    else:
+        metrics[span, rng.integers(len(METRICS))] = np.nan
 
 
 def _runs(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo.fleet.normal import Calendar
-from demo.fleet.plan import FleetPlan, IncidentKind
+from demo.fleet.plan import AddedKind, FleetPlan, IncidentKind
 from demo.fleet.roles import APP, BATCH, CACHE, DATABASE, STORAGE, WEB, Role, role_of
 
 _SERVING = (WEB, APP, CACHE)
@@ -41,7 +41,7 @@ COURSES = {
     IncidentKind.FLAPPING: Course(minutes=(50, 150), roles=_SERVING, hours=(7.0, 20.0)),
 }
 
-_APART_MINUTES = 240  # between two incidents of one server: more than the 60 that would merge them
+APART_MINUTES = 240  # between two incidents of one server: more than the 60 that would merge them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +49,16 @@ class Incident:
     """One incident to be: steps `first` to `last` of one server, both inclusive."""
 
     server: int  # index in the fleet
-    kind: IncidentKind
+    kind: IncidentKind | AddedKind
     first: int
     last: int
+    event: str = ""  # the same on every server that one cause hits
 
 
 def schedule(plan: FleetPlan, calendar: Calendar) -> list[Incident]:
     """The fleet's incidents, by server and time; each kind as often as the others, as far as there is room."""
     rng = np.random.default_rng([plan.seed, 0x1C1DE])
-    test_weeks = (plan.rows_per_server - plan.train_rows) * plan.step_s / (7 * 86_400)
-    wanted = round(plan.servers * test_weeks * plan.incidents_per_server_week)
+    wanted = round(plan.servers * plan.test_weeks * plan.incidents_per_server_week)
     kinds = [plan.kinds[i % len(plan.kinds)] for i in range(wanted)]
     taken: dict[int, list[tuple[int, int]]] = {}
     incidents = []
@@ -95,7 +95,7 @@ def _place(
         low, high = course.hours
         if not low <= calendar.hour[first] < high or (course.working_days_only and calendar.weekend[first]):
             continue
-        last, apart = first + length - 1, plan.minutes(_APART_MINUTES)
+        last, apart = first + length - 1, plan.minutes(APART_MINUTES)
         if all(last + apart < a or b + apart < first for a, b in taken.get(server, [])):
             return Incident(server=server, kind=kind, first=first, last=last)
     return None

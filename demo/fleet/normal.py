@@ -59,11 +59,29 @@ def _is_month_end(start: datetime, offset: int) -> bool:
     return working_days_left < 2
 
 
-def normal_metrics(plan: FleetPlan, calendar: Calendar, role: Role, rng: np.random.Generator) -> Floats:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What additions do to a server's load; draws no random number of the server's own."""
+
+    factor: Floats | float = 1.0  # (rows,) times the usual load
+    busy: Floats | None = None  # (rows,) 0..1, how far the second mode is on; None: there is none
+
+
+_USUAL = Demand()
+_BUSY_CPU = 90.0  # percent, in the busy mode of a server that has two
+_IDLE_SHARE = 0.5  # of the usual load, in the other
+
+
+def normal_metrics(
+    plan: FleetPlan, calendar: Calendar, role: Role, rng: np.random.Generator, demand: Demand = _USUAL
+) -> Floats:
     """One server's four metrics (rows, 4) in the order of `METRICS`, within their physical limits."""
     length = plan.rows_per_server
     size = float(np.exp(rng.normal(0.0, 0.18)))  # this server's share of the role's load
-    load = _load(plan, calendar, role, rng) * size
+    load = _load(plan, calendar, role, rng) * size * demand.factor
+    if demand.busy is not None:
+        full = (_BUSY_CPU - role.idle_cpu) / role.peak_cpu
+        load = _IDLE_SHARE * load * (1.0 - demand.busy) + full * demand.busy
     backup = _backup(plan, calendar, rng) if role.backup else np.zeros(length)
     jobs = _jobs(plan, calendar, role, rng)
 

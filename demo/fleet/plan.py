@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+import numpy as np
+
 from treeline.core.errors import UsageError
 
 METRICS = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
+DISK_USED = "disk_used_percent"  # a fifth metric, for fleets whose disks can fill
 
 
 class IncidentKind(StrEnum):
@@ -21,6 +24,45 @@ class IncidentKind(StrEnum):
     DISK_STORM = "disk_storm"
     OFF_HOURS = "off_hours"
     FLAPPING = "flapping"
+
+
+class AddedKind(StrEnum):
+    """What goes wrong only in fleets with additions; not in `--kinds`, whose order decides what a plain fleet gets."""
+
+    DEPLOY_ERRORS = "deploy_errors"  # the new version refuses most requests
+    DEPLOY_SLOW = "deploy_slow"  # it needs far more CPU for each
+    DEPLOY_LEAK = "deploy_leak"  # it loses memory
+    DISK_LEAK = "disk_leak"
+    NETWORK_LOSS = "network_loss"
+    SLOW_DEPENDENCY = "slow_dependency"
+    ZONE_OUTAGE = "zone_outage"
+    SILENT = "silent"  # nothing arrives: no value is abnormal
+
+
+class Addition(StrEnum):
+    """What `--with` adds to a plain fleet. Append only: the place in this list seeds an addition's random numbers."""
+
+    OBJECTIVES = "objectives"
+    DEPLOYS = "deploys"
+    MONTH_ENDS = "month-ends"
+    BIMODAL = "bimodal"
+    REPLACED_SERVERS = "replaced-servers"
+    DISK_LEAKS = "disk-leaks"
+    SHARED_EVENTS = "shared-events"
+    SILENT_AGENTS = "silent-agents"
+
+
+ADDITION_OF: dict[IncidentKind | AddedKind, Addition] = {
+    AddedKind.DEPLOY_ERRORS: Addition.DEPLOYS,
+    AddedKind.DEPLOY_SLOW: Addition.DEPLOYS,
+    AddedKind.DEPLOY_LEAK: Addition.DEPLOYS,
+    AddedKind.DISK_LEAK: Addition.DISK_LEAKS,
+    AddedKind.NETWORK_LOSS: Addition.SHARED_EVENTS,
+    AddedKind.SLOW_DEPENDENCY: Addition.SHARED_EVENTS,
+    AddedKind.ZONE_OUTAGE: Addition.SHARED_EVENTS,
+    AddedKind.SILENT: Addition.SILENT_AGENTS,
+}
+_STREAM_OF = {addition: 0x100000 + place for place, addition in enumerate(Addition)}  # above every server's index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +81,7 @@ class FleetPlan:
     train_fraction: float = 0.5  # incidents happen only after it
     incidents_per_server_week: float = 0.7
     kinds: tuple[IncidentKind, ...] = tuple(IncidentKind)
+    additions: frozenset[Addition] = frozenset()
     missing_rows: float = 0.0005  # share of rows that never arrived, beside outages of the agent
     missing_values: float = 0.0005  # share of single metrics missing from a row, beside runs of them
 
@@ -58,6 +101,21 @@ class FleetPlan:
         for good, name, value, expected in checks:
             if not good:
                 raise UsageError(f"{name} is {value}, expected {expected}")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metric columns of the fleet."""
+        return (*METRICS, DISK_USED) if Addition.DISK_LEAKS in self.additions else METRICS
+
+    @property
+    def test_weeks(self) -> float:
+        """Length of the test part."""
+        return (self.rows_per_server - self.train_rows) * self.step_s / (7 * 86_400)
+
+    def rng(self, addition: Addition, *numbers: int) -> np.random.Generator:
+        """Random numbers of one addition: the fleet's, or those of a server, service or incident of these numbers."""
+        # numpy pads a seed with zeros, so a 0 at the end would be the same stream as none.
+        return np.random.default_rng([self.seed, _STREAM_OF[addition], *(number + 1 for number in numbers)])
 
     @property
     def rows_per_server(self) -> int:

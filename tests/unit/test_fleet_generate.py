@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from cli.main import run
-from demo.fleet.generate import generate, server_series
+from demo.fleet.generate import generate
 from demo.fleet.incidents import COURSES, schedule
 from demo.fleet.noise import smooth, wander
 from demo.fleet.normal import make_calendar
 from demo.fleet.plan import METRICS, FleetPlan, IncidentKind
 from demo.fleet.roles import role_of
+from demo.fleet.series import make_fleet, server_series
 from training.history.files import open_history
 from treeline.core.errors import UsageError
 
@@ -21,7 +22,7 @@ CPU, MEMORY, NETWORK, DISK = range(4)
 
 @pytest.fixture(scope="module")
 def fleet():
-    return list(server_series(PLAN))
+    return list(server_series(make_fleet(PLAN)))
 
 
 def inside(series, incident):
@@ -42,14 +43,14 @@ def test_what_is_generated_opens_as_a_history(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_fleet_and_another_seed_another(fleet):
-    again = list(server_series(PLAN))
-    other = list(server_series(replace(PLAN, seed=8)))
+    again = list(server_series(make_fleet(PLAN)))
+    other = list(server_series(make_fleet(replace(PLAN, seed=8))))
     assert all(np.array_equal(a.values, b.values, equal_nan=True) for a, b in zip(fleet, again, strict=True))
     assert not np.array_equal(fleet[0].values[:50], other[0].values[:50], equal_nan=True)
 
 
 def test_a_servers_normal_life_does_not_depend_on_how_many_servers_or_incidents_there_are(fleet):
-    alone = next(s for s in server_series(replace(PLAN, servers=2)) if s.server_id == "app-001")
+    alone = next(s for s in server_series(make_fleet(replace(PLAN, servers=2))) if s.server_id == "app-001")
     among = next(s for s in fleet if s.server_id == "app-001")
     assert np.array_equal(alone.values[~alone.is_test], among.values[~among.is_test], equal_nan=True)
 
@@ -91,9 +92,9 @@ def test_incidents_of_one_server_stay_apart_and_on_roles_and_hours_that_fit():
 )
 def test_each_kind_moves_its_metric_against_the_same_server_without_incidents(kind, metric, sign):
     plan = replace(PLAN, kinds=(kind,), missing_rows=0.0)
-    quiet = {s.server_id: s for s in server_series(replace(plan, incidents_per_server_week=0.0))}
+    quiet = {s.server_id: s for s in server_series(make_fleet(replace(plan, incidents_per_server_week=0.0)))}
     moved = []
-    for series in server_series(plan):
+    for series in server_series(make_fleet(plan)):
         calm = quiet[series.server_id]
         spread = np.nanstd(calm.values[:, metric])
         for incident in series.incidents:
@@ -106,14 +107,14 @@ def test_each_kind_moves_its_metric_against_the_same_server_without_incidents(ki
 
 
 def test_a_cpu_spike_reaches_95_percent():
-    for series in server_series(replace(PLAN, kinds=(IncidentKind.CPU_SPIKE,))):
+    for series in server_series(make_fleet(replace(PLAN, kinds=(IncidentKind.CPU_SPIKE,)))):
         for incident in series.incidents:
             assert np.nanmax(series.values[inside(series, incident), CPU]) >= 95.0
 
 
 def test_memory_follows_cpu_outside_incidents():
     plan = replace(PLAN, kinds=(IncidentKind.BROKEN_CORRELATION,), step_s=60)
-    for series in server_series(plan):
+    for series in server_series(make_fleet(plan)):
         if series.role not in ("app", "db", "batch"):
             continue
         calm = (series.label == 0) & np.isfinite(series.values).all(axis=1)
@@ -138,7 +139,7 @@ def test_month_end_is_a_load_of_the_fleet_and_no_incident():
     calendar = make_calendar(plan)
     days = {datetime.fromtimestamp(s, UTC).date().isoformat() for s in calendar.seconds[calendar.month_end > 0]}
     assert days == {"2026-10-29", "2026-10-30"}
-    series = next(s for s in server_series(plan) if s.server_id == "db-001")
+    series = next(s for s in server_series(make_fleet(plan)) if s.server_id == "db-001")
     day, hour = series.times_ms // 86_400_000, series.times_ms // 3_600_000 % 24
     month_end = (datetime(2026, 10, 29, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days
     busy = (hour >= 9) & (hour < 17)

@@ -1,4 +1,7 @@
-"""The incidents CSV of a history: `server_id, start, end` (inclusive), `kind` where known.
+"""The incidents CSV of a history: `server_id, start, end` (inclusive); `kind`, `event` and `breach` where known.
+
+`event` is the same for all servers that one cause hit. `breach` is when the incident first breached an objective of the
+server's service, empty where it never did.
 
 That of a history in series form has `series` for `server_id`, a `folder` that names the data file a row belongs to,
 and `points`: the moments the window was laid around, of which the first is the onset.
@@ -44,16 +47,19 @@ def read_incidents(path: Path, *, servers: Collection[str], data_path: Path, is_
         if name not in known:
             raise UsageError(f"{path} line {line}: server_id {name!r} is not in {data_path}; remove or correct it")
     starts, ends = _times(path, table["start"]), _times(path, table["end"])
-    onsets = _onsets(path, table)
-    kinds = list(table["kind"]) if "kind" in table.columns else [""] * len(table)
+    onsets, breaches = _onsets(path, table), _where_known(path, table, "breach")
+    kinds, events = (list(table[c]) if c in table.columns else [""] * len(table) for c in ("kind", "event"))
     labels = []
-    rows = zip(lines, table["server_id"], starts, ends, kinds, onsets, strict=True)
-    for line, name, start, end, kind, onset in rows:
+    rows = zip(lines, table["server_id"], starts, ends, kinds, onsets, events, breaches, strict=True)
+    for line, name, start, end, kind, onset, event, breach in rows:
         if end < start:
             raise UsageError(
                 f"{path} line {line}: end {iso(end)} of {name} is before its start {iso(start)}; swap them"
             )
-        labels.append((Label(server_id=name, start_ms=start, end_ms=end, kind=kind, onset_ms=onset), line))
+        label = Label(
+            server_id=name, start_ms=start, end_ms=end, kind=kind, onset_ms=onset, event=event, breached_ms=breach
+        )
+        labels.append((label, line))
     labels.sort(key=lambda pair: (pair[0].server_id, pair[0].start_ms, pair[0].end_ms))
     for (before, line_before), (after, line_after) in pairwise(labels):
         if before.server_id == after.server_id and after.start_ms <= before.end_ms:
@@ -72,10 +78,16 @@ def _of_series_form(table: pd.DataFrame, data_path: Path) -> pd.DataFrame:
 
 
 def _onsets(path: Path, table: pd.DataFrame) -> list[int | None]:
-    if "points" not in table.columns:
+    if "points" in table.columns:
+        table = table.assign(points=table["points"].str.split().str[0].fillna(""))
+    return _where_known(path, table, "points")
+
+
+def _where_known(path: Path, table: pd.DataFrame, column: str) -> list[int | None]:
+    """The times of a column (ms), None where it is empty or there is none."""
+    if column not in table.columns:
         return [None] * len(table)
-    first = table["points"].str.split().str[0].fillna("")
-    known = first[first != ""]
+    known = table[column][table[column] != ""]
     moments = dict(zip(known.index, _times(path, known), strict=True))
     return [moments.get(row) for row in table.index]
 

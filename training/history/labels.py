@@ -16,6 +16,7 @@ class Label:
     end_ms: int
     kind: str = ""
     onset_ms: int | None = None  # where the trouble began, if that is not the start (a window around a point)
+    event: str = ""  # the same on all servers that one cause hit; empty where it hit this server alone
     breached_ms: int | None = None  # first breach of the service's objective that it caused; None: none known
 
     @property
@@ -44,20 +45,23 @@ NAB_WINDOWS = Protocol(merge_ms=0, margin_ms=0)  # NAB's windows hold their own 
 def merge_labels(labels: Iterable[Label], *, gap_ms: int) -> list[Label]:
     """Labels by server and time, those of one server less than `gap_ms` apart (end to start) made one.
 
-    A merged label of several kinds names them all, joined by `+` in order of onset.
+    A merged label of several kinds or events names them all, joined by `+` in order of onset; its breach is the first.
     """
     merged: list[Label] = []
     for label in sorted(labels, key=lambda each: (each.server_id, each.start_ms, each.end_ms)):
         last = merged[-1] if merged else None
         if last and last.server_id == label.server_id and label.start_ms - last.end_ms < gap_ms:
-            kinds = dict.fromkeys(k for k in (*last.kind.split("+"), *label.kind.split("+")) if k)
-            breaches = [each.breached_ms for each in (last, label) if each.breached_ms is not None]
             merged[-1] = replace(
                 last,
                 end_ms=max(last.end_ms, label.end_ms),
-                kind="+".join(kinds),
-                breached_ms=min(breaches, default=None),
+                kind=_both(last.kind, label.kind),
+                event=_both(last.event, label.event),
+                breached_ms=min((ms for ms in (last.breached_ms, label.breached_ms) if ms is not None), default=None),
             )
         else:
             merged.append(label)
     return merged
+
+
+def _both(first: str, second: str) -> str:
+    return "+".join(dict.fromkeys(name for name in (*first.split("+"), *second.split("+")) if name))
