@@ -7,6 +7,7 @@ import pytest
 
 from report.channels import page
 from tests.offline.test_explain import MemorySource, stored
+from tests.unit.core.examples import position
 from tests.unit.detection_fakes import STEP_MS, fleet, trained
 from tests.unit.short_history import SERVERS, TRAIN, whole_history
 from treeline.app.explain.service import explain
@@ -63,7 +64,7 @@ def package() -> ModelPackage:
 
 
 def test_training_seeds_it_finds_its_thresholds_and_brings_it_to_new_servers(package):
-    place = registry.position("record")
+    place = position("record")
     assert package.calibration["record"].p2 >= Record.floors.p2
     assert (package.seeds.record_high > 1.0).all()
     assert (package.seeds.channel_mean[:, place] > 0.0).all()
@@ -91,7 +92,7 @@ def test_what_was_stored_without_it_is_read_and_goes_on(before):
     state = FleetState.unpack(before.seeds.pack())
     for read in (package.seeds, state):
         assert (read.record_high == 0.5).all()
-        assert read.channel_var[:, registry.position("record")].tolist() == [1.0] * 3
+        assert read.channel_var[:, position("record")].tolist() == [1.0] * 3
         for name, array in before.seeds.arrays().items():
             kept = read.arrays()[name]
             np.testing.assert_array_equal(kept[:, :4] if name.startswith("channel_") else kept, array)
@@ -109,7 +110,7 @@ def test_what_was_stored_without_it_is_read_and_goes_on(before):
 
 def test_a_group_is_handed_over_to_the_model_that_knows_it(before, package):
     state = hand_over(package, FleetState.unpack(before.seeds.pack()))
-    place = registry.position("record")
+    place = position("record")
     np.testing.assert_array_equal(state.channel_mean[:, place], package.seeds.channel_mean[:3, place])
 
 

@@ -19,20 +19,13 @@ class Unit(StrEnum):
 
 @unique
 class OwnMetric(Enum):
-    """One metric; the member's name is its name in CloudWatch, so that it is found by searching for either.
-
-    Attributes:
-        functions: Which functions write it: its dimension `service`. Empty: all do.
-        meaning: What it says, of one invocation.
-        unit: CloudWatch's.
-        by: The dimension by which it is written a second time; empty: by none.
-    """
+    """One metric; the member's name is its name in CloudWatch, so that it is found by searching for either."""
 
     def __init__(self, functions: str, meaning: str, unit: Unit = Unit.COUNT, by: str = "") -> None:
-        self.functions = tuple(functions.split())
-        self.meaning = meaning
+        self.functions = tuple(functions.split())  # those that write it, its dimension `service`; empty: all do
+        self.meaning = meaning  # of one invocation
         self.unit = unit
-        self.by = by
+        self.by = by  # the dimension by which it is written a second time; empty: by none
 
     InvocationsFailed = "", "invocations that raised"
 

@@ -39,12 +39,7 @@ def csv_payloads(rows: FloatArray, *, max_rows: int = MAX_ROWS) -> Iterator[tupl
 
 
 def score_rows(score: Callable[[bytes, int], FloatArray], rows: FloatArray) -> FloatArray:
-    """One score a row, shape (n,), asked for in bodies of at most `MAX_ROWS`.
-
-    Args:
-        score: Asked with each body and the number of its rows.
-        rows: Shape (n, features) float32.
-    """
+    """Scores (n,) of rows (n, features); `score` is asked with bodies of at most `MAX_ROWS` and their row counts."""
     scores = np.empty(len(rows))
     for part, body in csv_payloads(rows):
         scores[part] = score(body, part.stop - part.start)
@@ -52,11 +47,7 @@ def score_rows(score: Callable[[bytes, int], FloatArray], rows: FloatArray) -> F
 
 
 def decode_scores(body: bytes, expected_rows: int) -> FloatArray:
-    """Read `{"scores": [{"score": x}, ...]}`.
-
-    Raises:
-        ScorerContractError: The body is not of that form, not one score a row, or a score is not finite.
-    """
+    """Read `{"scores": [{"score": x}, ...]}`, one finite score a row; raises ScorerContractError for anything else."""
     try:
         scores = [float(entry["score"]) for entry in json.loads(body)["scores"]]
     except (ValueError, KeyError, TypeError, OverflowError) as error:

@@ -62,8 +62,7 @@ def decode(content_type: str, body: bytes, *, default_label_size: int = 0) -> tu
 def encode_scores(accept: str, scores: NDArray[np.float64]) -> tuple[str, bytes]:
     """(content type, body) of scores in row order; `accept` may be empty, */* or a list: the first known one wins.
 
-    Raises:
-        UnsupportedContentTypeError: None of the types asked for is application/json or application/jsonlines.
+    Raises UnsupportedContentTypeError where none of them is application/json or application/jsonlines.
     """
     items = [f'{{"score":{score!r}}}' for score in scores.tolist()]
     for wanted in accept.split(",") if accept.strip() else ["*/*"]:

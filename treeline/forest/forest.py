@@ -97,8 +97,7 @@ class RandomCutForest:
     def score(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Score rows of shape (n, feature_dim); returns shape (n,), each finite and >= 0; (0,) for no rows.
 
-        Raises:
-            ValueError: The width differs, or a value is not finite or beyond +-1e30; names row and column.
+        Raises ValueError where the width differs, or naming a value that is not finite or beyond +-1e30.
         """
         values = checked_rows(rows, width=self.feature_dim)
         if len(values) == 0:
@@ -111,8 +110,7 @@ class RandomCutForest:
 def checked_rows(rows: ArrayLike, *, width: int | None = None) -> NDArray[np.float32]:
     """Rows as contiguous float32; what a forest would turn into a finite but meaningless score is refused.
 
-    Raises:
-        ValueError: Names row and column of a value that is not finite or beyond +-1e30, or the wrong shape.
+    Raises ValueError naming the wrong shape, or row and column of a value that is not finite or beyond +-1e30.
     """
     given = np.asarray(rows)
     if given.dtype != np.float32:

@@ -24,21 +24,14 @@ _NUMPY_BLOCK_PAIRS = 25_600
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walkable:
-    """What a walk reads: the trees, and what follows from them, computed once.
-
-    Attributes:
-        lows, highs: (nodes, features) float32, the boxes' corners apart, as a compiled walk reads them fastest.
-        spans: (nodes,) float32, sum of the sides of the node's box.
-        unseen: (longest depth + 1,) what separating a row at a depth adds to the forest's score.
-        seen: (nodes,) what reaching a leaf that equals the row adds; 0 for inner nodes.
-    """
+    """What a walk reads: the trees, and what follows from them, computed once."""
 
     trees: Trees
-    lows: NDArray[np.float32]
+    lows: NDArray[np.float32]  # (nodes, features), the boxes' corners apart, as a compiled walk reads them fastest
     highs: NDArray[np.float32]
-    spans: NDArray[np.float32]
-    unseen: NDArray[np.float64]
-    seen: NDArray[np.float64]
+    spans: NDArray[np.float32]  # (nodes,) sum of the sides of the node's box
+    unseen: NDArray[np.float64]  # (longest depth + 1,) what separating a row at a depth adds to the forest's score
+    seen: NDArray[np.float64]  # (nodes,) what reaching a leaf that equals the row adds; 0 for inner nodes
 
 
 class Kernel(Protocol):

@@ -24,12 +24,7 @@ _KEY = b"values"
 def encode(rows: ArrayLike, labels: ArrayLike | None = None) -> bytes:
     """Rows of shape (n, features) as float32 records, byte for byte what SageMaker's own writer makes of them.
 
-    Args:
-        rows: (n, features), features >= 1.
-        labels: (n,), written as float32; None writes no label.
-
-    Raises:
-        ValueError: The shapes do not fit.
+    Labels (n,) are written as float32, None writes none; raises ValueError where the shapes do not fit.
     """
     values = np.asarray(rows, dtype="<f4")
     if values.ndim != 2 or values.shape[1] == 0:
@@ -79,8 +74,7 @@ def _varint(number: int) -> bytes:
 def decode(content: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Rows of shape (n, features), and labels of shape (n,) where the records carry them.
 
-    Raises:
-        ValueError: Names the record (from 0) and what is wrong with it.
+    Raises ValueError naming the record (from 0) and what is wrong with it.
     """
     uniform = _decode_uniform(content)
     if uniform is not None:

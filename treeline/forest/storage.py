@@ -157,11 +157,7 @@ def write_model_tar(forest: RandomCutForest) -> bytes:
 
 
 def read_model_tar(content: bytes) -> RandomCutForest:
-    """The forest in a model.tar.gz.
-
-    Raises:
-        ModelMismatchError: Not such an archive, or without `forest.npz`, or `load` refuses that.
-    """
+    """The forest in a model.tar.gz; raises ModelMismatchError where it holds none that `load` reads."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
             # Read in memory, never extracted: a member's path cannot lead anywhere.

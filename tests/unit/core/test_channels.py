@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.core.examples import FEW
+from tests.unit.core.examples import FEW, position
 from tests.unit.core.fleets import START_MS, STEP_MS, Run, ready_state
 from treeline.core.channels import registry
 from treeline.core.channels.measure import measure
@@ -62,7 +62,7 @@ def test_trailing_channels_learn_and_static_ones_do_not():
         measured(state, [3.0] * 4, at=START_MS + t * STEP_MS)
     moved = state.channel_mean[0] - before
     assert {channel.name for channel, way in zip(registry.CHANNELS, moved, strict=True) if way > 0.3} == {"day", "tail"}
-    assert (moved[[registry.position("mean10"), registry.position("difference")]] == 0.0).all()
+    assert (moved[[position("mean10"), position("difference")]] == 0.0).all()
 
 
 def test_an_outage_does_not_teach_a_channel_that_outages_are_normal():

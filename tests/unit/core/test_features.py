@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.unit.core.examples import FEW
+from tests.unit.core.examples import FEW, position
 from tests.unit.core.fleets import START_MS, STEP_MS, STEP_S, Run, ready_state
-from treeline.core.channels import registry
 from treeline.core.channels.tail import QUANTILE
 from treeline.core.detection.features import FEATURE_NAMES, extract, summarize, window_mean
 from treeline.core.state.layout import RECENT
@@ -93,7 +92,7 @@ def test_what_is_normal_is_near_zero_and_what_stands_out_does():
     assert feature(loud.rows[0], "difference.max") == pytest.approx(6.0 / 0.7, rel=1e-5)
     assert feature(loud.rows[0], "mean10.max") == pytest.approx(0.6 / 0.7, rel=1e-5)
     assert feature(loud.rows[0], "value.share_above_3") == pytest.approx(20 / 4)
-    assert loud.magnitudes[0, registry.position("day")].item() == pytest.approx(6.0 / 3)
+    assert loud.magnitudes[0, position("day")].item() == pytest.approx(6.0 / 3)
     assert loud.expected.tolist() == [[50.0] * 4]
     assert loud.spread.tolist() == [[2.0] * 4]
 
@@ -101,7 +100,7 @@ def test_what_is_normal_is_near_zero_and_what_stands_out_does():
 @pytest.mark.parametrize(("changed", "share"), [(1, 0.2), (4, 0.8), (5, 1.0), (8, 1.0)])
 def test_an_abrupt_change_is_the_mean_of_the_five_metrics_that_changed_most(changed, share):
     features = observe(ready_state(1, metrics=8), [52.0] * changed + [50.0] * (8 - changed), learn=False)
-    assert features.magnitudes[0, registry.position("difference")] == pytest.approx(share / 0.7)
+    assert features.magnitudes[0, position("difference")] == pytest.approx(share / 0.7)
 
 
 def test_comparing_without_learning_leaves_the_state_bit_for_bit():
@@ -157,7 +156,7 @@ def test_metrics_that_stopped_coming_are_improbable_no_longer():
     state = ready_state(1)
     observe(state, [90.0] * 4)
     gone = observe(state, [math.nan] * 4, at=START_MS + STEP_MS)
-    assert gone.magnitudes[0, registry.position("tail")] == 0.0
+    assert gone.magnitudes[0, position("tail")] == 0.0
 
 
 def test_a_quiet_day_is_measured_in_a_tenth_of_the_trainings_spread():
@@ -165,7 +164,7 @@ def test_a_quiet_day_is_measured_in_a_tenth_of_the_trainings_spread():
     state = ready_state(1)
     state.day_var[:] = 0.0
     moved = observe(state, [51.0] * 4)
-    assert moved.magnitudes[0, registry.position("day")] == pytest.approx(0.5 / 0.1)
+    assert moved.magnitudes[0, position("day")] == pytest.approx(0.5 / 0.1)
     assert moved.spread[0].tolist() == pytest.approx([0.2] * 4)
 
 

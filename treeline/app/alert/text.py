@@ -37,12 +37,7 @@ def subject(alert: Alert) -> str:
 
 
 def mail(alert: Alert, *, stage: str) -> str:
-    """The body of a mail.
-
-    Args:
-        alert: What happened.
-        stage: The deployment's, for the commands it suggests.
-    """
+    """The body of a mail; `stage` stands in the commands that it suggests."""
     who = "The fleet" if alert.server_id == FLEET else alert.server_id
     parts = [f"{who} {_SAID[alert.event]}.", _figures(alert)]
     if alert.metrics and alert.event is not AlertEvent.RESOLVED:

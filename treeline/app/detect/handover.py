@@ -47,8 +47,7 @@ class HandoverRecords:
     def load(self, group: int, model_version: str) -> Record | None:
         """The active model's record, taken over from the model before where that is still to be done.
 
-        Raises:
-            StateConflictError: A newer model has taken the group over meanwhile, or another worker is doing so.
+        Raises StateConflictError where a newer model has taken the group over, or another worker is doing so.
         """
         record = self.records.load(group, model_version)
         pointer = self.models.pointer

@@ -36,10 +36,7 @@ class KnownObservations:
     def has(self, server: str, observed_at: int, received_at: str) -> bool:
         """Whether the observation was decided, or is too old to be told from one that was.
 
-        Args:
-            server: The server's id.
-            observed_at: Milliseconds; not before that of the last call for this server.
-            received_at: ISO, of fixed width: compared as text.
+        `observed_at` (ms) is not before that of the last call for this server; `received_at` is ISO, compared as text.
         """
         last = self._last.get(server)
         if last is None:

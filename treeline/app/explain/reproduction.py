@@ -56,8 +56,7 @@ def from_training(
 ) -> tuple[RebuiltPart, ...] | str:
     """Rebuild every score of the server since its model was trained, from observations and model package alone.
 
-    Returns:
-        The parts, or why that cannot be done: observations have expired, or the model took over from another.
+    Or says why that cannot be done: observations have expired, or the model took over from another.
     """
     if origin.state.activation > 1:
         return "the model took the server over from an earlier one, so its training is not where it began"
@@ -96,12 +95,9 @@ def from_training(
 
 
 def from_origin(steps: Sequence[Replayed], path: ScoredPath, policy_opened: bool) -> tuple[RebuiltPart, ...]:
-    """Compare the opening commit, replayed from the state kept with it, with what was stored.
+    """Compare the observations replayed from the state kept with the incident with what was stored of them.
 
-    Args:
-        steps: The replayed observations.
-        path: What was stored of the server.
-        policy_opened: Whether the replay opens the incident where it was opened.
+    `policy_opened` says whether the replay opens the incident where it was opened.
     """
     source = f"the state kept with the incident and {len(steps)} stored observation{'s' * (len(steps) > 1)}"
     steps = [step for step in steps if len(step.features)]  # the others were warming up

@@ -20,36 +20,20 @@ from treeline.core.statistics import FloatArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """One observation decided again.
+    """One observation decided again."""
 
-    Attributes:
-        at: Its time, ms.
-        features: The row that is scored, shape (12,); empty while the server warms up.
-        score: The forest's.
-        severity: With what the group shares taken off.
-        calibrated: How each channel measured it, and which gave the severity; None while the server warms up.
-        expected, spread: By metric, in its unit.
-        changes: What it changed.
-    """
-
-    at: int
-    features: npt.NDArray[np.float32]
+    at: int  # its time, ms
+    features: npt.NDArray[np.float32]  # the row that is scored, shape (12,); empty while the server warms up
     score: float = float("nan")
-    severity: float = float("nan")
-    calibrated: Calibrated | None = None
-    expected: FloatArray
+    severity: float = float("nan")  # with what the group shares taken off
+    calibrated: Calibrated | None = None  # None while the server warms up
+    expected: FloatArray  # by metric, in its unit; so is the spread
     spread: FloatArray
     changes: list[Change] = field(default_factory=list)
 
 
 class ServerReplay:
-    """Decides observations of one server, from an origin on.
-
-    Args:
-        origin: Where to begin; its state is not changed.
-        package: The model.
-        score: Its forest.
-    """
+    """Decides observations of one server, from an origin on, whose state is not changed; `score` is the forest's."""
 
     def __init__(self, origin: Origin, package: ModelPackage, score: Score) -> None:
         self.state = origin.state.copy()

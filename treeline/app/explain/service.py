@@ -134,11 +134,7 @@ class Explanation:
 
 
 def explain(source: IncidentSource, incident_id: str, *, reproduce: bool = False) -> Explanation:
-    """Explain an incident from what is stored of it.
-
-    Raises:
-        UsageError: There is no such incident.
-    """
+    """Explain an incident from what is stored of it; raises UsageError where there is no such incident."""
     alerts = source.incident(incident_id)
     opening = alerts[0]
     at = parse_iso(opening.clocks.observed_at)

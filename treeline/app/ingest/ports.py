@@ -85,6 +85,5 @@ class Quarantine(Protocol):
     def put(self, first: StreamRecord, rejected: Sequence[QuarantinedRecord]) -> None:
         """Keep them in one object named after `first`, the batch's first record; a repetition overwrites it.
 
-        Raises:
-            StoreUnavailableError: They are not kept; the batch must be tried again from the first of them.
+        Raises StoreUnavailableError where they are not kept: the batch must be tried again from the first of them.
         """

@@ -60,14 +60,11 @@ class IngestService:
     group_size: int
 
     def ingest(self, batch: Sequence[StreamRecord]) -> IngestOutcome:
-        """Store what is good, set aside what is bad, ask for ticks; says where to resume what failed.
+        """Store what is good of a shard's records, set aside what is bad, ask for ticks; says where to resume.
 
         Any part of a batch may come again: observations are keyed by server and time, the quarantine object by the
         batch's first record, so nothing is kept twice. An observation that a later batch holds with other values
         overwrites the first. To notice would take a read for every record, for what a correct agent never sends.
-
-        Args:
-            batch: Records of one shard, in stream order.
         """
         if not batch:
             return IngestOutcome()

@@ -24,29 +24,20 @@ MAX_HOURS_BACK = 72  # after an outage of the function; older hours stay as they
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollup:
-    """One hour of one model's scores.
-
-    Attributes:
-        hour: Its start, milliseconds.
-        count, mean, variance: Of all scores.
-        sketch: Their quantiles.
-        servers: How many were scored.
-        features: Counts by feature and bin (treeline.core.model.drift), shape (features, bins).
-        levels: By metric, the median over servers of how far the trailing day's mean is from training, in the
-            server's own training standard deviations; empty where the state was not of this hour.
-        opened: Incidents opened.
-    """
+    """One hour of one model's scores."""
 
     model_version: str
-    hour: int
-    count: int
+    hour: int  # its start, milliseconds
+    count: int  # of scores, as are mean, variance and sketch
     mean: float
     variance: float
     sketch: Sketch
-    servers: int
-    features: FloatArray
+    servers: int  # how many were scored
+    features: FloatArray  # counts by feature and bin (treeline.core.model.drift), shape (features, bins)
+    # By metric, the median over servers of how far the trailing day's mean is from training, in the server's own
+    # standard deviations of training; empty where the state was not of this hour.
     levels: dict[str, float] = field(default_factory=dict)
-    opened: int = 0
+    opened: int = 0  # incidents
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -19,6 +19,7 @@ from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.detect.service import DetectService, TickOutcome
 from treeline.app.detect.ticks import Tick
 from treeline.app.promote.canary import Canary, Side, candidate_group
+from treeline.app.promote.ports import DecidingModels
 from treeline.core.alert import Alert
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ScorerContractError, ScorerUnavailableError, StateConflictError, TreelineError
@@ -27,22 +28,12 @@ from treeline.core.model.package import ModelPackage
 from treeline.core.statistics import FloatArray
 
 
-class CanaryModels(Protocol):
+class CanaryModels(DecidingModels, Protocol):
     """The models as last read."""
 
     @property
     def pointer(self) -> Pointer | None:
         """The active model's pointer."""
-
-    @property
-    def canary(self) -> Canary | None:
-        """The canary under way."""
-
-    def load(self, key: str) -> ModelPackage:
-        """A package by its key."""
-
-    def read(self) -> Pointer | None:
-        """Read the pointers."""
 
 
 class DecisionSink(Protocol):

@@ -106,11 +106,11 @@ class Hosting(Protocol):
         """Take away an endpoint that never came up, so that another can be created under its name."""
 
 
-class ModelPointers(Protocol):
-    """The pointers to the models that decide."""
+class DecidingModels(Protocol):
+    """The models that decide, and their packages."""
 
     def read(self) -> Pointer | None:
-        """The active model's pointer."""
+        """Read the pointers; the active model's."""
 
     @property
     def canary(self) -> Canary | None:
@@ -118,6 +118,10 @@ class ModelPointers(Protocol):
 
     def load(self, key: str) -> ModelPackage:
         """A package; raises ModelMismatchError for one that is missing or does not fit."""
+
+
+class ModelPointers(DecidingModels, Protocol):
+    """The pointers to the models that decide, to be moved."""
 
     def point_at(self, wanted: Pointer) -> Pointer:
         """Make a model the active one."""

@@ -51,13 +51,9 @@ class PromotionService:
     clock_ms: Callable[[], int]
 
     def run(self, event: Mapping[str, Any]) -> Reply[Answer]:
-        """Take the step that a task of the state machine asks for.
+        """Take the step that a task of the state machine asks for; raises ValueError where there is no such step.
 
-        Args:
-            event: `step` and `execution`; `request` to prepare; to roll back `state`, the execution's data.
-
-        Raises:
-            ValueError: There is no such step.
+        The event has `step` and `execution`; to prepare `request`; to roll back `state`, the execution's data.
         """
         execution, step = str(event["execution"]), Step(event["step"])
         if step is Step.PREPARE:
@@ -261,8 +257,7 @@ class PromotionService:
     def roll_back(self, execution: str, reason: str) -> Reply[Literal[Answer.AGAIN, Answer.FINISH_ROLL_BACK]]:
         """Stop the canary and remove the candidate's variant; after the cut-over nothing is taken back any more.
 
-        Returns:
-            `again` while the endpoint goes back, `finish_roll_back` where it has nothing to go back from.
+        Answers `again` while the endpoint goes back, `finish_roll_back` where it has nothing to go back from.
         """
         progress = self.store.load()
         if progress is None or progress.execution != execution:
@@ -277,12 +272,10 @@ class PromotionService:
         self.models.end_canary()
         pointer, view = self.models.read(), self.hosting.view()
         champion = _champion_variant(pointer, view)
-        if view is None or champion is None or set(view.variants) <= {champion}:
-            if view is not None and view.status in _IN_PROGRESS:
-                return Reply(Answer.AGAIN, {"reason": progress.reason})
-            return Reply(Answer.FINISH_ROLL_BACK, {"reason": progress.reason})
-        if view.status in _IN_PROGRESS:
+        if view is not None and view.status in _IN_PROGRESS:
             return Reply(Answer.AGAIN, {"reason": progress.reason})
+        if view is None or champion is None or set(view.variants) <= {champion}:
+            return Reply(Answer.FINISH_ROLL_BACK, {"reason": progress.reason})
         self.hosting.keep_only(champion)
         return Reply(Answer.AGAIN, {"reason": progress.reason})
 

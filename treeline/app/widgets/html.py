@@ -22,12 +22,7 @@ _STYLE = "font-family:sans-serif;font-size:13px;line-height:1.5"
 
 
 def incidents_html(incidents: Sequence[Mapping[str, Any]], *, limit: int) -> str:
-    """Open incidents, worst first, each with the evidence of its last alert.
-
-    Args:
-        incidents: Alerts as JSON (treeline.core.alert), the last of each open incident.
-        limit: How many were asked for; as many found means there may be more.
-    """
+    """Open incidents, worst first, from the last alert of each (as JSON); `limit` is how many were asked for."""
     if not incidents:
         return page("<p>No open incidents.</p>")
     ordered = sorted(incidents, key=lambda a: (a["priority"], -float(a["severity"]), a["incident_id"]))

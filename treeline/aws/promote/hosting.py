@@ -25,23 +25,16 @@ _POLICY = "treeline-invocations"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostingSettings:
-    """What an endpoint is made of.
-
-    Attributes:
-        role_arn: The role the model's container runs with.
-        instances, max_instances: Of a variant: when it is created, and what autoscaling goes to.
-        invocations_per_instance: A minute; autoscaling holds it.
-        capture_url, capture_percent: Where requests and answers go, and the share of them; empty: nowhere.
-    """
+    """What an endpoint is made of."""
 
     endpoint_name: str
-    role_arn: str
+    role_arn: str  # the role the model's container runs with
     instance_type: str = "ml.m5.large"
-    instances: int = 1
+    instances: int = 1  # of a variant when it is created; autoscaling goes from there to the next
     max_instances: int = 4
-    invocations_per_instance: float = 600.0
-    capture_url: str = ""
-    capture_percent: int = 10
+    invocations_per_instance: float = 600.0  # a minute; autoscaling holds it
+    capture_url: str = ""  # where requests and answers go; empty: nowhere
+    capture_percent: int = 10  # the share of them
 
 
 class SageMakerHosting:

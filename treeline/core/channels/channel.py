@@ -94,15 +94,12 @@ class Channel(ABC):
 
 
 class MetricChannel(Channel):
-    """A channel over the metrics' own deviations: it needs no forest.
-
-    Attributes:
-        half_life_s: Of the average that its number is held against; infinite: it stays as training left it.
-        is_free_of_model: Whether its number means the same under every model, so that a new one keeps its averages.
-    """
+    """A channel over the metrics' own deviations: it needs no forest."""
 
     aggregate = "mean of the three largest metrics"
+    # Of the average that its number is held against; infinite: it stays as training left it.
     half_life_s: ClassVar[float] = math.inf
+    # Whether its number means the same under every model, so that a new one keeps its averages.
     is_free_of_model: ClassVar[bool] = False
 
     def past(self) -> str:
@@ -112,13 +109,7 @@ class MetricChannel(Channel):
 
     @abstractmethod
     def magnitude(self, state: State, at: Rows, views: Views) -> FloatArray:
-        """One number for each server, shape (n,): how far its metrics are from where they usually are.
-
-        Args:
-            state: Not changed.
-            at: The servers' rows.
-            views: Their observations.
-        """
+        """One number for each server at the rows, shape (n,): how far its metrics are from where they usually are."""
 
     def learn(self, state: State, at: Rows, views: Views, aged_s: FloatArray) -> None:
         """Learn the observations, after all channels were asked for their magnitude.

@@ -15,8 +15,3 @@ CHANNELS: tuple[MetricChannel, ...] = (Day(), Tail(), Mean10(), Difference())
 def every_channel() -> tuple[Channel, ...]:
     """The score's, then those over the metrics: the order in which measures and severities stand side by side."""
     return (SCORE, *CHANNELS)
-
-
-def position(name: str) -> int:
-    """Where a channel stands along the axis of channels; raises KeyError for one over something else than metrics."""
-    return {channel.name: place for place, channel in enumerate(CHANNELS)}[name]

@@ -16,8 +16,9 @@ from treeline.core.detection.calibration import Calibrated, Calibration, calibra
 from treeline.core.detection.features import Features, Index
 from treeline.core.detection.metric_warmup import warm_up_metrics, without_unknown
 from treeline.core.detection.policy import Change, PolicySettings
+from treeline.core.detection.policy import Group as Group
 from treeline.core.detection.warmup import warm_up
-from treeline.core.state.fleet import FleetCycle, FleetState, Phase
+from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
 
@@ -41,28 +42,6 @@ class PreparedRound:
     ready: Index
     features: Features
     elapsed_s: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Neighbouring rows of a state that holds several groups (a backtest's): their severities, and their own cycle.
-
-    Attributes:
-        start, stop: The rows, as in a slice.
-        severity, severity_bucket: Views of the state's arrays.
-        cycle: What these servers do together.
-    """
-
-    start: int
-    stop: int
-    severity: FloatArray
-    severity_bucket: npt.NDArray[np.int64]
-    cycle: FleetCycle
-
-    @classmethod
-    def of(cls, state: FleetState, start: int, stop: int) -> "Group":
-        """The rows [start, stop) of a state that gets no further servers."""
-        return cls(start, stop, state.severity[start:stop], state.severity_bucket[start:stop], FleetCycle())
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +155,7 @@ def compare_late(
 ) -> tuple[Index, Features]:
     """Features of late observations against the state as it is, which they do not change.
 
-    Returns:
-        Positions of those whose server is ready, and their features.
+    Returns positions of those whose server is ready, and their features.
     """
     ready = np.flatnonzero(state.phase[rows] == Phase.READY)
     counted = without_unknown(state, rows[ready], values[ready])

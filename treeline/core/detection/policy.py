@@ -6,7 +6,6 @@ is resolved when nothing has reached P2's for `quiet_s` and for `of_last` observ
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,20 +39,20 @@ class Change:
     follows_opened_at: int = NEVER  # for opened, when the server's incident before was opened; NEVER without one
 
 
-class Sharing(Protocol):
-    """Servers that share a fleet cycle: a state, or a part of one."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Neighbouring rows of a state that holds several groups (a backtest's), with a fleet cycle of their own."""
 
-    @property
-    def severity(self) -> FloatArray:
-        """Of each server's last observation."""
+    start: int  # the rows are those of a slice
+    stop: int
+    severity: FloatArray  # a view of the state's array, as the next
+    severity_bucket: npt.NDArray[np.int64]
+    cycle: FleetCycle
 
-    @property
-    def severity_bucket(self) -> npt.NDArray[np.int64]:
-        """And the bucket it was in."""
-
-    @property
-    def cycle(self) -> FleetCycle:
-        """What they do together."""
+    @classmethod
+    def of(cls, state: FleetState, start: int, stop: int) -> "Group":
+        """The rows [start, stop) of a state that gets no further servers."""
+        return cls(start, stop, state.severity[start:stop], state.severity_bucket[start:stop], FleetCycle())
 
 
 def shared_level(median: float) -> float:
@@ -70,7 +69,9 @@ def _median(values: FloatArray) -> float:
     return float((ordered[-1 - middle] + ordered[middle]) / 2)
 
 
-def apply_fleet_cycle(state: Sharing, bucket: int, at: int, settings: PolicySettings) -> tuple[float, list[Change]]:
+def apply_fleet_cycle(
+    state: FleetState | Group, bucket: int, at: int, settings: PolicySettings
+) -> tuple[float, list[Change]]:
     """The severity that the servers of a group share, and the fleet incident that follows from it.
 
     Called before each bucket is decided. The level is made from the median severity of the bucket before (for a server

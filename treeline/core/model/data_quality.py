@@ -59,19 +59,13 @@ class FeatureStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """What a column must satisfy.
-
-    Attributes:
-        completeness: Least share of rows that have it.
-        minimum, maximum: Range of its values; all but `OUTSIDE_SHARE` of them.
-        drift: Largest population stability index against the baseline.
-    """
+    """What a column must satisfy."""
 
     name: str
-    completeness: float
-    minimum: float
+    completeness: float  # least share of rows that have it
+    minimum: float  # all values but `OUTSIDE_SHARE` of them lie between this and the maximum
     maximum: float
-    drift: float = PSI_LIMIT
+    drift: float = PSI_LIMIT  # largest population stability index against the baseline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,21 +94,15 @@ _SENTENCES = {
 }
 
 
-def summarize(names: Sequence[str], values: FloatArray, *, bins: int = BINS) -> tuple[FeatureStatistics, ...]:
-    """Statistics of a table.
-
-    Args:
-        names: Of the columns.
-        values: Shape (rows, columns), NaN where missing.
-        bins: Of the distribution.
-    """
-    return tuple(_summarize(name, values[:, i].astype(np.float64), bins) for i, name in enumerate(names))
+def summarize(names: Sequence[str], values: FloatArray) -> tuple[FeatureStatistics, ...]:
+    """Statistics of the columns of a table: values of shape (rows, columns), NaN where missing."""
+    return tuple(_summarize(name, values[:, i].astype(np.float64)) for i, name in enumerate(names))
 
 
-def _summarize(name: str, column: FloatArray, bins: int) -> FeatureStatistics:
+def _summarize(name: str, column: FloatArray) -> FeatureStatistics:
     known = column[np.isfinite(column)]
     if len(known):
-        inner = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
+        inner = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]))
         mean, sd, low, high = float(known.mean()), float(known.std()), float(known.min()), float(known.max())
     else:
         inner, mean, sd, low, high = np.empty(0), 0.0, 0.0, 0.0, 0.0

@@ -43,8 +43,7 @@ class Reference:
 def reference(scores: FloatArray, rows: FloatArray) -> Reference:
     """The reference of a training: its scores (n,) and feature rows (n, features), NaN left out.
 
-    Raises:
-        ValueError: No finite score.
+    Raises ValueError where no score is finite.
     """
     known = scores[np.isfinite(scores)]
     if not len(known):
@@ -68,9 +67,7 @@ def count_features(rows: FloatArray) -> FloatArray:
 def stability_index(reference: Sequence[float], current: Sequence[float]) -> float:
     """Population stability index of two distributions over the same bins; 0 is equal, above 0.25 is a shift.
 
-    Args:
-        reference: Shares or counts.
-        current: Shares or counts; NaN where either is empty.
+    Each is shares or counts; NaN where either is empty.
     """
     a, b = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
     if a.sum() <= 0 or b.sum() <= 0:

@@ -69,8 +69,7 @@ def pack(before: StoredState, after: StoredState) -> bytes | None:
 def apply(state: StoredState, delta: bytes) -> int:
     """Take a state, in place, to what `pack` was given as `after`; its check sum, for `verify`.
 
-    Raises:
-        ModelMismatchError: Another format, or not readable.
+    Raises ModelMismatchError for another format, or one that is not readable.
     """
     try:
         (crc,) = struct.unpack_from("<I", delta)

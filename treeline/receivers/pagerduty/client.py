@@ -119,9 +119,7 @@ def post(http: urllib3.PoolManager, url: str, body: dict[str, Any], *, timeout_s
 class PagerDutyClient:
     """Triggers, acknowledges and resolves PagerDuty incidents.
 
-    Args:
-        key_source: Asked once, and again when PagerDuty does not take the key: it may have been rotated.
-        timeout_s: See `post`.
+    The key source is asked once, and again when PagerDuty does not take the key, as it may have been rotated.
     """
 
     def __init__(
