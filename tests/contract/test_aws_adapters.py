@@ -14,7 +14,7 @@ from treeline.app.alert.muting import Muting
 from treeline.app.detect.ticks import DelayedTick, Tick, TickCause
 from treeline.app.ingest.ports import NumberedReceipt, QuarantinedRecord, Receipt, StreamRecord
 from treeline.aws.alert.controls import ServerLabelTable
-from treeline.aws.detect.endpoint import SageMakerEndpointStatus
+from treeline.aws.detect.endpoint_status import SageMakerEndpointStatus
 from treeline.aws.detect.group_observations import GroupObservations
 from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.ingest.observations import DynamoObservationStore, to_item

@@ -304,7 +304,7 @@ def test_a_state_written_before_there_was_a_log_is_taken_over_by_one_worker(tabl
     state = FleetState(4, servers=["a", "b", "c"], version=41)
     old = Record(0, "m1", state, None, [], START_MS)
     item = {"group": {"N": "0"}, "model_version": {"S": "m1"}, "version": {"N": "41"}, "state": {"B": state.pack()}}
-    table.client.put_item(TableName="state", Item={**item, **table.worker()._told(old)})
+    table.client.put_item(TableName="state", Item={**item, **table.worker()._beside_state(old)})
     first, second = table.worker(), table.worker()
     ours, theirs = table.load(first), table.load(second)
 

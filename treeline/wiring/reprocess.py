@@ -7,7 +7,7 @@ from functools import cache
 import boto3
 
 from treeline.app.detect.reprocess import ReprocessService
-from treeline.aws.detect.endpoint import SageMakerEndpointStatus
+from treeline.aws.detect.endpoint_status import SageMakerEndpointStatus
 from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.observability import EmfTelemetry
 from treeline.settings.pipeline import ReprocessSettings

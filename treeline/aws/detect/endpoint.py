@@ -1,4 +1,4 @@
-"""The model endpoint: rows in, scores out; and whether it can answer."""
+"""The model endpoint: rows in, scores out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from treeline.aws.client_types import SageMakerClient, SageMakerRuntimeClient
-from treeline.aws.retries import error_code
+from treeline.aws.client_types import SageMakerRuntimeClient
 from treeline.core.errors import ScorerContractError, ScorerUnavailableError
 from treeline.core.payload import ACCEPT, CONTENT_TYPE, decode_scores
 from treeline.core.statistics import FloatArray
@@ -42,21 +41,3 @@ class Endpoint:
             raise ScorerUnavailableError(f"endpoint {self.endpoint_name}: {error}") from error
         except BotoCoreError as error:
             raise ScorerUnavailableError(f"endpoint {self.endpoint_name}: {error}") from error
-
-
-class SageMakerEndpointStatus:
-    """Asks for the endpoint's status by name."""
-
-    def __init__(self, client: SageMakerClient, *, endpoint_name: str) -> None:
-        self._client = client
-        self._endpoint_name = endpoint_name
-
-    def status(self) -> str | None:
-        """SageMaker's EndpointStatus; None when there is no endpoint of this name."""
-        try:
-            return self._client.describe_endpoint(EndpointName=self._endpoint_name)["EndpointStatus"]
-        except ClientError as error:
-            # SageMaker has no code of its own for a name it does not know.
-            if error_code(error) in {"ValidationException", "ResourceNotFound"}:
-                return None
-            raise

@@ -85,8 +85,7 @@ def apply_fleet_cycle(
         settings: The policy.
 
     Returns:
-        The level, 0.0 for a group of fewer than `fleet_min_servers`, and at most one change. A bucket no newer than
-        the last one gets the last one's level and changes nothing.
+        The level, 0.0 for fewer than `fleet_min_servers`, and at most one change; for the last bucket again, its level.
     """
     cycle = state.cycle
     if bucket <= cycle.bucket:  # another round of the same bucket, or a server that catches up
