@@ -1,4 +1,4 @@
-"""Whether the model endpoint can answer, as SageMaker says. Apart from endpoint.py, so that reprocess loads no numpy."""
+"""Whether the model endpoint can answer, as SageMaker says; apart from endpoint.py, so reprocess loads no numpy."""
 
 from botocore.exceptions import ClientError
 
