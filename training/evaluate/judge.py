@@ -411,12 +411,7 @@ def _by_server(
         own.setdefault(label.label.server_id, []).append(label)
     names = [*sorted(days), *([FLEET] if FLEET in false else [])]
     return tuple(
-        _row(
-            name,
-            own.get(name, []),
-            false_pages=false.get(name, 0),
-            observed_days=days.get(name, 0.0),
-        )
+        _row(name, own.get(name, []), false_pages=false.get(name, 0), observed_days=days.get(name, 0.0))
         for name in names
     )
 
