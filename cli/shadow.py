@@ -3,20 +3,18 @@
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from cli.deployment import WHERE, DeployedStage, add_stage, reaching
+from cli.shadow_screen import show
 from cli.times import moment_ms, wide_console
 from demo.incident_files import IncidentFolder
-from training.evaluate.calibrate import Budget as PageBudget
-from treeline.app.alert.shadow_report import DAY_MS, MONTH_DAYS, MonthlyBudget, ShadowReport, shadow_report
+from training.evaluate.calibrate import Budget
+from training.evaluate.shadow_report import DAY_MS, shadow_report
+from treeline.app.explain.incident_source import IncidentSource
 from treeline.aws.ingest.servers import server_count
-from treeline.core.alert import Priority
+from treeline.core.alert import Alert
 from treeline.core.errors import UsageError
 from treeline.settings import outputs
 
@@ -26,11 +24,10 @@ _EXAMPLES = f"""examples:
   treeline shadow report --days 2 --until 2026-10-31T00:00 --stage local
 
 A stage with `paging: shadow` (config/<stage>.yaml) detects, stores and measures like any other and tells nobody. The
-report counts its incidents; a budget is written as `treeline calibrate` reads it, and the report names the severity
-from which on pages would have kept to it.
+report counts its pages: P1, and P1 and P2 together; an event of many servers is one page. A budget is written and read
+as `treeline calibrate` does, and the report names the severity from which on pages would have kept to it.
 {WHERE}
 Exit codes: 0 done, 1 not reachable, 2 wrong use."""
-_ROWS = 10
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -56,56 +53,39 @@ def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.
     if not args.days > 0:
         raise UsageError(f"--days must be above 0, got {args.days:g}")
     if args.budget is not None:
-        PageBudget.parse(args.budget, servers=1)  # refused before anything is asked
+        Budget.parse(args.budget, servers=1)  # refused before anything is asked
     if args.run is not None:
         folder = IncidentFolder(args.run)
         start_ms, end_ms = folder.watched()
         incidents, labels, servers = folder.incidents(), {}, folder.server_count()
+        step_ms = _step_ms(folder, incidents)
     else:
         end_ms = args.until if args.until is not None else clock_ms()
         start_ms = round(end_ms - args.days * DAY_MS)
         with reaching(DeployedStage.of(args)) as deployment:
             servers = server_count(deployment.client("dynamodb"), deployment.output(outputs.SERVERS_TABLE))
             incidents, labels = deployment.incidents.between(start_ms, end_ms), deployment.controls.labels()
-    budget = _budget(args.budget, servers)
-    report = shadow_report(incidents, labels, start_ms=start_ms, end_ms=end_ms, servers=servers, budget=budget)
+            step_ms = _step_ms(deployment.source, incidents)
+    report = shadow_report(
+        incidents,
+        labels,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        servers=servers,
+        step_ms=step_ms,
+        by_wall_clock=args.run is None,  # a run is a replay
+        budget=None if args.budget is None else Budget.parse(args.budget, servers=max(servers, 1)),
+    )
     if args.json:
         print(json.dumps(report.to_json()))
     else:
-        _show(report, wide_console())
+        show(report, wide_console())
     return 0
 
 
-def _budget(text: str | None, servers: int) -> MonthlyBudget | None:
-    """A page budget as `treeline calibrate` reads it, per server-month."""
-    if text is None:
-        return None
-    asked = PageBudget.parse(text, servers=max(servers, 1))
-    return MonthlyBudget(p1=asked.p1 * MONTH_DAYS, p2=asked.p2 * MONTH_DAYS)
-
-
-def _show(report: ShadowReport, console: Console) -> None:
-    days, months = (report.end_ms - report.start_ms) / DAY_MS, report.server_months
-    p1, p2 = report.count(Priority.P1), report.count(Priority.P2)
-    rate = f"; {p1 / months:.2f} P1 and {p2 / months:.2f} P2 per server-month" if months else ""
-    console.print(f"{days:.3g} days, {report.servers} servers: {p1} P1 and {p2} P2 pages{rate}")
-    told = sum(not page.suppressed for page in report.pages)
-    if report.pages:
-        console.print(f"  {told} of them told, {len(report.pages) - told} stored only (shadow or muted)")
-    said = [page.is_incident for page in report.pages if page.is_incident is not None]
-    if said:
-        console.print(f"  people say of {len(said)}: {sum(said)} incidents, {len(said) - sum(said)} none")
-    for title, rows in (("server", report.by_server()), ("metric", report.by_metric())):
-        if not rows:
-            continue
-        table = Table(title, "P1", "P2", box=None, header_style="dim")
-        for name, first, second in rows[:_ROWS]:
-            table.add_row(escape(name), str(first), str(second))
-        console.print(table)
-        if len(rows) > _ROWS:
-            console.print(f"  and {len(rows) - _ROWS} more ({title}s)", style="dim")
-    for fit in report.fits:
-        console.print(
-            f"budget {fit.tier}: {fit.allowed:.2g} pages allowed, {fit.pages} would have been sent; "
-            f"from severity {fit.severity_at_least:.2f} on: {fit.kept}"
-        )
+def _step_ms(source: IncidentSource, incidents: Mapping[str, Sequence[Alert]]) -> int:
+    """The sampling step of the model that found the last incident; without incidents nothing depends on it."""
+    if not incidents:
+        return 1
+    latest = max((alerts[-1] for alerts in incidents.values()), key=lambda alert: alert.clocks.observed_at)
+    return source.package(latest.model_version).step_ms

@@ -11,8 +11,8 @@ from demo.ledger import Ledger
 from report.data import Accounting, Clock
 from training.evaluate.backtest import Backtest
 from training.evaluate.judge import TierQuality
-from training.evaluate.pages import Opening, Tier
-from treeline.core.alert import Alert, AlertEvent
+from training.evaluate.pages import Tier
+from treeline.core.alert import Alert
 from treeline.core.detection.policy import FLEET
 from treeline.core.times import parse_iso
 
@@ -61,24 +61,6 @@ def accounting(sent: int, ledger: Ledger, *, alerts: int, pages: int, refused: i
         pages_delivered=pages,
         pages_refused=refused,
     )
-
-
-def openings(incidents: Mapping[str, list[Alert]]) -> list[Opening]:
-    """When incidents began to page, and when they rose to P1.
-
-    When they were decided is left open: at full speed the wall clock says nothing about which waited for which.
-    """
-    return [
-        Opening(
-            server_id=alert.server_id,
-            at_ms=parse_iso(alert.clocks.observed_at),
-            priority=alert.priority.value,
-            incident_id=incident_id,
-        )
-        for incident_id, alerts in incidents.items()
-        for alert in alerts
-        if alert.event in (AlertEvent.OPENED, AlertEvent.ESCALATED)
-    ]
 
 
 def clocks(alerts: Iterable[Alert]) -> tuple[Clock, ...]:

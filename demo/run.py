@@ -29,6 +29,7 @@ from report.figure import picture
 from report.page import write_report
 from training.evaluate.backtest import Backtest, backtest
 from training.evaluate.judge import evaluate_tiers
+from training.evaluate.stored_incidents import openings
 from training.history.files import History
 from training.history.grid import Grid, grid_of
 from treeline.core.detection.policy_settings import PolicySettings
@@ -175,7 +176,8 @@ def _judge(
         ),
         evaluations=evaluate_tiers(
             plan.history.incidents,
-            results.openings(incidents),
+            # At full speed the wall clock says nothing about which openings waited for which.
+            openings(incidents, by_wall_clock=False),
             observed=present.observed(),
             step_ms=round(present.step_s * 1000),
             protocol=plan.history.protocol,

@@ -9,8 +9,11 @@ import pytest
 from cli.main import run
 from demo.incident_files import IncidentFolder, save
 from tests.offline.test_explain import MemorySource, package, stored, whole  # noqa: F401 - fixtures
+from training.evaluate.calibrate import Budget
+from training.evaluate.pages import Tier
+from training.evaluate.shadow_report import DAY_MS, shadow_report
+from training.evaluate.stored_incidents import openings
 from treeline.app.alert.controls import IncidentLabel
-from treeline.app.alert.shadow_report import DAY_MS, MonthlyBudget, shadow_report
 from treeline.app.explain.service import explain
 from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
 from treeline.core.errors import UsageError
@@ -20,10 +23,12 @@ from treeline.forest.forest import RandomCutForest
 DAY = 1_700_006_400_000
 
 
-def alert(server, *, event=AlertEvent.OPENED, priority=Priority.P2, severity=2.0, hour=1, metric="cpu_percent"):
-    at = iso(DAY + hour * 3_600_000)
+def alert(
+    server, *, event=AlertEvent.OPENED, priority=Priority.P2, severity=2.0, hour=1, metric="cpu_percent", decided_s=0
+):
+    at, scored = iso(DAY + hour * 3_600_000), iso(DAY + hour * 3_600_000 + 1000 * decided_s)
     metrics = [MetricEvidence(name=metric, unit="%", measured=9.0, expected=1.0, low=0.0, high=2.0, deviation=8.0)]
-    clocks = Clocks(first_anomalous_at=at, observed_at=at, received_at=at, scored_at=at, published_at=at)
+    clocks = Clocks(first_anomalous_at=at, observed_at=at, received_at=at, scored_at=scored, published_at=at)
     return Alert(
         incident_id=f"{server}/{at}", sequence=1, event=event, priority=priority, server_id=server, dedup_key=server,
         severity=severity, score=1.0, threshold=0.5, metrics=metrics, clocks=clocks, model_version="m",
@@ -31,45 +36,79 @@ def alert(server, *, event=AlertEvent.OPENED, priority=Priority.P2, severity=2.0
     )  # fmt: skip
 
 
-def report(*histories, budget=None, servers=30, days=1, labels=None):
+def report(*histories, budget=None, servers=30, days=1, labels=None, live=True):
     incidents = {history[0].incident_id: list(history) for history in histories}
+    asked = budget and Budget.parse(f"{budget} per server-month", servers=servers)
     return shadow_report(
-        incidents, labels or {}, start_ms=DAY, end_ms=DAY + days * DAY_MS, servers=servers, budget=budget
-    )
+        incidents, labels or {}, start_ms=DAY, end_ms=DAY + days * DAY_MS, servers=servers, step_ms=60_000,
+        by_wall_clock=live, budget=asked,
+    )  # fmt: skip
 
 
 def test_an_incident_counts_once_by_the_highest_priority_it_reached():
-    risen = alert("a", event=AlertEvent.ESCALATED, priority=Priority.P1, severity=4.0)
+    risen = alert("a", event=AlertEvent.ESCALATED, priority=Priority.P1, severity=4.0, hour=2)
     calm = alert("a", event=AlertEvent.RESOLVED, priority=Priority.P1, severity=0.1)
     found = report([alert("a"), risen, calm], [alert("b", metric="disk_iops")])
-    assert (found.count(Priority.P1), found.count(Priority.P2)) == (1, 1)
+    assert found.pages == {Tier.P1: 1, Tier.ALL: 2}
     assert found.by_server() == [("a", 1, 0), ("b", 0, 1)]
     assert found.by_metric() == [("cpu_percent", 1, 0), ("disk_iops", 0, 1)]
     assert found.server_months == pytest.approx(1.0)
-    assert found.to_json()["pages_per_server_month"] == {"P1": 1.0, "P2": 1.0}
+    assert found.to_json()["pages_per_server_month"] == {"P1": 1.0, "P1+P2": 2.0}
 
 
 def test_only_what_opened_in_the_days_counts():
-    assert report([alert("a", hour=23)], [alert("b", hour=24)], [alert("c", hour=-1)]).count() == 1
+    days = report([alert("a", hour=23)], [alert("b", hour=24)], [alert("c", hour=-1)])
+    assert [incident.server_id for incident in days.incidents] == ["a"]
+    assert days.pages[Tier.ALL] == 1
+
+
+def test_servers_that_open_in_one_step_and_are_decided_together_are_one_page():
+    together = [[alert(f"s{i}", decided_s=i)] for i in range(3)]
+    apart = [[alert(f"s{i}", decided_s=3 * i)] for i in range(3)]
+    assert report(*together).pages[Tier.ALL] == 1
+    assert report(*apart).pages[Tier.ALL] == 3
+    assert report(*apart, live=False).pages[Tier.ALL] == 1, "in a replay all of a step is decided at once"
+    assert len(report(*together).incidents) == 3
+
+
+def test_a_muted_incident_opens_once_and_rises_once():
+    """Its opening is stored as `suppressed`; what people are told when the mute ends is no second opening."""
+    muted, risen = AlertEvent.SUPPRESSED, Priority.P1
+    told_late = alert("a", event=AlertEvent.OPENED, priority=risen, severity=4.0, hour=3)
+    history = [alert("a", event=muted), alert("a", event=muted, priority=risen, hour=2), told_late]
+    found = openings({"a/x": history}, by_wall_clock=False)
+    assert [(o.at_ms - DAY, o.priority) for o in found] == [(3_600_000, "P2"), (7_200_000, "P1")]
+    assert len(openings({"a/x": [told_late]}, by_wall_clock=False)) == 1
 
 
 def test_a_budget_keeps_the_most_severe_and_names_where_that_begins():
-    pages = [[alert(f"s{i}", severity=1.6 + 0.1 * i)] for i in range(10)]
-    [fit] = report(*pages, budget=MonthlyBudget(p2=3)).fits
-    assert (fit.pages, fit.kept) == (10, 3)
-    assert fit.severity_at_least == pytest.approx(2.3)
+    found = report(*[[alert(f"s{i}", severity=1.6 + 0.1 * i, hour=i)] for i in range(10)], budget="0 P1 and 3 P2")
+    p1, every = found.fits
+    assert (p1.pages, p1.kept, p1.severity_at_least) == (0, 0, 3.0)
+    assert (every.tier, every.pages, every.kept) == (Tier.ALL, 10, 3)
+    assert every.severity_at_least == pytest.approx(2.3)
 
 
 def test_pages_of_equal_severity_stand_or_fall_together():
-    [fit] = report(*[[alert(f"s{i}", severity=2.0)] for i in range(4)], budget=MonthlyBudget(p2=2)).fits
-    assert fit.kept == 0
-    assert fit.severity_at_least > 2.0
+    _, every = report(*[[alert(f"s{i}", hour=i)] for i in range(4)], budget="0 P1 and 2 P2").fits
+    assert every.kept == 0
+    assert every.severity_at_least > 2.0
+
+
+def test_an_event_takes_one_page_of_a_budget_and_falls_apart_without_its_weakest():
+    event = [[alert(f"s{i}", severity=2.0 + 0.1 * i)] for i in range(3)]
+    _, every = report(*event, budget="0 P1 and 1 P2").fits
+    assert (every.pages, every.kept, every.severity_at_least) == (1, 1, 1.5)
+    _, every = report(*event, [alert("z", hour=5, severity=1.9)], budget="0 P1 and 1 P2").fits
+    assert (every.pages, every.kept, every.severity_at_least) == (2, 1, 2.0)
+    _, every = report(*event, [alert("z", hour=5, severity=2.05)], budget="0 P1 and 1 P2").fits
+    assert (every.pages, every.kept, every.severity_at_least) == (2, 1, 2.2)
 
 
 def test_a_budget_that_suffices_changes_nothing():
-    p1, p2 = report([alert("a")], budget=MonthlyBudget(p1=1, p2=1)).fits
+    p1, every = report([alert("a")], [alert("b", hour=2)], budget="1 P1 and 1 P2").fits
     assert (p1.kept, p1.severity_at_least) == (0, 3.0)
-    assert (p2.kept, p2.severity_at_least) == (1, 1.5)
+    assert (every.allowed, every.kept, every.severity_at_least) == (2, 2, 1.5)
 
 
 def test_what_people_say_of_incidents_is_counted():
@@ -164,5 +203,5 @@ def test_an_incident_a_run_does_not_have_is_refused_with_those_it_has(folder):
 
 def test_a_quiet_history_has_no_pages():
     empty = report()
-    assert empty.to_json()["pages"] == {"P1": 0, "P2": 0}
-    assert replace(empty, servers=0).to_json()["pages_per_server_month"] == {"P1": None, "P2": None}
+    assert empty.to_json()["pages"] == {"P1": 0, "P1+P2": 0}
+    assert replace(empty, servers=0).to_json()["pages_per_server_month"] == {"P1": None, "P1+P2": None}
