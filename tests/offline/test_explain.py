@@ -8,17 +8,18 @@ import pytest
 
 from cli.explain_screen import show
 from cli.times import wide_console
-from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, service
+from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, fleet, service
 from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
 from treeline.app.detect.origin import Origin
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import Observed, ScoredPath
-from treeline.app.explain.service import explain
+from treeline.app.explain.service import BEFORE_MS, explain
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 
-TEST, FAULT_AT = 30, 14
+FAULT_AT = 14
+TEST = FAULT_AT + 16
 
 
 class MemorySource:
@@ -70,13 +71,15 @@ def package():
     return trained_package()
 
 
-def stored(package, whole, moved, *, batch):
+def stored(package, whole, moved, *, batch, fault_at=FAULT_AT):
     """A store after web-03's metrics `moved` (by name) for a quarter of an hour, and nothing else happened."""
     values = whole.values[TRAIN:].copy()
     for name, by in moved.items():
-        values[FAULT_AT : FAULT_AT + 15, 3, METRICS.index(name)] += by
+        values[fault_at : fault_at + 15, min(3, len(whole.servers) - 1), METRICS.index(name)] += by
     records = [
-        (s, START_MS + (TRAIN + t) * STEP_MS, values[t, i]) for t in range(TEST) for i, s in enumerate(whole.servers)
+        (s, START_MS + (TRAIN + t) * STEP_MS, values[t, i])
+        for t in range(fault_at + 16)
+        for i, s in enumerate(whole.servers)
     ]
     store = Store(package)
     detect = service(store, policy=PolicySettings())
@@ -85,6 +88,11 @@ def stored(package, whole, moved, *, batch):
             store.add(*record)
         detect.run(TICK)
     return store
+
+
+def only(grid, server):
+    """One server alone, of which one run of detect takes 800 observations."""
+    return replace(grid, servers=(server,), values=grid.values[:, [grid.servers.index(server)]])
 
 
 @pytest.fixture(scope="module", params=[SERVERS, 30 * SERVERS], ids=["steady", "backlog"])
@@ -166,6 +174,27 @@ def test_it_is_reproduced_from_training_on_bit_for_bit(source, incident_id):
     ]  # fmt: skip
     assert found.parts[0].count == FAULT_AT + 2
     assert "model package" in found.parts[0].source
+
+
+def test_a_commit_that_caught_up_on_more_than_is_shown_is_replayed_from_its_beginning(package):
+    """As of `demo` on a history of a coarse step: the state kept with the incident is then older than its path."""
+    late = BEFORE_MS // STEP_MS + 60
+    whole = only(fleet(SERVERS, TRAIN + late + 16), "web-03")
+    store = stored(package, whole, {"memory_percent": 90.0}, batch=10**6, fault_at=late)
+    found = explain(MemorySource(store), store.alerts[0].incident_id, reproduce=True)
+    assert found.notes == []
+    assert found.reproduction.is_equal
+    assert [p.count for p in found.reproduction.parts if "kept with the incident" in p.source] == [late + 2] * 3 + [1]
+    assert found.counterfactuals
+    assert int(found.path.observed_at[0]) == START_MS + (TRAIN + late + 1) * STEP_MS - BEFORE_MS
+
+
+def test_a_server_that_warmed_up_in_the_commit_that_opened_its_incident_is_replayed_with_its_warm_up(package):
+    """An observation that was not scored yet has moved the state on all the same."""
+    whole = replace(only(fleet(SERVERS, TRAIN + 1516), "web-03"), servers=("new-01",))
+    store = stored(package, whole, {"memory_percent": 90.0}, batch=10**6, fault_at=1500)
+    found = explain(MemorySource(store), store.alerts[0].incident_id, reproduce=True)
+    assert found.reproduction.is_equal
 
 
 def test_after_older_observations_have_expired_it_is_rebuilt_from_the_state_kept_with_it(source, incident_id):

@@ -61,7 +61,13 @@ class ScoredPath:
 
     def decided(self) -> "ScoredPath":
         """Only the observations that were decided, not those that were late or of a server warming up."""
-        own = self.status == Status.SCORED
+        return self._only(self.status == Status.SCORED)
+
+    def advanced(self) -> "ScoredPath":
+        """What moved the state on: warming up does, being late does not."""
+        return self._only((self.status == Status.SCORED) | (self.status == Status.WARMING_UP))
+
+    def _only(self, own: npt.NDArray[np.bool_]) -> "ScoredPath":
         return replace(self, **{name: getattr(self, name)[own] for name in _ARRAYS})
 
 

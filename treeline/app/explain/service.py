@@ -173,6 +173,7 @@ class _Case:
         if not len(self.path.observed_at):
             self.notes.append("its scores have expired; what the alert carried is all there is")
         self.origin = self._origin()
+        self.since_origin = self._since_origin()
         self.package: ModelPackage | None = None
         self.score: Score | None = None
         self.forest = ""
@@ -194,6 +195,17 @@ class _Case:
             if found:
                 return replace(found[-1], levels=levels)
         return None
+
+    def _since_origin(self) -> ScoredPath:
+        """What was scored from the origin on.
+
+        The origin stands before the commit that opened the incident. One that caught up on a backlog began hours
+        earlier, and a replay that leaves a part of the way out ends in another state.
+        """
+        start = 0 if self.origin is None else int(self.origin.state.last_at[0]) + 1
+        if self.origin is None or start >= self.at - BEFORE_MS:
+            return self.path
+        return self.source.scored(self.server_id, max(start, 0), self.at, model_version=self.version)
 
     def explained(self, *, reproduce: bool) -> Explanation:
         opening = self.alerts[0]
@@ -245,7 +257,7 @@ class _Case:
                     "no state was kept with this incident: no bands beyond the alert's, and no counterfactuals"
                 )
             return None
-        decided = self.path.decided().observed_at
+        decided = self.since_origin.advanced().observed_at
         wanted = [int(t) for t in decided if int(self.origin.state.last_at[0]) < t <= self.at]
         observed = self._observed(wanted[0]) if wanted else None
         values = [] if observed is None else [v for v in map(observed.at, wanted) if v is not None]
@@ -292,7 +304,7 @@ class _Case:
             else:
                 parts += whole
         if replayed is not None:
-            parts += reproduction.from_origin(replayed.steps, self.path, replayed.opens)
+            parts += reproduction.from_origin(replayed.steps, self.since_origin, replayed.opens)
         else:
             notes.append(reproduction.expired_note(self._observed(self.at), self.origin, self.at))
         if not parts:
