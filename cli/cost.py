@@ -3,15 +3,15 @@
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from pricing.lines import Capacity, CostLine, Prices, Stage, lines, resource_types
+from pricing.lines import FREE_DASHBOARDS, Capacity, CostLine, Prices, Stage, lines, resource_types
 from pricing.load import Shape, month
 from stacks.config import stage as config
 from stacks.config.stage import StageConfig
@@ -26,6 +26,8 @@ _EXAMPLES = """examples:
   treeline cost --stage prod                                  500 servers, every 30 s
   treeline cost --stage prod --servers 50 5000 50000          several fleets side by side
   treeline cost --stage mine --interval 60 --json             for a script
+
+Further profiles of the stage are priced too: as many servers each, at the profile's step_s where it has one.
 """
 
 
@@ -52,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     prices = Prices.read()
     with tempfile.TemporaryDirectory(prefix="treeline-cost-") as scratch:
         folder = args.assembly or synthesize(Path(scratch), args.stage, asset_platform="host")
-        kinds = resource_types(_templates(folder, args.stage))
-    bills = {servers: bill(stage, kinds, prices, servers=servers, interval_s=args.interval) for servers in args.servers}
+        kinds = {profile.further: resource_types(_templates(folder, profile)) for profile in stage.all_profiles}
+    bills = {n: whole_bill(stage, kinds, prices, servers=n, interval_s=args.interval) for n in args.servers}
     if args.json:
         print(json.dumps({"stage": args.stage, "interval_s": args.interval, "prices": prices.date,
                           "fleets": [_told(n, found) for n, found in bills.items()]}))  # fmt: skip
@@ -62,8 +64,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def whole_bill(
+    stage: StageConfig, kinds: Mapping[str, dict[str, int]], prices: Prices, *, servers: int, interval_s: int
+) -> list[CostLine]:
+    """A month's lines of every profile for a fleet, dearest first; those of further profiles say whose they are."""
+    found = bill(stage, kinds[""], prices, servers=servers, interval_s=interval_s)
+    for profile in stage.further_profiles:
+        own = bill(profile, kinds[profile.further], prices, servers=servers, interval_s=profile.step_s or interval_s)
+        found += [replace(line, item=f"{profile.further}: {line.item}") for line in own]
+    return sorted(found, key=lambda line: -line.dollars)
+
+
 def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: int, interval_s: int) -> list[CostLine]:
-    """A month's lines for a fleet; shards grow with it, as one takes 1,000 records/s."""
+    """A month's lines of one profile for a fleet; shards grow with it, as one takes 1,000 records/s."""
     needed = -(-servers // (interval_s * 800))
     shape = Shape(
         servers=servers,
@@ -106,16 +119,19 @@ def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: 
             memory_mb={
                 name: getattr(functions, name).memory_mb for name in ("ingest", "detect", "dispatch", "reprocess")
             },
+            free_dashboards=0 if stage.further else FREE_DASHBOARDS,
         ),
         load,
         prices,
     )
 
 
-def _templates(folder: Path, stage: str) -> Sequence[dict[str, Any]]:
+def _templates(folder: Path, stage: StageConfig) -> Sequence[dict[str, Any]]:
+    """Of one profile; what all share is with the servers'."""
+    parts = [outputs.part_of(part, stage.further) for part in outputs.OF_PROFILE] if stage.further else outputs.PARTS
     return [
-        json.loads((folder / f"Treeline-{stage}-{part}.template.json").read_text(encoding="utf-8"))
-        for part in outputs.PARTS
+        json.loads((folder / f"Treeline-{stage.stage}-{part}.template.json").read_text(encoding="utf-8"))
+        for part in parts
     ]
 
 

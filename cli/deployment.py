@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -40,6 +41,27 @@ def stack_outputs(cloudformation: Any, name: str) -> tuple[str, dict[str, str]] 
     return stack["StackStatus"], {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
 
 
+def stack_output(client: Callable[[str], Any], stage: str, part: str, key: str, profile: str = "") -> str:
+    """An output of one of the stage's stacks; raises UsageError when that is not deployed."""
+    name = outputs.stack_name(stage, part, profile)
+    stack = stack_outputs(client("cloudformation"), name)
+    if stack is None:
+        raise UsageError(f"there is no stack {name} in this account and region (--stage, --profile, AWS_REGION)")
+    if key not in stack[1]:
+        raise UsageError(f"stack {name} has no output {key}; deploy this version of Treeline")
+    return stack[1][key]
+
+
+def further_profile(client: Callable[[str], Any], stage: str, profile: str) -> str:
+    """The further profile that `--profile` means; empty: the servers', which may be called by its name too."""
+    if (
+        not profile
+        or stack_output(client, stage, outputs.LEARNING, outputs.MODEL_GROUP) == f"treeline-{stage}-{profile}"
+    ):
+        return ""
+    return profile
+
+
 class DeploymentError(TreelineError):
     """A deployment cannot be reached, or refuses what is asked of it."""
 
@@ -56,27 +78,41 @@ def add_stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON on stdout")
 
 
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """The option that says which profile of the stage is meant."""
+    parser.add_argument("--profile", default="", metavar="NAME", help="a further profile (default: the servers')")
+
+
 @dataclass(frozen=True)
 class DeployedStage:
-    """A deployed stage: its clients, and its resources by the names of treeline.settings.outputs."""
+    """A deployed stage: its clients, and its resources by the names of treeline.settings.outputs.
+
+    Attributes:
+        stage: Its name.
+        session: boto3's.
+        arguments: Of every client.
+        profile: Whose resources are meant; empty: the servers'.
+    """
 
     stage: str
     session: Any
     arguments: dict[str, Any] = field(default_factory=dict)
+    profile: str = ""
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "DeployedStage":
         """The one that `add_stage`'s options name."""
         if not 0 < args.port < 65_536:
             raise UsageError(f"--port must be in [1, 65535], got {args.port}")
+        profile = getattr(args, "profile", "")
         if args.stage != LOCAL or os.environ.get("AWS_ENDPOINT_URL"):
-            return cls(args.stage, boto3.session.Session())
+            return cls(args.stage, boto3.session.Session(), profile=profile)
         session = boto3.session.Session(
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106 - the embedded cloud checks none
             region_name="us-east-1",
         )
-        return cls(LOCAL, session, {"endpoint_url": f"http://127.0.0.1:{args.port}"})
+        return cls(LOCAL, session, {"endpoint_url": f"http://127.0.0.1:{args.port}"}, profile)
 
     def client(self, service: str) -> Any:
         """A boto3 client."""
@@ -86,13 +122,13 @@ class DeployedStage:
     def _outputs(self) -> dict[str, str]:
         cloudformation = self.client("cloudformation")
         found: dict[str, str] = {}
+        profile = further_profile(self.client, self.stage, self.profile)
         for part in (outputs.STATE, outputs.DETECTION):
-            name = outputs.stack_name(self.stage, part)
+            name = outputs.stack_name(self.stage, part, profile)
             stack = stack_outputs(cloudformation, name)
             if stack is None:
-                raise UsageError(
-                    f"stage {self.stage!r} is not deployed here: there is no stack {name} (--stage, AWS_REGION)"
-                )
+                options = "--stage, --profile, AWS_REGION" if profile else "--stage, AWS_REGION"
+                raise UsageError(f"stage {self.stage!r} is not deployed here: there is no stack {name} ({options})")
             found |= stack[1]
         return found
 

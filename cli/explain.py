@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from cli.deployment import WHERE, DeployedStage, add_stage, reaching
+from cli.deployment import WHERE, DeployedStage, add_profile, add_stage, reaching
 from cli.explain_screen import show
 from cli.times import wide_console
 from demo.incident_files import IncidentFolder
@@ -37,6 +37,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="rebuild features, scores and the opening, and say whether they are equal",
     )
     add_stage(parser)
+    add_profile(parser)
 
 
 def run(args: argparse.Namespace) -> int:

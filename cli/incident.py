@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from cli.deployment import WHERE, DeployedStage, add_stage, reaching
+from cli.deployment import WHERE, DeployedStage, add_profile, add_stage, reaching
 from cli.times import wide_console
 from demo.incident_files import IncidentFolder
 from treeline.app.alert.controls import ControlKind, IncidentLabel
@@ -20,6 +20,7 @@ from treeline.core.times import iso, parse_iso
 
 _EXAMPLES = f"""examples:
   treeline incident list --days 2 --stage prod
+  treeline incident list --stage prod --profile batch          of a further profile
   treeline incident list --run runs/demo
   treeline incident label web-042/2026-11-22T15:58:30.000Z true --by ann --note "disk full"
   treeline incident label web-042/2026-11-22T15:58:30.000Z false --by ann
@@ -50,6 +51,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     unlabel.add_argument("incident", metavar="INCIDENT")
     for verb in (show, label, unlabel):
         add_stage(verb)
+        add_profile(verb)
 
 
 def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> int:

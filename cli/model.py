@@ -11,19 +11,21 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import promotion
-from cli.deployment import stack_outputs
+from cli.deployment import add_profile, further_profile, stack_output
 from treeline.app.learn.training_runs import TrainingRun, start_training
 from treeline.aws.detect.models import ACTIVE_KEY
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.learn.registry import ModelRegistry, RegisteredModel
 from treeline.core.errors import TreelineError, UsageError
 from treeline.core.times import to_ms
+from treeline.settings import outputs
 
 _EXAMPLES = f"""examples:
   treeline model list --stage prod             every registered version, the one in use marked
   treeline model runs --stage prod             how the last training runs ended, and why
   treeline model train --stage prod --reason "after the move to new hosts"
   treeline model train --stage prod --until 2026-11-20T00:00:00Z
+  treeline model list --stage prod --profile batch          of a further profile; so with every verb
 {promotion.EXAMPLES}
 Works on the account and region the AWS SDK is set up for (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL).
 Exit codes: 0 done, 1 failed or nothing started, 2 wrong use."""
@@ -53,47 +55,45 @@ def register(parser: argparse.ArgumentParser) -> None:
 def add_deployment(parser: argparse.ArgumentParser) -> None:
     """The options that say which deployment is meant."""
     parser.add_argument("--stage", default="dev", help="stage (default: dev)")
-    parser.add_argument("--profile", help="profile of the stage (default: default)")
+    add_profile(parser)
     parser.add_argument("--json", action="store_true", help="JSON on stdout")
-
-
-def pipeline_name(args: argparse.Namespace) -> str:
-    """Name of the deployment's pipeline, and of its group in the registry."""
-    return f"treeline-{args.stage}-{args.profile or 'default'}"
 
 
 def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) -> int:
     """Do what was asked; the SDK's errors become one line."""
     make = client or cast("Callable[[str], Any]", boto3.session.Session().client)
 
-    def output(part: str, key: str) -> str:
-        return stack_output(make, args.stage, part, key)
-
     try:
+        profile = further_profile(make, args.stage, args.profile)
+
+        def output(part: str, key: str) -> str:
+            return stack_output(make, args.stage, part, key, profile)
+
         match args.verb:
             case "list":
-                return _list(args, make)
+                return _list(args, make, output)
             case "runs":
-                return _runs(args, make)
+                return _runs(args, make, output(outputs.LEARNING, outputs.PIPELINE_NAME))
             case "train":
-                return _train(args, make)
+                return _train(args, make, output(outputs.LEARNING, outputs.PIPELINE_NAME))
             case "promote":
                 return promotion.promote_model(args, make, output)
             case "rollback":
                 return promotion.roll_back(args, make, output)
     except (ClientError, BotoCoreError) as error:
-        raise TreelineError(f"{pipeline_name(args)}: {error}") from error
+        raise TreelineError(f"stage {args.stage}: {error}") from error
     raise UsageError(f"no verb {args.verb!r}")
 
 
-def _list(args: argparse.Namespace, client: Callable[[str], Any]) -> int:
-    models = list(ModelRegistry(client("sagemaker"), pipeline_name(args)).models())
-    active = active_version(client, args.stage)
+def _list(args: argparse.Namespace, client: Callable[[str], Any], output: Callable[[str, str], str]) -> int:
+    group = output(outputs.LEARNING, outputs.MODEL_GROUP)
+    models = list(ModelRegistry(client("sagemaker"), group).models())
+    active = active_version(client, output(outputs.STATE, outputs.CONTROLS_TABLE))
     if args.json:
         print(json.dumps([_as_json(model, active) for model in models], indent=1))
         return 0
     if not models:
-        print(f"{pipeline_name(args)} has no registered model yet")
+        print(f"{group} has no registered model yet")
     for model in models:
         mark = "*" if model.model_version == active else " "
         print(
@@ -108,34 +108,22 @@ def _as_json(model: RegisteredModel, active: str | None) -> dict[str, Any]:
     return {**body, "is_active": model.model_version == active}
 
 
-def active_version(client: Callable[[str], Any], stage: str) -> str | None:
-    """The version that detect uses; None before the first."""
-    table = stack_output(client, stage, "state", "ControlsTable")
+def active_version(client: Callable[[str], Any], table: str) -> str | None:
+    """The version that detect uses, by the table of controls; None before the first."""
     item = client("dynamodb").get_item(TableName=table, Key=ACTIVE_KEY).get("Item")
     return None if item is None else str(item["model_version"]["S"])
 
 
-def stack_output(client: Callable[[str], Any], stage: str, part: str, key: str) -> str:
-    """An output of one of the stage's stacks; raises UsageError when that is not deployed."""
-    name = f"treeline-{stage}-{part}"
-    stack = stack_outputs(client("cloudformation"), name)
-    if stack is None:
-        raise UsageError(f"no stack {name} in this account and region; is the stage {stage!r} deployed?")
-    if key not in stack[1]:
-        raise UsageError(f"stack {name} has no output {key}; deploy this version of Treeline")
-    return stack[1][key]
-
-
-def _runs(args: argparse.Namespace, client: Callable[[str], Any]) -> int:
+def _runs(args: argparse.Namespace, client: Callable[[str], Any], name: str) -> int:
     sagemaker = client("sagemaker")
-    pipeline = SageMakerTrainingPipeline(sagemaker, pipeline_name(args))
-    answer = sagemaker.list_pipeline_executions(PipelineName=pipeline_name(args), MaxResults=_RUNS_SHOWN)
+    pipeline = SageMakerTrainingPipeline(sagemaker, name)
+    answer = sagemaker.list_pipeline_executions(PipelineName=name, MaxResults=_RUNS_SHOWN)
     runs = [pipeline.describe(summary["PipelineExecutionArn"]) for summary in answer["PipelineExecutionSummaries"]]
     if args.json:
         print(json.dumps([_run_json(run) for run in runs], indent=1))
         return 0
     if not runs:
-        print(f"{pipeline_name(args)} has not run yet")
+        print(f"{name} has not run yet")
     for one in runs:
         reached = one.steps[-1][0] if one.steps else "-"
         print(f"{one.run_id.rsplit('/', 1)[-1]}  {one.status:<10} {reached:<9} {one.failure or one.registered}")
@@ -146,8 +134,8 @@ def _run_json(run: TrainingRun) -> dict[str, Any]:
     return {"run": run.run_id, "status": run.status, "failure": run.failure, "registered": run.registered}
 
 
-def _train(args: argparse.Namespace, client: Callable[[str], Any]) -> int:
-    pipeline = SageMakerTrainingPipeline(client("sagemaker"), pipeline_name(args))
+def _train(args: argparse.Namespace, client: Callable[[str], Any], name: str) -> int:
+    pipeline = SageMakerTrainingPipeline(client("sagemaker"), name)
     until_ms = None if args.until is None else to_ms(args.until)
     started = start_training(pipeline, reason=args.reason, window_end_ms=until_ms, request_id=uuid.uuid4().hex)
     if args.json:

@@ -13,6 +13,7 @@ from treeline.aws.learn.registry import ModelRegistry
 from treeline.aws.promote.promotions import CandidateModels
 from treeline.aws.promote.workflow import PromotionWorkflow
 from treeline.core.errors import UsageError
+from treeline.settings import outputs
 from treeline.settings.promotion import ApprovalSettings
 
 EXAMPLES = """  treeline model promote VERSION --stage prod          approve it, or promote it once more
@@ -46,7 +47,7 @@ def promote_model(
         output: Stack output by part and key.
         now_s: Tells attempts apart.
     """
-    registry = ModelRegistry(client("sagemaker"), _group(args, output))
+    registry = ModelRegistry(client("sagemaker"), output(outputs.LEARNING, outputs.MODEL_GROUP))
     model = registry.find(args.version)
     if model is None:
         raise UsageError(f"no model {args.version!r} in the registry; `treeline model list` shows what there is")
@@ -55,7 +56,9 @@ def promote_model(
         return _say(args, f"approved {args.version}; its promotion starts", approved=model.arn)
     name = execution_name(model.arn, int(now_s()))
     request = request_for(_pace(client, output), package_arn=model.arn, hold_s=args.hold)
-    execution = PromotionWorkflow(client("stepfunctions"), output("learning", "PromotionArn")).start(name, request)
+    execution = PromotionWorkflow(client("stepfunctions"), output(outputs.LEARNING, outputs.PROMOTION_ARN)).start(
+        name, request
+    )
     return _say(args, f"promotion of {args.version} started: {name}", execution=execution)
 
 
@@ -70,9 +73,10 @@ def roll_back(
         output: Stack output by part and key.
         now_s: Tells attempts apart.
     """
-    group = _group(args, output)
-    dynamodb, table = client("dynamodb"), output("state", "ControlsTable")
-    models = ModelStore(dynamodb, client("s3"), controls_table=table, bucket=output("state", "ModelsBucket"))
+    dynamodb, table = client("dynamodb"), output(outputs.STATE, outputs.CONTROLS_TABLE)
+    models = ModelStore(
+        dynamodb, client("s3"), controls_table=table, bucket=output(outputs.STATE, outputs.MODELS_BUCKET)
+    )
     pointer = models.read()
     canary = models.canary
     if canary is not None and args.to is None:
@@ -83,29 +87,21 @@ def roll_back(
     wanted = args.to or (pointer.previous_version if pointer else "")
     if not wanted:
         raise UsageError("there is no model before the active one")
-    registry = ModelRegistry(client("sagemaker"), group)
+    registry = ModelRegistry(client("sagemaker"), output(outputs.LEARNING, outputs.MODEL_GROUP))
     CandidateModels(dynamodb, registry, table=table).known(wanted)
     name = execution_name(f"rollback:{wanted}", int(now_s()))
     request = request_for(_pace(client, output), model_version=wanted, hold_s=0)
-    execution = PromotionWorkflow(client("stepfunctions"), output("learning", "PromotionArn")).start(name, request)
+    execution = PromotionWorkflow(client("stepfunctions"), output(outputs.LEARNING, outputs.PROMOTION_ARN)).start(
+        name, request
+    )
     return _say(args, f"going back to {wanted}: {name}", execution=execution)
-
-
-def _group(args: argparse.Namespace, output: Callable[[str, str], str]) -> str:
-    """The registry's group of the profile that detect decides by; raises UsageError where another one is asked for."""
-    group = output("learning", "ModelGroup")
-    decides = group.removeprefix(f"treeline-{args.stage}-")
-    if args.profile not in (None, decides):
-        raise UsageError(
-            f"nothing decides by models of the profile {args.profile!r} yet: they are trained and registered, and "
-            f"promotion is for {decides!r}"
-        )
-    return group
 
 
 def _pace(client: Client, output: Callable[[str, str], str]) -> WaitTimes:
     """How often the stage's own promotions look: as its approval function is set up."""
-    answer = client("lambda").get_function_configuration(FunctionName=output("learning", "ApprovalFunction"))
+    answer = client("lambda").get_function_configuration(
+        FunctionName=output(outputs.LEARNING, outputs.APPROVAL_FUNCTION)
+    )
     settings = ApprovalSettings.from_env(answer["Environment"]["Variables"])
     return WaitTimes(poll_s=settings.poll_s, endpoint_poll_s=settings.endpoint_poll_s, settle_s=settings.settle_s)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from cli.deployment import WHERE, DeployedStage, add_stage, reaching
+from cli.deployment import WHERE, DeployedStage, add_profile, add_stage, reaching
 from cli.shadow_screen import show
 from cli.times import moment_ms, wide_console
 from demo.incident_files import IncidentFolder
@@ -46,6 +46,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     report.add_argument("--run", type=Path, metavar="DIR", help="a run's folder instead of a deployed stage")
     add_stage(report)
+    add_profile(report)
 
 
 def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> int:

@@ -1,6 +1,7 @@
 """Bring up the embedded cloud with the stage's own templates in it."""
 
 import json
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,23 @@ ROUTING_KEY = "0" * 32  # of the right form; the receiver on loopback accepts an
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployed stage: the cloud it runs in, and where everything is."""
+    """A deployed stage: the cloud it runs in, and where everything is.
+
+    Attributes:
+        cloud: Where it runs.
+        report: What was deployed.
+        profile: The further profile that is meant; empty: the servers'.
+    """
 
     cloud: EmbeddedCloud
     report: DeployReport
+    profile: str = ""
 
     def output(self, key: str) -> str:
-        """A stack output by its name in treeline.settings.outputs."""
-        return self.report.output(key)
+        """A stack output by its name in treeline.settings.outputs; raises KeyError where no stack has it."""
+        names = [outputs.stack_name(STAGE, part, self.profile) for part in outputs.OF_PROFILE]
+        names.append(outputs.stack_name(STAGE, outputs.ALERTING))
+        return ChainMap(*(self.report.outputs.get(name, {}) for name in names))[key]
 
     def client(self, service: str) -> Any:
         """A boto3 client of the embedded cloud."""

@@ -93,6 +93,7 @@ class Stage:
     training_type: str
     processing_type: str
     memory_mb: Mapping[str, int]
+    free_dashboards: int = FREE_DASHBOARDS
 
 
 def check_types(kinds: Mapping[str, int], prices: Prices) -> None:
@@ -283,8 +284,8 @@ def _watching(kinds: Mapping[str, int], stage: Stage, load: Load, prices: Prices
     )  # fmt: skip
     dashboards = kinds.get("AWS::CloudWatch::Dashboard", 0)
     yield CostLine(
-        item="Dashboards", part="dashboards", amount=f"{dashboards}, {FREE_DASHBOARDS} of an account are free",
-        dollars=max(0, dashboards - FREE_DASHBOARDS) * prices["dashboard_month"],
+        item="Dashboards", part="dashboards", amount=f"{dashboards}, {stage.free_dashboards} of an account are free",
+        dollars=max(0, dashboards - stage.free_dashboards) * prices["dashboard_month"],
     )  # fmt: skip
     series = STEADY_SERIES + SELDOM_SERIES * SELDOM_HOURS + (2 if kinds.get("AWS::Logs::MetricFilter") else 0)
     yield CostLine(

@@ -58,6 +58,13 @@ def build(app: cdk.App, config: StageConfig, platform: AssetPlatform) -> None:
     """Add the stacks of one stage; each refers only to those before it."""
     state = StateStack(app, config=config, platform=platform)
     alerting = AlertingStack(app, state=state)
+    _profile(app, state, alerting)
+    for profile in config.further_profiles:
+        _profile(app, StateStack(app, config=profile, platform=platform, servers=state), alerting)
+
+
+def _profile(app: cdk.App, state: StateStack, alerting: AlertingStack) -> None:
+    """What each profile has of its own, beside its state."""
     detection = DetectionStack(app, state=state, alerts=alerting.alerts, operations=alerting.operations)
     ingestion = IngestionStack(app, state=state, ticks=detection.ticks, operations=alerting.operations)
     LearningStack(app, state=state, operations=alerting.operations, routing_key=alerting.routing_key)

@@ -10,7 +10,6 @@ from stacks.config import stage as config
 from stacks.constructs.function_asset import ROOT
 from stacks.synthesize import synthesize
 from treeline.core.errors import TreelineError
-from treeline.settings import outputs
 
 # W3005: CDK makes a function wait for its role and its policy by DependsOn, beside the reference to the role.
 IGNORED_BY_CFN_LINT = ("W3005",)
@@ -56,7 +55,7 @@ def main(arguments: list[str]) -> int:
         print("\n".join(_violations(folder)), file=sys.stderr)
         return 2
     print("Synthesized without an account; cdk-nag (AwsSolutions, Serverless) and the CDK's rules find nothing new.")
-    templates = [assembly / f"Treeline-{stage}-{part}.template.json" for part in outputs.PARTS]
+    templates = [assembly / f"Treeline-{stage}-{part}.template.json" for part in settings.parts]
     is_clean, said = lint(templates, settings.region)
     print("cfn-lint finds nothing." if is_clean else said)
     print(f"{len(templates)} stacks: {assembly.relative_to(ROOT)}")

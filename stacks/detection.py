@@ -12,7 +12,7 @@ from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
-from stacks.constructs.stores import resource_names
+from stacks.constructs.stores import arns_of_controls, resource_names
 from stacks.state import GROUP_INDEX, StateStack
 from stacks.treeline_stack import StackOnState
 from treeline.app.metrics import OwnMetric
@@ -60,7 +60,7 @@ class DetectionStack(StackOnState):
             settings=[
                 DispatchSettings.of(
                     config,
-                    stage=config.stage,
+                    stage=config.deployment,
                     servers_table=state.servers.table_name,
                     tick_queue_url=self.ticks.queue_url,
                 )
@@ -82,7 +82,7 @@ class DetectionStack(StackOnState):
                 DetectSettings.of(
                     config.detection,
                     config,
-                    stage=config.stage,
+                    stage=config.deployment,
                     observations_table=state.observations.table_name,
                     **resource_names(state),
                     endpoint_name=config.endpoint_name,
@@ -101,7 +101,7 @@ class DetectionStack(StackOnState):
         detect.allow(["dynamodb:PutItem", "dynamodb:Query"], [state.scores.table_arn])
         detect.allow(["dynamodb:UpdateItem"], [state.incidents.table_arn])
         detect.allow(["dynamodb:GetItem"], [state.servers.table_arn])  # labels, for alerts and the mutes that name them
-        detect.allow(["dynamodb:Query"], [state.controls.table_arn])
+        detect.allow(["dynamodb:Query"], arns_of_controls(state))
         detect.allow(["dynamodb:PutItem", "dynamodb:UpdateItem"], [state.rollups.table_arn])  # a candidate's decisions
         detect.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])
         detect.allow(["sagemaker:InvokeEndpoint"], [self._endpoint_arn()])
@@ -127,7 +127,7 @@ class DetectionStack(StackOnState):
             settings=[
                 ReprocessSettings.of(
                     config.detection,
-                    stage=config.stage,
+                    stage=config.deployment,
                     tick_queue_url=self.ticks.queue_url,
                     dead_letter_queue_url=self.ticks_dead.queue_url,
                     endpoint_name=config.endpoint_name,
@@ -184,7 +184,7 @@ class DetectionStack(StackOnState):
             self,
             "AlertsUnpublished",
             "Are there alerts that detect could not publish?",
-            own(OwnMetric.PublishFailures, stage=self.config.stage),
+            own(OwnMetric.PublishFailures, stage=self.config.deployment),
             datapoints=2,
             periods=3,
         )
@@ -192,7 +192,7 @@ class DetectionStack(StackOnState):
             self,
             "TickFailures",
             "Does detect fail on a group again and again, for a reason that is not the endpoint?",
-            own(OwnMetric.TickFailures, stage=self.config.stage),
+            own(OwnMetric.TickFailures, stage=self.config.deployment),
             datapoints=2,
             periods=5,
         )

@@ -45,7 +45,7 @@ class IngestionStack(StackOnState):
                 IngestSettings.of(
                     config.records,
                     config,
-                    stage=config.stage,
+                    stage=config.deployment,
                     observations_table=state.observations.table_name,
                     servers_table=state.servers.table_name,
                     quarantine_bucket=state.quarantine.bucket_name,

@@ -1,7 +1,5 @@
 """Learning: the training pipeline, the registry's group, and what watches over them."""
 
-from collections.abc import Sequence
-
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_s3 as s3
@@ -9,7 +7,6 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.config.profiles import Profile
 from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.changes_topic import ChangesTopic
 from stacks.constructs.drift import DriftWatch
@@ -48,11 +45,11 @@ class LearningStack(StackOnState):
         self._state = state
         self.training_data = self._training_data()
         self.events_dead = DeadLetterQueue(self, "EventsDead")
-        profiles = [self._training(profile) for profile in config.all_profiles]
-        self.servers = profiles[0]
-        self.training_ended = self._training_ended([profile.pipeline_arn for profile in profiles])
-        for profile in profiles:
-            profile.retrain_on_schedule(self.events_dead)
+        self.training = ProfileTraining(
+            self, config=config, state=state, training_data=self.training_data, removal_policy=self.removal_policy
+        )
+        self.training_ended = self._training_ended()
+        self.training.retrain_on_schedule(self.events_dead)
         self._alarms()
         self._history_job()
         self._model_monitor()
@@ -62,16 +59,6 @@ class LearningStack(StackOnState):
         self.tell(outputs.MODEL_GROUP, config.pipeline_name, "Model package group the pipeline registers in")
         self.tell(outputs.EVENTS_DEAD_QUEUE_URL, self.events_dead.queue_url, "Events that no function took")
         self.tell(outputs.TRAINING_BUCKET, self.training_data.bucket_name, "History to train on, below history/")
-
-    def _training(self, profile: Profile) -> ProfileTraining:
-        return ProfileTraining(
-            self,
-            config=self.config,
-            profile=profile,
-            state=self._state,
-            training_data=self.training_data,
-            removal_policy=self.removal_policy,
-        )
 
     def _training_data(self) -> s3.Bucket:
         return s3.Bucket(
@@ -97,7 +84,7 @@ class LearningStack(StackOnState):
             self,
             "History",
             training_data=self.training_data,
-            image=self.servers.image,
+            image=self.training.image,
             days=days,
             removal_policy=self.removal_policy,
         )
@@ -111,22 +98,24 @@ class LearningStack(StackOnState):
                 self,
                 "ModelMonitor",
                 config=self.config,
-                role=self.servers.role,
+                role=self.training.role,
                 baseline_url=baseline,
                 output_url=f"s3://{self.training_data.bucket_name}/runs/model-monitor",
             )
 
-    def _training_ended(self, pipeline_arns: Sequence[str]) -> PythonFunction:
+    def _training_ended(self) -> PythonFunction:
         ended = PythonFunction(
             self,
             "TrainingEnded",
             name="training_ended",
             description="Tells operations how a training run ended, and why",
-            settings=[TrainingEndedSettings(stage=self.config.stage, operations_topic_arn=self.operations.topic_arn)],
+            settings=[
+                TrainingEndedSettings(stage=self.config.deployment, operations_topic_arn=self.operations.topic_arn)
+            ],
         )
         ended.allow(
             ["sagemaker:DescribePipelineExecution", "sagemaker:ListPipelineExecutionSteps"],
-            [f"{arn}/execution/*" for arn in pipeline_arns],
+            [f"{self.training.pipeline_arn}/execution/*"],
         )
         ended.allow(["sns:Publish"], [self.operations.topic_arn])
         if isinstance(self.operations, sns.Topic) and self.operations.master_key is not None:
@@ -139,7 +128,7 @@ class LearningStack(StackOnState):
                 source=["aws.sagemaker"],
                 detail_type=["SageMaker Model Building Pipeline Execution Status Change"],
                 detail={
-                    "pipelineArn": list(pipeline_arns),
+                    "pipelineArn": [self.training.pipeline_arn],
                     "currentPipelineExecutionStatus": ["Failed", "Succeeded", "Stopped"],
                 },
             ),
@@ -149,7 +138,7 @@ class LearningStack(StackOnState):
 
     def _promotion_and_drift(self, routing_key: secretsmanager.ISecret | None) -> tuple[Promotion, DriftWatch]:
         changes = ChangesTopic(
-            self, "ModelChanges", stage=self.config.stage, emails=self.config.notifications.operations_emails
+            self, "ModelChanges", stage=self.config.deployment, emails=self.config.notifications.operations_emails
         )
         promotion = Promotion(
             self,
@@ -168,7 +157,7 @@ class LearningStack(StackOnState):
             state=self._state,
             changes=changes,
             pipeline_name=self.config.pipeline_name,
-            pipeline_arn=self.servers.pipeline_arn,
+            pipeline_arn=self.training.pipeline_arn,
             events_dead=self.events_dead,
             routing_key=routing_key,
         )
@@ -191,7 +180,7 @@ class LearningStack(StackOnState):
             self,
             "TrainingFailed",
             "Did a training run end without a model, so that the fleet is watched by an old one?",
-            own(OwnMetric.TrainingRunsFailed, stage=self.config.stage),
+            own(OwnMetric.TrainingRunsFailed, stage=self.config.deployment),
         )
         OperationsAlarm(
             self,

@@ -45,7 +45,9 @@ class ObservabilityStack(StackOnState):
         super().__init__(scope, outputs.OBSERVABILITY, holds="dashboards and alarms on the whole", state=state)
         config = state.config
         self.operations = alerting.operations
-        watched = [stack for stack in scope.node.children if isinstance(stack, StackOnState) and stack is not self]
+        watched = [
+            s for s in scope.node.children if isinstance(s, StackOnState) and s.config is config and s is not self
+        ]
         functions = list(_found(watched, PythonFunction))
         fleet = self._fleet_widget(state)
         incidents = self._incidents_widget(state)
@@ -60,7 +62,7 @@ class ObservabilityStack(StackOnState):
 
         about_others = [a.alarm for a in theirs if a.node.id in NOT_ABOUT_THE_DETECTOR]
         sources = Sources(
-            stage=config.stage,
+            stage=config.deployment,
             endpoint=config.endpoint_name,
             functions={f.node.id: f.function for f in functions},
             work_queues={q.node.id: q for q in _found(watched, WorkQueue)},
@@ -94,7 +96,7 @@ class ObservabilityStack(StackOnState):
             WidgetFleetSettings.of(
                 self.config.detection,
                 self.config,
-                stage=self.config.stage,
+                stage=self.config.deployment,
                 servers_table=state.servers.table_name,
                 state_table=state.detector_state.table_name,
                 controls_table=state.controls.table_name,
@@ -110,7 +112,7 @@ class ObservabilityStack(StackOnState):
             "WidgetIncidents",
             "widget_incidents",
             "Lists open incidents with their evidence",
-            WidgetIncidentsSettings(stage=self.config.stage, incidents_table=state.incidents.table_name),
+            WidgetIncidentsSettings(stage=self.config.deployment, incidents_table=state.incidents.table_name),
         )
         widget.allow(["dynamodb:Query"], [f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
         return widget
@@ -120,7 +122,7 @@ class ObservabilityStack(StackOnState):
             "WidgetModel",
             "widget_model",
             "Shows the models that decide",
-            WidgetModelSettings(stage=self.config.stage, controls_table=state.controls.table_name),
+            WidgetModelSettings(stage=self.config.deployment, controls_table=state.controls.table_name),
         )
         widget.allow(["dynamodb:Query"], [state.controls.table_arn])
         return widget

@@ -10,11 +10,10 @@ from typing import Any
 from stacks.config import stage as config
 from stacks.synthesize import synthesize
 from treeline.core.errors import TreelineError
-from treeline.settings import outputs
 
 # Made at run time by the workflows and the pipeline, so no stack takes it away.
 OUTSIDE_STACKS = (
-    "the SageMaker endpoint treeline-{stage} with its configurations and models: delete-endpoint stops its price",
+    "SageMaker's endpoints ({endpoints}) with their configurations and models: delete-endpoint stops the price",
     "log groups of SageMaker's jobs below /aws/sagemaker/",
     "backups and exports somebody made by hand; the CDK's bootstrap bucket",
 )
@@ -31,13 +30,15 @@ def retained(template: Mapping[str, Any]) -> list[str]:
 
 def told(stage: str, templates: Mapping[str, Mapping[str, Any]]) -> str:
     """The text to read before destroying."""
+    settings = config.load(stage)
+    endpoints = ", ".join(profile.endpoint_name for profile in settings.all_profiles)
     lines = [f"Destroying stage {stage}. What stays:"]
     for part, template in templates.items():
         lines += [f"  {part}: {what}" for what in retained(template)]
-    lines += [f"  outside the stacks: {what.format(stage=stage)}" for what in OUTSIDE_STACKS]
-    if config.load(stage).data.termination_protection:
+    lines += [f"  outside the stacks: {what.format(endpoints=endpoints)}" for what in OUTSIDE_STACKS]
+    if settings.data.termination_protection:
         lines.append("The stack of state is protected: set data.termination_protection: false and deploy first.")
-    elif not config.load(stage).data.retain:
+    elif not settings.data.retain:
         lines.append("Buckets must be empty: aws s3 rm s3://BUCKET --recursive (names: outputs of the stacks).")
     return "\n".join(lines)
 
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
             assembly = synthesize(Path(folder), stage, asset_platform="host")
             templates = {
                 part: json.loads((assembly / f"Treeline-{stage}-{part}.template.json").read_text(encoding="utf-8"))
-                for part in outputs.PARTS
+                for part in config.load(stage).parts
             }
             print(told(stage, templates))
     except TreelineError as error:

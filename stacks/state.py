@@ -29,13 +29,23 @@ _NUMBER = dynamodb.AttributeType.NUMBER
 
 
 class StateStack(TreelineStack):
-    """Tables on demand with point-in-time recovery, and two buckets."""
+    """Tables on demand with point-in-time recovery, and two buckets.
 
-    def __init__(self, scope: Construct, *, config: StageConfig, platform: AssetPlatform) -> None:
+    A further profile has all of them again but the ledger of pages. `servers` is then the state of the servers'
+    profile: its key and network are used, and its mutes and maintenance windows hold here too, as they name servers.
+    """
+
+    def __init__(
+        self, scope: Construct, *, config: StageConfig, platform: AssetPlatform, servers: "StateStack | None" = None
+    ) -> None:
         super().__init__(
             scope, outputs.STATE, holds="tables and buckets", config=config, platform=platform, keeps_data=True
         )
-        self.key_arn, self.security_group_id = self._protection()
+        if servers is None:
+            self.key_arn, self.security_group_id = self._protection()
+        else:
+            self.key_arn, self.security_group_id = servers.key_arn, servers.security_group_id
+            self.protect(self.key_arn, self.security_group_id)
         self.observations = self._table(
             "Observations", ("server_id", _TEXT), ("observed_at", _TEXT), ttl=True,
             indexes=[(GROUP_INDEX, ("group", _NUMBER), ("group_sort", _TEXT))],
@@ -58,7 +68,10 @@ class StateStack(TreelineStack):
         )  # fmt: skip
         self.rollups = self._table("Rollups", ("scope", _TEXT), ("hour", _TEXT))
         self.controls = self._table("Controls", ("kind", _TEXT), ("id", _TEXT))
-        self.pages = self._table("Pages", ("dedup_key", _TEXT), ttl=True)
+        self.mutes = self.controls if servers is None else servers.controls
+        if servers is None:
+            self.pages = self._table("Pages", ("dedup_key", _TEXT), ttl=True)
+            self.tell(outputs.PAGES_TABLE, self.pages.table_name, "DynamoDB table Pages")
 
         self.quarantine = self._bucket("Quarantine", expire_after=Duration.days(config.records.quarantine_days))
         self.models = self._bucket("Models", versioned=True, capture_days=config.promotion.capture_days)
@@ -71,7 +84,6 @@ class StateStack(TreelineStack):
             (outputs.INCIDENTS_TABLE, self.incidents),
             (outputs.ROLLUPS_TABLE, self.rollups),
             (outputs.CONTROLS_TABLE, self.controls),
-            (outputs.PAGES_TABLE, self.pages),
         ):
             self.tell(key, table.table_name, f"DynamoDB table {key.removesuffix('Table')}")
         self.tell(outputs.QUARANTINE_BUCKET, self.quarantine.bucket_name, "Rejected records with their reasons")

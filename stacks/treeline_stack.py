@@ -10,7 +10,7 @@ from constructs import Construct
 from stacks.config.stage import StageConfig
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.stage_stack import Protection
-from treeline.settings.outputs import stack_name
+from treeline.settings.outputs import part_of, stack_name
 
 
 class Foundation(Protocol):
@@ -23,7 +23,7 @@ class Foundation(Protocol):
 
 
 class TreelineStack(cdk.Stack):
-    """One part of one stage."""
+    """One part of one stage, or of one of its further profiles."""
 
     operations: sns.ITopic  # of alarms on Treeline itself; the stack of state, which has no alarms, has none
 
@@ -39,12 +39,12 @@ class TreelineStack(cdk.Stack):
     ) -> None:
         super().__init__(
             scope,
-            f"Treeline-{config.stage}-{part}",
-            stack_name=stack_name(config.stage, part),
-            description=f"Treeline {config.stage}: {holds}",
+            f"Treeline-{config.stage}-{part_of(part, config.further)}",
+            stack_name=stack_name(config.stage, part, config.further),
+            description=f"Treeline {config.deployment}: {holds}",
             env=cdk.Environment(region=config.region),  # the account is the one that deploys
             termination_protection=keeps_data and config.data.termination_protection,
-            tags={"treeline:stage": config.stage, "treeline:part": part},
+            tags={"treeline:stage": config.stage, "treeline:part": part_of(part, config.further)},
         )
         self.config = config
         self.platform = platform

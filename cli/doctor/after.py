@@ -18,37 +18,45 @@ _GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 
 def checks(stage: StageConfig, client: Clients, found: Deployed) -> Iterator[Check]:
     """The stacks' outputs; nothing where one of the stacks is missing."""
-    if any(status not in _GOOD for status, _ in found.values()) or len(found) < len(outputs.PARTS):
+    if any(status not in _GOOD for status, _ in found.values()) or len(found) < len(stage.parts):
         return
-    told = {key: value for _, values in found.values() for key, value in values.items()}
+    told = found[outputs.ALERTING][1]
     alerts, operations = told[outputs.ALERTS_TOPIC_ARN], told[outputs.OPERATIONS_TOPIC_ARN]
     yield Check("subscribers of alerts", lambda: subscribers(client, alerts))
     yield Check("subscribers of operations", lambda: subscribers(client, operations))
     if outputs.ROUTING_KEY_SECRET_ARN in told:
         yield Check("PagerDuty's key", lambda: routing_key(client, told[outputs.ROUTING_KEY_SECRET_ARN]))
-    yield Check("model", lambda: model(client, told[outputs.CONTROLS_TABLE], stage))
-    yield Check("endpoint", lambda: endpoint(client, told[outputs.ENDPOINT_NAME]))
-    yield Check("servers", lambda: servers(client, told[outputs.SERVERS_TABLE], told[outputs.STREAM_NAME]))
+    for profile in stage.all_profiles:
+        yield from _of_profile(profile, client, found)
     yield Check("alarms", lambda: alarms(client, stage))
+
+
+def _of_profile(profile: StageConfig, client: Clients, found: Deployed) -> Iterator[Check]:
+    parts = [outputs.part_of(part, profile.further) for part in outputs.OF_PROFILE]
+    told = {key: value for part in parts for key, value in found[part][1].items()}
+    whose = f" of {profile.further}" if profile.further else ""
+    yield Check(f"model{whose}", lambda: model(client, told[outputs.CONTROLS_TABLE], profile))
+    yield Check(f"endpoint{whose}", lambda: endpoint(client, told[outputs.ENDPOINT_NAME]))
+    yield Check(f"servers{whose}", lambda: servers(client, told[outputs.SERVERS_TABLE], told[outputs.STREAM_NAME]))
 
 
 def deployed(stage: StageConfig, client: Clients) -> Deployed:
     """Part -> status and outputs of each stack that exists."""
-    names = {part: outputs.stack_name(stage.stage, part) for part in outputs.PARTS}
+    names = {part: outputs.stack_name(stage.stage, part) for part in stage.parts}
     found = {part: stack_outputs(client("cloudformation"), name) for part, name in names.items()}
     return {part: stack for part, stack in found.items() if stack is not None}
 
 
 def stacks(stage: StageConfig, found: Deployed) -> Finding:
     """All parts there, and none half done."""
-    missing = [part for part in outputs.PARTS if part not in found]
+    missing = [part for part in stage.parts if part not in found]
     bad = [f"{part}: {status}" for part, (status, _) in found.items() if status not in _GOOD]
     deploy = f"npx aws-cdk@2.1148.1 deploy --all -c stage={stage.stage}"
     if missing:
         return todo(f"not deployed: {', '.join(missing)}", deploy)
     if bad:
         return todo("; ".join(bad), f"read the stack's events in CloudFormation, then {deploy}")
-    return ok(f"{len(found)} of {len(outputs.PARTS)}")
+    return ok(f"{len(found)} of {len(stage.parts)}")
 
 
 def subscribers(client: Clients, arn: str) -> Finding:
@@ -82,7 +90,8 @@ def model(client: Clients, table: str, stage: StageConfig) -> Finding:
     """A model decides."""
     active = model_pointers(client("dynamodb"), table).get("active")
     if active is None:
-        do = f"history, then training: treeline history --help, treeline model train --stage {stage.stage}"
+        of_profile = f" --profile {stage.further}" if stage.further else ""
+        do = f"history, then training: treeline history --help, treeline model train --stage {stage.stage}{of_profile}"
         return todo("none yet: observations are stored and wait", do)
     return ok(active.get("model_version", "?"))
 

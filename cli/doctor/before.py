@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from cli.doctor.checks import Check, CheckState, Finding, ok, todo
@@ -28,7 +29,8 @@ def checks(stage: StageConfig, client: Clients, *, is_local: bool) -> Iterator[C
     if not is_local:
         yield Check("Lambda concurrency", lambda: concurrency(client, stage))
         yield Check("Kinesis shards", lambda: shards(client, stage))
-        yield Check("SageMaker instances", lambda: instances(client, stage))
+        for kind in sorted({profile.promotion.instance_type for profile in stage.all_profiles}):
+            yield Check("SageMaker instances", partial(instances, client, stage, kind))
         yield Check("links of a page", lambda: page_links(stage))
 
 
@@ -83,9 +85,16 @@ def concurrency(client: Clients, stage: StageConfig) -> Finding:
     """Whether the account can give what settings reserve and detect may use."""
     limit = client("lambda").get_account_settings()["AccountLimit"]
     free = int(limit["UnreservedConcurrentExecutions"])
-    functions = stage.functions
-    reserved = sum(getattr(functions, name).reserved_concurrency or 0 for name in type(functions).__dataclass_fields__)
-    wanted = reserved + stage.ticks.max_concurrency + stage.stream.shards * stage.stream.parallelization_factor
+    reserved = sum(
+        getattr(profile.functions, name).reserved_concurrency or 0
+        for profile in stage.all_profiles
+        for name in type(profile.functions).__dataclass_fields__
+        if not (profile.further and name == "notify_pagerduty")  # all profiles share it
+    )
+    wanted = reserved + sum(
+        profile.ticks.max_concurrency + profile.stream.shards * profile.stream.parallelization_factor
+        for profile in stage.all_profiles
+    )
     found = f"{free} unreserved, {wanted} wanted, {reserved} of them reserved"
     if reserved and free - reserved < _UNRESERVED:
         do = "raise the quota L-B99A9384, or set reserved_concurrency to null: AWS keeps 100 unreserved"
@@ -99,22 +108,24 @@ def shards(client: Clients, stage: StageConfig) -> Finding:
     """Whether the region has shards left."""
     limits = client("kinesis").describe_limits()
     free = limits["ShardLimit"] - limits["OpenShardCount"]
-    found = f"{limits['OpenShardCount']} of {limits['ShardLimit']} open, {stage.stream.shards} wanted"
-    if free < stage.stream.shards:
+    wanted = sum(profile.stream.shards for profile in stage.all_profiles)
+    found = f"{limits['OpenShardCount']} of {limits['ShardLimit']} open, {wanted} wanted"
+    if free < wanted:
         return todo(found, "raise the quota of shards per region, or lower stream.shards")
     return ok(found)
 
 
-def instances(client: Clients, stage: StageConfig) -> Finding:
+def instances(client: Clients, stage: StageConfig, kind: str) -> Finding:
     """Whether an endpoint of this type may run: a new account starts with none of some types."""
-    wanted = f"{stage.promotion.instance_type} for endpoint usage"
+    wanted = f"{kind} for endpoint usage"
+    hosts = [profile.promotion for profile in stage.all_profiles if profile.promotion.instance_type == kind]
     pages = client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     for page in pages:
         for quota in page["Quotas"]:
             if quota["QuotaName"] == wanted:
                 # While a canary runs there are two variants.
-                needed = 2 * stage.promotion.instances
-                found = f"{quota['Value']:.0f} x {stage.promotion.instance_type}, {needed} wanted during a canary"
+                needed = 2 * sum(host.instances for host in hosts)
+                found = f"{quota['Value']:.0f} x {kind}, {needed} wanted during a canary"
                 if quota["Value"] < needed:
                     return todo(found, f"raise the quota {quota['QuotaCode']} ({wanted})")
                 return ok(found)

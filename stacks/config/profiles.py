@@ -1,16 +1,24 @@
-"""What is learned under a name of its own: the servers' profile, and others beside it."""
+"""What a profile has of its own: what is measured, how it is decided, how its models are made and replaced."""
 
 from dataclasses import dataclass
 
 from stacks.config.learning import ProfileLearning
-from treeline.core.detection.policy_settings import PolicySettings
+from stacks.config.promotion import DriftConfig, PromotionConfig
+from stacks.config.sections import (
+    DetectionConfig,
+    FunctionsConfig,
+    RecordsConfig,
+    StreamConfig,
+    TablesConfig,
+    TicksConfig,
+)
 from treeline.core.setting import setting
-from treeline.settings.pipeline import MetricSet
+from treeline.settings.pipeline import Grouping, MetricSet, Telling
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileConfig(MetricSet):
-    """What a model is trained on."""
+class ProfileConfig(MetricSet, Grouping, Telling):
+    """The keys that stand at the top of a file for the servers' profile, below `profiles.NAME` for a further one."""
 
     step_s: int | None = setting(
         None,
@@ -19,47 +27,12 @@ class ProfileConfig(MetricSet):
         meaning="Seconds between two observations of a server, as senders send; null: training takes the "
         "history's, and the alarm NoScores expects one a minute.",
     )
+    stream: StreamConfig = setting(StreamConfig, meaning="The stream of observations.")
+    records: RecordsConfig = setting(RecordsConfig, meaning="What is accepted.")
+    tables: TablesConfig = setting(TablesConfig, meaning="How tables are paid.")
+    ticks: TicksConfig = setting(TicksConfig, meaning="Work for detect.")
+    detection: DetectionConfig = setting(DetectionConfig, meaning="How detect decides.")
+    functions: FunctionsConfig = setting(FunctionsConfig, meaning="Sizes.")
     learning: ProfileLearning = setting(ProfileLearning, meaning="From history to a registered model.")
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A profile by name, and the names that AWS knows it by.
-
-    Attributes:
-        stage: The deployment.
-        name: Within the stage.
-        config: Its keys.
-        policy: When exceedances become an incident.
-        is_detected: Whether detect decides by its model, so that there are a champion and incidents.
-    """
-
-    stage: str
-    name: str
-    config: ProfileConfig
-    policy: PolicySettings
-    is_detected: bool
-
-    @property
-    def pipeline_name(self) -> str:
-        """Name of the training pipeline and of the registry's group."""
-        return f"treeline-{self.stage}-{self.name}"
-
-    @property
-    def versions(self) -> str:
-        """What its models' versions begin with."""
-        return f"{self.stage}-{self.name}-"
-
-    @property
-    def history(self) -> str:
-        """Where its history lies in the training bucket; the servers' is where a stage with one profile has it."""
-        return "history/" if self.is_detected else f"history-{self.name}/"
-
-    @property
-    def forests(self) -> str:
-        """Where training jobs leave forests in the models bucket."""
-        return "forests" if self.is_detected else f"forests/{self.name}"
-
-    def construct_id(self, id_: str) -> str:
-        """Id of one of its constructs; those of the servers' profile are as they were when a stage had one profile."""
-        return id_ if self.is_detected else f"{id_}-{self.name}"
+    promotion: PromotionConfig = setting(PromotionConfig, meaning="From a model to the one that decides.")
+    drift: DriftConfig = setting(DriftConfig, meaning="When a model is replaced.")

@@ -54,8 +54,8 @@ def keys(cls: type, path: str = "", base: Any = None) -> Iterator[Key]:
         if is_dataclass(hint) and isinstance(hint, type):
             yield from keys(hint, f"{at}.", default)
         elif get_origin(hint) is Mapping:
-            yield Key(at, "mapping by name", "", "none", declared.meaning)
-            yield from keys(get_args(hint)[1], f"{at}.NAME.")
+            own = ", ".join(f"`{name}`" for name in sorted(f.name for f in fields(get_args(hint)[1])))
+            yield Key(at, "mapping by name", "", "none", f"{declared.meaning} Its keys are {own}.")
         else:
             yield Key(
                 at, _type(hint), declared.expected.removeprefix("in "), _default(default, is_needed), declared.meaning

@@ -2,33 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from stacks.config.learning import ANALYZER_ACCOUNTS, BUILT_IN_ACCOUNTS, LearningConfig
-from stacks.config.profiles import Profile, ProfileConfig
-from stacks.config.promotion import DriftConfig, PromotionConfig
-from stacks.config.sections import (
-    DataConfig,
-    DetectionConfig,
-    FunctionConfig,
-    FunctionsConfig,
-    LogsConfig,
-    NotificationsConfig,
-    PagerDutyConfig,
-    RecordsConfig,
-    StreamConfig,
-    TablesConfig,
-    TicksConfig,
-)
+from stacks.config.learning import ANALYZER_ACCOUNTS, BUILT_IN_ACCOUNTS, LearningConfig, ProfileLearning
+from stacks.config.profiles import ProfileConfig
+from stacks.config.sections import DataConfig, FunctionConfig, LogsConfig, NotificationsConfig, PagerDutyConfig
 from stacks.config.security import OWN_KEY, EncryptionConfig, NetworkConfig
-from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import SettingsError
 from treeline.core.setting import WrongSettingError, setting
-from treeline.settings.pipeline import Grouping, Telling
+from treeline.settings.outputs import all_parts, stack_name
 from treeline.settings.values import read
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
@@ -36,56 +22,63 @@ CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
 # SQS refuses more, and a mapping asks for a visibility of 6 x the function's timeout.
 MAX_VISIBILITY_S = 43_200
 VISIBILITY_FACTOR = 6
+# What a further profile does not take over from the top of the file: it is one profile's only, or the servers'.
+NOT_INHERITED = {"detection": ("endpoint_name",), "learning": ("profile", "history_days", "model_monitor_baseline")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageConfig(ProfileConfig, Grouping, Telling):
+class StageConfig(ProfileConfig):
     """One deployment of Treeline. What a profile has, stands here for the servers' profile."""
 
     stage: str
     region: str = setting("us-east-1", meaning="AWS region, such as us-east-1.")
-    stream: StreamConfig = setting(StreamConfig, meaning="The stream of observations.")
-    records: RecordsConfig = setting(RecordsConfig, meaning="What is accepted.")
-    tables: TablesConfig = setting(TablesConfig, meaning="How tables are paid.")
-    ticks: TicksConfig = setting(TicksConfig, meaning="Work for detect.")
-    detection: DetectionConfig = setting(DetectionConfig, meaning="How detect decides.")
-    functions: FunctionsConfig = setting(FunctionsConfig, meaning="Sizes.")
     pagerduty: PagerDutyConfig = setting(PagerDutyConfig, meaning="Pages.")
     notifications: NotificationsConfig = setting(NotificationsConfig, meaning="Mail.")
     data: DataConfig = setting(DataConfig, meaning="What a deletion takes.")
     logs: LogsConfig = setting(LogsConfig, meaning="Log groups.")
     learning: LearningConfig = setting(LearningConfig, meaning="From history to a model.")
-    promotion: PromotionConfig = setting(PromotionConfig, meaning="From a model to the one that decides.")
-    drift: DriftConfig = setting(DriftConfig, meaning="When a model is replaced.")
     encryption: EncryptionConfig = setting(EncryptionConfig, meaning="Keys.")
     network: NetworkConfig = setting(NetworkConfig, meaning="VPC.")
     profiles: Mapping[str, ProfileConfig] = setting(
         dict,
-        meaning="Further profiles by name, 1-32 of a-z, 0-9 and inner -: trained and registered beside the servers', "
-        "from the history below `history-NAME/`; what they leave out has the default.",
+        meaning="Further profiles by name, 1-32 of a-z, 0-9 and inner -: each has stacks of its own; what it leaves "
+        "out is as at the top of the file.",
     )
+
+    @property
+    def further(self) -> str:
+        """Name of the further profile as whose stacks see the stage; empty: the servers' profile."""
+        return ""
+
+    @property
+    def further_profiles(self) -> tuple["FurtherProfile", ...]:
+        """The stage as the stacks of each further profile see it, by name."""
+        return tuple(self._further(name, config) for name, config in sorted(self.profiles.items()))
+
+    @property
+    def all_profiles(self) -> tuple["StageConfig", ...]:
+        """The stage as the stacks of each profile see it, the servers' first."""
+        return (self, *self.further_profiles)
+
+    @property
+    def parts(self) -> list[str]:
+        """Every part of the stage, those of further profiles too."""
+        return all_parts(sorted(self.profiles))
+
+    @property
+    def deployment(self) -> str:
+        """What functions, their metrics and pages call it: the stage, or `STAGE/PROFILE`."""
+        return f"{self.stage}/{self.further}" if self.further else self.stage
 
     @property
     def endpoint_name(self) -> str:
         """Name of the SageMaker endpoint that detect asks; no stack owns it."""
-        return self.detection.endpoint_name or f"treeline-{self.stage}"
-
-    @property
-    def servers_profile(self) -> Profile:
-        """The profile that detect decides by."""
-        return Profile(self.stage, self.learning.profile, self, self.detection.policy, is_detected=True)
-
-    @property
-    def all_profiles(self) -> tuple[Profile, ...]:
-        """The servers' profile, then the further ones by name."""
-        further = sorted(self.profiles.items())
-        policy = PolicySettings()
-        return (self.servers_profile, *(Profile(self.stage, n, c, policy, is_detected=False) for n, c in further))
+        return self.detection.endpoint_name or "-".join(filter(None, ("treeline", self.stage, self.further)))
 
     @property
     def pipeline_name(self) -> str:
-        """Name of the servers' training pipeline and of its registry group."""
-        return self.servers_profile.pipeline_name
+        """Name of the training pipeline and of its registry group."""
+        return stack_name(self.stage, self.learning.profile)
 
     def visibility_s(self, function: FunctionConfig, batching_window_s: int = 0) -> int:
         """Visibility timeout of a queue whose mapping invokes `function`, seconds."""
@@ -96,9 +89,10 @@ class StageConfig(ProfileConfig, Grouping, Telling):
         super().check()
         if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", self.region):
             raise WrongSettingError("region", f"must be an AWS region such as us-east-1, got {self.region!r}")
-        if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", self.endpoint_name):
+        # SageMaker takes 63; promotion adds a hash for the names of the endpoint's configurations.
+        if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,53}", self.endpoint_name):
             raise WrongSettingError(
-                "detection.endpoint_name", f"must be 1-63 letters, digits and -, got {self.endpoint_name!r}"
+                "detection.endpoint_name", f"must be 1-54 letters, digits and -, got {self.endpoint_name!r}"
             )
         for name, window_s in (("detect", self.ticks.batching_window_s), ("notify_pagerduty", 0)):
             visibility_s = self.visibility_s(getattr(self.functions, name), window_s)
@@ -123,23 +117,46 @@ class StageConfig(ProfileConfig, Grouping, Telling):
                 "detection.silent_after_s",
                 f"must be at least three steps ({3 * step_s}) where step_s is {step_s}, got {silent_after_s}",
             )
+        if not re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,31}", self.learning.profile):
+            raise WrongSettingError(
+                "learning.profile", f"must be 1-32 of a-z, 0-9 and inner -, got {self.learning.profile!r}"
+            )
+        if self.learning.algorithm == "built-in" and self.region not in BUILT_IN_ACCOUNTS:
+            raise WrongSettingError(
+                "learning.algorithm", f"no built-in Random Cut Forest is known for {self.region}; use container"
+            )
         self._check_profiles()
 
     def _check_profiles(self) -> None:
-        if self.learning.profile in self.profiles:
-            raise WrongSettingError(
-                f"profiles.{self.learning.profile}", "is the servers' profile: its keys stand at the top of the file"
-            )
-        for profile in self.all_profiles:
-            at = "" if profile.is_detected else f"profiles.{profile.name}."
-            if not re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,31}", profile.name):
-                key = "learning.profile" if profile.is_detected else f"profiles.{profile.name}"
-                raise WrongSettingError(key, f"must be 1-32 of a-z, 0-9 and inner -, got {profile.name!r}")
-            if profile.config.learning.algorithm == "built-in" and self.region not in BUILT_IN_ACCOUNTS:
-                raise WrongSettingError(
-                    f"{at}learning.algorithm",
-                    f"no built-in Random Cut Forest is known for {self.region}; use container",
-                )
+        endpoints = {self.endpoint_name.lower()}
+        for name in sorted(self.profiles):
+            at = f"profiles.{name}"
+            if name == self.learning.profile:
+                raise WrongSettingError(at, "is the servers' profile: its keys stand at the top of the file")
+            try:
+                endpoint = self._further(name, self.profiles[name]).endpoint_name.lower()
+            except WrongSettingError as error:
+                key, why = (at, error.why) if error.key == "learning.profile" else (f"{at}.{error.key}", error.why)
+                raise WrongSettingError(key, why) from error
+            if endpoint in endpoints:
+                raise WrongSettingError(f"{at}.detection.endpoint_name", f"is another profile's too: {endpoint!r}")
+            endpoints.add(endpoint)
+
+    def _further(self, name: str, config: ProfileConfig) -> "FurtherProfile":
+        values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        values |= {spec.name: getattr(config, spec.name) for spec in fields(ProfileConfig)} | {"profiles": {}}
+        learning = {spec.name: getattr(config.learning, spec.name) for spec in fields(ProfileLearning)}
+        return FurtherProfile(**values | {"learning": LearningConfig(**learning, profile=name)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FurtherProfile(StageConfig):
+    """A stage as the stacks of one of its further profiles see it."""
+
+    @property
+    def further(self) -> str:
+        """See StageConfig."""
+        return self.learning.profile
 
 
 def load(stage: str, overrides: Mapping[str, Any] | None = None, *, folder: Path = CONFIG_FOLDER) -> StageConfig:
@@ -166,7 +183,22 @@ def load(stage: str, overrides: Mapping[str, Any] | None = None, *, folder: Path
         raw, source = merged(raw, overrides), f"{source} with overrides"
     if "stage" in raw:
         raise SettingsError(f"{source}: stage: the file's name says it, remove the key")
-    return read(StageConfig, {**raw, "stage": stage}, source)
+    return read(StageConfig, {**_inherited(raw), "stage": stage}, source)
+
+
+def _inherited(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The file with what each further profile leaves out filled in from the top."""
+    further = raw.get("profiles")
+    if not isinstance(further, Mapping):
+        return raw
+    shared = {spec.name: raw[spec.name] for spec in fields(ProfileConfig) if spec.name in raw}
+    for section, keys in NOT_INHERITED.items():
+        if isinstance(shared.get(section), Mapping):
+            shared[section] = {key: value for key, value in shared[section].items() if key not in keys}
+    return {
+        **raw,
+        "profiles": {n: merged(shared, own) if isinstance(own, Mapping) else own for n, own in further.items()},
+    }
 
 
 def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

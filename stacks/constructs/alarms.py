@@ -25,7 +25,7 @@ class FleetAlarms(Construct):
     # long: a list of alarms, one question each
     def __init__(self, scope: Construct, id_: str, *, config: StageConfig, stream: str) -> None:
         super().__init__(scope, id_)
-        stage = config.stage
+        stage = config.deployment
         self.about_fleet = [
             OperationsAlarm(
                 self,
@@ -99,7 +99,7 @@ class FleetAlarms(Construct):
                     missing=cloudwatch.TreatMissingData.BREACHING,
                 ).alarm
             )
-        if config.pagerduty.enabled:
+        if config.pagerduty.enabled and not config.further:  # the pages of all profiles
             self.about_detector.append(
                 OperationsAlarm(
                     self,
@@ -118,7 +118,7 @@ class LogAlarms(Construct):
     def __init__(self, scope: Construct, id_: str, *, config: StageConfig, functions: Sequence[PythonFunction]) -> None:
         super().__init__(scope, id_)
         # A metric filter's metric has no dimensions here, so the namespace names the stage.
-        namespace = f"{NAMESPACE}/{config.stage}"
+        namespace = f"{NAMESPACE}/{config.deployment}"
         self.metrics: dict[str, cloudwatch.Metric] = {}
         for name, pattern in (
             ("ErrorLines", logs.FilterPattern.string_value("$.level", "=", "ERROR")),

@@ -58,7 +58,7 @@ class DriftWatch(Construct):
             name="drift",
             description="Every day: has the fleet left the model?",
             settings=[
-                DriftSettings.of(config.drift, stage=config.stage, pipeline_name=pipeline_name),
+                DriftSettings.of(config.drift, stage=config.deployment, pipeline_name=pipeline_name),
                 change_settings(config, changes, routing_key),
             ],
             state=state,
@@ -68,6 +68,9 @@ class DriftWatch(Construct):
         self.drift.allow(["dynamodb:PutItem", "dynamodb:DeleteItem"], [state.controls.table_arn])
         self.drift.allow(["sagemaker:ListPipelineExecutions", "sagemaker:StartPipelineExecution"], [pipeline_arn])
         self.drift.allow(["sagemaker:StopPipelineExecution"], [f"{pipeline_arn}/execution/*"])
+        if state.mutes is not state.controls:  # maintenance windows
+            for function in (self.rollup, self.drift):
+                function.allow(["dynamodb:Query"], [state.mutes.table_arn])
         # Five minutes past: what was observed within the hour has been decided by then.
         self._at("Hourly", self.rollup, events.Schedule.cron(minute="5"))
         self._at("Daily", self.drift, events.Schedule.cron(minute="20", hour="0"))
@@ -80,7 +83,7 @@ class DriftWatch(Construct):
         invoke(rule, target, dead_letters=self._events_dead)
 
     def _alarms(self) -> None:
-        stage = self._config.stage
+        stage = self._config.deployment
         consecutive = self._config.drift.rules.consecutive
         OperationsAlarm(
             self,

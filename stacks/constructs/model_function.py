@@ -28,7 +28,7 @@ class ModelFunction(PythonFunction):
         settings: Sequence[EnvSettings] = (),
     ) -> None:
         config = stage_of(scope).config
-        tables = ModelTablesSettings.of(config, stage=config.stage, **resource_names(state))
+        tables = ModelTablesSettings.of(config, stage=config.deployment, **resource_names(state))
         super().__init__(
             scope, id_, name=name, description=description, settings=[tables, *settings], packages=["numpy"]
         )

@@ -18,6 +18,7 @@ from stacks.constructs.rule_target import invoke
 from stacks.constructs.stage_stack import protection_of
 from stacks.constructs.stores import Stores
 from stacks.workflows.promotion import definition
+from treeline.settings.outputs import stack_name
 from treeline.settings.promotion import ApprovalSettings, PromotionSettings
 
 _DAY_S = 86_400
@@ -108,7 +109,7 @@ class Promotion(Construct):
             settings=[
                 PromotionSettings.of(
                     promotion,
-                    stage=config.stage,
+                    stage=config.deployment,
                     endpoint_name=config.endpoint_name,
                     execution_role_arn=self.hosting_role.role_arn,
                     model_group=model_group,
@@ -200,7 +201,11 @@ class Promotion(Construct):
         role.add_to_policy(
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self.step.function.function_arn])
         )
-        timeout_s = self._config.promotion.max_wait_s + _DAY_S
+        config = self._config
+        workflow, timeout_s = (
+            stack_name(config.stage, "promotion", config.further),
+            config.promotion.max_wait_s + _DAY_S,
+        )
         body = definition(self.step.function.function_arn, timeout_s=timeout_s)
         return sfn.StateMachine(
             self,
@@ -214,7 +219,7 @@ class Promotion(Construct):
                     self,
                     "WorkflowLogs",
                     # Step Functions asks for the prefix: without it the account's log policy grows to its limit.
-                    log_group_name=f"/aws/vendedlogs/states/treeline-{self._config.stage}-promotion",
+                    log_group_name=f"/aws/vendedlogs/states/{workflow}",
                     retention=logs.RetentionDays.THREE_MONTHS,
                     encryption_key=protection_of(self).key,
                     removal_policy=cdk.RemovalPolicy.DESTROY,
@@ -233,7 +238,7 @@ class Promotion(Construct):
             description="Starts the promotion of an approved model package, once",
             settings=[
                 ApprovalSettings.of(
-                    config.promotion, stage=config.stage, state_machine_arn=self.state_machine.state_machine_arn
+                    config.promotion, stage=config.deployment, state_machine_arn=self.state_machine.state_machine_arn
                 )
             ],
         )

@@ -17,10 +17,16 @@ class Stores(Protocol):
     incidents: dynamodb.TableV2
     rollups: dynamodb.TableV2
     controls: dynamodb.TableV2
+    mutes: dynamodb.TableV2  # `controls`, or for a further profile the servers'
     models: s3.Bucket
 
 
-def resource_names(state: Stores) -> dict[str, str]:
+def arns_of_controls(state: Stores) -> list[str]:
+    """Of the table of controls, and of the one with mutes and maintenance windows where that is another."""
+    return list(dict.fromkeys(table.table_arn for table in (state.controls, state.mutes)))
+
+
+def resource_names(state: Stores) -> dict[str, str | None]:
     """The tables and the bucket by the fields of functions' settings."""
     return {
         "servers_table": state.servers.table_name,
@@ -28,6 +34,7 @@ def resource_names(state: Stores) -> dict[str, str]:
         "scores_table": state.scores.table_name,
         "incidents_table": state.incidents.table_name,
         "controls_table": state.controls.table_name,
+        "mutes_table": None if state.mutes is state.controls else state.mutes.table_name,
         "rollups_table": state.rollups.table_name,
         "models_bucket": state.models.bucket_name,
     }

@@ -5,8 +5,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.config.profiles import Profile
-from stacks.constructs.stores import STATE_INDEX, Stores
+from stacks.constructs.stores import STATE_INDEX, Stores, arns_of_controls
 
 JOBS = "pipelines-*"  # SageMaker names the jobs of a pipeline so
 REPOSITORY = "treeline"
@@ -17,30 +16,32 @@ class TrainingRole(Construct):
     """Reads history, writes runs and models, starts jobs, registers in its own group; nothing else."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, training_data: s3.IBucket, state: Stores, profile: Profile, admit_arn: str
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        training_data: s3.IBucket,
+        state: Stores,
+        pipeline_name: str,
+        admit_arn: str,
     ) -> None:
         super().__init__(scope, id_)
         self._stack = cdk.Stack.of(self)
-        models, pipeline_name = state.models, profile.pipeline_name
-        # A further profile's role reaches what is below its own names only.
-        versions = "" if profile.is_detected else profile.versions
-        forests = models.arn_for_objects(f"{profile.forests}/*")
-        read = [models.arn_for_objects("*")] if profile.is_detected else [forests]
-        packages_of_run = models.arn_for_objects(f"packages/{versions}*")
+        models = state.models
         self.role = iam.Role(
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
             description="Treeline training pipeline and its jobs",
         )
-        self._allow(["s3:GetObject"], [training_data.arn_for_objects(f"{profile.history}*"), *read])
-        self._allow(["s3:GetObject", "s3:PutObject"], [training_data.arn_for_objects(f"runs/{versions}*")])
-        self._allow(["s3:PutObject"], [packages_of_run, forests])
+        self._allow(["s3:GetObject"], [training_data.arn_for_objects("history/*"), models.arn_for_objects("*")])
+        self._allow(["s3:GetObject", "s3:PutObject"], [training_data.arn_for_objects("runs/*")])
+        self._allow(["s3:PutObject"], [models.arn_for_objects("packages/*"), models.arn_for_objects("forests/*")])
         self._allow(["s3:ListBucket"], [training_data.bucket_arn, models.bucket_arn])
-        if profile.is_detected:  # bad hours that detection knows of, and the champion
-            self._allow(["dynamodb:GetItem", "dynamodb:Query"], [state.controls.table_arn])
-            self._allow(["dynamodb:Query"], [f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
-            self._allow(["dynamodb:GetItem"], [state.servers.table_arn])
+        # Bad hours that detection knows of, and the champion.
+        self._allow(["dynamodb:GetItem", "dynamodb:Query"], arns_of_controls(state))
+        self._allow(["dynamodb:Query"], [f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
+        self._allow(["dynamodb:GetItem"], [state.servers.table_arn])
         self._allow(["lambda:InvokeFunction"], [admit_arn])
         for kind in ("Processing", "Training"):
             self._allow(

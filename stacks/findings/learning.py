@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stacks.config.profiles import Profile
 from stacks.config.stage import StageConfig
 
 
@@ -28,37 +27,24 @@ def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[AcceptedFi
         "TrainingData",
         "Written by few roles of this account. Who wants each access on record switches on CloudTrail data events.",
     )
-    for profile in config.all_profiles:
-        yield from _of_profile(profile, config.region, models_bucket_arn)
-        executions = _arn(config.region, "pipeline", f"{profile.pipeline_name}/execution/*")
-        starters = _starters(profile)
-        for function in ("TrainingEnded", *starters):
+    region, pipeline = config.region, config.pipeline_name
+    for function in functions(config):
+        if function != "Admit":
             yield _wildcard(
                 f"{function}/Role/DefaultPolicy",
-                executions,
+                _arn(region, "pipeline", f"{pipeline}/execution/*"),
                 "SageMaker names the executions of this one pipeline, at their start.",
             )
-
-
-def _of_profile(profile: Profile, region: str, models_bucket_arn: str) -> Iterator[AcceptedFinding]:
-    """Of the gate and the role of one profile's pipeline."""
-    role, admit = (f"{profile.construct_id(id_)}/Role/DefaultPolicy" for id_ in ("TrainingRole", "Admit"))
-    of_runs = "" if profile.is_detected else profile.versions
-    below = "The key of what a run writes is made of its id, which SageMaker gives it."
-    written = [f"{models_bucket_arn}/{profile.forests}/*", f"{models_bucket_arn}/packages/{of_runs}*"]
-    for resource in [f"{models_bucket_arn}/*"] if profile.is_detected else written:
-        yield _wildcard(admit, resource, "admit reads whatever a run has left there; no more is there.")
-    if profile.is_detected:
-        yield _wildcard(
-            role,
-            f"{models_bucket_arn}/*",
-            "Evaluate reads the candidate's and the champion's artifacts; no more is there.",
-        )
-    training_data = "<TrainingData3FDB6D34.Arn>"
-    for resource in (*written, f"{training_data}/runs/{of_runs}*"):
-        yield _wildcard(role, resource, below)
+    role, admit = "TrainingRole/Role/DefaultPolicy", "Admit/Role/DefaultPolicy"
+    yield _wildcard(admit, f"{models_bucket_arn}/*", "admit reads whatever a run has left there; no more is there.")
     yield _wildcard(
-        role, f"{training_data}/{profile.history}*", "Its owner names the files of the history; a run reads them all."
+        role, f"{models_bucket_arn}/*", "Evaluate reads the candidate's and the champion's artifacts; no more is there."
+    )
+    training_data = "<TrainingData3FDB6D34.Arn>"
+    for resource in (f"{models_bucket_arn}/forests/*", f"{models_bucket_arn}/packages/*", f"{training_data}/runs/*"):
+        yield _wildcard(role, resource, "The key of what a run writes is made of its id, which SageMaker gives it.")
+    yield _wildcard(
+        role, f"{training_data}/history/*", "Its owner names the files of the history; a run reads them all."
     )
     for kind in ("processing-job", "training-job"):
         yield _wildcard(role, _arn(region, kind, "pipelines-*"), "SageMaker names the jobs of a pipeline itself.")
@@ -69,9 +55,7 @@ def _of_profile(profile: Profile, region: str, models_bucket_arn: str) -> Iterat
             "Evaluate makes it, named by the run's id, and deletes it before it ends.",
         )
     yield _wildcard(
-        role,
-        _arn(region, "model-package", f"{profile.pipeline_name}/*"),
-        "The registry numbers the versions of this group.",
+        role, _arn(region, "model-package", f"{pipeline}/*"), "The registry numbers the versions of this group."
     )
     yield _wildcard(
         role,
@@ -94,12 +78,7 @@ def _arn(region: str, kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:{region}:<AWS::AccountId>:{kind}/{name}"
 
 
-def _starters(profile: Profile) -> tuple[str, ...]:
-    is_scheduled = profile.config.learning.retraining_days is not None
-    return (profile.construct_id("StartTraining"),) if is_scheduled else ()
-
-
 def functions(config: StageConfig) -> tuple[str, ...]:
     """The functions of the training part."""
-    own = [(profile.construct_id("Admit"), *_starters(profile)) for profile in config.all_profiles]
-    return ("TrainingEnded", *(path for paths in own for path in paths))
+    is_scheduled = config.learning.retraining_days is not None
+    return ("TrainingEnded", "Admit", *(("StartTraining",) if is_scheduled else ()))

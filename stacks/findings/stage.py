@@ -56,13 +56,15 @@ EVERYWHERE = {
 
 # long: a list of findings, each with its reason
 def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
-    """The findings of one stage that stay."""
+    """The findings of one stage, or of one of its further profiles, that stay."""
 
     def at(part: str, path: str) -> str:
-        return f"Treeline-{config.stage}-{part}/{path}/Resource"
+        of_profile = part if part == outputs.ALERTING else outputs.part_of(part, config.further)
+        return f"Treeline-{config.stage}-{of_profile}/{path}/Resource"
 
     def objects_of(bucket_output: str, below: str) -> str:
-        source = f'"StackName":"{outputs.stack_name(config.stage, outputs.STATE)}","Region":"{config.region}"'
+        state = outputs.stack_name(config.stage, outputs.STATE, config.further)
+        source = f'"StackName":"{state}","Region":"{config.region}"'
         resource = f'{{"Fn::GetStackOutput":{{{source},"OutputName":"{bucket_output}"}}}}/{below}'
         return f"AwsSolutions-IAM5[Resource::{resource}]"
 
@@ -168,7 +170,8 @@ def acknowledge(app: cdk.App, config: StageConfig) -> None:
     """Put the explanations on their constructs; they end in the assembly's metadata, in no template."""
     for rule, reason in EVERYWHERE.items():
         cdk.Validations.of(app).acknowledge(cdk.Acknowledgment(id=rule, reason=reason))
-    for finding in acknowledged(config):
+    of_all = (finding for profile in config.all_profiles for finding in acknowledged(profile))
+    for finding in dict.fromkeys(of_all):  # what the profiles share, once
         construct: IConstruct = app
         for name in finding.construct.split("/"):
             construct = construct.node.find_child(name)

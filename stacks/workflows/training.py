@@ -33,9 +33,7 @@ class PipelineParts:
     algorithm_image: str  # trains and serves: our container or the built-in algorithm's
     models_bucket: str
     training_bucket: str
-    history: str  # below the training bucket, with its last slash
-    forests: str  # below the models bucket
-    tables: Mapping[str, str]  # controls, incidents and servers table by their arguments; none where nothing detects
+    tables: Mapping[str, str]  # that detection writes, by the arguments that name them
     step_s: int | None  # what senders send; None: as the history has it
     admit_function_arn: str
     role_arn: str  # of the pipeline and its jobs
@@ -49,7 +47,7 @@ def definition(config: ProfileLearning, parts: PipelineParts) -> Json:
         "Parameters": [
             {"Name": REASON, "Type": "String", "DefaultValue": "manual"},
             {"Name": WINDOW_END, "Type": "String", "DefaultValue": LATEST},
-            {"Name": HISTORY, "Type": "String", "DefaultValue": f"s3://{parts.training_bucket}/{parts.history}"},
+            {"Name": HISTORY, "Type": "String", "DefaultValue": f"s3://{parts.training_bucket}/history/"},
         ],
         "Steps": [
             _prepare(config, parts),
@@ -235,7 +233,7 @@ def _train(config: ProfileLearning, parts: PipelineParts) -> Json:
                     },
                 }
             ],
-            "OutputDataConfig": {"S3OutputPath": f"s3://{parts.models_bucket}/{parts.forests}"},
+            "OutputDataConfig": {"S3OutputPath": f"s3://{parts.models_bucket}/forests"},
             "ResourceConfig": {
                 "InstanceCount": 1,
                 "InstanceType": training.instance_type,
@@ -267,7 +265,7 @@ def _evaluate(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--instance-type": config.training.instance_type,
             "--reason": _get(f"Parameters.{REASON}"),
             "--group": parts.name,
-            **{name: table for name, table in parts.tables.items() if name == "--controls-table"},
+            "--controls-table": parts.tables["--controls-table"],
             "--models-bucket": parts.models_bucket,
             "--policy": parts.policy,
             "--seed": str(config.forest.seed),

@@ -36,7 +36,7 @@ class Templates:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage.name
-        self.parts: dict[str, dict[str, Any]] = {part: stage.template(part) for part in PARTS}
+        self.parts: dict[str, dict[str, Any]] = {part: stage.template(part) for part in stage.parts}
 
     def callers(self) -> dict[str, str]:
         """Caller -> role, both `part/id`: functions, state machines, schedules, jobs' roles as their own callers."""

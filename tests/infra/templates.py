@@ -14,10 +14,11 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One synthesized stage."""
+    """One synthesized stage; `parts` are its stacks."""
 
     name: str
     folder: Path
+    parts: tuple[str, ...] = PARTS
 
     def template(self, part: str) -> dict[str, Any]:
         """The template of one part."""
@@ -31,7 +32,7 @@ class Stage:
         """Properties by `part/logical id` of every resource of a CloudFormation type."""
         return {
             f"{part}/{id_}": resource.get("Properties", {})
-            for part in PARTS
+            for part in self.parts
             for id_, resource in self.template(part)["Resources"].items()
             if resource["Type"] == kind
         }

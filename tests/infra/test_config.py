@@ -48,7 +48,7 @@ def test_local_takes_records_of_any_time():
         ({"ticks": {"heartbeat": "yes"}}, "ticks.heartbeat: must be true or false, got 'yes'"),
         ({"detection": {"policy": [1]}}, "detection.policy: must be a mapping, got [1]"),
         ({"detection": {"watermark_wait_s": float("nan")}}, "detection.watermark_wait_s: must be a number"),
-        ({"detection": {"endpoint_name": "a_b"}}, "detection.endpoint_name: must be 1-63 letters"),
+        ({"detection": {"endpoint_name": "a_b"}}, "detection.endpoint_name: must be 1-54 letters"),
         ({"functions": {"detect": {"timeout_s": 901}}}, "functions.detect.timeout_s: must be in [1, 900]"),
         ({"functions": {"reprocess": {"timeout_s": 60}}}, "functions.reprocess.timeout_s: must be below 60"),
         ({"logs": {"retention_days": 2}}, "logs.retention_days: must be one of 1, 3, 5"),

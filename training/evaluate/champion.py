@@ -25,7 +25,7 @@ class Champions:
 
     Attributes:
         client: boto3 clients by service.
-        controls_table: Its pointer; empty where a profile has none.
+        controls_table: Its pointer.
         models_bucket: Its package.
         group: The registry's group, which knows its forest.
     """
@@ -37,8 +37,6 @@ class Champions:
 
     def current(self, metrics: tuple[str, ...]) -> tuple[Champion | None, str]:
         """The champion, or None and why there is none to compare with."""
-        if not self.controls_table:
-            return None, "nothing decides by this profile yet: nothing to compare with"
         item = self.client("dynamodb").get_item(TableName=self.controls_table, Key=ACTIVE_KEY).get("Item")
         if item is None:
             return None, "first model: nothing to compare with"

@@ -37,9 +37,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--fleet", type=Path, required=True, help="what Prepare left")
     options.add_argument("--model", type=Path, required=True, help="folder of the training job's model.tar.gz")
     options.add_argument("--out", type=Path, required=True)
-    for name in ("model-version", "model-data", "image", "role", "instance-type", "reason", "group", "models-bucket"):
+    for name in ("model-version", "model-data", "image", "role", "instance-type", "reason", "group"):
         options.add_argument(f"--{name}", required=True)
-    options.add_argument("--controls-table", default="", help="where the champion's pointer stands; empty: nowhere")
+    options.add_argument("--controls-table", required=True, help="where the champion's pointer stands")
+    options.add_argument("--models-bucket", required=True, help="where its package lies")
     options.add_argument("--policy", type=json.loads, default={}, help="JSON overrides of the incident policy")
     options.add_argument("--seed", type=int, default=1)
     for limit in fields(CandidateLimits):

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seed", type=int, default=1)
     for name in ("controls-table", "incidents-table", "servers-table"):
         options.add_argument(f"--{name}", default="", help="where the deployment knows of bad hours; empty: nowhere")
+    options.add_argument("--mutes-table", default="", help="maintenance windows; empty: in the controls table")
     return options
 
 
@@ -110,6 +111,7 @@ def _known(asked: argparse.Namespace, client: Callable[[str], Any], servers: Seq
     tables = DisturbanceTables(
         client=client,
         controls_table=asked.controls_table,
+        mutes_table=asked.mutes_table or asked.controls_table,
         incidents_table=asked.incidents_table,
         servers_table=asked.servers_table,
     )

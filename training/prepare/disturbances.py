@@ -18,26 +18,27 @@ class DisturbanceTables:
 
     Attributes:
         client: boto3 clients by service.
-        controls_table: Labels and maintenance windows.
+        controls_table: Labels.
+        mutes_table: Maintenance windows.
         incidents_table: Open incidents.
         servers_table: Labels of servers, which a window may name.
     """
 
     client: Callable[[str], Any]
     controls_table: str
+    mutes_table: str
     incidents_table: str
     servers_table: str
 
     def read(self, servers: Sequence[str]) -> Disturbances:
         """Everything known about these servers."""
         dynamodb = self.client("dynamodb")
-        controls = ControlTable(dynamodb, self.controls_table)
         labels = [
             Label(server_id=label.server_id, start_ms=label.start_ms, end_ms=label.end_ms, kind=label.note)
-            for label in controls.labels().values()
+            for label in ControlTable(dynamodb, self.controls_table).labels().values()
             if label.is_incident
         ]
-        windows = controls.windows(ControlKind.MAINTENANCE)
+        windows = ControlTable(dynamodb, self.mutes_table).windows(ControlKind.MAINTENANCE)
         known: Mapping[str, Mapping[str, str]] = {}
         if any(window.scope.labels for window in windows):
             table = ServerLabelTable(dynamodb, self.servers_table)

@@ -1,7 +1,10 @@
 """What the stacks tell about themselves: by stack, the output key of all that is looked up.
 
-A CloudFormation stack is named `treeline-<stage>-<part>`, with the parts below.
+A CloudFormation stack is named `treeline-<stage>-<part>`, with the parts below. A further profile has stacks of its
+own, `treeline-<stage>-<part>-<profile>`, with the same output keys; it shares the alerting stack.
 """
+
+from collections.abc import Iterable
 
 STATE = "state"
 ALERTING = "alerting"
@@ -10,6 +13,7 @@ INGESTION = "ingestion"
 LEARNING = "learning"
 OBSERVABILITY = "observability"
 PARTS = (STATE, ALERTING, DETECTION, INGESTION, LEARNING, OBSERVABILITY)  # in the order of deployment
+OF_PROFILE = tuple(part for part in PARTS if part != ALERTING)  # what a further profile has of its own
 
 # state
 OBSERVATIONS_TABLE = "ObservationsTable"
@@ -67,6 +71,16 @@ MODEL_DASHBOARD = "ModelDashboardName"
 COST_DASHBOARD = "CostDashboardName"
 
 
-def stack_name(stage: str, part: str) -> str:
-    """CloudFormation name of one of `PARTS`."""
-    return f"treeline-{stage}-{part}"
+def part_of(part: str, profile: str = "") -> str:
+    """A part as stacks name it: that of the servers' profile, or of the further profile named."""
+    return f"{part}-{profile}" if profile else part
+
+
+def all_parts(profiles: Iterable[str]) -> list[str]:
+    """The parts of a stage with these further profiles, in the order of deployment."""
+    return [*PARTS, *(part_of(part, profile) for profile in profiles for part in OF_PROFILE)]
+
+
+def stack_name(stage: str, part: str, profile: str = "") -> str:
+    """CloudFormation name of one of `PARTS`, or of a further profile's."""
+    return f"treeline-{stage}-{part_of(part, profile)}"

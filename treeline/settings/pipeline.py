@@ -157,6 +157,9 @@ class DetectSettings(EnvSettings, MetricSet, Detection, Grouping, Telling):
     scores_table: str
     incidents_table: str
     controls_table: str
+    mutes_table: str | None = (
+        None  # mutes and maintenance windows, where they are in another table than `controls_table`
+    )
     rollups_table: str
     models_bucket: str
     endpoint_name: str

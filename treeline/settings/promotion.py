@@ -77,6 +77,9 @@ class ModelTablesSettings(EnvSettings, MetricSet, Grouping):
     scores_table: str
     incidents_table: str
     controls_table: str
+    mutes_table: str | None = (
+        None  # mutes and maintenance windows, where they are in another table than `controls_table`
+    )
     rollups_table: str
     models_bucket: str
 

@@ -97,7 +97,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
         silent_after_ms=settings.silent_after_s * 1000,
         muting=Muting(
             paging=Paging(settings.paging),
-            controls=ControlTable(dynamodb, settings.controls_table),
+            controls=ControlTable(dynamodb, settings.mutes_table or settings.controls_table),
             labels=ServerLabelTable(dynamodb, settings.servers_table),
         ),
     )

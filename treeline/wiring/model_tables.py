@@ -41,7 +41,7 @@ class ModelTables:
             blocks=self.blocks.read,
             record=self.records.load,
             incidents_table=self._settings.incidents_table,
-            controls_table=self._settings.controls_table,
+            mutes_table=self._settings.mutes_table or self._settings.controls_table,
             groups=self.groups,
         )
 

@@ -21,7 +21,7 @@ class DetectionHistory:
     blocks: Callable[[int, int, int], Iterable[ScoreBlock]]
     record: Callable[[int, str], Record | None]
     incidents_table: str
-    controls_table: str
+    mutes_table: str
 
     def opened(self, start_ms: int, end_ms: int) -> int:
         """Incidents opened in [start, end)."""
@@ -29,4 +29,4 @@ class DetectionHistory:
 
     def maintenance(self) -> Sequence[Control]:
         """All maintenance windows there are."""
-        return ControlTable(self.dynamodb, self.controls_table).windows(ControlKind.MAINTENANCE)
+        return ControlTable(self.dynamodb, self.mutes_table).windows(ControlKind.MAINTENANCE)
