@@ -15,7 +15,7 @@ def own(
 
     Args:
         metric: Which.
-        stage: The deployment's.
+        stage: What the function calls its deployment.
         function: Whose, where several functions write it.
         statistic: CloudWatch's.
         label: What a graph says. An alarm has none: on a metric with a label it becomes metric math.
@@ -24,7 +24,7 @@ def own(
     return cloudwatch.Metric(
         namespace=NAMESPACE,
         metric_name=metric.name,
-        dimensions_map={"service": service, "stage": stage},
+        dimensions_map={"service": service, "stage": _stage(metric, stage)},
         period=MINUTE,
         statistic=statistic,
         label=label,
@@ -35,7 +35,13 @@ def own_by(metric: OwnMetric, *, stage: str) -> cloudwatch.MathExpression:
     """The same by its further dimension, or by function where all write it, whatever values there are."""
     service = f' service="{metric.functions[0]}"' if metric.functions else ""
     further = f"{metric.by}," if metric.by else ""
-    return search(f'{{{NAMESPACE},{further}service,stage}} MetricName="{metric.name}"{service} stage="{stage}"', "Sum")
+    of_stage = f'stage="{_stage(metric, stage)}"'
+    return search(f'{{{NAMESPACE},{further}service,stage}} MetricName="{metric.name}"{service} {of_stage}', "Sum")
+
+
+def _stage(metric: OwnMetric, deployment: str) -> str:
+    """One function delivers the pages of all profiles, and counts them under the stage's name alone."""
+    return deployment.partition("/")[0] if metric.functions == ("notify_pagerduty",) else deployment
 
 
 def search(what: str, statistic: str) -> cloudwatch.MathExpression:

@@ -121,6 +121,14 @@ def test_alarms_of_a_profile_watch_its_own_metrics(two: Stage) -> None:
     assert stages == {("", "local"), ("services", "local/services"), ("twin", "local/twin")}
 
 
+def test_a_profiles_dashboards_show_its_own_figures_and_everybodys_pages(two: Stage) -> None:
+    body = told(two.one("AWS::CloudWatch::Dashboard", "observability-services/DetectionDashboard")["DashboardBody"])
+    shown = set(re.findall(r'"Treeline","(\w+)","service","(\w+)","stage","([\w/]+)"', body.replace("\\", "")))
+
+    assert {stage for _, service, stage in shown if service != "notify_pagerduty"} == {"local/services"}
+    assert {stage for _, service, stage in shown if service == "notify_pagerduty"} == {"local"}
+
+
 def test_a_profile_has_its_own_keys_and_takes_the_rest_from_the_top_of_the_file(two: Stage) -> None:
     config = load("local", TWO)
     services, twin = config.further_profiles
