@@ -300,6 +300,33 @@ def test_a_replaced_server_begins_anew_under_a_new_id_or_its_own_and_is_no_incid
     assert labelled == {(s.server_id, i) for s in plain.values() for i in s.incidents}
 
 
+def test_what_a_plain_fleet_lost_stays_lost():
+    """An outage of an agent keeps away from the plain fleet's incidents alone, or an addition would bring rows back."""
+    plan = FleetPlan(servers=300, step_s=3600, incidents_per_server_week=0.5)
+    without, fleet = by_server(fleet_with(plan=plan)), fleet_with(Addition.DISK_LEAKS, plan=plan)
+    leaking = {fleet.names[incident.server] for incident in fleet.agenda.incidents}
+    for series in server_series(fleet):
+        assert np.array_equal(series.times_ms, without[series.server_id].times_ms)
+    lost = [plan.rows_per_server - len(without[name].times_ms) for name in leaking]
+    assert sum(lost) > 10
+
+
+def test_no_label_moves_to_another_id_and_a_server_under_its_old_id_still_has_its_incidents():
+    plan = FleetPlan(servers=60, step_s=600, kinds=(IncidentKind.CPU_SPIKE,), incidents_per_server_week=1.5)
+    fleet = fleet_with(*Addition, plan=plan)
+    series, later = by_server(fleet), 0
+    for server, replaced in fleet.agenda.replacements.items():
+        after = [i for i in fleet.incidents if i.server == server and i.first >= replaced.at]
+        assert replaced.keeps_id or not after
+        for incident in after:
+            if incident.kind is IncidentKind.CPU_SPIKE:
+                own = series[fleet.names[server]]
+                assert np.nanmax(own.values[during(fleet, own, incident), CPU]) > 94
+                later += 1
+    assert later > 0
+    assert len(fleet.agenda.replacements) == 4
+
+
 def test_objectives_are_breached_only_after_the_onset_of_an_incident_and_each_kind_in_its_time(folder, labels):
     objectives = open_objectives(folder)
     service_of_server = {server: service for service, servers in objectives.servers.items() for server in servers}
