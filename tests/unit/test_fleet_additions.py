@@ -13,7 +13,8 @@ import pytest
 from cli.main import run
 from demo.fleet.agenda import ChangeKind
 from demo.fleet.generate import generate
-from demo.fleet.incidents import schedule
+from demo.fleet.impact import impact_of
+from demo.fleet.incidents import Incident, schedule
 from demo.fleet.plan import AddedKind, Addition, FleetPlan, IncidentKind
 from demo.fleet.scene import CPU, DISK_FILLED, MEMORY, NETWORK
 from demo.fleet.series import make_fleet, server_series
@@ -349,6 +350,19 @@ def test_objectives_are_breached_only_after_the_onset_of_an_incident_and_each_ki
     assert FELT_AT_ONCE - {"deploy_errors"} <= set(minutes)
     assert min(minutes["memory_leak"]) > 60
     assert min(minutes["disk_leak"], default=1e9) > 180
+
+
+def test_users_feel_nothing_of_a_batch_server_and_a_leak_only_once_memory_is_scarce():
+    batch, web = 6, 0
+    metrics = np.tile([30.0, 40.0, 50.0, 100.0], (PLAN.rows_per_server, 1))
+    metrics[2500:2600, MEMORY] = np.linspace(40.0, 98.0, 100)
+    leaks = [Incident(server=i, kind=IncidentKind.MEMORY_LEAK, first=2500, last=2599) for i in (batch, web)]
+    assert impact_of(PLAN, leaks[0], metrics) is None
+    felt = impact_of(PLAN, leaks[1], metrics)
+    assert felt.slower_ms[:75].max() == 0.0  # below 84 %
+    assert felt.slower_ms[-1] > 400
+    assert felt.failing.nonzero()[0].tolist() == [99]  # one step of five minutes: it is restarted
+    assert felt.failing[99] == pytest.approx(0.8 / 3)  # one of the service's three web servers
 
 
 def test_load_alone_breaches_nothing_not_even_at_a_month_s_end(tmp_path):
