@@ -23,7 +23,7 @@ from treeline.core.errors import UsageError
 EXAMPLES = """
 examples:
   treeline backtest --data fleet.parquet --incidents incidents.csv
-  treeline backtest --data fleet.parquet --incidents incidents.csv --compare --report backtest.html
+  treeline backtest --data fleet.parquet --incidents incidents.csv --compare --html backtest.html
   treeline backtest --data fleet.parquet --incidents incidents.csv --train-until 2026-10-26 --json result.json
   treeline backtest --data realAWSCloudwatch.parquet --incidents nab/incidents.csv      (NAB's series and windows)
 
@@ -34,6 +34,8 @@ A page is right when it comes at the onset of a label or later, within 10 minute
 trouble ends (the last tenth) is false, like any other. Labels under an hour apart are one; further pages on the same
 label count neither way. Servers that open in one step are one page, from a tenth of the fleet on. Nothing is
 point-adjusted.
+Listed are every page (what it was worth, where in the label it came, the metric farthest from its expected value) and
+every miss (the highest severity inside the label, its farthest metric, why it did not page).
 Exit codes: 0 done, 1 failed, 2 wrong use."""
 
 
@@ -51,18 +53,27 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", action="store_true", help="run the peers too, calibrated as ours")
     parser.add_argument("--peers", metavar="A,B,..", help="with --compare: only these")
     parser.add_argument("--seed", type=int, default=7, help="of the training rows (default 7)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="every figure as JSON; - for stdout")
-    parser.add_argument("--report", type=Path, metavar="OUT.html", help="one page with every incident drawn")
+    parser.add_argument(
+        "--json", type=Path, metavar="OUT", help="every figure, page, label and miss as JSON; - for stdout"
+    )
+    parser.add_argument(
+        "--html",
+        "--report",
+        dest="html",
+        type=Path,
+        metavar="OUT.html",
+        help="one page on which every hit, miss and false page is drawn with its metrics (--report is its old name)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Check the options, run, and show the figures."""
-    for name in ("json", "report"):
+    for name in ("json", "html"):
         path: Path | None = getattr(args, name)
         if path is not None and str(path) != "-" and not path.absolute().parent.is_dir():
             raise UsageError(f"--{name} {path}: the folder {path.absolute().parent} does not exist")
-    if args.report is not None and args.report.is_dir():
-        raise UsageError(f"--report {args.report} is a folder, expected a file name such as backtest.html")
+    if args.html is not None and args.html.is_dir():
+        raise UsageError(f"--html {args.html} is a folder, expected a file name such as backtest.html")
     setup = Setup.read(args.config, seed=args.seed) if args.config else Setup(seed=args.seed)
     if args.peers is not None and not args.compare:
         raise UsageError("--peers chooses what --compare runs: give both")
@@ -77,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
         )
     screen.opened(history)
     with screen.progress() as tell:
-        outcome, past, package = run_experiment(history, setup, with_bands=args.report is not None, progress=tell)
-    screen.result(outcome)
+        outcome, past, package = run_experiment(history, setup, with_bands=True, progress=tell)
+    screen.result(history, outcome)
     outcomes = [outcome]
     if args.compare:
         outcomes += _compare(args, history, past, outcome.grid, setup, screen)
@@ -86,10 +97,10 @@ def run(args: argparse.Namespace) -> int:
     body = summary(history, outcomes, past, package, setup, seconds=perf_counter() - began)
     if args.json is not None:
         _write_json(args.json, body)
-    if args.report is not None:
-        with screen.spinner("drawing the report"):
-            write_report(args.report, backtest_report(history, outcomes, body))
-        screen.note(f"{args.report} shows each incident")
+    if args.html is not None:
+        with screen.spinner("drawing the page"):
+            write_report(args.html, backtest_report(history, outcomes, body))
+        screen.note(f"{args.html} draws each hit, miss and false page")
     return 0
 
 

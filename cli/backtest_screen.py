@@ -1,22 +1,25 @@
 """What a backtest shows in a terminal."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from report.backtest.entries import BacktestPage, MissedLabel, clock, miss_entries, page_entries, reading
 from report.backtest.results import count_pages, points_line
+from report.quality_table import NOTHING, minutes, plain_table, tables
 from training.evaluate.experiment import ExperimentOutcome
-from training.evaluate.intervals import Interval
-from training.evaluate.judge import Breakdown, TierQuality
+from training.evaluate.judge import Place, Verdict
 from training.evaluate.pages import Tier
 from training.history.files import History
 from treeline.core.times import iso
 
-MOST_SERVERS = 40
+MOST_LISTED = 40  # rows of each table; a terminal is no place for hundreds
 
 
 class BacktestScreen:
@@ -59,123 +62,110 @@ class BacktestScreen:
             f"{iso(history.test_start_ms)[:16]} to {iso(history.end_ms)[:16]}"
         )
 
-    def result(self, outcome: ExperimentOutcome) -> None:
-        """Both tiers, then by server."""
-        if not outcome.evaluations:
-            pages = ", ".join(f"{tier.value} {count_pages(outcome, tier)}" for tier in Tier)
+    def result(self, history: History, outcome: ExperimentOutcome) -> None:
+        """Both tiers and each server where there are labels; then every page, and every miss."""
+        if outcome.evaluations:
+            for table in tables({history.path.stem: outcome.evaluations}):
+                self.console.print(table)
+            told = outcome.evaluations[Tier.ALL]
+            outside = f" and {told.labels_outside} without an observation" if told.labels_outside else ""
             self.console.print(
-                f"  Nothing was labelled, so nothing is judged. Incidents that would have paged: {pages}"
+                f"  [dim]95 % bootstrap intervals by {told.intervals.unit}; {told.server_days:.1f} server-days; "
+                f"{told.labels} labels{outside}[/]"
             )
-            return
-        self.console.print(tier_table(outcome))
-        told = outcome.evaluations[Tier.ALL]
-        outside = f" and {told.labels_outside} outside the test part" if told.labels_outside else ""
-        self.console.print(
-            f"  [dim]95 % bootstrap intervals by {told.intervals.unit}; {told.server_days:.1f} server-days; "
-            f"{told.labels} labels{outside}[/]"
-        )
-        self.console.print(f"  {points_line(outcome)}")
-        self.console.print(server_table(outcome))
+            self.console.print(f"  {points_line(outcome)}")
+            self.console.print(server_table(outcome))
+        else:
+            self.console.print(
+                f"  Nothing was labelled, so nothing is judged. Incidents that would have paged: {_counted(outcome)}"
+            )
+        self.console.print(page_table(page_entries(history, outcome)))
+        if misses := miss_entries(outcome):
+            self.console.print(miss_table(misses))
 
     def comparison(self, outcomes: Sequence[ExperimentOutcome]) -> None:
-        """Ours and the peers."""
-        if outcomes[0].evaluations:
-            self.console.print(comparison_table(outcomes))
-        else:
+        """Ours on top, then the peers by F1 of P1 and P2 together."""
+        ours, *peers = outcomes
+        if not ours.evaluations:
             for outcome in outcomes:
-                pages = ", ".join(f"{tier.value} {count_pages(outcome, tier)}" for tier in Tier)
-                self.console.print(f"  {outcome.name}: {pages}")
+                self.console.print(f"  {outcome.name}: {_counted(outcome)}")
+            return
+        ranked = [ours, *sorted(peers, key=lambda o: -(o.evaluations[Tier.ALL].f1 or 0.0))]
+        self.note("beside peers, with the same calibration and the same persistence")
+        for table in tables({o.name: o.evaluations for o in ranked}, named="detector", intervals=False):
+            self.console.print(table)
+        areas = [f"{o.name} {o.points.auc_pr:.3f}" for o in ranked if o.points.auc_pr is not None]
+        if areas:
+            self.console.print(f"  point-wise AUC-PR: {', '.join(areas)}")
 
 
-def comparison_table(outcomes: Sequence[ExperimentOutcome]) -> Table:
-    """One row a detector: ours on top, then the peers by F1 of P1 and P2 together."""
-    table = Table(title="Beside peers: same calibration, same persistence", title_justify="left")
-    table.add_column("detector", no_wrap=True)
-    for tier in Tier:
-        table.add_column(f"{tier.value} P/R/F1", justify="right", no_wrap=True)
-        table.add_column("false", justify="right", no_wrap=True)
-    table.add_column("AUC-PR", justify="right", no_wrap=True)
-    ours, *peers = outcomes
-    for outcome in [ours, *sorted(peers, key=lambda o: -(o.evaluations[Tier.ALL].f1 or 0.0))]:
-        cells = []
-        for tier in Tier:
-            e = outcome.evaluations[tier]
-            cells.append(" ".join("  - " if v is None else f"{v:.2f}" for v in (e.precision, e.recall, e.f1)))
-            cells.append(str(e.false_pages))
-        area = outcome.points.auc_pr
-        style = "bold" if outcome is ours else ""
-        table.add_row(outcome.name, *cells, "-" if area is None else f"{area:.3f}", style=style)
-    return table
+def _counted(outcome: ExperimentOutcome) -> str:
+    return ", ".join(f"{tier.value} {count_pages(outcome, tier)}" for tier in Tier)
 
 
-def tier_table(outcome: ExperimentOutcome) -> Table:
-    """Every figure of both tiers, with its interval."""
-    table = Table(title="Against the labels, incident by incident", title_justify="left")
-    table.add_column("counted as a page", no_wrap=True)
-    for tier in outcome.evaluations:
-        table.add_column("P1 alone" if tier is Tier.P1 else "P1 and P2", justify="right", no_wrap=True)
-    results = outcome.evaluations.values()
-    for name, cell in _ROWS:
-        table.add_row(name, *(cell(e) for e in results))
-    return table
+def page_table(entries: Sequence[BacktestPage]) -> Table:
+    """When, who, what it was worth, and the metric farthest from its expected value."""
+    table = plain_table(f"Pages, P1 and P2: {len(entries)}")
+    for name in ("opened", "server", "", "worth", "kind", "delay", "farthest metric"):
+        table.add_column(name, overflow="fold", justify="right" if name == "delay" else "left")
+    table.columns[0].no_wrap = True
+    for entry in entries[:MOST_LISTED]:
+        table.add_row(
+            clock(entry.at_ms),
+            escape(entry.where),
+            f"[{'red' if entry.priority == 'P1' else 'yellow'}]{entry.priority}[/]",
+            f"[{_COLOURS.get(entry.verdict, '')}]{entry.worth}[/]" if entry.verdict else "",
+            escape(entry.kind),
+            "" if entry.delay_s is None else minutes(entry.delay_s),
+            escape(reading(entry.evidence[0])) if entry.evidence else "",
+        )
+    return _with_rest(table, len(entries))
 
 
-def _figure(value: float | None, interval: Interval | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" + ("" if interval is None else f" [dim]({interval.low:.2f} to {interval.high:.2f})[/]")
+_COLOURS = {Verdict.HIT: "green", Verdict.REPEAT: "dim", Verdict.FALSE: "magenta"}
 
 
-def _rate(e: TierQuality) -> str:
-    return "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}"
-
-
-def minutes(seconds: float | None) -> str:
-    """A delay for people."""
-    return "-" if seconds is None else f"{seconds / 60:.0f} min"
-
-
-_ROWS: tuple[tuple[str, Callable[[TierQuality], str]], ...] = (
-    ("labelled incidents hit", lambda e: f"{e.hits} of {e.labels}"),
-    ("missed", lambda e: str(e.misses)),
-    ("false incidents", lambda e: str(e.false_pages)),
-    ("repeats inside a label", lambda e: str(e.repeats)),
-    ("precision", lambda e: _figure(e.precision, e.intervals.precision)),
-    ("recall", lambda e: _figure(e.recall, e.intervals.recall)),
-    ("F1", lambda e: _figure(e.f1, e.intervals.f1)),
-    ("F0.5", lambda e: _figure(e.f05, e.intervals.f05)),
-    ("false pages a server-day", _rate),
-    ("delay from onset, median", lambda e: minutes(e.delay_p50_s)),
-    ("delay from onset, p90", lambda e: minutes(e.delay_p90_s)),
-)
+def miss_table(entries: Sequence[MissedLabel]) -> Table:
+    """Labels that no page hit, and what the detector saw of them."""
+    table = plain_table(f"Missed: {len(entries)}")
+    for name in ("labelled", "server", "kind", "what was seen"):
+        table.add_column(name, overflow="fold")
+    table.columns[0].no_wrap = True
+    for entry in entries[:MOST_LISTED]:
+        label = entry.label.label
+        table.add_row(clock(label.start_ms), escape(label.server_id), escape(label.kind), escape(str(entry)))
+    return _with_rest(table, len(entries))
 
 
 def server_table(outcome: ExperimentOutcome) -> Table:
-    """Hits, misses and false openings of each server, both tiers."""
-    high, every = (outcome.evaluations[tier].per_server for tier in (Tier.P1, Tier.ALL))
-    eventful = sorted(_paired(high, every), key=lambda pair: (-pair[1].labels, -pair[1].false_pages, pair[1].name))
-    hidden = max(0, len(eventful) - MOST_SERVERS)
-    table = Table(
-        title="By server", title_justify="left", caption=f"{hidden} more servers in the JSON" if hidden else None
-    )
-    table.add_column("server", no_wrap=True)
-    for name in ("labels", "P1 hit", "P1 false", "P1+P2 hit", "P1+P2 false", "AUC-PR", "delay p50"):
-        table.add_column(name, justify="right")
-    for one, both in eventful[:MOST_SERVERS]:
-        area = outcome.points.by_server.get(both.name)
+    """What each server's pages were worth, P1 and P2 together; the one with most labels first."""
+    every = outcome.evaluations[Tier.ALL]
+    at = Counter((o.opening.server_id, o.verdict, o.place) for o in every.judged_openings)
+    rows = [row for row in every.per_server if row.labels or row.false_pages]
+    rows.sort(key=lambda row: (-row.labels, -row.false_pages, row.name))
+    quiet = len(every.per_server) - len(rows)
+    table = plain_table(f"By server, P1 and P2; {quiet} without a label or a false page")
+    for name in ("server", "hit", "false", "delay", "onset", "later", "recovery", "repeats", "AUC-PR"):
+        table.add_column(name, justify="left" if name == "server" else "right", no_wrap=True)
+    for row in rows[:MOST_LISTED]:
+        area = outcome.points.by_server.get(row.name)
+        repeats = sum(n for (name, verdict, _), n in at.items() if name == row.name and verdict is Verdict.REPEAT)
         table.add_row(
-            both.name,
-            str(both.labels),
-            str(one.hits),
-            str(one.false_pages),
-            str(both.hits),
-            str(both.false_pages),
-            "-" if area is None else f"{area:.2f}",
-            minutes(both.delay_p50_s),
+            escape(row.name),
+            f"{row.hits}/{row.labels}",
+            str(row.false_pages),
+            minutes(row.delay_p50_s),
+            str(at[row.name, Verdict.HIT, Place.ONSET]),
+            str(at[row.name, Verdict.HIT, Place.LATER]),
+            str(at[row.name, Verdict.FALSE, Place.RECOVERY]),
+            str(repeats),
+            NOTHING if area is None else f"{area:.2f}",
         )
+    return _with_rest(table, len(rows))
+
+
+def _with_rest(table: Table, count: int) -> Table:
+    if count > MOST_LISTED:
+        table.caption = f"... {count - MOST_LISTED} more in --json and --html"
+        table.caption_justify = "left"
     return table
-
-
-def _paired(high: Sequence[Breakdown], every: Sequence[Breakdown]) -> list[tuple[Breakdown, Breakdown]]:
-    at_p1 = {row.name: row for row in high}
-    return [(at_p1.get(row.name, Breakdown(name=row.name, labels=0, hits=0)), row) for row in every]

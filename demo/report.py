@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from demo.results import ReplayResult
-from report.data import IncidentMark, LabelMark, ReportData
+from report.data import IncidentMark, LabelMark, ReportData, judged_incidents
 from report.traces import server_trace
 from training.evaluate.backtest import Backtest
-from training.evaluate.judge import Verdict
 from training.evaluate.pages import Tier
 from training.history.grid import Grid
 from treeline.core.alert import Alert, AlertEvent
@@ -26,7 +25,7 @@ def report_data(
 ) -> ReportData:
     """The figures of `result` with the traces behind them."""
     every = result.evaluations.get(Tier.ALL)
-    verdicts = {j.opening.incident_id: j.verdict for j in every.judged_openings} if every else {}
+    judged = judged_incidents(every)
     return ReportData(
         title=title,
         subtitle=subtitle,
@@ -36,7 +35,7 @@ def report_data(
         traces=tuple(server_trace(grid, offline.trace, column) for column in range(len(grid.servers))),
         labels=LabelMark.of(every),
         incidents=tuple(
-            _incident_mark(incident_id, alerts, verdicts.get(incident_id))
+            _incident_mark(incident_id, alerts).judged(judged.get(incident_id))
             for incident_id, alerts in sorted(result.incidents.items(), key=lambda entry: entry[0].rpartition("/")[2])
             if alerts
         ),
@@ -47,7 +46,7 @@ def report_data(
     )
 
 
-def _incident_mark(incident_id: str, alerts: list[Alert], verdict: Verdict | None) -> IncidentMark:
+def _incident_mark(incident_id: str, alerts: list[Alert]) -> IncidentMark:
     first = alerts[0]
 
     def when(event: AlertEvent) -> int | None:
@@ -58,7 +57,6 @@ def _incident_mark(incident_id: str, alerts: list[Alert], verdict: Verdict | Non
         server_id=first.server_id,
         priority=min(alert.priority for alert in alerts).value,
         opened_ms=parse_iso(first.clocks.observed_at),
-        verdict=verdict,
         resolved_ms=when(AlertEvent.RESOLVED),
         escalated_ms=when(AlertEvent.ESCALATED),
         first_anomalous_ms=parse_iso(first.clocks.first_anomalous_at),

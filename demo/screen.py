@@ -3,14 +3,12 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from demo.results import LATENCY_BUDGET_S, ReplayResult
-from training.evaluate.judge import TierQuality
-from training.evaluate.pages import Tier
+from report.quality_table import plain_table, tables
 from treeline.app.alert.text import moved
 from treeline.core.alert import Alert, AlertEvent, Priority
 from treeline.core.times import parse_iso
@@ -70,7 +68,7 @@ class DemoScreen:
     def scoreboard(self, result: ReplayResult) -> None:
         """The end of the run."""
         books = result.accounting
-        table = _table("Where every record went")
+        table = plain_table("Where every record went")
         for name in ("sent", "stored", "repeated", "quarantined", "scored", "warming up", "too late", "lost"):
             table.add_column(name, justify="right")
         table.add_row(
@@ -84,7 +82,8 @@ class DemoScreen:
             reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(books.quarantine_reasons.items()))
             self.console.print(f"  quarantined: {reasons}")
         if result.evaluations:
-            self.console.print(_quality(result.evaluations))
+            for table in tables({"replay": result.evaluations}, named="", intervals=False):
+                self.console.print(table)
         if result.clocks:
             self.console.print(_clock_table(result))
         self.console.print(
@@ -94,38 +93,10 @@ class DemoScreen:
         )
 
 
-def _table(title: str) -> Table:
-    """Without vertical rules, so that eight columns fit into 80 characters."""
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-
-
-def _quality(evaluations: Any) -> Table:
-    table = _table("Against the labels, incident by incident")
-    columns = ("tier", "hit", "missed", "false", "precision", "recall", "false/server-day", "delay")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for tier in Tier:
-        e: TierQuality = evaluations[tier]
-        table.add_row(
-            tier.value,
-            f"{e.hits}/{e.labels}",
-            str(e.misses),
-            str(e.false_pages),
-            _ratio(e.precision),
-            _ratio(e.recall),
-            "-" if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}",
-            "-" if e.delay_p50_s is None else f"{e.delay_p50_s / 60:.0f} min",
-        )
-    return table
-
-
-def _ratio(value: float | None) -> str:
-    """Two digits; intervals, which n is too small to do without, stand in the report and in summary.json."""
-    return "-" if value is None else f"{value:.2f}"
-
-
 def _clock_table(result: ReplayResult) -> Table:
-    table = _table(f"Clocks of the deciding observation (budget {LATENCY_BUDGET_S} s; at full speed a backlog counts)")
+    table = plain_table(
+        f"Clocks of the deciding observation (budget {LATENCY_BUDGET_S} s; at full speed a backlog counts)"
+    )
     for name in ("from - to", "p50", "p95", "max", "alerts"):
         table.add_column(name, justify="left" if name == "from - to" else "right")
     for clock in result.clocks:

@@ -1,12 +1,12 @@
 """What a report is made of; whoever ran the replay fills this in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate.judge import TierQuality, Verdict
+from training.evaluate.judge import JudgedOpening, Place, TierQuality, Verdict
 from training.evaluate.pages import Tier
 from treeline.core.alert import MetricEvidence
 from treeline.core.profile import Metric
@@ -39,6 +39,7 @@ class LabelMark:
     kind: str = ""
     found_by: str = ""  # incident_id; empty: missed
     delay_s: float | None = None
+    seen: str = ""  # of a missed one: what the detector saw, and why it did not page
 
     @classmethod
     def of(cls, judged: TierQuality | None) -> "tuple[LabelMark, ...]":
@@ -56,6 +57,11 @@ class LabelMark:
         )
 
 
+def judged_incidents(judged: TierQuality | None) -> dict[str, JudgedOpening]:
+    """What each incident was worth, by its id; empty where nothing was labelled."""
+    return {each.opening.incident_id: each for each in judged.judged_openings} if judged else {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentMark:
     """An incident as it was delivered."""
@@ -65,6 +71,8 @@ class IncidentMark:
     priority: str  # the highest it reached: "P1" or "P2"
     opened_ms: int  # event time of the deciding observation
     verdict: Verdict | None = None  # None: the data carries no labels
+    place: Place | None = None  # where in a label it opened; None: on none
+    label_start_ms: int | None = None  # which label of its server that is
     resolved_ms: int | None = None  # None: still open at the end
     escalated_ms: int | None = None  # when it rose to P1, if it opened as P2
     first_anomalous_ms: int | None = None
@@ -73,6 +81,18 @@ class IncidentMark:
     threshold: float | None = None
     evidence: tuple[MetricEvidence, ...] = ()  # strongest first
     pages: int = 0  # messages that the on-call person's tool received
+
+    @property
+    def is_recovery(self) -> bool:
+        """Whether it is false because it opened as the trouble ended."""
+        return self.verdict is Verdict.FALSE and self.place is Place.RECOVERY
+
+    def judged(self, judged: JudgedOpening | None) -> "IncidentMark":
+        """With what it was worth."""
+        if judged is None:
+            return self
+        start_ms = None if judged.label is None else judged.label.start_ms
+        return replace(self, verdict=judged.verdict, place=judged.place, label_start_ms=start_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

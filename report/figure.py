@@ -51,7 +51,7 @@ def render(data: ReportData) -> str:
 
 def _most_telling(data: ReportData) -> Episode | None:
     """A found incident, P1 first, of a length that can be read: neither minutes nor days."""
-    found = [e for e in episodes(data) if e.incident and e.label and outcome(e) == "hit"]
+    found = [e for e in episodes(data) if e.incident and e.label and outcome(e) in ("onset", "later")]
 
     def awkwardness(episode: Episode) -> tuple[bool, float]:
         assert episode.incident is not None and episode.label is not None  # noqa: S101, PT018 - filtered above

@@ -10,12 +10,20 @@ from report.drawing import duration, moment, number, text
 from report.panels import Episode, close_up
 from report.style import COLOURS, PAGE, SCRIPT, SHAPES
 from report.timeline import anchor_key, fleet_timeline, mark_shape
-from training.evaluate.judge import Verdict
+from training.evaluate.judge import Place, Verdict
 
 _BUDGET_BYTES = 3_600_000  # of all close-ups together; the page stays under 5 MB
 _BYTES_A_COLUMN, _BYTES_A_FRAME = 95, 3_000  # of one close-up, measured: six lines, two points a column each
 _MOST_CLOSE_UPS = 400  # beyond, the list goes on without drawings: found and missed ones are drawn first
-_OUTCOMES = {"hit": "found", "missed": "missed", "false": "false", "repeat": "repeated", "unjudged": "opened"}
+_OUTCOMES = {
+    "onset": "found at onset",
+    "later": "found later",
+    "missed": "missed",
+    "recovery": "false: recovery",
+    "false": "false",
+    "repeat": "repeated",
+    "unjudged": "opened",
+}
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -55,11 +63,11 @@ def render(data: ReportData) -> str:
 def episodes(data: ReportData) -> list[Episode]:
     """What the list shows, in time order: every incident, and every label that none of them found."""
     drawn = {trace.server_id for trace in data.traces}
-    by_incident = {label.found_by: label for label in data.labels if label.found_by}
+    labels = {(label.server_id, label.start_ms): label for label in data.labels}
     shown = []
     for i, mark in enumerate(sorted(data.incidents, key=lambda m: (m.opened_ms, m.server_id))):
         if mark.server_id in drawn:
-            label = by_incident.get(mark.incident_id) or _label_at(data, mark)
+            label = None if mark.label_start_ms is None else labels.get((mark.server_id, mark.label_start_ms))
             shown.append(Episode(anchor=f"incident-{i}", server_id=mark.server_id, incident=mark, label=label))
     for i, label in enumerate(data.labels):
         if not label.found_by and label.server_id in drawn:
@@ -68,18 +76,15 @@ def episodes(data: ReportData) -> list[Episode]:
 
 
 def outcome(episode: Episode) -> str:
-    """One of the keys of the badges: hit, missed, false, repeat, unjudged."""
-    if episode.incident is None:
+    """One of the keys of the badges: a hit by its place, missed, recovery (a false page as it ended), and so on."""
+    mark = episode.incident
+    if mark is None:
         return "missed"
-    return episode.incident.verdict.value if episode.incident.verdict else "unjudged"
-
-
-def _label_at(data: ReportData, mark: IncidentMark) -> LabelMark | None:
-    """The label that a repeated opening fell into."""
-    if mark.verdict is not Verdict.REPEAT:
-        return None
-    near = [x for x in data.labels if x.server_id == mark.server_id and x.start_ms <= mark.opened_ms <= x.end_ms]
-    return near[0] if near else None
+    if mark.verdict is None:
+        return "unjudged"
+    if mark.verdict is Verdict.HIT:
+        return (mark.place or Place.LATER).value
+    return "recovery" if mark.is_recovery else mark.verdict.value
 
 
 def _incidents(data: ReportData, shown: list[Episode]) -> str:
@@ -99,8 +104,20 @@ def _incidents(data: ReportData, shown: list[Episode]) -> str:
         f'<p class="hint">Open one to see it: what was measured, the band a '
         f"normal value stays in, the score and when it was told.</p>"
         f'<div class="filters"><button data-show="all" aria-pressed="true">all {len(shown)}</button>{buttons}</div>'
-        f"{rows}</section>"
+        f"{_index(shown)}{rows}</section>"
     )
+
+
+def _index(shown: list[Episode]) -> str:
+    """Links to all of them, by what they came to."""
+    groups = []
+    for name, told in _OUTCOMES.items():
+        links = " · ".join(
+            f'<a href="#{e.anchor}">{text(e.server_id)} {moment(e.at_ms)[5:]}</a>' for e in shown if outcome(e) == name
+        )
+        if links:
+            groups.append(f'<p><span class="badge {name}">{told}</span> {links}</p>')
+    return f'<nav class="index">{"".join(groups)}</nav>'
 
 
 def _episode(data: ReportData, traces: Mapping[str, ServerTrace], episode: Episode, columns: int) -> str:
@@ -127,7 +144,7 @@ def _why(mark: IncidentMark | None, label: LabelMark | None) -> str:
             f"expected {number(first.expected)} ({first.deviation:+.1f} sd)"
         )
     if mark is None and label:
-        parts.append(f"lasted {duration((label.end_ms - label.start_ms) / 1000)}")
+        parts.append(text(label.seen) or f"lasted {duration((label.end_ms - label.start_ms) / 1000)}")
     return " · ".join(parts)
 
 
@@ -138,6 +155,8 @@ def _facts(mark: IncidentMark | None, label: LabelMark | None) -> str:
             f"labelled {text(label.kind.replace('_', ' ') or 'incident')} "
             f"{moment(label.start_ms)} to {moment(label.end_ms)}"
         )
+        if label.seen:
+            parts.append(text(label.seen))
     if mark:
         parts.append(text(mark.incident_id))
         parts.append(
@@ -147,6 +166,8 @@ def _facts(mark: IncidentMark | None, label: LabelMark | None) -> str:
             parts.append(f"score {number(mark.score)}, threshold {number(mark.threshold)}")
         if label and label.delay_s is not None and label.found_by == mark.incident_id:
             parts.append(f"{duration(label.delay_s)} after the onset")
+        if mark.is_recovery:
+            parts.append("opened as the trouble was ending, which helps nobody: counted as false")
         ended = "still open at the end" if mark.resolved_ms is None else f"resolved {moment(mark.resolved_ms)}"
         parts.append(ended)
         if mark.pages:
@@ -163,9 +184,11 @@ def _key() -> str:
         '<p class="key">'
         + sample('<rect class="label" x="2" y="2" width="18" height="12" rx="2.5"/>', "labelled, found")
         + sample('<rect class="label missed" x="2" y="2" width="18" height="12" rx="2.5"/>', "labelled, missed")
-        + sample(mark_shape("P1", false=False, x=11, y=8), "P1 opened")
-        + sample(mark_shape("P2", false=False, x=11, y=8), "P2 opened")
-        + sample(mark_shape("P1", false=True, x=11, y=8), "hollow: no label there")
+        + sample(mark_shape("P1", "", x=11, y=8), "P1 opened")
+        + sample(mark_shape("P2", "", x=11, y=8), "P2 opened")
+        + sample(mark_shape("P1", "false", x=11, y=8), "hollow: no label there")
+        + sample(mark_shape("P1", "recovery", x=11, y=8), "P1 as a label ends")
+        + sample(mark_shape("P2", "recovery", x=11, y=8), "P2 as a label ends")
         + sample(shade.format("s2"), "severity 1 to 1.5")
         + sample(shade.format("s3"), "P2, 1.5 to 3")
         + sample(shade.format("s4"), "P1, above 3")

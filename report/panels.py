@@ -10,7 +10,7 @@ from treeline.core.alert import MetricEvidence
 from treeline.core.profile import Metric
 
 WIDTH = 900
-_LEFT, _RIGHT, _HEAD, _PANEL, _GAP = 62, 12, 40, 66, 28
+_LEFT, _RIGHT, _HEAD, _PANEL, _GAP = 62, 12, 50, 66, 28
 _MOST_METRICS = 4
 _P2, _P1 = 1.5, 3.0
 
@@ -50,7 +50,7 @@ def close_up(data: ReportData, trace: ServerTrace, episode: Episode, *, columns:
     if episode.label:
         left, right = xs.x(episode.label.start_ms), xs.x(episode.label.end_ms)
         frame.append(
-            f'<rect class="labelled" x="{left:.1f}" y="12" '
+            f'<rect class="labelled{"" if episode.label.found_by else " missed"}" x="{left:.1f}" y="12" '
             f'width="{max(1.5, right - left):.1f}" height="{height - 24}"/>'
         )
     for x, name, _ in xs.ticks(about=8):
@@ -176,22 +176,24 @@ def _panel(name: str, note: str, ys: ValueScale, xs: TimeScale, behind: str, lin
 def _events(episode: Episode, xs: TimeScale, height: float) -> str:
     marks: list[tuple[int, str, str]] = []
     if episode.label:
-        marks += [(episode.label.start_ms, "onset", "label starts"), (episode.label.end_ms, "onset", "label ends")]
+        label, missed = episode.label, "" if episode.label.found_by else ", missed"
+        marks += [(label.start_ms, "onset", f"label starts{missed}"), (label.end_ms, "onset", "label ends")]
     if episode.incident:
         mark = episode.incident
-        marks.append((mark.opened_ms, "opened", f"{mark.priority if mark.escalated_ms is None else 'P2'} opened"))
+        late = " at recovery" if mark.is_recovery else ""
+        marks.append((mark.opened_ms, "opened", f"{mark.priority if mark.escalated_ms is None else 'P2'} opened{late}"))
         if mark.escalated_ms is not None:
             marks.append((mark.escalated_ms, "opened", "P1"))
         if mark.resolved_ms is not None:
             marks.append((mark.resolved_ms, "resolved", "resolved"))
     parts = []
-    ends: list[float] = [-1e9, -1e9]  # where the text of each of the two lines of captions ends
+    ends = [-1e9] * 3  # where the text of each line of captions ends
     for ms, kind, name in sorted(marks):
         x = xs.x(ms)
         wide = 6.2 * len(name) + 8
         side = -1 if x + wide > xs.left + xs.width else 1
         begin = x if side == 1 else x - wide
-        line = 0 if begin > ends[0] else 1
+        line = next((i for i, end in enumerate(ends) if begin > end), len(ends) - 1)
         ends[line] = begin + wide
         parts.append(f'<path class="event {kind}" d="M{x:.1f} {4 + 9 * line}V{height - 14}"/>')
         anchor = "start" if side == 1 else "end"

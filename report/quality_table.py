@@ -54,24 +54,43 @@ PLACES: Sequence[Column] = (
 )
 
 
-def tables(results: Results) -> list[Table]:
-    """What pages were worth, and where in the incidents they came."""
+def tables(results: Results, *, named: str = "set", intervals: bool = True) -> list[Table]:
+    """What pages were worth, and where in the incidents they came.
+
+    Args:
+        results: By name, each tier's result.
+        named: What the names are of.
+        intervals: Whether precision and recall have theirs beneath.
+    """
+    worth = "Page by page, with 95 % intervals" if intervals else "Page by page"
     return [
-        _table("Page by page, with 95 % intervals", results, WORTH),
-        _table("Where they came: hits at the onset and later, false pages at the recovery", results, PLACES),
+        _table(worth, results, WORTH, named, intervals),
+        _table(
+            "Where they came: hits at the onset and later, false pages at the recovery",
+            results,
+            PLACES,
+            named,
+            intervals,
+        ),
     ]
 
 
-def _table(title: str, results: Results, columns: Sequence[Column]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
-    for name in ("set", "pages"):
+def _table(title: str, results: Results, columns: Sequence[Column], named: str, intervals: bool) -> Table:
+    table = plain_table(title)
+    for name in (named, "pages"):
         table.add_column(name, no_wrap=True)
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for name, evaluations in results.items():
         for tier, e in evaluations.items():
-            table.add_row(name if tier is Tier.P1 else "", tier.value, *(cell(e) for _, cell in columns))
+            cells = (cell(e) if intervals else cell(e).partition("\n")[0] for _, cell in columns)
+            table.add_row(name if tier is Tier.P1 else "", tier.value, *cells)
     return table
+
+
+def plain_table(title: str) -> Table:
+    """Without vertical rules, so that many columns fit into 80 characters."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
 
 
 def markdown(results: Results) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from report.data import Accounting, ReportData
 from report.drawing import NOTHING, duration, moment, number, text
+from report.quality_table import PLACES, WORTH
 from training.evaluate.intervals import Interval
 from training.evaluate.judge import Breakdown, TierQuality
 from training.evaluate.pages import Tier
@@ -45,19 +46,16 @@ def result_table(data: ReportData) -> str:
     """Both tiers side by side."""
     if not data.evaluations:
         return ""
-    head = (
-        "<tr><th>Counted as a page</th><th>labels</th><th>found</th><th>missed</th><th>false</th>"
-        "<th>precision</th><th>recall</th>"
-        "<th>F1</th><th>F0.5</th><th>false a server-day</th><th>delay p50</th><th>p90</th></tr>"
-    )
+    head = f"<tr><th>Counted as a page</th>{column_heads()}</tr>"
     rows = "".join(_result_row(tier, result) for tier, result in data.evaluations.items())
     outside = max((e.labels_outside for e in data.evaluations.values()), default=0)
     left_out = f" {outside} labels lie outside the replayed range and are not counted." if outside else ""
     return (
         f"<section><h2>How good</h2>"
         f'<p class="hint">Per incident, never point-adjusted: labels of one server under an hour apart '
-        f"count as one; a hit comes at the onset of a label or later; what comes as it ends is false, like any other "
-        f"page. Beneath: 95 % "
+        f"count as one; a hit comes at the onset of a label or later; what comes as it ends, at the recovery, is false "
+        f"like any other page. Repeats count neither way; in vain: servers without a label that pages of many servers "
+        f"listed. Lead: from the page to the first breach of the service's objective. Beneath: 95 % "
         f'bootstrap intervals.{left_out}</p><div class="wide"><table>{head}{rows}</table></div></section>'
     )
 
@@ -136,18 +134,20 @@ def _between(interval: Interval | None) -> str:
 
 def _result_row(tier: Tier, result: TierQuality) -> str:
     name = "P1 alone" if tier is Tier.P1 else "P1 and P2"
-    counts = "".join(f"<td>{n}</td>" for n in (result.labels, result.hits, result.misses, result.false_pages))
-    scores = scored(result.precision, result.intervals.precision) + scored(result.recall, result.intervals.recall)
-    scores += scored(result.f1, result.intervals.f1) + scored(result.f05, result.intervals.f05)
-    rate = number(result.false_pages_per_server_day, 2)
-    delays = f"<td>{duration(result.delay_p50_s)}</td><td>{duration(result.delay_p90_s)}</td>"
-    return f"<tr><td>{name}</td>{counts}{scores}<td>{rate}</td>{delays}</tr>"
+    return f"<tr><td>{name}</td>{column_cells(result)}</tr>"
 
 
-def scored(value: float | None, interval: Interval | None) -> str:
-    """A table's cell: a figure, and beneath it its interval."""
-    within = "" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}"
-    return f"<td>{NOTHING if value is None else f'{value:.2f}'}<br><small>{within}</small></td>"
+def column_heads() -> str:
+    """The columns of `treeline quality`, which every table of results has."""
+    return "".join(f"<th>{text(name)}</th>" for name, _ in (*WORTH, *PLACES))
+
+
+def column_cells(result: TierQuality) -> str:
+    """One tier's figures under `column_heads`; an interval stands beneath its figure."""
+    cells = (cell(result).partition("\n[dim]") for _, cell in (*WORTH, *PLACES))
+    return "".join(
+        f"<td>{text(figure)}<br><small>{text(within.removesuffix('[/]'))}</small></td>" for figure, _, within in cells
+    )
 
 
 def _share(row: Breakdown) -> str:

@@ -20,9 +20,10 @@ svg text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var
 .row{fill:var(--row)}.heat{fill:none}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}
 .s4{stroke:var(--s4)}
 .absent{stroke:var(--absent)}.warming{stroke:var(--warming)}
-.label{fill:none;stroke:var(--label);stroke-width:1.8}.label.missed{stroke-dasharray:3 2.2}
+.label{fill:none;stroke:var(--label);stroke-width:1.8}.label.missed{stroke:var(--ink);stroke-dasharray:3 2.2}
 .mark{stroke:var(--card);stroke-width:1.2;paint-order:stroke}.mark.p1{fill:var(--p1)}.mark.p2{fill:var(--p2)}
 .mark.false{fill:var(--card);stroke-width:1.9}.mark.p1.false{stroke:var(--p1)}.mark.p2.false{stroke:var(--p2)}
+.mark.false.recovery{fill:var(--false);fill-opacity:.25;stroke:var(--false)}
 a:hover .mark,a:focus .mark{stroke:var(--ink)}a:hover .label{stroke-width:3}
 .panel{fill:none}.axis{stroke:var(--rule);fill:none}.name{font-weight:600!important;fill:var(--ink)!important;
 font-size:12px!important}
@@ -34,6 +35,7 @@ font-size:12px!important}
 .expected{stroke:var(--expected);stroke-width:11;stroke-dasharray:45 32}.threshold{stroke:var(--p2);stroke-width:14;
 stroke-dasharray:55 35}
 .band{fill:var(--band);opacity:.17}.beyond{fill:var(--p2);opacity:.1}.labelled{fill:var(--label);opacity:.09}
+.labelled.missed{fill:var(--ink);opacity:.1}
 .event{fill:none;stroke-width:1.4}.event.onset{stroke:var(--label);stroke-dasharray:4 3}
 .event.opened{stroke:var(--p1)}
 .event.resolved{stroke:var(--good)}.caption{font-size:10px!important;font-weight:600}
@@ -67,7 +69,7 @@ vertical-align:middle;overflow:hidden;margin-left:8px}
 .bar i{display:block;height:100%;background:var(--good)}
 details.episode{border-top:1px solid var(--rule)}details.episode:first-of-type{border-top:0}
 summary{cursor:pointer;padding:8px 2px;display:grid;
-grid-template-columns:14px 84px 34px minmax(96px,150px) 138px 1fr;gap:10px;align-items:center;list-style:none;
+grid-template-columns:14px 124px 34px minmax(96px,150px) 138px 1fr;gap:10px;align-items:center;list-style:none;
 font-size:14px}
 summary::-webkit-details-marker{display:none}summary:before{content:"";width:0;height:0;
 border:5px solid transparent;border-left-color:var(--faint);border-right:0;transition:transform .1s}
@@ -75,7 +77,11 @@ details[open]>summary:before{transform:rotate(90deg)}summary:hover{background:va
 summary:focus-visible,a:focus-visible,button:focus-visible{outline:2px solid var(--label);outline-offset:2px}
 .badge{font-size:12px;font-weight:650;border-radius:20px;padding:1px 9px;border:1.5px solid;text-align:center;
 white-space:nowrap}
-.badge.hit{color:var(--good)}.badge.false{color:var(--false)}.badge.missed{color:var(--label);border-style:dashed}
+.badge.onset{color:var(--good)}.badge.later{color:var(--good);border-style:dotted}.badge.false{color:var(--false)}
+.badge.recovery{color:var(--p1);border-style:double;border-width:3px;padding:0 7px}
+.badge.missed{color:var(--ink);border-style:dashed}
+.index{margin:0 0 12px;max-height:19em;overflow:auto}.index p{font-size:13px;margin:6px 0;line-height:1.9}
+.index a{color:var(--ink);white-space:nowrap}
 .badge.repeat,.badge.unjudged{color:var(--soft)}.p{font-weight:700}.p.P1{color:var(--p1)}.p.P2{color:var(--p2)}
 .why{color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}.when{color:var(--soft);
 font-variant-numeric:tabular-nums}
@@ -86,7 +92,7 @@ button[aria-pressed=true]{background:var(--ink);color:var(--card)}.key{display:f
 font-size:12.5px;color:var(--soft);margin:8px 0 0}
 .key span{display:flex;align-items:center;gap:6px}.key svg{width:auto;flex:none}
 code{font:13px ui-monospace,Menlo,Consolas,monospace;word-break:break-all;white-space:pre-wrap}
-@media(max-width:720px){summary{grid-template-columns:14px 84px 34px 1fr}
+@media(max-width:720px){summary{grid-template-columns:14px 124px 34px 1fr}
 summary .when,summary .why{grid-column:2/-1}.pair{grid-template-columns:1fr}}
 @media print{details>*{display:block}button{display:none}}
 """

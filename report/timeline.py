@@ -6,7 +6,7 @@ import numpy as np
 
 from report.data import IncidentMark, LabelMark, ReportData, ServerTrace
 from report.drawing import TimeScale, duration, moment, text
-from training.evaluate.judge import Verdict
+from training.evaluate.judge import Place, Verdict
 
 WIDTH = 1180
 _LEFT, _RIGHT, _TOP, _COLUMNS = 128, 14, 26, 720
@@ -57,12 +57,29 @@ def anchor_key(mark: LabelMark | IncidentMark) -> str:
     return f"{mark.server_id}|{mark.start_ms}"
 
 
-def mark_shape(priority: str, *, false: bool, x: float, y: float, title: str = "") -> str:
-    """P1 is a triangle, P2 a diamond; hollow when no label is near, so colour is never the only sign."""
-    shape = "m0-6.5l6.5 11.5h-13z" if priority == "P1" else "m0-6l6 6-6 6-6-6z"
-    name = f"mark {priority.lower()}{' false' if false else ''}"
+_SHAPES = {
+    ("P1", False): "m0-6.5l6.5 11.5h-13z",
+    ("P2", False): "m0-6l6 6-6 6-6-6z",
+    ("P1", True): "m0 6.5l6.5-11.5h-13z",
+    ("P2", True): "m-5-5h10v10h-10z",
+}
+
+
+def mark_shape(priority: str, fault: str, *, x: float, y: float, title: str = "") -> str:
+    """P1 is a triangle, P2 a diamond; hollow where it was false.
+
+    At a recovery the triangle stands on its head and the diamond is a square, so colour is never the only sign.
+
+    Args:
+        priority: P1 or P2.
+        fault: "false", "recovery", or empty for a page that was right, or not judged.
+        x, y: Its middle.
+        title: Shown under the pointer.
+    """
+    hollow = " false" if fault else ""
+    name = f"mark {priority.lower()}{hollow}{' recovery' if fault == 'recovery' else ''}"
     told = f"<title>{text(title)}</title>" if title else ""
-    return f'<path class="{name}" d="M{x:.1f} {y:.1f}{shape}">{told}</path>'
+    return f'<path class="{name}" d="M{x:.1f} {y:.1f}{_SHAPES[priority, fault == "recovery"]}">{told}</path>'
 
 
 def _shown(data: ReportData, most_rows: int) -> list[ServerTrace]:
@@ -115,9 +132,10 @@ def _label(mark: LabelMark, xs: TimeScale, top: float, bar: float, anchors: Mapp
 
 def _incident(mark: IncidentMark, xs: TimeScale, middle: float, anchors: Mapping[str, str]) -> str:
     verdict = "" if mark.verdict is None else f", {mark.verdict.value}"
-    title = f"{mark.server_id}: {mark.priority} opened {moment(mark.opened_ms)}{verdict}"
-    false = mark.verdict is Verdict.FALSE
-    shape = mark_shape(mark.priority, false=false, x=xs.x(mark.opened_ms), y=middle, title=title)
+    place = "" if mark.place is None else f" at the {mark.place.value}" if mark.place is not Place.LATER else " later"
+    title = f"{mark.server_id}: {mark.priority} opened {moment(mark.opened_ms)}{verdict}{place}"
+    fault = "recovery" if mark.is_recovery else "false" if mark.verdict is Verdict.FALSE else ""
+    shape = mark_shape(mark.priority, fault, x=xs.x(mark.opened_ms), y=middle, title=title)
     return _linked(shape, anchors.get(anchor_key(mark)))
 
 

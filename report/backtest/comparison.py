@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from report.drawing import NOTHING, duration, text
-from report.scoreboard import scored
+from report.drawing import NOTHING, text
+from report.scoreboard import column_cells, column_heads
 from training.evaluate.experiment import ExperimentOutcome
 from training.evaluate.judge import TierQuality
 from training.evaluate.pages import Tier
@@ -21,8 +21,7 @@ def comparison(outcomes: Sequence[ExperimentOutcome]) -> str:
     ranked = [ours, *sorted(peers, key=lambda o: -(o.evaluations[Tier.ALL].f1 or 0.0))]
     rows = "".join(_rows(number, outcome) for number, outcome in enumerate(ranked, start=1))
     head = (
-        '<tr><th>no.</th><th class="left">detector</th><th class="left">pages</th><th>found</th><th>false</th>'
-        "<th>precision</th><th>recall</th><th>F1</th><th>false a server-day</th><th>delay p50</th><th>AUC-PR</th></tr>"
+        f'<tr><th>no.</th><th class="left">detector</th><th class="left">pages</th>{column_heads()}<th>AUC-PR</th></tr>'
     )
     return (
         '<section><h2>Beside peers</h2><p class="hint">Each with the same calibration and persistence; only the score '
@@ -39,14 +38,9 @@ def _rows(number: int, outcome: ExperimentOutcome) -> str:
     for tier, e in outcome.evaluations.items():
         first = tier is Tier.P1
         area = outcome.points.auc_pr
-        rate = e.false_pages_per_server_day
         rows.append(
             f'<tr><td>{number if first else ""}</td><td class="left">{name if first else ""}</td>'
-            f'<td class="left">{"P1 alone" if first else "P1 and P2"}</td><td>{e.hits} of {e.labels}</td>'
-            f"<td>{e.false_pages}</td>{scored(e.precision, e.intervals.precision)}"
-            f"{scored(e.recall, e.intervals.recall)}"
-            f"{scored(e.f1, e.intervals.f1)}<td>{NOTHING if rate is None else f'{rate:.3f}'}</td>"
-            f"<td>{duration(e.delay_p50_s)}</td>"
+            f'<td class="left">{"P1 alone" if first else "P1 and P2"}</td>{column_cells(e)}'
             f"<td>{NOTHING if area is None or not first else f'{area:.3f}'}</td></tr>"
         )
     return "".join(rows)

@@ -1,26 +1,22 @@
 """What a backtest showed: figures for JSON and for the report, from one source."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from report.backtest.comparison import comparison
-from report.data import IncidentMark, LabelMark, ReportData
+from report.backtest.entries import evidence_at, label_entries, miss_entries, page_entries
+from report.data import IncidentMark, LabelMark, ReportData, judged_incidents
 from report.traces import server_trace
-from training.evaluate.backtest import Trace
 from training.evaluate.experiment import ExperimentOutcome, Setup
 from training.evaluate.pages import Tier
 from training.history.files import History
 from training.history.grid import Grid
-from treeline.core.alert import AlertEvent, MetricEvidence
+from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import Change
-from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
 from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.times import iso
-
-EVIDENCE = 5
 
 
 def summary(
@@ -59,8 +55,12 @@ def summary(
             "training_rows": package.fingerprint,
         },
         "detectors": {outcome.name: _figures(outcome) for outcome in outcomes},
+        "pages": [entry.to_json() for entry in page_entries(history, ours)],
+        "misses": [entry.to_json() for entry in miss_entries(ours)],
+        "judged_labels": label_entries(ours),
         "incidents": [
             {
+                "incident_id": f"{server}/{iso(change.opened_at)}",
                 "server_id": server,
                 "event": change.event.value,
                 "priority": change.priority.value,
@@ -100,7 +100,8 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
     outcome = outcomes[0]
     grid, trace = outcome.grid, outcome.backtest.trace
     every = outcome.evaluations.get(Tier.ALL)
-    verdicts = {j.opening.incident_id: j.verdict for j in every.judged_openings} if every else {}
+    judged = judged_incidents(every)
+    seen = {(entry.label.label.server_id, entry.label.label.start_ms): entry for entry in miss_entries(outcome)}
     units = {metric.name: metric.unit for metric in DEFAULT_METRICS}
     lives: dict[tuple[str, int], list[Change]] = {}
     for server, change in outcome.backtest.changes:
@@ -113,20 +114,22 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
         end_ms=int(grid.times_ms[-1]),
         metrics=tuple(Metric(name=name, unit=units.get(name, "")) for name in grid.metrics),
         traces=tuple(server_trace(grid, trace, column) for column in range(len(grid.servers))),
-        labels=LabelMark.of(every),
+        labels=tuple(
+            replace(mark, seen=str(seen[mark.server_id, mark.start_ms])) if not mark.found_by else mark
+            for mark in LabelMark.of(every)
+        ),
         incidents=tuple(
             IncidentMark(
-                incident_id=f"{server}/{opened_at}",
+                incident_id=f"{server}/{iso(opened_at)}",
                 server_id=server,
                 priority=min(change.priority for change in life).value,
                 opened_ms=opened_at,
-                verdict=verdicts.get(f"{server}/{opened_at}"),
                 resolved_ms=_when(life, AlertEvent.RESOLVED),
                 escalated_ms=_when(life, AlertEvent.ESCALATED),
                 first_anomalous_ms=life[0].first_anomalous_at,
                 severity=life[0].severity,
-                evidence=_evidence(grid, trace, server, opened_at, units),
-            )
+                evidence=evidence_at(grid, trace, server, opened_at),
+            ).judged(judged.get(f"{server}/{iso(opened_at)}"))
             for (server, opened_at), life in sorted(lives.items(), key=lambda entry: entry[0][1])
         ),
         evaluations=outcome.evaluations,
@@ -155,13 +158,3 @@ def points_line(outcome: ExperimentOutcome) -> str:
 
 def _when(life: Iterable[Change], event: AlertEvent) -> int | None:
     return next((change.at for change in life if change.event is event), None)
-
-
-def _evidence(grid: Grid, trace: Trace, server: str, at: int, units: Mapping[str, str]) -> tuple[MetricEvidence, ...]:
-    """The measured metrics farthest from their expected value when the incident opened."""
-    if trace.expected is None or trace.spread is None or server not in grid.servers:
-        return ()
-    row, column = int(np.searchsorted(grid.times_ms, at)), grid.servers.index(server)
-    measured, expected, spread = (array[row, column] for array in (grid.values, trace.expected, trace.spread))
-    found = metric_evidence(grid.metrics, measured, expected, spread, units)
-    return tuple(metric for metric in found if metric.measured is not None)[:EVIDENCE]

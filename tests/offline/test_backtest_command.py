@@ -1,7 +1,9 @@
 """`treeline backtest` on a small fleet: the figures it prints, and how it refuses what it cannot use."""
 
 import csv
+import io
 import json
+from contextlib import redirect_stdout
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli.backtest_screen import MOST_LISTED, page_table
 from cli.main import run
+from cli.times import wide_console
+from report.backtest.entries import BacktestPage
 from tests.unit.detection_fakes import fleet
 from tests.unit.history_files import write_history
 from training.evaluate.backtest import backtest
 from training.evaluate.experiment import Setup, fit_model, groups_of, openings, split_grids
+from training.evaluate.judge import Place, Verdict
 from training.history.files import open_history
 from training.history.labels import NAB_WINDOWS, Protocol
 from treeline.core.detection.policy import PolicySettings
@@ -47,8 +53,10 @@ def result(history_files):
     """What the command leaves behind."""
     out, page = history_files / "out.json", history_files / "out.html"
     arguments = ["--data", str(history_files / "fleet.parquet"), "--incidents", str(history_files / "incidents.csv")]
-    assert run(["backtest", *arguments, "--json", str(out), "--report", str(page)]) == 0
-    return json.loads(out.read_text()), page.read_text()
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert run(["backtest", *arguments, "--json", str(out), "--html", str(page)]) == 0
+    return json.loads(out.read_text()), page.read_text(), printed.getvalue()
 
 
 def test_faults_are_hit_and_an_incident_that_left_no_trace_is_missed(result):
@@ -62,7 +70,7 @@ def test_faults_are_hit_and_an_incident_that_left_no_trace_is_missed(result):
 
 
 def test_the_result_tells_how_it_came_about(result):
-    body, page = result
+    body, page, _ = result
     assert (body["split_by"], body["step_s"], body["metrics"]) == ("column", 300.0, ["m01", "m02", "m03", "m04"])
     assert body["trained"]["observations"] == 6 * TRAIN
     assert body["protocol"] == {"merge_min": 60.0, "margin_min": 10.0, "point_adjusted": False, "interval": 0.95}
@@ -83,6 +91,49 @@ def test_the_command_finds_what_the_core_finds(history_files, result):
     ]
 
 
+def test_every_page_is_listed_with_its_worth_and_its_farthest_metric(result):
+    body, page, printed = result
+    hits = [entry for entry in body["pages"] if entry["verdict"] == "hit"]
+    assert [entry["servers"] for entry in hits] == [["web-01"], ["web-04"]]
+    for entry in hits:
+        assert entry["place"] == "onset"
+        assert entry["delay_s"] == 300.0  # the second of two observations decides
+        assert entry["incidents"] == [f"{entry['servers'][0]}/{entry['at']}"]
+        assert entry["metrics"][0]["measured"] > entry["metrics"][0]["high"]
+        assert entry["at"][:16] + "Z" in printed
+        assert entry["metrics"][0]["name"] in printed
+        assert f"opened {entry['at'][:16].replace('T', ' ')}" in page
+    assert hits[1]["metrics"][0]["name"] in ("m03", "m04")
+    assert "hit, onset" in printed
+
+
+def test_a_miss_says_what_the_detector_saw_of_it(result):
+    body, page, printed = result
+    (miss,) = body["misses"]
+    assert miss["server_id"] == "web-05"
+    assert miss["start"] <= miss["highest_severity_at"] <= miss["end"]
+    assert miss["start"] <= miss["metric_at"] <= miss["end"]
+    assert miss["highest_severity"] < 1.5
+    assert miss["why"] == f"below P2 by {1.5 - miss['highest_severity']:.2f}"
+    assert "Missed: 1" in printed
+    assert miss["why"] in page
+    by_server = {label["server_id"]: label for label in body["judged_labels"]}
+    assert by_server["web-05"]["P1+P2"] == {"hit_by": None, "place": None, "delay_s": None, "lead_s": None}
+    assert by_server["web-01"]["P1+P2"]["hit_by"] in {name for entry in body["pages"] for name in entry["incidents"]}
+
+
+def test_long_lists_are_cut_and_say_where_the_rest_is(result, capsys):
+    entry = BacktestPage(
+        at_ms=0, servers=("web[1]", "b"), incidents=("web[1]/x",), priority="P1", verdict=Verdict.FALSE,
+        place=Place.RECOVERY, kind="", delay_s=None, evidence=(),
+    )  # fmt: skip
+    wide_console().print(page_table([entry] * (MOST_LISTED + 3)))
+    told = capsys.readouterr().out
+    assert "... 3 more in --json and --html" in told
+    assert told.count("web[1] and 1 more") == MOST_LISTED
+    assert "false, recovery" in told
+
+
 def test_a_stricter_configuration_opens_less(history_files, result, tmp_path):
     (tmp_path / "strict.yaml").write_text(
         "detection: {policy: {needed: 3}}\nmodel: {threshold_factor: 100, calibration: {score: {p2: 8}}}\n"
@@ -100,7 +151,12 @@ def test_a_stricter_configuration_opens_less(history_files, result, tmp_path):
 def test_without_labels_nothing_is_judged(history_files, capsys):
     arguments = ["--data", str(history_files / "fleet.parquet"), "--train-fraction", "0.8", "--json", "-"]
     assert run(["backtest", *arguments]) == 0
-    body = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    body = json.loads(printed.out)
+    assert {(entry["verdict"], entry["place"]) for entry in body["pages"]} == {(None, None)}
+    assert {"web-01", "web-04"} <= {server for entry in body["pages"] for server in entry["servers"]}
+    assert all(entry["at"][:16] + "Z" in printed.err for entry in body["pages"])
+    assert body["misses"] == []
     assert body["split_by"] == "fraction"
     assert body["detectors"]["Treeline"]["tiers"] == {}
     assert body["detectors"]["Treeline"]["openings"]["P1+P2"] >= 2
@@ -115,7 +171,7 @@ def test_without_labels_nothing_is_judged(history_files, capsys):
         (["--data", "{data}", "--train-until", "2099-01-01"], "leaves no rows"),
         (["--data", "{data}", "--train-fraction", "0.01"], "at least 100 are needed"),
         (["--data", "{data}", "--servers", "db-1"], "db-1 is not in"),
-        (["--data", "{data}", "--report", "/nonexistent/x.html"], "does not exist"),
+        (["--data", "{data}", "--html", "/nonexistent/x.html"], "does not exist"),
         (["--data", "{data}", "--config", "/nonexistent/x.yaml"], "not a readable YAML"),
         (["--data", "{data}", "--incidents", "/nonexistent/x.csv"], "does not exist"),
     ],

@@ -6,12 +6,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from report.data import Accounting, Clock, FaultMark, IncidentMark, LabelMark, ReportData, ServerTrace
+from report.data import Accounting, Clock, FaultMark, IncidentMark, LabelMark, ReportData, ServerTrace, judged_incidents
 from report.drawing import TimeScale, duration, extremes, line_path, number, value_scale
 from report.figure import picture
 from report.page import render, write_report
-from training.evaluate.judge import Verdict, evaluate_tiers
-from training.evaluate.pages import Opening
+from report.quality_table import PLACES, WORTH
+from training.evaluate.judge import evaluate_tiers
+from training.evaluate.pages import Opening, Tier
 from training.history.labels import Label
 from training.history.observed import ObservedTimes
 from treeline.core.alert import MetricEvidence
@@ -49,7 +50,16 @@ def report(servers=("web-1", "db<2>")) -> ReportData:
     openings = [
         Opening(server_id="web-1", at_ms=START + 903 * MINUTE, priority="P1", incident_id="web-1/a"),
         Opening(server_id="web-1", at_ms=START + 1500 * MINUTE, priority="P2", incident_id="web-1/b"),
+        Opening(server_id="db<2>", at_ms=START + 339 * MINUTE, priority="P2", incident_id="db/c"),
     ]
+    span = (START, START + 1999 * MINUTE)
+    evaluations = evaluate_tiers(
+        [label, missed],
+        openings,
+        observed=dict.fromkeys(("web-1", "db<2>"), ObservedTimes(np.arange(span[0], span[1] + 1, MINUTE))),
+        step_ms=MINUTE,
+    )
+    judged = judged_incidents(evaluations[Tier.ALL])
     evidence = MetricEvidence(name="cpu", measured=91.2, expected=50.0, low=41.0, high=59.0, deviation=13.7, unit="%")
     incidents = tuple(
         IncidentMark(
@@ -58,27 +68,16 @@ def report(servers=("web-1", "db<2>")) -> ReportData:
             priority=o.priority,
             opened_ms=o.at_ms,
             resolved_ms=o.at_ms + 100 * MINUTE,
-            verdict=verdict,
             severity=3.9,
             score=2.0,
             threshold=1.2,
             evidence=(evidence,),
             pages=2,
-        )
-        for o, verdict in zip(openings, (Verdict.HIT, Verdict.FALSE), strict=True)
+        ).judged(judged[o.incident_id])
+        for o in openings
     )
-    marks = (
-        LabelMark(
-            server_id="web-1",
-            start_ms=label.start_ms,
-            end_ms=label.end_ms,
-            kind="cpu_spike",
-            found_by="web-1/a",
-            delay_s=180,
-        ),
-        LabelMark(server_id="db<2>", start_ms=missed.start_ms, end_ms=missed.end_ms, kind="memory_leak"),
-    )
-    span = (START, START + 1999 * MINUTE)
+    seen = "severity at most 1.20; below P2 by 0.30"
+    marks = tuple(replace(m, seen="" if m.found_by else seen) for m in LabelMark.of(evaluations[Tier.ALL]))
     return ReportData(
         title="Replay of <two> servers",
         subtitle="at 600 times real speed",
@@ -88,12 +87,7 @@ def report(servers=("web-1", "db<2>")) -> ReportData:
         traces=tuple(trace(s) for s in servers),
         labels=marks,
         incidents=incidents,
-        evaluations=evaluate_tiers(
-            [label, missed],
-            openings,
-            observed=dict.fromkeys(("web-1", "db<2>"), ObservedTimes(np.arange(span[0], span[1] + 1, MINUTE))),
-            step_ms=MINUTE,
-        ),
+        evaluations=evaluations,
         accounting=Accounting(
             sent=4000,
             stored=3990,
@@ -144,9 +138,47 @@ def test_the_page_is_well_formed_and_needs_no_network():
 
 def test_every_incident_and_every_missed_label_has_its_entry_with_its_outcome():
     page = render(report())
-    assert sorted(re.findall(r'data-outcome="(\w+)"', page)) == ["false", "hit", "missed"]
-    for anchor in re.findall(r'href="#([^"]+)"', page):
+    assert sorted(re.findall(r'data-outcome="(\w+)"', page)) == ["false", "missed", "onset", "recovery"]
+    links = re.findall(r'href="#([^"]+)"', page)
+    for anchor in links:
         assert f'id="{anchor}"' in page
+    assert set(re.findall(r'<details class="episode" id="([^"]+)"', page)) == set(links)
+
+
+def test_an_index_links_to_every_entry_by_what_it_came_to():
+    index = re.search(r'<nav class="index">.*?</nav>', render(report()), re.S)[0]
+    assert re.findall(r'class="badge (\w+)"', index) == ["onset", "missed", "recovery", "false"]
+    assert len(re.findall("<a href", index)) == 4
+
+
+def test_what_opened_as_the_trouble_ended_is_told_apart_by_word_and_shape():
+    page = render(report())
+    told = text_of(page)
+    assert "false: recovery" in told
+    assert "P2 opened at recovery" in told
+    assert "counted as false" in told
+    shapes = {name: re.search(rf'<path class="{name}" d="M[\d.]+ [\d.]+([^"]+)"><title>', page)[1]
+              for name in ("mark p2 false recovery", "mark p2 false")}  # fmt: skip
+    assert shapes["mark p2 false recovery"] != shapes["mark p2 false"]
+
+
+def test_a_miss_says_what_was_seen_and_is_drawn_as_missed():
+    page = render(report())
+    assert "below P2 by 0.30" in text_of(page)
+    assert "label starts, missed" in page
+    assert 'class="labelled missed"' in page
+    assert "label starts, missed" not in page.split('data-outcome="onset"')[1].split("</details>")[0]
+
+
+def test_the_table_has_the_columns_of_quality_s():
+    table = re.search(r"<tr><th>Counted as a page.*?</table>", render(report()), re.S)[0]
+    heads = re.findall(r"<th>(.*?)</th>", table)[1:]
+    assert heads == [name for name, _ in (*WORTH, *PLACES)]
+    rows = [re.findall(r"<td>(.*?)</td>", row)[1:] for row in re.findall(r"<tr><td>.*?</tr>", table)]
+    both = {name: re.sub("<br>.*", "", cell) for name, cell in zip(heads, rows[1], strict=True)}
+    assert {name: both[name] for name in ("hit", "false", "onset", "later", "recovery", "repeats", "in vain")} == {
+        "hit": "1/2", "false": "2", "onset": "1", "later": "0", "recovery": "1", "repeats": "0", "in vain": "0",
+    }  # fmt: skip
 
 
 def test_the_scoreboard_states_the_figures():
@@ -154,7 +186,7 @@ def test_the_scoreboard_states_the_figures():
     for words in (
         "1 of 2 incidents found",
         "0 records lost",
-        "50 % of pages were right",
+        "33 % of pages were right",
         "not_json 10",
         "no page lost",
     ):

@@ -26,6 +26,7 @@ from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.errors import SettingsError, UsageError
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import Thresholds
+from treeline.core.times import iso
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.training import fit_channel
@@ -232,7 +233,7 @@ def judge(name: str, history: History, grid: Grid, done: Backtest) -> Experiment
 def openings(changes: list[tuple[str, Change]]) -> tuple[Opening, ...]:
     """When incidents began to page, and when they rose to P1."""
     return tuple(
-        Opening(server_id=server, at_ms=c.at, priority=c.priority.value, incident_id=f"{server}/{c.opened_at}")
+        Opening(server_id=server, at_ms=c.at, priority=c.priority.value, incident_id=f"{server}/{iso(c.opened_at)}")
         for server, c in changes
         if c.event in (AlertEvent.OPENED, AlertEvent.ESCALATED)
     )

@@ -1,0 +1,289 @@
+"""Every page and every missed incident of a backtest, one by one: for a terminal, for JSON and for the report."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.evaluate.backtest import Trace
+from training.evaluate.experiment import ExperimentOutcome
+from training.evaluate.judge import JudgedLabel, JudgedPage, Place, Verdict
+from training.evaluate.pages import Opening, Tier, pages, paging
+from training.history.files import History
+from training.history.grid import Grid
+from treeline.core.alert import AlertEvent, MetricEvidence
+from treeline.core.evidence import metric_evidence
+from treeline.core.profile import DEFAULT_METRICS
+from treeline.core.severity import P2_SEVERITY
+from treeline.core.times import iso
+
+EVIDENCE = 5
+_UNITS = {metric.name: metric.unit for metric in DEFAULT_METRICS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestPage:
+    """One page, P1 and P2 together."""
+
+    at_ms: int  # event time of the deciding observation
+    servers: tuple[str, ...]  # more than one: an event
+    incidents: tuple[str, ...]  # the ids of what it told
+    priority: str  # the highest that any of its incidents reached
+    verdict: Verdict | None  # None: nothing was labelled
+    place: Place | None  # of the first server that fell on a label
+    kind: str  # of that label
+    delay_s: float | None  # of the label that it hit
+    evidence: tuple[MetricEvidence, ...]  # of its first server, the farthest from its expected value first
+
+    @property
+    def where(self) -> str:
+        """Whom it is about."""
+        others = len(self.servers) - 1
+        return f"{self.servers[0]} and {others} more" if others else self.servers[0]
+
+    @property
+    def worth(self) -> str:
+        """Verdict and place, as people read it."""
+        if self.verdict is None:
+            return ""
+        return self.verdict.value if self.place is None else f"{self.verdict.value}, {self.place.value}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "at": iso(self.at_ms),
+            "servers": list(self.servers),
+            "incidents": list(self.incidents),
+            "priority": self.priority,
+            "verdict": self.verdict,
+            "place": self.place,
+            "kind": self.kind,
+            "delay_s": self.delay_s,
+            "metrics": [asdict(metric) for metric in self.evidence],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedLabel:
+    """A labelled incident that no page hit, and what the detector saw of it."""
+
+    label: JudgedLabel
+    severity: float | None  # the highest inside the label; None: nothing was scored
+    severity_at_ms: int | None
+    evidence: MetricEvidence | None  # the metric that went farthest from its expected value
+    evidence_at_ms: int | None
+    why: str
+
+    def __str__(self) -> str:
+        """What was seen, in a line."""
+        parts = []
+        if self.severity is not None and self.severity_at_ms is not None:
+            parts.append(f"severity at most {self.severity:.2f}, {clock(self.severity_at_ms)}")
+        if self.evidence is not None:
+            parts.append(reading(self.evidence))
+        return "; ".join([*parts, self.why])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        label = self.label.label
+        return {
+            "server_id": label.server_id,
+            "start": iso(label.start_ms),
+            "end": iso(label.end_ms),
+            "kind": label.kind,
+            "highest_severity": self.severity,
+            "highest_severity_at": None if self.severity_at_ms is None else iso(self.severity_at_ms),
+            "metric": None if self.evidence is None else asdict(self.evidence),
+            "metric_at": None if self.evidence_at_ms is None else iso(self.evidence_at_ms),
+            "why": self.why,
+        }
+
+
+def clock(ms: int) -> str:
+    """A time to the minute, as ids begin."""
+    return f"{iso(ms)[:16]}Z"
+
+
+def reading(metric: MetricEvidence) -> str:
+    """A metric beside its expected value."""
+    unit = f" {metric.unit}" if metric.unit else ""
+    measured = "missing" if metric.measured is None else f"{metric.measured:.4g}{unit}"
+    return f"{metric.name} {measured}, expected {metric.expected:.4g} ({metric.deviation:+.1f} sd)"
+
+
+def page_entries(history: History, outcome: ExperimentOutcome) -> list[BacktestPage]:
+    """Every page in order of time, judged where there are labels."""
+    grid, every = outcome.grid, outcome.evaluations.get(Tier.ALL)
+    priorities = _highest(outcome.openings)
+    if every is not None:
+        delays = {j.opening.incident_id: j.delay_s for j in every.judged_labels if j.opening is not None}
+        return [_judged_entry(page, outcome, priorities, delays) for page in every.judged_pages]
+    sent = pages(
+        paging(outcome.openings, Tier.ALL),
+        servers=len(grid.servers),
+        step_ms=round(grid.step_s * 1000),
+        protocol=history.protocol,
+    )
+    return [
+        _entry(page.openings, outcome, priorities) for page in sorted(sent, key=lambda page: page.openings[0].at_ms)
+    ]
+
+
+def miss_entries(outcome: ExperimentOutcome) -> list[MissedLabel]:
+    """Every label that was not hit, in order of time."""
+    every = outcome.evaluations.get(Tier.ALL)
+    missed = [judged for judged in every.judged_labels if judged.opening is None] if every else []
+    by_label = {
+        opening.label: opening
+        for opening in (every.judged_openings if every else ())
+        if opening.label is not None and opening.place is Place.RECOVERY
+    }
+    entries = []
+    for judged in sorted(missed, key=lambda judged: (judged.label.start_ms, judged.label.server_id)):
+        recovery = by_label.get(judged.label)
+        entries.append(_miss(judged, outcome, None if recovery is None else recovery.opening))
+    return entries
+
+
+def label_entries(outcome: ExperimentOutcome) -> list[dict[str, Any]]:
+    """Every (merged) label with what it came to at each tier, as plain JSON values."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for tier, quality in outcome.evaluations.items():
+        for judged in quality.judged_labels:
+            label = judged.label
+            entry = found.setdefault(
+                (label.server_id, label.start_ms),
+                {
+                    "server_id": label.server_id,
+                    "start": iso(label.start_ms),
+                    "end": iso(label.end_ms),
+                    "kind": label.kind,
+                },
+            )
+            entry[tier.value] = {
+                "hit_by": None if judged.opening is None else judged.opening.incident_id,
+                "place": judged.place,
+                "delay_s": judged.delay_s,
+                "lead_s": judged.lead_s,
+            }
+    return list(found.values())
+
+
+def evidence_at(grid: Grid, trace: Trace, server: str, at_ms: int) -> tuple[MetricEvidence, ...]:
+    """The measured metrics of one observation that were farthest from their expected values.
+
+    Args:
+        grid: What was measured.
+        trace: What detection saw; without bands there is no evidence.
+        server: Whose; the fleet as such has no metrics.
+        at_ms: Event time of the observation.
+    """
+    if trace.expected is None or trace.spread is None or server not in grid.servers:
+        return ()
+    row, column = int(np.searchsorted(grid.times_ms, at_ms)), grid.servers.index(server)
+    measured, expected, spread = (array[row, column] for array in (grid.values, trace.expected, trace.spread))
+    found = metric_evidence(grid.metrics, measured, expected, spread, _UNITS)
+    return tuple(metric for metric in found if metric.measured is not None)[:EVIDENCE]
+
+
+def _judged_entry(
+    page: JudgedPage, outcome: ExperimentOutcome, priorities: Mapping[str, str], delays: Mapping[str, float | None]
+) -> BacktestPage:
+    labelled = [each for each in page.servers if each.label is not None]
+    labelled.sort(key=lambda each: each.verdict is not Verdict.HIT)
+    told = labelled[0] if labelled else None
+    return _entry(
+        page.page.openings,
+        outcome,
+        priorities,
+        verdict=page.verdict,
+        place=None if told is None else told.place,
+        kind="" if told is None or told.label is None else told.label.kind,
+        delay_s=None if told is None or told.verdict is not Verdict.HIT else delays.get(told.opening.incident_id),
+    )
+
+
+def _entry(
+    openings: Sequence[Opening],
+    outcome: ExperimentOutcome,
+    priorities: Mapping[str, str],
+    *,
+    verdict: Verdict | None = None,
+    place: Place | None = None,
+    kind: str = "",
+    delay_s: float | None = None,
+) -> BacktestPage:
+    first = openings[0]
+    return BacktestPage(
+        at_ms=first.at_ms,
+        servers=tuple(opening.server_id for opening in openings),
+        incidents=tuple(opening.incident_id for opening in openings),
+        priority=min(priorities[opening.incident_id] for opening in openings),
+        verdict=verdict,
+        place=place,
+        kind=kind,
+        delay_s=delay_s,
+        evidence=evidence_at(outcome.grid, outcome.backtest.trace, first.server_id, first.at_ms),
+    )
+
+
+def _highest(openings: Iterable[Opening]) -> dict[str, str]:
+    """By incident, the highest priority it reached."""
+    found: dict[str, str] = {}
+    for opening in openings:
+        found[opening.incident_id] = min(opening.priority, found.get(opening.incident_id, opening.priority))
+    return found
+
+
+def _miss(judged: JudgedLabel, outcome: ExperimentOutcome, recovery: Opening | None) -> MissedLabel:
+    label, grid, trace = judged.label, outcome.grid, outcome.backtest.trace
+    column = grid.servers.index(label.server_id)
+    first, stop = np.searchsorted(grid.times_ms, [label.start_ms, label.end_ms + 1])
+    times, severity = grid.times_ms[first:stop], trace.severity[first:stop, column]
+    highest = None if np.isnan(severity).all() else int(np.nanargmax(severity))
+    farthest = _farthest(grid, trace, column, slice(int(first), int(stop)))
+    evidence = () if farthest is None else evidence_at(grid, trace, label.server_id, int(times[farthest]))
+    return MissedLabel(
+        label=judged,
+        severity=None if highest is None else float(severity[highest]),
+        severity_at_ms=None if highest is None else int(times[highest]),
+        evidence=evidence[0] if evidence else None,
+        evidence_at_ms=None if farthest is None else int(times[farthest]),
+        why=_why(severity, _open_incident(outcome, label.server_id, label.start_ms), recovery),
+    )
+
+
+def _farthest(grid: Grid, trace: Trace, column: int, inside: slice) -> int | None:
+    """Which observation of a stretch has the metric that is farthest from its expected value."""
+    if trace.expected is None or trace.spread is None:
+        return None
+    spread = trace.spread[inside, column]
+    away = np.abs(grid.values[inside, column] - trace.expected[inside, column])
+    deviation = np.divide(away, spread, out=np.full(away.shape, np.nan, dtype=np.float64), where=spread > 0)
+    if np.isnan(deviation).all():
+        return None
+    return int(np.unravel_index(np.nanargmax(deviation), deviation.shape)[0])
+
+
+def _open_incident(outcome: ExperimentOutcome, server_id: str, at_ms: int) -> int | None:
+    """When the incident was opened that a server had open at a time; None where it had none."""
+    opened = [c for server, c in outcome.backtest.changes if server == server_id and c.at <= at_ms]
+    if not opened or opened[-1].event is AlertEvent.RESOLVED:
+        return None
+    return opened[-1].opened_at
+
+
+def _why(severity: npt.NDArray[np.float32], opened_at: int | None, recovery: Opening | None) -> str:
+    if np.isnan(severity).all():
+        return "nothing was scored: absent, or warming up"
+    if recovery is not None:
+        return f"paged as it ended, {clock(recovery.at_ms)}"
+    if opened_at is not None:
+        return f"its incident of {clock(opened_at)} was still open"
+    highest = float(np.nanmax(severity))
+    if highest < P2_SEVERITY:
+        return f"below P2 by {P2_SEVERITY - highest:.2f}"
+    count = int((severity >= P2_SEVERITY).sum())
+    return f"{count} observation{'s' * (count > 1)} above P2, too few or too far apart"
