@@ -105,21 +105,26 @@ def _counted(outcome: ExperimentOutcome) -> str:
 
 def page_table(entries: Sequence[BacktestPage]) -> Table:
     """When, who, what it was worth, and the metric farthest from its expected value."""
-    table = plain_table(f"Pages, P1 and P2: {len(entries)}")
-    for name in ("opened", "server", "", "worth", "kind", "delay", "farthest metric"):
-        table.add_column(name, overflow="fold", justify="right" if name == "delay" else "left")
-    table.columns[0].no_wrap = True
+    table = _list_table(
+        f"Pages, P1 and P2: {len(entries)}", "opened", "server", "", "worth", "delay", "farthest metric"
+    )
     for entry in entries[:MOST_LISTED]:
         table.add_row(
             clock(entry.at_ms),
             escape(entry.where),
             f"[{'red' if entry.priority == 'P1' else 'yellow'}]{entry.priority}[/]",
-            f"[{_COLOURS.get(entry.verdict, '')}]{entry.worth}[/]" if entry.verdict else "",
-            escape(entry.kind),
+            _worth(entry),
             "" if entry.delay_s is None else minutes(entry.delay_s),
             escape(reading(entry.evidence[0])) if entry.evidence else "",
         )
     return _with_rest(table, len(entries))
+
+
+def _worth(entry: BacktestPage) -> str:
+    if entry.verdict is None:
+        return ""
+    kind = f", {escape(entry.kind)}" if entry.kind else ""
+    return f"[{_COLOURS[entry.verdict]}]{entry.worth}[/]{kind}"
 
 
 _COLOURS = {Verdict.HIT: "green", Verdict.REPEAT: "dim", Verdict.FALSE: "magenta"}
@@ -127,14 +132,21 @@ _COLOURS = {Verdict.HIT: "green", Verdict.REPEAT: "dim", Verdict.FALSE: "magenta
 
 def miss_table(entries: Sequence[MissedLabel]) -> Table:
     """Labels that no page hit, and what the detector saw of them."""
-    table = plain_table(f"Missed: {len(entries)}")
-    for name in ("labelled", "server", "kind", "what was seen"):
-        table.add_column(name, overflow="fold")
-    table.columns[0].no_wrap = True
+    table = _list_table(f"Missed: {len(entries)}", "labelled", "server", "what was seen")
     for entry in entries[:MOST_LISTED]:
         label = entry.label.label
-        table.add_row(clock(label.start_ms), escape(label.server_id), escape(label.kind), escape(str(entry)))
+        kind = f"{label.kind}: " if label.kind else ""
+        table.add_row(clock(label.start_ms), escape(label.server_id), escape(f"{kind}{entry}"))
     return _with_rest(table, len(entries))
+
+
+def _list_table(title: str, first: str, *names: str) -> Table:
+    """Times stay whole; what is long goes on in the next line."""
+    table = plain_table(title)
+    table.add_column(first, no_wrap=True)
+    for name in names:
+        table.add_column(name, overflow="fold", justify="right" if name == "delay" else "left")
+    return table
 
 
 def server_table(outcome: ExperimentOutcome) -> Table:
