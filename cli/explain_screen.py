@@ -1,6 +1,6 @@
 """An explanation on the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from treeline.app.explain.service import Explanation
+from treeline.core.alert import MetricEvidence
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.times import iso, parse_iso
 
@@ -29,8 +30,10 @@ def show(explanation: Explanation, console: Console) -> None:
     for found in explanation.counterfactuals:
         checked = "checked by scoring again" if found.is_verified else "NOT confirmed by scoring again"
         console.print(f"  [green]{escape(str(found))}[/] (severity {found.severity:.2f}; {checked})")
+    if explanation.prevention:
+        console.print(f"  [green]{escape(explanation.prevention)}[/]")
     if explanation.metrics:
-        console.print(_metrics(explanation))
+        console.print(_metrics(explanation.metrics))
     _rule(explanation, console)
     _path(explanation, console)
     _calibration(explanation.calibration, console)
@@ -42,9 +45,9 @@ def show(explanation: Explanation, console: Console) -> None:
     _reproduction(explanation, console)
 
 
-def _metrics(explanation: Explanation) -> Table:
+def _metrics(metrics: Sequence[MetricEvidence]) -> Table:
     table = Table("metric", "measured", "expected", "band", "deviation", box=None, header_style="dim")
-    for metric in explanation.metrics:
+    for metric in metrics:
         outside = metric.measured is not None and not metric.low <= metric.measured <= metric.high
         unit = f" {metric.unit}" if metric.unit else ""
         table.add_row(

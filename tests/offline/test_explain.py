@@ -17,6 +17,7 @@ from treeline.app.explain.service import BEFORE_MS, explain
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
+from treeline.core.times import iso
 
 FAULT_AT = 14
 TEST = FAULT_AT + 16
@@ -71,11 +72,11 @@ def package():
     return trained_package()
 
 
-def stored(package, whole, moved, *, batch, fault_at=FAULT_AT):
-    """A store after web-03's metrics `moved` (by name) for a quarter of an hour, and nothing else happened."""
+def stored(package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15):
+    """A store after web-03's metrics `moved` (by name) for `lasting` minutes, and nothing else happened."""
     values = whole.values[TRAIN:].copy()
     for name, by in moved.items():
-        values[fault_at : fault_at + 15, min(3, len(whole.servers) - 1), METRICS.index(name)] += by
+        values[fault_at : fault_at + lasting, min(3, len(whole.servers) - 1), METRICS.index(name)] += by
     records = [
         (s, START_MS + (TRAIN + t) * STEP_MS, values[t, i])
         for t in range(fault_at + 16)
@@ -134,9 +135,10 @@ def test_a_counterfactual_holds_when_the_observation_is_replaced_in_the_pipeline
     assert found.is_verified
     bound = found.bounds[0]
     assert bound.is_at_most
-    assert bound.expected < bound.value < bound.measured
-    assert "would not have paged if memory_percent had been <=" in str(found)
-    for value, opens in ((bound.value, False), (bound.measured + 9.0, True)):
+    _, measured = bound.broken[-1]
+    assert bound.expected < bound.value < measured
+    assert "web-03 would not have paged if memory_percent had been <=" in str(found)
+    for value, opens in ((bound.value, False), (measured + 9.0, True)):
         again = Store(package)
         deciding = START_MS + (TRAIN + FAULT_AT + 1) * STEP_MS
         for (server, at), (_, values) in source.store.items.items():
@@ -147,6 +149,41 @@ def test_a_counterfactual_holds_when_the_observation_is_replaced_in_the_pipeline
                 again.add(server, at, changed)
         service(again).run(TICK)
         assert bool(again.alerts) is opens
+
+
+def test_a_counterfactual_names_the_observations_that_break_it(source, incident_id):
+    found = explain(source, incident_id)
+    assert found.prevention == ""
+    [counterfactual] = [c for c in found.counterfactuals if c.bounds[0].name == "memory_percent"]
+    first = START_MS + (TRAIN + FAULT_AT) * STEP_MS
+    assert [at for at, _ in counterfactual.bounds[0].broken] == [first, first + STEP_MS]
+    assert counterfactual.changes_deciding
+    for at, measured in counterfactual.bounds[0].broken:
+        assert f"{iso(at)[:19]}Z (measured {measured:.6g})" in str(counterfactual)
+        assert measured == source.store.items[("web-03", at)][1][1]
+
+
+def test_where_the_deciding_observation_is_normal_no_bound_of_it_is_named(package, whole, capsys):
+    """One odd observation, and the page comes with the normal one after it: a bound on that one already holds."""
+    store = stored(package, whole, {"memory_percent": 90.0}, batch=SERVERS, lasting=1)
+    found = explain(MemorySource(store), store.alerts[0].incident_id)
+    deciding = START_MS + (TRAIN + FAULT_AT + 1) * STEP_MS
+    assert found.opening.clocks.observed_at == iso(deciding)
+    assert f"nothing in the deciding observation, {iso(deciding)[:19]}Z, would have prevented it" in found.prevention
+    assert "earlier ones would have" in found.prevention
+    for counterfactual in found.counterfactuals:
+        assert [at for bound in counterfactual.bounds for at, _ in bound.broken] == [deciding - STEP_MS]
+        assert counterfactual.is_verified
+    show(found, wide_console())
+    assert found.prevention in capsys.readouterr().out
+
+
+def test_a_fall_that_is_over_when_the_page_comes_is_bounded_from_below(package, whole):
+    """The side of a bound is that of the farthest observation, on whichever side the deciding one lies."""
+    store = stored(package, whole, {"memory_percent": -90.0}, batch=SERVERS, lasting=1)
+    found = explain(MemorySource(store), store.alerts[0].incident_id)
+    [bound] = [b for c in found.counterfactuals for b in c.bounds if b.name == "memory_percent"]
+    assert not bound.is_at_most
 
 
 def test_a_bound_is_a_short_number_close_to_where_it_tips(source, incident_id):

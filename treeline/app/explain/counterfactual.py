@@ -10,53 +10,68 @@ import numpy.typing as npt
 
 from treeline.app.explain.server_replay import ServerReplay
 from treeline.core.statistics import FloatArray
+from treeline.core.times import iso
 
 GRID = 33  # values tried between what was measured and what was expected
 BISECTIONS = 16
 CHECKED = 9  # values scored again between the bound that is named and what was expected
 MAX_METRICS = 6  # tried one at a time, the farthest from their expectation first
+SHOWN = 3  # observations that are named, of each bound
 ROUNDING = 0.02  # of the way from expected to measured: how far a round number may be from the exact bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """One metric's part: it would have had to be at most (or at least) this."""
+    """One metric's part: it would have had to be at most (or at least) this, where it was not."""
 
     name: str
     unit: str
-    measured: float
-    expected: float
+    expected: float  # at the deciding observation
     value: float
     is_at_most: bool
+    broken: tuple[tuple[int, float], ...]  # each observation that breaks it, one or more: time (ms), measured
 
     def __str__(self) -> str:
         """As people read it."""
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name} had been {'<=' if self.is_at_most else '>='} {self.value:.6g}{unit}"
+        where = " and ".join(f"{iso(at)[:19]}Z (measured {measured:.6g})" for at, measured in self.broken[:SHOWN])
+        if len(self.broken) > SHOWN:
+            where += f" and {len(self.broken) - SHOWN} more observations"
+        return f"{self.name} had been {'<=' if self.is_at_most else '>='} {self.value:.6g}{unit} at {where}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counterfactual:
     """The incident would not have opened, had every bound held from its first anomalous to its deciding observation."""
 
+    server_id: str
+    deciding_at: int  # of the deciding observation, ms
     bounds: tuple[Bound, ...]  # one metric's, or several metrics' together
     severity: float  # of the deciding observation, at the bounds
     is_verified: bool  # every value tried from the bounds to the expectation opens nothing, and what was measured does
 
+    @property
+    def changes_deciding(self) -> bool:
+        """Whether the deciding observation breaks a bound; otherwise only earlier ones do."""
+        return any(at == self.deciding_at for bound in self.bounds for at, _ in bound.broken)
+
     def __str__(self) -> str:
         """As people read it."""
-        return "would not have paged if " + " and ".join(map(str, self.bounds))
+        return f"{self.server_id} would not have paged if " + " and ".join(map(str, self.bounds))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "text": str(self),
+            "server_id": self.server_id,
+            "deciding_observation": iso(self.deciding_at),
+            "changes_deciding": self.changes_deciding,
             "bounds": [
                 {
                     "name": b.name,
-                    "measured": b.measured,
                     "expected": b.expected,
                     ("at_most" if b.is_at_most else "at_least"): b.value,
+                    "broken_by": [{"observed_at": iso(at), "measured": measured} for at, measured in b.broken],
                 }
                 for b in self.bounds
             ],
@@ -90,17 +105,16 @@ def counterfactuals(
     Returns:
         Empty where not even the expected values of all metrics would have prevented it.
     """
-    deciding = measured[-1].astype(np.float64)
-    upwards = deciding > expected
-    # A bound holds for every observation, so the search begins at the farthest of them.
-    largest = np.where(np.isnan(measured), -np.inf, measured).max(axis=0)
-    smallest = np.where(np.isnan(measured), np.inf, measured).min(axis=0)
-    farthest = np.where(upwards, largest, smallest).astype(np.float64)
+    # A bound holds for every observation, so the search begins at the farthest of them; the deciding one may be normal.
+    away = measured - expected
+    rows = np.where(np.isnan(away), -1.0, np.abs(away)).argmax(axis=0)
+    farthest = measured[rows, np.arange(measured.shape[1])].astype(np.float64)
+    upwards = farthest > expected
     search = _Search(
         replay, list(times), measured.astype(np.float64), farthest, expected, upwards, list(names), list(units)
     )
-    known = np.flatnonzero(np.isfinite(deciding) & np.isfinite(expected))
-    deviation = np.abs(deciding - expected) / np.maximum(spread, 1e-12)
+    known = np.flatnonzero(np.isfinite(farthest) & np.isfinite(expected))
+    deviation = np.abs(farthest - expected) / np.maximum(spread, 1e-12)
     order = [int(i) for i in known[np.argsort(-deviation[known], kind="stable")]]
     alone = [found for metric in order[:MAX_METRICS] if (found := search.bound((metric,))) is not None]
     if alone:
@@ -152,10 +166,10 @@ class _Search:
             Bound(
                 name=self.names[m],
                 unit=self.units[m],
-                measured=float(self.measured[-1, m]),
                 expected=float(self.expected[m]),
                 value=value,
                 is_at_most=bool(self.upwards[m]),
+                broken=self._broken(m, value),
             )
             for m, value in zip(metrics, values, strict=True)
         )
@@ -165,7 +179,11 @@ class _Search:
         ]
         opens, severity = self.replay.would_open(self.times, np.array([*versions, self.measured], dtype=np.float32))
         return Counterfactual(
-            bounds=bounds, severity=float(severity[0]), is_verified=bool(not opens[:CHECKED].any() and opens[CHECKED])
+            server_id=self.replay.server_id,
+            deciding_at=self.times[-1],
+            bounds=bounds,
+            severity=float(severity[0]),
+            is_verified=bool(not opens[:CHECKED].any() and opens[CHECKED]),
         )
 
     def _try(self, metrics: tuple[int, ...], shares: FloatArray) -> tuple[npt.NDArray[np.bool_], FloatArray]:
@@ -180,6 +198,12 @@ class _Search:
             cut = np.minimum if self.upwards[metric] else np.maximum
             rows[:, metric] = cut(rows[:, metric], bound)
         return rows
+
+    def _broken(self, metric: int, value: float) -> tuple[tuple[int, float], ...]:
+        """The observations that are beyond a bound."""
+        column = self.measured[:, metric]
+        beyond = column > value if self.upwards[metric] else column < value
+        return tuple((self.times[i], float(column[i])) for i in np.flatnonzero(beyond))
 
     def _rounded(self, metric: int, share: float) -> float:
         """A short number on the safe side of the bound, which costs little of the way."""

@@ -41,6 +41,11 @@ class ServerReplay:
         self._package = package
         self._score = score
 
+    @property
+    def server_id(self) -> str:
+        """Whose observations are decided."""
+        return self._origin.server_id
+
     def step(self, at: int, values: npt.NDArray[np.float32], *, given_score: float | None = None) -> Replayed:
         """Decide the next observation; `given_score` stands in for the forest's."""
         state = self.state

@@ -61,6 +61,7 @@ class Explanation:
     path: ScoredPath  # scores and severities around the opening
     persistence: Persistence | None = None  # the rule that fired
     counterfactuals: Sequence[Counterfactual] = field(default_factory=tuple)  # what would have prevented the opening
+    prevention: str = ""  # said where no change of the deciding observation would have prevented the opening
     reproduction: Reproduction | None = None  # when it was asked for
     forest: str = ""  # where the forest was found
     notes: Sequence[str] = field(default_factory=tuple)
@@ -115,6 +116,7 @@ class Explanation:
             ],
             "calibration": dict(self.calibration),
             "persistence": None if self.persistence is None else self.persistence.to_json(),
+            "prevention": self.prevention,
             "counterfactuals": [c.to_json() for c in self.counterfactuals],
             "path": [
                 {
@@ -212,6 +214,7 @@ class _Case:
         metrics: Sequence[MetricEvidence] = opening.metrics
         calibration: dict[str, Any] = {"score": opening.score, "threshold": opening.threshold}
         found: list[Counterfactual] = []
+        prevention = ""
         replayed = self._replay()
         if replayed is not None and self.package is not None and self.origin is not None:
             last = replayed.steps[-1]
@@ -229,6 +232,7 @@ class _Case:
                     names=self.package.metrics,
                     units=[units.get(name, "") for name in self.package.metrics],
                 )
+                prevention = self._prevention(found)
             else:
                 self.notes.append("decided again, the incident does not open: what is stored is not what decided it")
         if self.package is not None:
@@ -240,10 +244,18 @@ class _Case:
             path=self.path,
             persistence=self._persistence(),
             counterfactuals=found,
+            prevention=prevention,
             reproduction=self._reproduction(replayed) if reproduce else None,
             forest=self.forest,
             notes=self.notes,
         )
+
+    def _prevention(self, found: Sequence[Counterfactual]) -> str:
+        """What to say where a change of the deciding observation would have prevented nothing."""
+        if any(each.changes_deciding for each in found):
+            return ""
+        nothing = f"nothing in the deciding observation, {iso(self.at)[:19]}Z, would have prevented it"
+        return f"{nothing}: earlier ones would have" if found else f"{nothing}, nor in those before it that counted"
 
     def _observed(self, start_ms: int) -> Observed:
         metrics = () if self.package is None else self.package.metrics
