@@ -107,7 +107,8 @@ def _write_incidents(fleet: DrawnFleet, path: Path, breaches: dict[Incident, int
     rows = []
     for incident in fleet.incidents:
         span = [moment(fleet, step) for step in (incident.first, incident.last)]
-        row = [fleet.id_of(incident.server, incident.first), *span, incident.kind.value, incident.event]
+        # The first id: another one begins after the server's last incident.
+        row = [fleet.names[incident.server], *span, incident.kind.value, incident.event]
         if breaches is not None:
             row.append(moment(fleet, breaches[incident]) if incident in breaches else "")
         rows.append(row[: len(header)])

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from cli.main import run
+from demo.fleet.addition_files import write_changes
 from demo.fleet.agenda import ChangeKind
 from demo.fleet.generate import generate
 from demo.fleet.impact import impact_of
 from demo.fleet.incidents import Incident, schedule
 from demo.fleet.plan import AddedKind, Addition, FleetPlan, IncidentKind
+from demo.fleet.roles import APP, WEB, role_of
 from demo.fleet.scene import CPU, DISK_FILLED, MEMORY, NETWORK
 from demo.fleet.series import make_fleet, server_series
 from demo.fleet.services import is_serving, members, service_of, zone_of
@@ -270,7 +272,8 @@ def test_services_with_two_modes_work_at_85_to_95_percent_for_hours_and_are_no_i
         assert np.mean((high > 85) & (high < 95)) > 0.75
         assert np.mean((cpu > 45) & (cpu < 70)) < 0.15  # two modes, and little between them
         assert series[name].label.sum() == plain[name].label.sum()
-    assert not differs(fleet, series["db-002"], plain["db-002"])[: PLAN.train_rows].any()  # of a service with one mode
+    for name in ("web-004", "app-004", "db-002"):  # of a service with one mode
+        assert not differs(fleet, series[name], plain[name]).any()
 
 
 def test_a_replaced_server_begins_anew_under_a_new_id_or_its_own_and_is_no_incident(plain):
@@ -384,6 +387,27 @@ def test_every_server_carries_a_service_and_every_change_and_label_names_a_serve
     assert all(c["server_id"] in carriers[c["service"]] for c in changes)
     deploys = {c["name"] for c in changes if c["kind"] == "deploy"}
     assert {x.event for x in history.incidents if x.kind.startswith("deploy_")} <= deploys
+
+
+def test_changes_name_the_server_that_stands_there_at_the_time(tmp_path, everything):
+    write_changes(everything, tmp_path)
+    with (tmp_path / "changes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
+    for change, row in zip(everything.agenda.changes, rows, strict=True):
+        replaced = everything.agenda.replacements.get(change.server)
+        is_new = replaced is not None and not replaced.keeps_id and change.at >= replaced.at
+        assert row["server_id"] == everything.names[change.server] + ("-2" if is_new else "")
+    assert any(row["server_id"].endswith("-2") for row in rows)
+
+
+def test_a_service_has_every_role_and_its_servers_of_one_role_stand_in_different_zones():
+    for service in range(4):
+        servers = members(PLAN, service)
+        assert {role_of(server).name for server in servers} == {"web", "app", "db", "cache", "batch", "store"}
+        for role in (WEB, APP):
+            zones = [zone_of(server) for server in servers if role_of(server) is role]
+            assert sorted(zones) == ["a", "b", "c"]
 
 
 def test_a_plain_fleet_in_the_same_folder_takes_the_additions_files_away(tmp_path):
