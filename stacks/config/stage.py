@@ -90,7 +90,7 @@ class StageConfig(ProfileConfig):
         if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", self.region):
             raise WrongSettingError("region", f"must be an AWS region such as us-east-1, got {self.region!r}")
         # SageMaker takes 63; promotion adds a hash for the names of the endpoint's configurations.
-        if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,53}", self.endpoint_name):
+        if not re.fullmatch(r"(?=.{1,54}$)[a-zA-Z0-9](-*[a-zA-Z0-9])*", self.endpoint_name):
             raise WrongSettingError(
                 "detection.endpoint_name", f"must be 1-54 letters, digits and -, got {self.endpoint_name!r}"
             )

@@ -197,8 +197,8 @@ def test_an_alarm_waits_for_three_steps_of_its_profile(two: Stage, local_stage: 
             "profiles.logs.detection.endpoint_name: is another profile's too: 'treeline-local'",
         ),
         (
-            {"detection": {"endpoint_name": "e" * 55}},
-            f"detection.endpoint_name: must be 1-54 letters, digits and -, got '{'e' * 55}'",
+            {"detection": {"endpoint_name": "a-b" * 19}},
+            f"detection.endpoint_name: must be 1-54 letters, digits and -, got '{'a-b' * 19}'",
         ),
         ({"step_s": 120}, "detection.silent_after_s: must be at least three steps (360) where step_s is 120, got 300"),
         ({"learning": {"profile": "a_b"}}, "learning.profile: must be 1-32 of a-z"),

@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from cli.cost import TARGET, TARGET_SERVERS, bill
+from cli.cost import TARGET, TARGET_SERVERS, bill, whole_bill
 from pricing import lines as cost_lines
 from pricing import load as cost_load
 from pricing.lines import HOURS, Prices, UnpricedError, check_types, resource_types
@@ -55,6 +55,18 @@ def test_a_batch_that_is_full_does_not_wait_for_its_window():
 
     assert full.ingest_batches == pytest.approx(full.records / 500)
     assert full.commits > 3 * month(shape, state_bytes=1000).commits
+
+
+def test_a_further_profile_is_priced_under_its_name_at_its_own_step():
+    stage = config.load("local", {"profiles": {"batch": {"step_s": 60}}})
+    found = whole_bill(stage, {"": KINDS, "batch": KINDS}, Prices.read(), servers=500, interval_s=30)
+    dollars = {line.item: line.dollars for line in found}
+
+    assert dollars["batch: Kinesis puts"] == pytest.approx(dollars["Kinesis puts"] / 2)
+    assert (dollars["Dashboards"], dollars["batch: Dashboards"]) == (3.0, 12.0), (
+        "an account has three for nothing, once"
+    )
+    assert [line.dollars for line in found] == sorted(dollars.values(), reverse=True)
 
 
 def test_every_started_unit_counts():
