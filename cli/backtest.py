@@ -3,19 +3,17 @@
 import argparse
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from cli.backtest_screen import BacktestScreen
+from cli.peers import chosen_peers, judged_peers
 from cli.times import moment
 from report.backtest.results import backtest_report, summary
 from report.page import write_report
-from training.evaluate.experiment import ExperimentOutcome, Setup, judge, run_experiment
-from training.evaluate.peers.catalogue import entry, installed
-from training.evaluate.peers.run import run_peers
+from training.evaluate.experiment import ExperimentOutcome, Setup, run_experiment
 from training.history.files import History, open_history
 from training.history.grid import Grid
 from treeline.core.errors import UsageError
@@ -50,7 +48,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     split.add_argument("--train-until", type=moment, metavar="DATE", help="detect from here on (ISO 8601, UTC)")
     split.add_argument("--train-fraction", type=_share, metavar="F", help="train on this share of the time, 0 to 1")
     parser.add_argument("--servers", metavar="A,B,..", help="only these")
-    parser.add_argument("--compare", action="store_true", help="run the peers too, calibrated as ours")
+    parser.add_argument("--compare", action="store_true", help="run the peers and the usual rules too")
     parser.add_argument("--peers", metavar="A,B,..", help="with --compare: only these")
     parser.add_argument("--seed", type=int, default=7, help="of the training rows (default 7)")
     parser.add_argument(
@@ -104,24 +102,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen_peers(args: argparse.Namespace, screen: BacktestScreen) -> list[str]:
-    if args.peers is not None:
-        return [entry(name.strip()).name for name in args.peers.split(",") if name.strip()]
-    here, absent = installed()
-    for peer in absent:
-        screen.note(f"{peer.name} left out: {peer.needs} is not installed (the extra `bench` has it)")
-    return [peer.name for peer in here]
-
-
 def _compare(
     args: argparse.Namespace, history: History, past: Grid, present: Grid, setup: Setup, screen: BacktestScreen
 ) -> list[ExperimentOutcome]:
-    names = _chosen_peers(args, screen)
-    workers = min(2, os.cpu_count() or 1)
-    done: dict[str, ExperimentOutcome] = {}
+    names = chosen_peers(args.peers, screen.note)
     with screen.progress() as tell:
-        for name, detected in run_peers(names, past, present, setup, workers=workers, progress=tell):
-            done[name] = judge(name, history, present, detected)
+        done = {outcome.name: outcome for outcome in judged_peers(names, history, past, present, setup, tell)}
     return [done[name] for name in names]
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.backtest_screen import BacktestScreen
+from cli.peers import chosen_peers
+from cli.quality_compare import Comparison
 from cli.quality_sets import DATA_FOLDER, DATA_VARIABLE, NAMES, chosen, data_folder, histories
 from report.quality_table import markdown, tables
 from training.evaluate.experiment import Setup, run_experiment
@@ -20,6 +22,8 @@ examples:
   treeline quality --data-folder DIR            where the sets are (default: ${DATA_VARIABLE}, else {DATA_FOLDER})
   treeline quality --sets generated --config C  one set, other settings
   treeline quality --markdown                   the README's table on stdout
+  treeline quality --compare --markdown         and one a set, with every peer and the usual alarm rules
+  treeline quality --sets asd --compare --peers "PCA,static alarms"
   treeline quality --record                     write the figures down as the ones to hold
 
 Fails (1) where precision or recall of a tier lies below the recorded figure by more than the tolerance, both in
@@ -33,6 +37,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-folder", type=Path, metavar="DIR", help="folder of the labelled sets")
     parser.add_argument("--sets", metavar="A,B,..", help=f"only these of {', '.join(NAMES)}")
     parser.add_argument("--config", type=Path, metavar="YAML", help="detection.policy and model settings to hold")
+    parser.add_argument("--compare", action="store_true", help="run the peers and the usual rules on every set too")
+    parser.add_argument("--peers", metavar="A,B,..", help="with --compare: only these")
     parser.add_argument("--recorded", type=Path, default=RECORDED, metavar="YAML", help="figures to hold against")
     parser.add_argument("--record", action="store_true", help="replace the recorded figures by those reached")
     output = parser.add_mutually_exclusive_group()
@@ -44,13 +50,17 @@ def run(args: argparse.Namespace) -> int:
     """Run the sets, show the table, judge."""
     setup = Setup.read(args.config) if args.config else Setup()
     record = RecordedFigures.read(args.recorded)
+    if args.peers is not None and not args.compare:
+        raise UsageError("--peers chooses what --compare runs: give both")
     screen = BacktestScreen(as_json=args.json or args.markdown)
+    beside = Comparison(names=chosen_peers(args.peers, screen.note) if args.compare else (), setup=setup)
     results: dict[str, Mapping[Tier, TierQuality]] = {}
     for name in chosen(args.sets):
         each: dict[str, Mapping[Tier, TierQuality]] = {}
         for fleet, history in histories(name, data_folder(args.data_folder), screen.note):
             with screen.progress() as tell:
-                outcome, _, _ = run_experiment(history, setup, progress=tell)
+                outcome, past, _ = run_experiment(history, setup, progress=tell)
+                beside.add(name, fleet, history, past, outcome, tell)
             each[fleet] = outcome.evaluations
         if each:
             results[name] = {tier: pooled({fleet: e[tier] for fleet, e in each.items()}) for tier in Tier}
@@ -60,10 +70,17 @@ def run(args: argparse.Namespace) -> int:
     reached = {name: figures(evaluations) for name, evaluations in results.items()}
     for table in tables(results):
         screen.console.print(table)
+    compared = beside.results()
+    for name, detectors in compared.items():
+        for table in tables(detectors, of_set=name, notes=beside.notes[name]):
+            screen.console.print(table)
     if args.json:
-        print(json.dumps(reached, indent=1))
+        peers = {name: {peer: figures(e) for peer, e in detectors.items()} for name, detectors in compared.items()}
+        print(json.dumps({**reached, "compared": peers} if args.compare else reached, indent=1))
     if args.markdown:
         print(markdown(results))
+        for name, detectors in compared.items():
+            print(f"\n{markdown(detectors, of_set=name, notes=beside.notes[name])}")
     if args.record:
         record.with_figures(reached).write(args.recorded)
         screen.note(f"recorded in {args.recorded}")

@@ -40,7 +40,7 @@ WORTH: Sequence[Column] = (
     ("precision", lambda e: _figure(e.precision, e.intervals.precision)),
     ("recall", lambda e: _figure(e.recall, e.intervals.recall)),
     ("F1", lambda e: NOTHING if e.f1 is None else f"{e.f1:.2f}"),
-    ("false/srv-day", _rate),
+    ("false/\nsrv-day", _rate),
     ("delay", lambda e: minutes(e.delay_p50_s)),
 )
 PLACES: Sequence[Column] = (
@@ -49,7 +49,7 @@ PLACES: Sequence[Column] = (
     ("recovery", lambda e: str(e.recoveries)),
     ("repeats", lambda e: str(e.repeats)),
     ("in vain", lambda e: str(e.in_vain)),
-    ("before breach", before_breach),
+    ("before\nbreach", before_breach),
     ("lead", lambda e: minutes(e.lead_p50_s)),
 )
 
@@ -93,10 +93,11 @@ def plain_table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
 
 
-def markdown(results: Results) -> str:
-    """One table of every set and tier."""
+def markdown(results: Results, *, named: str = "set") -> str:
+    """One table of every name and tier, with all columns."""
     columns = (*WORTH, *PLACES)
-    lines = [f"| set | pages | {' | '.join(name for name, _ in columns)} |", f"|---|---|{'---|' * len(columns)}"]
+    heads = " | ".join(name.replace("/\n", "/").replace("\n", " ") for name, _ in columns)
+    lines = [f"| {named} | pages | {heads} |", f"|---|---|{'---|' * len(columns)}"]
     for name, evaluations in results.items():
         for tier, e in evaluations.items():
             cells = (cell(e).replace("\n[dim]", " (").replace("[/]", ")") for _, cell in columns)

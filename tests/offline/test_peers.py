@@ -8,7 +8,8 @@ import pytest
 from tests.unit.detection_fakes import fleet
 from training.evaluate.backtest import backtest
 from training.evaluate.experiment import Setup, groups_of, openings
-from training.evaluate.peers.catalogue import PEERS, entry
+from training.evaluate.peers.catalogue import DETECTORS, entry
+from training.evaluate.peers.interface import NamedPeer
 from training.evaluate.peers.run import run_peer, score_servers
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
@@ -38,13 +39,14 @@ def faulty_server() -> tuple[Grid, Grid]:
     return cut[0], cut[1]
 
 
-@pytest.mark.parametrize("name", [peer.name for peer in PEERS if peer.name != SLOW])
+@pytest.mark.parametrize("name", [peer.name for peer in DETECTORS if peer.name != SLOW])
 def test_a_peer_finds_a_fault_strange_and_knows_nothing_of_the_future(parts, name):
     check_peer(name, *parts)
 
 
 def check_peer(name: str, past: Grid, present: Grid) -> None:
     peer = entry(name)
+    assert isinstance(peer, NamedPeer)
     if peer.needs:
         pytest.importorskip(peer.needs)
     before, after = score_servers(past, present, lambda: peer.make(past.step_s, 1))

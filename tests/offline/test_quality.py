@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from report.quality_table import markdown
+from report.quality_table import markdown, tables
 from training.evaluate.judge import evaluate_tiers
 from training.evaluate.pages import Opening
 from training.evaluate.quality import RECORDED, RecordedFigures, figures
@@ -65,3 +66,14 @@ def test_the_table_has_a_row_for_each_tier_with_intervals():
     lines = markdown({"asd": reached(4, 1)}).splitlines()
     assert len(lines) == 4
     assert lines[2].startswith("| asd | P1 | 4/5 | 1 | 0.80 (")
+
+
+def test_detectors_beside_each_other_fit_a_terminal_of_80_columns(capsys):
+    many = {name: reached(5, 4) for name in ("Treeline", "IsolationForest", "rolling z-score")}
+    for table in tables(many, of_set="generated", notes=("rolling z-score: as people set it",)):
+        Console(width=80).print(table)
+    told = capsys.readouterr().out
+    assert "on generated" in told
+    assert "IsolationForest" in told
+    assert "rolling z-score: as people set it" in told
+    assert "\N{HORIZONTAL ELLIPSIS}" not in told

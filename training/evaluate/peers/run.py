@@ -1,8 +1,9 @@
-"""Run a peer over a history with our own calibration and persistence, so that only the score differs.
+"""Run a peer over a history: a rule by itself, a detector with our own calibration and persistence.
 
-A peer's scores stand in the place of the forest's in the very functions that fit and detect; our other channels, which
-are no part of the score, are off for it. Its thresholds come from the same budget on the same unlabelled past as ours,
-above a floor of its own: ours was chosen for our forest, and a bounded score would never reach it.
+A detector's scores stand in the place of the forest's in the very functions that fit and detect, so that only the
+score differs; our other channels, which are no part of the score, are off for it. Its thresholds come from the same
+budget on the same unlabelled past as ours, above a floor of its own: ours was chosen for our forest, and a bounded
+score would never reach it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from training.evaluate.backtest import Backtest, backtest
 from training.evaluate.experiment import Setup, groups_of, with_factor
 from training.evaluate.peers.catalogue import entry
 from training.evaluate.peers.interface import Peer, Values
+from training.evaluate.peers.rules import Rule
 from training.history.grid import Grid
 from training.prepare.calibrating import Score, calibrate_package
 from training.prepare.preparation import Prepared, prepare
@@ -51,6 +53,8 @@ def run_peers(
 def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
     """One peer, fitted on the train part of each server and run over its test part."""
     peer = entry(name)
+    if isinstance(peer, Rule):
+        return peer.run(past, present)
     before, after = score_servers(past, present, lambda: peer.make(past.step_s, setup.seed))
     prepared = prepare(past, seed=setup.seed)
     package = calibrate_package(
