@@ -107,7 +107,8 @@ def _compare(
 ) -> list[ExperimentOutcome]:
     names = chosen_peers(args.peers, screen.note)
     with screen.progress() as tell:
-        done = {outcome.name: outcome for outcome in judged_peers(names, history, past, present, setup, tell)}
+        judged = judged_peers(names, history, past, present, setup, note=screen.note, progress=tell)
+        done = {outcome.name: outcome for outcome in judged}
     return [done[name] for name in names]
 
 

@@ -26,9 +26,17 @@ def chosen_peers(names: str | None, note: Callable[[str], None]) -> list[str]:
 
 
 def judged_peers(
-    names: Sequence[str], history: History, past: Grid, present: Grid, setup: Setup, progress: Progress
+    names: Sequence[str],
+    history: History,
+    past: Grid,
+    present: Grid,
+    setup: Setup,
+    *,
+    note: Callable[[str], None],
+    progress: Progress,
 ) -> Iterator[ExperimentOutcome]:
-    """Each peer's pages judged as ours are, in the order in which they finish."""
+    """Each peer's pages judged as ours are, in the order in which they finish; notes what each took."""
     workers = min(2, os.cpu_count() or 1)
-    for name, detected in run_peers(names, past, present, setup, workers=workers, progress=progress):
+    for name, detected, seconds in run_peers(names, past, present, setup, workers=workers, progress=progress):
+        note(f"{name}: {seconds:.1f} processor seconds")
         yield judge(name, history, present, detected)

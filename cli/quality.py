@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         for fleet, history in histories(name, data_folder(args.data_folder), screen.note):
             with screen.progress() as tell:
                 outcome, past, _ = run_experiment(history, setup, progress=tell)
-                beside.add(name, fleet, history, past, outcome, tell)
+                beside.add(name, fleet, history, past, outcome, note=screen.note, progress=tell)
             each[fleet] = outcome.evaluations
         if each:
             results[name] = {tier: pooled({fleet: e[tier] for fleet, e in each.items()}) for tier in Tier}

@@ -1,6 +1,6 @@
 """`treeline quality --compare`: ours beside every peer, set by set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cli.peers import judged_peers
@@ -33,7 +33,15 @@ class Comparison:
     notes: dict[str, list[str]] = field(default_factory=dict)
 
     def add(
-        self, set_name: str, fleet: str, history: History, past: Grid, ours: ExperimentOutcome, progress: Progress
+        self,
+        set_name: str,
+        fleet: str,
+        history: History,
+        past: Grid,
+        ours: ExperimentOutcome,
+        *,
+        note: Callable[[str], None],
+        progress: Progress,
     ) -> None:
         """Run the peers on one fleet of a set; the slow ones on the set's first fleet only."""
         if not self.names:
@@ -51,7 +59,7 @@ class Comparison:
             self.notes[set_name].append(only)
         names = [peer.name for peer in peers if not of_set or peer.name not in slow]
         of_set.setdefault(ours.name, {})[fleet] = ours.evaluations
-        for outcome in judged_peers(names, history, past, ours.grid, self.setup, progress):
+        for outcome in judged_peers(names, history, past, ours.grid, self.setup, note=note, progress=progress):
             of_set.setdefault(outcome.name, {})[fleet] = outcome.evaluations
 
     def results(self) -> dict[str, dict[str, Evaluations]]:

@@ -9,6 +9,7 @@ score would never reach it.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from time import process_time
 
 import numpy as np
 import numpy.typing as npt
@@ -36,18 +37,26 @@ Matrix = npt.NDArray[np.float64]
 
 def run_peers(
     names: Sequence[str], past: Grid, present: Grid, setup: Setup, *, workers: int, progress: Progress
-) -> Iterator[tuple[str, Backtest]]:
-    """Each peer's detection on the test part, as they finish, `workers` at a time in processes of their own."""
+) -> Iterator[tuple[str, Backtest, float]]:
+    """Each peer's detection on the test part and its processor seconds, as they finish.
+
+    `workers` of them run at a time, in processes of their own.
+    """
     if workers <= 1 or len(names) <= 1:
         for done, name in enumerate(names, start=1):
-            yield name, run_peer(name, past, present, setup)
+            yield name, *_timed(name, past, present, setup)
             progress("peers", done / len(names))
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(run_peer, name, past, present, setup): name for name in names}
+        running = {pool.submit(_timed, name, past, present, setup): name for name in names}
         for done, future in enumerate(as_completed(running), start=1):
-            yield running[future], future.result()
+            yield running[future], *future.result()
             progress("peers", done / len(names))
+
+
+def _timed(name: str, past: Grid, present: Grid, setup: Setup) -> tuple[Backtest, float]:
+    began = process_time()
+    return run_peer(name, past, present, setup), process_time() - began
 
 
 def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
