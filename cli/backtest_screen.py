@@ -91,7 +91,7 @@ class BacktestScreen:
                 self.console.print(f"  {outcome.name}: {_counted(outcome)}")
             return
         ranked = [ours, *sorted(peers, key=lambda o: -(o.evaluations[Tier.ALL].f1 or 0.0))]
-        self.note("beside peers, with the same calibration and the same persistence")
+        self.note("beside peers: detectors with our calibration and persistence, and rules as people set them")
         for table in tables({o.name: o.evaluations for o in ranked}, named="detector", intervals=False):
             self.console.print(table)
         areas = [f"{o.name} {o.points.auc_pr:.3f}" for o in ranked if o.points.auc_pr is not None]

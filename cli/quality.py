@@ -72,15 +72,17 @@ def run(args: argparse.Namespace) -> int:
         screen.console.print(table)
     compared = beside.results()
     for name, detectors in compared.items():
-        for table in tables(detectors, of_set=name, notes=beside.notes[name]):
+        for table in tables(detectors, named=f"on {name}", intervals=False):
             screen.console.print(table)
+        for line in beside.notes[name]:
+            screen.note(line)
     if args.json:
         peers = {name: {peer: figures(e) for peer, e in detectors.items()} for name, detectors in compared.items()}
         print(json.dumps({**reached, "compared": peers} if args.compare else reached, indent=1))
     if args.markdown:
         print(markdown(results))
         for name, detectors in compared.items():
-            print(f"\n{markdown(detectors, of_set=name, notes=beside.notes[name])}")
+            print(f"\n{markdown(detectors, named=f'on {name}')}", *beside.notes[name], sep="\n\n")
     if args.record:
         record.with_figures(reached).write(args.recorded)
         screen.note(f"recorded in {args.recorded}")

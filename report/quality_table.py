@@ -40,7 +40,7 @@ WORTH: Sequence[Column] = (
     ("precision", lambda e: _figure(e.precision, e.intervals.precision)),
     ("recall", lambda e: _figure(e.recall, e.intervals.recall)),
     ("F1", lambda e: NOTHING if e.f1 is None else f"{e.f1:.2f}"),
-    ("false/\nsrv-day", _rate),
+    ("false/srv-day", _rate),
     ("delay", lambda e: minutes(e.delay_p50_s)),
 )
 PLACES: Sequence[Column] = (
@@ -49,7 +49,7 @@ PLACES: Sequence[Column] = (
     ("recovery", lambda e: str(e.recoveries)),
     ("repeats", lambda e: str(e.repeats)),
     ("in vain", lambda e: str(e.in_vain)),
-    ("before\nbreach", before_breach),
+    ("before breach", before_breach),
     ("lead", lambda e: minutes(e.lead_p50_s)),
 )
 
@@ -80,7 +80,8 @@ def _table(title: str, results: Results, columns: Sequence[Column], named: str, 
     for name in (named, "pages"):
         table.add_column(name, no_wrap=True)
     for name, _ in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+        broken = name.replace("/", "/\n").replace(" ", "\n")  # a long head makes a wide column
+        table.add_column(broken, justify="right", no_wrap=True)
     for name, evaluations in results.items():
         for tier, e in evaluations.items():
             cells = (cell(e) if intervals else cell(e).partition("\n")[0] for _, cell in columns)
@@ -96,7 +97,7 @@ def plain_table(title: str) -> Table:
 def markdown(results: Results, *, named: str = "set") -> str:
     """One table of every name and tier, with all columns."""
     columns = (*WORTH, *PLACES)
-    heads = " | ".join(name.replace("/\n", "/").replace("\n", " ") for name, _ in columns)
+    heads = " | ".join(name for name, _ in columns)
     lines = [f"| {named} | pages | {heads} |", f"|---|---|{'---|' * len(columns)}"]
     for name, evaluations in results.items():
         for tier, e in evaluations.items():

@@ -24,9 +24,10 @@ def comparison(outcomes: Sequence[ExperimentOutcome]) -> str:
         f'<tr><th>no.</th><th class="left">detector</th><th class="left">pages</th>{column_heads()}<th>AUC-PR</th></tr>'
     )
     return (
-        '<section><h2>Beside peers</h2><p class="hint">Each with the same calibration and persistence; only the score '
-        "differs. Beneath: 95 % bootstrap intervals. In the plot the numbers are those of the table, filled for P1 and "
-        "P2 together, hollow for P1 alone; the lines join points of equal F1.</p>"
+        '<section><h2>Beside peers</h2><p class="hint">Detectors have our calibration and persistence, so that only '
+        "their score differs; alarm rules page by themselves. Beneath: 95 % bootstrap intervals. In the plot the "
+        "numbers are those of the table, filled for P1 and P2 together, hollow for P1 alone; the lines join points of "
+        "equal F1.</p>"
         f'<div class="wide"><table>{head}{rows}</table></div>'
         f'<div class="wide" style="max-width:640px">{_plot(ranked)}</div></section>'
     )

@@ -70,10 +70,10 @@ def test_the_table_has_a_row_for_each_tier_with_intervals():
 
 def test_detectors_beside_each_other_fit_a_terminal_of_80_columns(capsys):
     many = {name: reached(5, 4) for name in ("Treeline", "IsolationForest", "rolling z-score")}
-    for table in tables(many, of_set="generated", notes=("rolling z-score: as people set it",)):
+    for table in tables(many, named="on generated", intervals=False):
         Console(width=80).print(table)
     told = capsys.readouterr().out
     assert "on generated" in told
     assert "IsolationForest" in told
-    assert "rolling z-score: as people set it" in told
+    assert "rolling z-score" in told
     assert "\N{HORIZONTAL ELLIPSIS}" not in told
