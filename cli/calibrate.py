@@ -133,7 +133,7 @@ def show(solution: Solution, console: Console, shipped: Calibration) -> None:
         pages.add_column(name, justify="left" if name in ("tier", "binding") else "right")
     for tier in solution.tiers:
         pages.add_row(
-            tier.tier,
+            tier.tier.value,
             *(f"{30 * value:.2f}" for value in (tier.budget, tier.shipped, tier.expected)),
             "the budget" if tier.is_budget_binding else "the trained threshold",
         )

@@ -10,7 +10,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from cli.main import run
-from training.evaluate.calibrate import Budget, count_openings, pages, raised, solve
+from training.evaluate.calibrate import Budget, opening_times, pages_at, raised, solve
+from training.evaluate.pages import Tier
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import PolicySettings, decide
@@ -49,17 +50,17 @@ def test_another_form_of_budget_is_refused_with_the_form_expected(text):
     st.lists(st.tuples(st.integers(1, 40), st.sampled_from([0.0, 2.0])), min_size=1, max_size=40),
     st.sampled_from([(1, 1), (2, 3), (3, 5)]),
 )
-def test_openings_are_counted_as_the_policy_opens_them(observations, persistence):
+def test_openings_come_when_the_policy_opens_them(observations, persistence):
     needed, of_last = persistence
     policy = PolicySettings(needed=needed, of_last=of_last)
     times = np.cumsum([minutes * MINUTE for minutes, _ in observations])
     severity = np.array([value for _, value in observations])
-    state, opened = FleetState(1, servers=["a"]), 0
+    state, opened = FleetState(1, servers=["a"]), []
     for at, value in zip(times, severity, strict=True):
         changes = decide(state, np.array([0]), np.array([at]), np.array([value]), policy)
-        opened += sum(change.event is AlertEvent.OPENED for change in changes)
+        opened += [change.at for change in changes if change.event is AlertEvent.OPENED]
     known = np.ones(len(times), dtype=bool)
-    assert count_openings(times, severity >= 1.5, known, policy) == opened
+    assert opening_times(times, severity >= 1.5, known, policy).tolist() == opened
 
 
 def noisy(servers=6, days=10, seed=1):
@@ -77,11 +78,12 @@ def test_the_solved_thresholds_keep_the_budget_on_the_past_they_were_solved_on(t
     times, severity = noisy()
     budget = Budget.parse(text, servers=6)
     solution = solve(times, severity, Calibration(), budget, POLICY)
-    p1, p2 = solution.tiers
+    p1, every = solution.tiers
+    assert (p1.tier, every.tier) == (Tier.P1, Tier.ALL)
     assert p1.expected <= budget.p1 < p1.shipped
-    assert p1.expected + p2.expected <= budget.p1 + budget.p2
+    assert every.expected <= every.budget == budget.p1 + budget.p2
     assert all(tier.is_budget_binding for tier in solution.tiers)
-    assert p1.severity > p2.severity > 1.5
+    assert p1.severity > every.severity > 1.5
 
 
 def test_a_loose_budget_leaves_the_shipped_thresholds():
@@ -116,10 +118,27 @@ def test_under_the_raised_thresholds_the_same_measures_cross_the_fixed_scale(p2,
         assert now[name].severity(measure).item() == pytest.approx(wanted, rel=1e-9)
 
 
+def test_an_event_of_many_servers_takes_one_page_of_the_budget():
+    """Five servers exceed together on four days: four pages, which a budget for twenty openings would forbid."""
+    times = np.arange(10 * 288) * 5 * MINUTE
+    severity = np.full((len(times), 6), 0.2)
+    for day in range(4):
+        severity[day * 288 + 100 : day * 288 + 105, :5] = 2.5
+    severity[8 * 288 : 8 * 288 + 5, 5] = 2.0
+    assert pages_at(times, severity, 1.5, POLICY) == 5
+    budget = Budget.parse("0 P1 and 5 P2 per fleet-day", servers=6)  # five pages on each of ten days
+    assert not any(tier.is_budget_binding for tier in solve(times, severity, Calibration(), budget, POLICY).tiers)
+    once = Budget.parse("0 P1 and 0.5 P2 per fleet-day", servers=6)  # five pages in all
+    _, every = solve(times, severity, Calibration(), once, POLICY).tiers
+    assert (every.is_budget_binding, every.expected * 60) == (False, pytest.approx(5))
+    severity[100:105, 2:5] = 1.6  # one of the events, without its three weakest
+    assert pages_at(times, severity, 2.2, POLICY) == 3 + 2
+
+
 def test_absent_servers_and_short_pasts():
     times, severity = noisy(days=2)
     severity[:, 0] = np.nan
-    assert pages(times, severity, 1.5, POLICY) == pages(times, severity[:, 1:], 1.5, POLICY)
+    assert pages_at(times, severity, 1.5, POLICY) == pages_at(times, severity[:, 1:], 1.5, POLICY)
     with pytest.raises(UsageError, match="server-days"):
         solve(times[:50], severity[:50], Calibration(), Budget.parse("1 P1 and 2 P2 per server-day", servers=6), POLICY)
 

@@ -1,9 +1,17 @@
 """Tuning: what is scored, and what stays on the frontier."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from tests.unit.detection_fakes import fleet
+from tests.unit.history_files import write_history
 from training.evaluate.calibrate import Budget
-from training.evaluate.tune import Scored, Space, Trial, adherence, best_of, frontier
+from training.evaluate.pages import Opening
+from training.evaluate.tune import Scored, Space, Trial, Tuner, adherence, best_of, frontier, held_out_pages
+from training.history.files import open_history
+from treeline.core.times import iso
 
 BUDGET = Budget.parse("1 P1 and 2 P2 per server-week", servers=1)
 
@@ -45,3 +53,28 @@ def test_a_grid_starts_with_what_ships_and_visits_every_value_early():
     assert {t.num_trees for t in trials} == set(space.num_trees)
     assert {t.threshold_factor for t in trials} == set(space.threshold_factor)
     assert len(list(space.grid(10_000))) == 5 * 4 * 5 * 5
+
+
+def test_what_is_held_against_the_budget_is_pages_of_what_was_observed():
+    """Three servers that open in one step are one page; a risen one is one at P1 and no second one in all."""
+    grid = fleet(4, 100)
+    at = int(grid.times_ms[50])
+    opened = [Opening(server_id=f"web-0{i}", at_ms=at, priority="P2", incident_id=str(i)) for i in range(3)]
+    risen = Opening(server_id="web-00", at_ms=int(grid.times_ms[60]), priority="P1", incident_id="0")
+    assert held_out_pages([*opened, risen], grid) == {"P1": 1, "P1+P2": 1}
+    assert held_out_pages(opened[:2], grid) == {"P1": 0, "P1+P2": 2}
+
+
+@pytest.mark.parametrize(("label", "precision"), [((100, 129), 1.0), ((20, 103), 0.0)])
+def test_a_trial_is_judged_as_a_backtest_is(tmp_path, label, precision):
+    """A page that comes in the last tenth of a label, or as it ends, is false."""
+    train, test, step_ms = 1200, 260, 300_000
+    grid = fleet(4, train + test)
+    times = grid.times_ms[0] + step_ms * np.arange(train + test)
+    grid.values[train + 100 : train + 130, 1] += 60.0
+    write_history(tmp_path / "fleet.parquet", replace(grid, times_ms=times, step_s=300.0), train=train)
+    start, end = (iso(int(times[train + position])) for position in label)
+    (tmp_path / "incidents.csv").write_text(f"server_id,start,end\nweb-01,{start},{end}\n", encoding="utf-8")
+    history = open_history(tmp_path / "fleet.parquet", tmp_path / "incidents.csv")
+    found = Tuner(history, BUDGET).run(Trial())
+    assert (found.precision, found.recall, found.f05) == (precision, precision, precision)

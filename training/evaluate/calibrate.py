@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.evaluate.pages import Opening, Tier, page_count
+from treeline.core.alert import Priority
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
@@ -25,11 +27,12 @@ _PART = re.compile(r"^(\d+(?:\.\d+)?)\s*(P1|P2)$", re.IGNORECASE)
 _WHOLE = re.compile(r"^(?P<parts>.+?)\s+per\s+(?P<scope>server|fleet)-(?P<period>day|week|month)$", re.IGNORECASE)
 
 Mask = npt.NDArray[np.bool_]
+Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """At most so many pages a server and day; P1 counts what opens or rises to P1, P2 what opens at all below it."""
+    """At most so many pages a server and day: `p1` at P1, and at P1 and P2 together `p1` + `p2`."""
 
     p1: float
     p2: float
@@ -56,8 +59,8 @@ class Budget:
         return cls(p1=pages["P1"] / days, p2=pages["P2"] / days, text=text.strip())
 
 
-def count_openings(times_ms: npt.NDArray[np.int64], above: Mask, known: Mask, settings: PolicySettings) -> int:
-    """How many incidents one server's exceedances open: `policy.decide`, for one tier at a time.
+def opening_times(times_ms: Times, above: Mask, known: Mask, settings: PolicySettings) -> Times:
+    """When one server's exceedances open incidents: `policy.decide`, for one tier at a time.
 
     Args:
         times_ms: Shape (n,).
@@ -67,30 +70,45 @@ def count_openings(times_ms: npt.NDArray[np.int64], above: Mask, known: Mask, se
     """
     times, hits = times_ms[known], above[known].astype(np.int64)
     at = np.flatnonzero(hits)
-    if not len(at):
-        return 0
     total = np.concatenate([[0], np.cumsum(hits)])
     enough = total[at + 1] - total[np.maximum(at + 1 - settings.of_last, 0)] >= settings.needed
     # An incident ends at an observation without an exceedance: the one before the next exceedance is the last to.
     quiet_s = (times[at[1:] - 1] - times[at[:-1]]) / 1000
     quiet = (quiet_s >= settings.quiet_s) & (np.diff(at) > settings.of_last)
-    cluster = np.concatenate([[0], np.cumsum(quiet)])
-    return len(np.unique(cluster[enough]))
+    cluster = np.concatenate([[0], np.cumsum(quiet)])[: len(at)]
+    _, first = np.unique(cluster[enough], return_index=True)
+    opened: Times = times[at[enough][first]]
+    return opened
 
 
-def pages(times_ms: npt.NDArray[np.int64], severity: FloatArray, threshold: float, settings: PolicySettings) -> int:
-    """Incidents a fleet opens when `threshold` stands for the tier; severity is (times, servers), NaN where absent."""
+def pages_at(times_ms: Times, severity: FloatArray, threshold: float, settings: PolicySettings) -> int:
+    """The pages of a fleet when `threshold` stands for the tier, as the judge counts them: an event is one page.
+
+    Args:
+        times_ms: Shape (times,), at least two.
+        severity: Shape (times, servers), NaN where absent.
+        threshold: From which severity on the tier is exceeded.
+        settings: Persistence and quiet time.
+    """
     known = np.logical_not(np.isnan(severity))
     above = np.nan_to_num(severity) >= threshold
-    columns = np.flatnonzero(above.any(axis=0))
-    return sum(count_openings(times_ms, above[:, c], known[:, c], settings) for c in columns.tolist())
+    openings = [
+        Opening(server_id=str(column), at_ms=at_ms, priority=Priority.P1.value)
+        for column in np.flatnonzero(above.any(axis=0)).tolist()
+        for at_ms in opening_times(times_ms, above[:, column], known[:, column], settings).tolist()
+    ]
+    return page_count(openings, Tier.ALL, servers=severity.shape[1], step_ms=round(_step_ms(times_ms)))
+
+
+def _step_ms(times_ms: Times) -> float:
+    return float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierResult:
     """One tier's solution: the budget and what it comes to, in pages per server and day."""
 
-    tier: str
+    tier: Tier
     budget: float
     shipped: float  # what the shipped thresholds would have brought
     expected: float  # what the solved ones would have
@@ -115,7 +133,7 @@ class Solution:
             "calibration": self.calibration.to_json(),
             "tiers": [
                 {
-                    "tier": t.tier,
+                    "tier": t.tier.value,
                     "budget_per_server_month": t.budget * 30,
                     "shipped_per_server_month": t.shipped * 30,
                     "expected_per_server_month": t.expected * 30,
@@ -128,11 +146,7 @@ class Solution:
 
 
 def solve(
-    times_ms: npt.NDArray[np.int64],
-    severity: FloatArray,
-    shipped: Calibration,
-    budget: Budget,
-    settings: PolicySettings,
+    times_ms: Times, severity: FloatArray, shipped: Calibration, budget: Budget, settings: PolicySettings
 ) -> Solution:
     """Raise a calibration until the history that gave `severity` under it keeps the budget.
 
@@ -147,30 +161,23 @@ def solve(
         UsageError: The history holds less than a server-day.
     """
     known = np.logical_not(np.isnan(severity))
-    step_ms = float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 0.0
-    server_days = float(known.sum()) * step_ms / DAY_MS
+    server_days = float(known.sum()) * _step_ms(times_ms) / DAY_MS
     if server_days < 1.0:
         raise UsageError(f"the history holds {server_days:.2f} server-days; a budget needs at least one")
-    p2 = _threshold(times_ms, severity, P2_SEVERITY, (budget.p1 + budget.p2) * server_days, settings)
-    p1 = _threshold(times_ms, severity, max(P1_SEVERITY, p2 * (1 + 1e-3)), budget.p1 * server_days, settings)
-    tiers = []
-    all_openings = {}
-    for tier, start, now in (("P1", P1_SEVERITY, p1), ("P2", P2_SEVERITY, p2)):
-        all_openings[tier] = [pages(times_ms, severity, s, settings) / server_days for s in (start, now)]
-        # An incident of P1 is one page, not two: P2's share is what never rose to P1.
-        before, after = (
-            value - (0.0 if tier == "P1" else all_openings["P1"][i]) for i, value in enumerate(all_openings[tier])
+    allowed_p1, allowed = budget.p1, budget.p1 + budget.p2
+    p2 = _threshold(times_ms, severity, P2_SEVERITY, allowed * server_days, settings)
+    p1 = _threshold(times_ms, severity, max(P1_SEVERITY, p2 * (1 + 1e-3)), allowed_p1 * server_days, settings)
+    tiers = [
+        TierResult(
+            tier=tier,
+            budget=a_day,
+            shipped=pages_at(times_ms, severity, start, settings) / server_days,
+            expected=pages_at(times_ms, severity, now, settings) / server_days,
+            severity=now,
+            is_budget_binding=now > start * (1 + 2e-3),
         )
-        tiers.append(
-            TierResult(
-                tier=tier,
-                budget=budget.p1 if tier == "P1" else budget.p2,
-                shipped=before,
-                expected=after,
-                severity=now,
-                is_budget_binding=now > start * (1 + 2e-3),
-            )
-        )
+        for tier, a_day, start, now in ((Tier.P1, allowed_p1, P1_SEVERITY, p1), (Tier.ALL, allowed, P2_SEVERITY, p2))
+    ]
     return Solution(
         calibration=raised(shipped, p2=p2, p1=p1), tiers=tuple(tiers), server_days=server_days, budget=budget
     )
@@ -182,11 +189,12 @@ def raised(calibration: Calibration, *, p2: float, p1: float) -> Calibration:
     return calibration.moved(lambda k: Thresholds(p2=k.measure(p2), p1=k.measure(p1)))
 
 
-def _threshold(
-    times_ms: npt.NDArray[np.int64], severity: FloatArray, lowest: float, allowed: float, settings: PolicySettings
-) -> float:
-    """The smallest severity from `lowest` on that keeps to the allowed number of pages."""
-    if pages(times_ms, severity, lowest, settings) <= allowed:
+def _threshold(times_ms: Times, severity: FloatArray, lowest: float, allowed: float, settings: PolicySettings) -> float:
+    """The smallest severity from `lowest` on that keeps to the allowed number of pages.
+
+    Or another one that does: an event that loses its weakest servers may fall apart into more pages.
+    """
+    if pages_at(times_ms, severity, lowest, settings) <= allowed:
         return lowest
     values = np.unique(severity[severity > lowest]).astype(np.float64)
     values = np.append(values, values[-1] * 1.01)
@@ -195,7 +203,7 @@ def _threshold(
     first, last = 0, len(candidates) - 1
     while first < last:
         middle = (first + last) // 2
-        if pages(times_ms, severity, float(candidates[middle]), settings) <= allowed:
+        if pages_at(times_ms, severity, float(candidates[middle]), settings) <= allowed:
             last = middle
         else:
             first = middle + 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from training.history.labels import FLEET, Protocol
+from training.history.labels import FLEET, STANDARD, Protocol
 
 MIN_EVENT_SERVERS = 3
 EVENT_SHARE = 0.1
@@ -104,6 +104,13 @@ def pages(openings: Sequence[Opening], *, servers: int, step_ms: int, protocol: 
             done += [SentPage(openings=(opening,)) for opening in batch]
             recent += batch
     return done if event is None else [*done, event]
+
+
+def page_count(
+    openings: Iterable[Opening], tier: Tier, *, servers: int, step_ms: int, protocol: Protocol = STANDARD
+) -> int:
+    """How many pages openings make at a tier; see `paging` and `pages`."""
+    return len(pages(paging(openings, tier), servers=servers, step_ms=step_ms, protocol=protocol))
 
 
 def _batches(openings: Sequence[Opening], step_ms: int, coalesce_s: float | None) -> Iterator[tuple[Opening, ...]]:

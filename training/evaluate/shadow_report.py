@@ -6,12 +6,12 @@ A shadow stage publishes nothing, so these are the pages that people would have 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from training.evaluate.calibrate import Budget
-from training.evaluate.pages import Opening, Tier, pages, paging
+from training.evaluate.pages import Opening, Tier, page_count, paging
 from training.evaluate.stored_incidents import openings
-from training.history.labels import STANDARD
 from treeline.app.alert.controls import IncidentLabel
 from treeline.core.alert import P1_SEVERITY, P2_SEVERITY, Alert, AlertEvent, Priority
 from treeline.core.detection.policy import FLEET
@@ -143,10 +143,7 @@ def shadow_report(
     within = opened_within(incidents, start_ms, end_ms)
     opened = openings(within, by_wall_clock=by_wall_clock)
     reported = [_reported(name, alerts, labels.get(name)) for name, alerts in within.items()]
-
-    def count(kept: Sequence[Opening], tier: Tier) -> int:
-        return len(pages(paging(kept, tier), servers=servers, step_ms=step_ms, protocol=STANDARD))
-
+    count = partial(page_count, servers=servers, step_ms=step_ms)
     fits: list[Fit] = []
     if budget is not None:
         severity = {incident.incident_id: incident.severity for incident in reported}

@@ -13,7 +13,7 @@ from typing import Any
 from training.evaluate.backtest import backtest
 from training.evaluate.calibrate import Budget
 from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, openings, split_grids, with_factor
-from training.evaluate.pages import Opening, Tier
+from training.evaluate.pages import Opening, Tier, page_count
 from training.history.files import History
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
@@ -24,7 +24,6 @@ from treeline.core.model.package import ModelPackage
 from treeline.forest.forest import RandomCutForest
 
 FIT_SHARE = 2 / 3
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,25 +116,22 @@ class Scored:
         return asdict(self)
 
 
-def adherence(openings_by_tier: Mapping[str, int], budget: Budget, server_days: float) -> float:
+def held_out_pages(opened: Iterable[Opening], grid: Grid) -> dict[str, int]:
+    """How many pages openings on a stretch of history make, by tier, as the judge counts them."""
+    listed, step_ms = list(opened), round(grid.step_s * 1000)
+    return {tier.value: page_count(listed, tier, servers=len(grid.servers), step_ms=step_ms) for tier in Tier}
+
+
+def adherence(pages_by_tier: Mapping[str, int], budget: Budget, server_days: float) -> float:
     """How close the pages are to the budget: exp(-|ln(pages / budget)|), the mean of the tiers.
 
     Half a page is added on both sides, so that no page in a short history is not infinitely far from the budget.
     """
     far = []
     for tier, a_day in ((Tier.P1, budget.p1), (Tier.ALL, budget.p1 + budget.p2)):
-        opened, allowed = openings_by_tier[tier.value], a_day * server_days
-        far.append(abs(math.log((opened + 0.5) / (allowed + 0.5))))
+        sent, allowed = pages_by_tier[tier.value], a_day * server_days
+        far.append(abs(math.log((sent + 0.5) / (allowed + 0.5))))
     return math.exp(-sum(far) / len(far))
-
-
-def count_pages(pages: Iterable[Opening]) -> dict[str, int]:
-    """Incidents that paged, by tier."""
-    listed = list(pages)
-    return {
-        Tier.P1.value: len({p.incident_id for p in listed if p.priority == "P1"}),
-        Tier.ALL.value: len({p.incident_id for p in listed}),
-    }
 
 
 class Tuner:
@@ -161,8 +157,8 @@ class Tuner:
         setup = trial.setup(self._seed)
         package, forest = self._model("held out", self._fitted, trial, setup)
         done = backtest(package, self._held_out, forest.score, setup.policy, groups=groups_of(self._held_out))
-        pages = count_pages(openings(done.changes))
-        days = _server_days(self._held_out)
+        pages = held_out_pages(openings(done.changes), self._held_out)
+        days = sum(times.days for times in self._held_out.observed().values())
         scored = Scored(
             trial=trial,
             pages_per_server_week={tier: 7 * count / days for tier, count in pages.items()},
@@ -190,12 +186,6 @@ class Tuner:
 
 def _part(grid: Grid, times: slice) -> Grid:
     return replace(grid, times_ms=grid.times_ms[times], values=grid.values[times])
-
-
-def _server_days(grid: Grid) -> float:
-    present = grid.present()
-    spans = [grid.times_ms[present[:, s]] for s in range(present.shape[1])]
-    return max(sum(float(t[-1] - t[0]) for t in spans if len(t)) / DAY_MS, 1e-9)
 
 
 def frontier(results: Iterable[Scored]) -> list[Scored]:
