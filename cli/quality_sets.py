@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from demo.fleet.generate import generate
-from demo.fleet.plan import DEMO, FleetPlan
+from demo.fleet.plan import DEMO, Addition, FleetPlan
 from training.history.files import History, open_history
 from treeline.core.errors import UsageError
 
@@ -24,6 +24,7 @@ GENERATED = "generated"
 SEEDS = (7, 101, 102, 103, 104)
 PLANS: dict[str, tuple[FleetPlan, ...]] = {
     GENERATED: tuple(replace(FleetPlan(), seed=seed) for seed in SEEDS),
+    "additions": (replace(FleetPlan(), additions=frozenset(Addition)),),
     "demo": (DEMO,),
 }
 NAMES = (*FILES, *PLANS)

@@ -274,6 +274,12 @@ def test_a_server_that_sent_nothing_was_not_watched():
     assert (result.labels, result.labels_outside) == (0, 1)
 
 
+def test_a_silence_is_a_label_though_nothing_was_observed_in_it():
+    times = np.concatenate([np.arange(0, DAY, MINUTE), np.arange(2 * DAY, 3 * DAY, MINUTE)])
+    result = judged([label(1440, 2879, kind="silent")], [], observed={"web-1": ObservedTimes(times)})
+    assert (result.labels, result.misses, result.labels_outside) == (1, 1, 0)
+
+
 def test_a_delay_counts_from_the_first_observation_of_the_trouble():
     times = np.concatenate([np.arange(0, 100 * MINUTE, MINUTE), np.arange(120 * MINUTE, DAY, MINUTE)])
     result = judged([label(100, 300)], [opening(125)], observed={"web-1": ObservedTimes(times)})

@@ -28,7 +28,7 @@ import numpy as np
 
 from training.evaluate.intervals import Intervals, intervals
 from training.evaluate.pages import Opening, SentPage, Tier, event_size, pages, paging
-from training.history.labels import FLEET, MINUTE_MS, STANDARD, Label, Protocol, merge_labels
+from training.history.labels import FLEET, MINUTE_MS, SILENT, STANDARD, Label, Protocol, merge_labels
 from training.history.observed import ObservedServers
 
 ONSET_MS = 30 * MINUTE_MS
@@ -364,8 +364,10 @@ class _Found:
 
 def _observed_part(label: Label, observed: ObservedServers) -> Label | None:
     times = observed.get(label.server_id)
-    if times is None or not times.any_within(label.start_ms, label.end_ms):
+    if times is None or label.end_ms < times.first_ms or label.start_ms > times.last_ms:
         return None
+    if label.kind != SILENT and not times.any_within(label.start_ms, label.end_ms):
+        return None  # nothing could be seen of it; that nothing comes is all there is to see of a silence
     first, last = times.first_ms, times.last_ms
     onset = None if label.onset_ms is None else min(max(label.onset_ms, first), last)
     return replace(label, start_ms=max(label.start_ms, first), end_ms=min(label.end_ms, last), onset_ms=onset)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 MINUTE_MS = 60_000
+SILENT = "silent"  # kind of a label that says that nothing comes
 FLEET = "fleet"  # stands as server_id on an incident of the whole fleet
 
 
