@@ -43,35 +43,45 @@ class Comparison:
         note: Callable[[str], None],
         progress: Progress,
     ) -> None:
-        """Run the peers on one fleet of a set; the slow ones on the set's first fleet only."""
+        """Run the peers on one fleet of a set: rules on each, detectors, which take minutes, on its first alone."""
         if not self.names:
             return
-        peers = [entry(name) for name in self.names]
-        rules = [peer for peer in peers if isinstance(peer, Rule)]
-        slow = [peer.name for peer in peers if not isinstance(peer, Rule) and peer.is_slow]
+        rules = [peer for peer in map(entry, self.names) if isinstance(peer, Rule)]
         of_set = self.fleets.setdefault(set_name, {})
         if not of_set:
             self.notes[set_name] = [f"{rule.name}: {rule.says(ours.grid)}" for rule in rules]
-        elif slow and len(of_set[ours.name]) == 1:
-            only = (
-                f"{', '.join(slow)}: the first fleet alone ({', '.join(of_set[ours.name])}), as they take minutes each"
-            )
-            self.notes[set_name].append(only)
-        names = [peer.name for peer in peers if not of_set or peer.name not in slow]
+        elif len(rules) < len(self.names) and len(of_set[ours.name]) == 1:
+            first = next(iter(of_set[ours.name]))
+            self.notes[set_name].append(f"({first}): on that fleet alone, as a detector takes a minute or more a fleet")
+        names = [rule.name for rule in rules] if of_set else self.names
         of_set.setdefault(ours.name, {})[fleet] = ours.evaluations
         for outcome in judged_peers(names, history, past, ours.grid, self.setup, note=note, progress=progress):
             of_set.setdefault(outcome.name, {})[fleet] = outcome.evaluations
 
     def results(self) -> dict[str, dict[str, Evaluations]]:
-        """Set -> detector -> result over all its fleets; ours first, then by F1 of P1 and P2 together."""
+        """Set -> detector -> result over its fleets; ours first, then by F1 of P1 and P2 together."""
         return {set_name: _ranked(detectors) for set_name, detectors in self.fleets.items()}
 
 
 def _ranked(detectors: Mapping[str, Mapping[str, Evaluations]]) -> dict[str, Evaluations]:
-    ours = next(iter(detectors))
-    results = {
-        name: {tier: pooled({fleet: e[tier] for fleet, e in fleets.items()}) for tier in Tier}
-        for name, fleets in detectors.items()
+    """Detectors that ran on the first of several fleets say so, and ours is shown on it alone too."""
+    ours, fleets = next(iter(detectors.items()))
+    first = next(iter(fleets))
+    results = {ours: _pooled(fleets)}
+    if any(len(each) < len(fleets) for each in detectors.values()):
+        results[_on(ours, first)] = fleets[first]
+    peers = {
+        name if len(each) == len(fleets) else _on(name, first): _pooled(each)
+        for name, each in detectors.items()
+        if name != ours
     }
-    order = sorted(results, key=lambda name: (name != ours, -(results[name][Tier.ALL].f1 or 0.0), name))
-    return {name: results[name] for name in order}
+    order = sorted(peers, key=lambda name: (-(peers[name][Tier.ALL].f1 or 0.0), name))
+    return results | {name: peers[name] for name in order}
+
+
+def _on(name: str, fleet: str) -> str:
+    return f"{name} ({fleet})"
+
+
+def _pooled(fleets: Mapping[str, Evaluations]) -> Evaluations:
+    return {tier: pooled({fleet: e[tier] for fleet, e in fleets.items()}) for tier in Tier}

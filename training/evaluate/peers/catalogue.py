@@ -14,11 +14,11 @@ DETECTORS: tuple[NamedPeer, ...] = (
     NamedPeer("three-sigma", lambda step_s, seed: ThreeSigma()),
     NamedPeer("EWMA", lambda step_s, seed: Ewma(step_s)),
     NamedPeer("seasonal band", lambda step_s, seed: SeasonalBand()),
-    NamedPeer("SARIMA", lambda step_s, seed: Sarima(step_s), "statsmodels", is_slow=True),
+    NamedPeer("SARIMA", lambda step_s, seed: Sarima(step_s), "statsmodels"),
     NamedPeer("one-class SVM", lambda step_s, seed: OneClassSvm(seed), "sklearn"),
     NamedPeer("IsolationForest", lambda step_s, seed: IsolatedForest(seed), "sklearn"),
     NamedPeer("PCA", lambda step_s, seed: PrincipalComponents(), "sklearn"),
-    NamedPeer("streaming RCF", lambda step_s, seed: StreamingForest(seed), "krcf", is_slow=True),
+    NamedPeer("streaming RCF", lambda step_s, seed: StreamingForest(seed), "krcf"),
 )
 PEERS: tuple[NamedPeer | Rule, ...] = (*DETECTORS, *RULES)
 

@@ -38,10 +38,8 @@ class NamedPeer:
         name: As it stands in tables.
         make: A fresh detector; gets the sampling step (s) and a seed.
         needs: Package it takes, which the extra `bench` installs; empty where numpy is enough.
-        is_slow: Takes minutes for 100 servers and two weeks of minutes.
     """
 
     name: str
     make: Callable[[float, int], Peer]
     needs: str = ""
-    is_slow: bool = False
