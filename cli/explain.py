@@ -1,22 +1,30 @@
-"""`treeline explain INCIDENT`: why it opened, and what would have had to be otherwise for it not to."""
+"""`treeline explain INCIDENT | --server X --at T`: why an incident opened, or why none did, and what it hung on."""
 
 import argparse
 import json
 from pathlib import Path
 
 from cli.deployment import WHERE, DeployedStage, add_profile, add_stage, reaching
-from cli.explain_screen import show
-from cli.times import wide_console
+from cli.explain_screen import show, show_moment
+from cli.times import moment_ms, wide_console
 from demo.incident_files import IncidentFolder
 from treeline.app.explain.incident_source import IncidentSource
-from treeline.app.explain.service import explain
+from treeline.app.explain.moment import QuietMoment, explain_moment
+from treeline.app.explain.service import Explanation, explain, resolve
+from treeline.core.errors import UsageError
 
 _EXAMPLES = f"""examples:
   treeline explain web-042/2026-11-22T15:58:30.000Z --stage prod
   treeline explain web-042/2026-11-22T15:58:30.000Z --run runs/demo      an incident of a `treeline demo`
+  treeline explain web-042 --run runs/demo             its only incident; of several, the beginning of an id
+  treeline explain --server web-042 --at 2026-11-22T15:58 --run runs/demo       why it did not page then
   treeline explain ID --run runs/demo --reproduce      rebuild its score bit for bit; exit code 1: it differs
   treeline explain ID --json | jq '.counterfactuals[].text'
 
+--server and --at explain what did not page: the last observation up to then, each channel's measure beside its
+thresholds, each metric beside its band, which rule was not met, and what would have paged. Where an incident was open
+then, that one is explained. A run keeps the series of at most 40 servers without an incident, labelled ones first; a
+stage keeps observations for two days.
 `treeline incident list` shows the incidents of a stage or a run.
 {WHERE}
 Exit codes: 0 explained (and reproduced), 1 not reproduced or not reachable, 2 wrong use."""
@@ -26,10 +34,15 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
         "Measured, expected and band per metric, the score's path, the calibration, the persistence rule that fired, "
-        "and what would have prevented the page, each checked by scoring it again with the incident's own forest."
+        "and what would have prevented the page, each checked by scoring it again with the incident's own forest. "
+        "Or, for a server and a time: why nothing paged."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("incident", metavar="INCIDENT", help="its id: <server>/<time it opened>")
+    parser.add_argument(
+        "incident", metavar="INCIDENT", nargs="?", help="its id, <server>/<time it opened>, or its start"
+    )
+    parser.add_argument("--server", metavar="X", help="with --at, instead of an incident: explain this server")
+    parser.add_argument("--at", type=moment_ms, metavar="T", help="and the time to explain it at (ISO 8601, UTC)")
     parser.add_argument("--run", type=Path, metavar="DIR", help="a run's folder instead of a deployed stage")
     parser.add_argument(
         "--reproduce",
@@ -42,6 +55,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain; exit code 1 where a reproduction was asked for and something came out different."""
+    if (args.server is None) is not (args.at is None) or (args.incident is None) is not (args.server is not None):
+        raise UsageError("say what to explain: either INCIDENT, or --server X and --at T")
     if args.run is not None:
         return _explain(IncidentFolder(args.run), args)
     with reaching(DeployedStage.of(args)) as deployment:
@@ -49,9 +64,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _explain(source: IncidentSource, args: argparse.Namespace) -> int:
-    explanation = explain(source, args.incident, reproduce=args.reproduce)
-    if args.json:
-        print(json.dumps(explanation.to_json()))
+    if args.server is None:
+        found: Explanation | QuietMoment = explain(source, resolve(source, args.incident), reproduce=args.reproduce)
     else:
-        show(explanation, wide_console())
-    return 1 if explanation.reproduction is not None and not explanation.reproduction.is_equal else 0
+        found = explain_moment(source, args.server, args.at, reproduce=args.reproduce)
+    if args.json:
+        print(json.dumps(found.to_json()))
+    elif isinstance(found, QuietMoment):
+        show_moment(found, wide_console())
+    else:
+        show(found, wide_console())
+    if isinstance(found, QuietMoment):
+        return 0
+    return 1 if found.reproduction is not None and not found.reproduction.is_equal else 0

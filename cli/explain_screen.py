@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from treeline.app.explain.incident_source import ScoredPath
+from treeline.app.explain.moment import ChannelReading, QuietMoment
 from treeline.app.explain.service import Explanation
 from treeline.core.alert import MetricEvidence
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
@@ -35,7 +37,7 @@ def show(explanation: Explanation, console: Console) -> None:
     if explanation.metrics:
         console.print(_metrics(explanation.metrics))
     _rule(explanation, console)
-    _path(explanation, console)
+    _path(explanation.path, parse_iso(opening.clocks.observed_at), "opened", console)
     _calibration(explanation.calibration, console)
     _events(explanation, console)
     if explanation.forest:
@@ -43,6 +45,39 @@ def show(explanation: Explanation, console: Console) -> None:
     for note in explanation.notes:
         console.print(f"[yellow]note:[/] {escape(note)}")
     _reproduction(explanation, console)
+
+
+def show_moment(moment: QuietMoment, console: Console) -> None:
+    """Print why nothing paged, the answer first."""
+    severity = (
+        "not scored" if np.isnan(moment.severity) else f"severity {moment.severity:.2f}, score {moment.score:.4f}"
+    )
+    console.print(
+        f"[bold]{escape(moment.server_id)}[/] did not page at {_time(iso(moment.observed_at))}: {severity}, "
+        f"model {escape(moment.model_version)}"
+    )
+    for reason in moment.why:
+        console.print(f"  [yellow]{escape(reason)}[/]")
+    for each in moment.wanting:
+        console.print(f"  [green]would have paged: {escape(str(each))}[/]")
+    if moment.metrics:
+        console.print(_metrics(moment.metrics))
+    if moment.channels:
+        console.print(_channels(moment.channels))
+    counted = ", ".join(f"{_time(iso(at))} ({severity:.2f})" for at, severity in moment.last)
+    console.print(f"rule: {moment.policy.needed} of the last {moment.policy.of_last} at P2 or above: {counted}")
+    _path(moment.path, moment.observed_at, "asked", console)
+    for note in moment.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}")
+
+
+def _channels(channels: Sequence[ChannelReading]) -> Table:
+    table = Table("channel", "measured", "P2 from", "P1 above", "", box=None, header_style="dim")
+    for channel in channels:
+        short = channel.p2 - channel.measure
+        said = "off on this server" if channel.is_gated else "reached" if short <= 0 else f"short by {short:.2f}"
+        table.add_row(channel.name, f"{channel.measure:.2f}", f"{channel.p2:g}", f"{channel.p1:g}", said)
+    return table
 
 
 def _metrics(metrics: Sequence[MetricEvidence]) -> Table:
@@ -73,22 +108,22 @@ def _rule(explanation: Explanation, console: Console) -> None:
     )
 
 
-def _path(explanation: Explanation, console: Console) -> None:
-    path = explanation.path.decided()
+def _path(scored: ScoredPath, at: int, name: str, console: Console) -> None:
+    """Severities around a moment, which is marked by `name`."""
+    path = scored.decided()
     if not len(path.observed_at):
         return
-    at = parse_iso(explanation.opening.clocks.observed_at)
     first, last = iso(int(path.observed_at[0])), iso(int(path.observed_at[-1]))
     console.print(f"severity {_time(first)} to {_time(last)}, marks at {P2_SEVERITY:g} and {P1_SEVERITY:g}:")
     line, mark = _sparkline(path.observed_at, path.severity.astype(np.float64), at)
-    console.print(f"  {line}\n  {' ' * mark}^ opened")
+    console.print(f"  {line}\n  {' ' * mark}^ {name}")
     table = Table("observed", "score", "severity", "", box=None, header_style="dim")
     centre = int(np.searchsorted(path.observed_at, at))
     for i in range(max(0, centre - _NEIGHBOURS), min(len(path.observed_at), centre + _NEIGHBOURS + 1)):
         severity = float(path.severity[i])
         tier = "P1" if severity > P1_SEVERITY else "P2" if severity >= P2_SEVERITY else ""
-        opened = "  <- opened" if int(path.observed_at[i]) == at else ""
-        table.add_row(_time(iso(int(path.observed_at[i]))), f"{path.score[i]:.4f}", f"{severity:.2f}", tier + opened)
+        here = f"  <- {name}" if int(path.observed_at[i]) == at else ""
+        table.add_row(_time(iso(int(path.observed_at[i]))), f"{path.score[i]:.4f}", f"{severity:.2f}", tier + here)
     console.print(table)
 
 

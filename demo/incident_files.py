@@ -1,7 +1,7 @@
 """A run's incidents in a folder, so that `treeline explain` works when the cloud they were found in is gone.
 
-`incidents.json` (changes by incident), `series.npz` (observations and scores of the servers that had one, and the
-origins of their incidents), `package.zip` and `model.tar.gz`.
+`incidents.json` (changes by incident), `series.npz` (observations and scores of the servers that had one and of some
+that had none, and the origins of their incidents), `package.zip` and `model.tar.gz`.
 """
 
 import json
@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from treeline.app.detect.origin import Origin
-from treeline.app.explain.incident_source import IncidentSource, Observed, Score, ScoredPath
+from treeline.app.explain.incident_source import LATEST_MS, IncidentSource, Observed, Score, ScoredPath
 from treeline.core.alert import Alert
 from treeline.core.detection.policy import FLEET
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.model.package import ModelPackage
+from treeline.core.times import parse_iso
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.storage import read_model_tar, write_model_tar
 
 FOLDER = "incidents"
 MAX_SERVERS = 200
+MAX_QUIET = 40  # reading a server's scores takes up to a second
 _INDEX, _SERIES, _PACKAGE, _FOREST = "incidents.json", "series.npz", "package.zip", "model.tar.gz"
-_END_MS = 253_402_300_799_000  # the last time ISO 8601 writes with four digits
 _SCORED = ("observed_at", "status", "score", "severity", "features")
 
 
@@ -36,6 +37,7 @@ def save(
     forest: RandomCutForest,
     watched: tuple[int, int],
     server_count: int,
+    quiet: Sequence[str] = (),
 ) -> int:
     """Write the incidents and all that is stored of their servers.
 
@@ -45,17 +47,20 @@ def save(
         incidents: Changes by incident.
         package, forest: The run's model.
         watched: First and last event time of the run, ms.
+        quiet: Servers of which to keep the series too, so that what did not page can be explained; the first of them,
+            where not all find room.
         server_count: How many servers were watched.
 
     Returns:
-        Of how many servers series were kept: of those with an incident, MAX_SERVERS at most.
+        Of how many servers series were kept: MAX_SERVERS at most, those with an incident first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    servers = sorted({alerts[0].server_id for alerts in incidents.values() if alerts} - {FLEET})[:MAX_SERVERS]
+    eventful = sorted({alerts[0].server_id for alerts in incidents.values() if alerts} - {FLEET})
+    servers = list(dict.fromkeys([*eventful, *quiet[:MAX_QUIET]]))[:MAX_SERVERS]
     arrays: dict[str, Any] = {}
     for number, server_id in enumerate(servers):
-        path = source.scored(server_id, 0, _END_MS, model_version=package.model_version)
-        observed = source.observations(server_id, 0, _END_MS, package.metrics)
+        path = source.scored(server_id, 0, LATEST_MS, model_version=package.model_version)
+        observed = source.observations(server_id, 0, LATEST_MS, package.metrics)
         arrays |= {f"{number}/scored/{name}": getattr(path, name) for name in _SCORED}
         arrays |= {f"{number}/at": observed.observed_at, f"{number}/values": observed.values}
         for i, origin in enumerate(path.origins):
@@ -120,6 +125,19 @@ class IncidentFolder:
                 f"there is no incident {incident_id!r} in {self._folder}; there are: {', '.join(near[:5])}"
             )
         return [Alert.from_json(body) for body in found]
+
+    def incidents_of(self, server_id: str, start_ms: int, end_ms: int) -> list[str]:
+        """Ids of a server's incidents that opened in [start, end], in order of their opening."""
+        opened = [
+            (parse_iso(alerts[0].clocks.observed_at), name)
+            for name, alerts in self.incidents().items()
+            if alerts[0].server_id == server_id
+        ]
+        return [name for at, name in sorted(opened) if start_ms <= at <= end_ms]
+
+    def model_at(self, server_id: str, at_ms: int) -> str | None:
+        """The run's model, of a server whose series was kept."""
+        return None if self._number(server_id) is None else str(self._index["model_version"])
 
     def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
         """What was scored of a server in [start, end]."""

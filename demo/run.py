@@ -163,6 +163,7 @@ def _judge(
             package=package,
             forest=forest,
             watched=(int(present.times_ms[0]), int(present.times_ms[-1])),
+            quiet=list(dict.fromkeys([*(label.server_id for label in plan.history.incidents), *present.servers])),
             server_count=len(present.servers),
         )
     policy = read(PolicySettings, plan.overrides.get("detection", {}).get("policy", {}), "detection.policy")

@@ -13,11 +13,11 @@ from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_hist
 from treeline.app.detect.origin import Origin
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import Observed, ScoredPath
-from treeline.app.explain.service import BEFORE_MS, explain
+from treeline.app.explain.service import BEFORE_MS, explain, resolve
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
-from treeline.core.times import iso
+from treeline.core.times import iso, parse_iso
 
 FAULT_AT = 14
 TEST = FAULT_AT + 16
@@ -39,6 +39,14 @@ class MemorySource:
         if incident_id not in self.incidents:
             raise UsageError(f"there is no incident {incident_id!r}")
         return self.incidents[incident_id]
+
+    def incidents_of(self, server_id, start_ms, end_ms):
+        opened = sorted((parse_iso(alerts[0].clocks.observed_at), name) for name, alerts in self.incidents.items()
+                        if alerts[0].server_id == server_id)  # fmt: skip
+        return [name for at, name in opened if start_ms <= at <= end_ms]
+
+    def model_at(self, server_id, at_ms):
+        return "m1" if any(server == server_id for server, _ in self.store.items) else None
 
     def scored(self, server_id, start_ms, end_ms, *, model_version):
         blocks = [] if self.without_scores else self.store.blocks.values()
@@ -282,6 +290,17 @@ def test_an_observation_that_was_changed_in_the_table_is_found_out(source, incid
         assert not explain(source, incident_id, reproduce=True).reproduction.is_equal
     finally:
         source.store.items[key] = kept
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_can_mean_one_incident(source, incident_id):
+    assert resolve(source, "web-03") == incident_id
+    assert resolve(source, incident_id[:-8]) == incident_id
+    assert resolve(source, "web-0") == "web-0"
+    assert resolve(source, "web-03/1999") == "web-03/1999"
+    source.incidents["web-03/" + "9" * 24] = [
+        replace(a, clocks=replace(a.clocks, observed_at=iso(START_MS))) for a in source.incidents[incident_id]
+    ]
+    assert resolve(source, "web-03") == "web-03"
 
 
 def test_an_explanation_is_json_and_text(source, incident_id, capsys):

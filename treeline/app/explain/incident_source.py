@@ -14,6 +14,7 @@ from treeline.core.model.package import ModelPackage
 from treeline.core.statistics import FloatArray
 
 _ARRAYS = ("observed_at", "status", "score", "severity", "features")
+LATEST_MS = 253_402_300_799_000  # the last time that ISO 8601 writes with four digits of a year
 Score = Callable[[npt.NDArray[np.float32]], FloatArray]
 
 
@@ -76,6 +77,12 @@ class IncidentSource(Protocol):
 
     def incident(self, incident_id: str) -> list[Alert]:
         """An incident's changes in order; raises UsageError where there is no such incident."""
+
+    def incidents_of(self, server_id: str, start_ms: int, end_ms: int) -> list[str]:
+        """Ids of a server's incidents that opened in [start, end], in order of their opening."""
+
+    def model_at(self, server_id: str, at_ms: int) -> str | None:
+        """The model that scored a server around a time; None where nothing of it is stored."""
 
     def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
         """What a model scored of a server in [start, end]; empty where scores have expired."""

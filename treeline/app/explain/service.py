@@ -11,7 +11,7 @@ from treeline.app.detect.origin import Origin
 from treeline.app.detect.scoreblock import Status
 from treeline.app.explain import reproduction
 from treeline.app.explain.counterfactual import Counterfactual, counterfactuals
-from treeline.app.explain.incident_source import IncidentSource, Observed, Score, ScoredPath
+from treeline.app.explain.incident_source import LATEST_MS, IncidentSource, Observed, Score, ScoredPath
 from treeline.app.explain.reproduction import Reproduction
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.core.alert import Alert, AlertEvent, MetricEvidence
@@ -133,6 +133,13 @@ class Explanation:
             "reproduction": None if self.reproduction is None else self.reproduction.to_json(),
             "notes": list(self.notes),
         }
+
+
+def resolve(source: IncidentSource, given: str) -> str:
+    """The id of the one incident that a server's name, or the beginning of an id, can mean; else what was given."""
+    known = source.incidents_of(given.rpartition("/")[0] or given, 0, LATEST_MS)
+    meant = [incident_id for incident_id in known if incident_id.startswith(given)]
+    return meant[0] if len(meant) == 1 else given
 
 
 def explain(source: IncidentSource, incident_id: str, *, reproduce: bool = False) -> Explanation:
@@ -306,7 +313,7 @@ class _Case:
             return Reproduction(parts=(), notes=list(self.notes))
         notes, parts = [], list[reproduction.RebuiltPart]()
         if self.origin is not None:
-            start = self._trained_until()
+            start = trained_until(self.package, self.server_id)
             path = self.source.scored(self.server_id, start, self.at, model_version=self.version)
             whole = reproduction.from_training(
                 self.package, self.score, path, self._observed(start), self.origin, self.at
@@ -323,12 +330,13 @@ class _Case:
             parts += reproduction.from_rows(self.score, self.path)
         return Reproduction(parts=parts, notes=notes)
 
-    def _trained_until(self) -> int:
-        """Where the server's training ended; 0 for one the model had not met."""
-        if self.package is None or self.server_id not in self.package.seeds.rows():
-            return 0
-        last = int(self.package.seeds.last_at[self.package.seeds.rows()[self.server_id]])
-        return 0 if last == NEVER else last + 1
+
+def trained_until(package: ModelPackage, server_id: str) -> int:
+    """The first moment after a server's training, ms; 0 for a server that the model had not met."""
+    if server_id not in package.seeds.rows():
+        return 0
+    last = int(package.seeds.last_at[package.seeds.rows()[server_id]])
+    return 0 if last == NEVER else last + 1
 
 
 def _calibrated(step: Replayed) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What an explanation is made from, in deployed tables, the models bucket and, for the forest, SageMaker."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from botocore.exceptions import ClientError
 
 from treeline.app.detect.scoreblock import ScoreBlock
-from treeline.app.explain.incident_source import Observed, Score, ScoredPath
+from treeline.app.explain.incident_source import LATEST_MS, Observed, Score, ScoredPath
 from treeline.app.promote.service import variant_name
 from treeline.aws.client_types import DynamoDBClient, S3Client, SageMakerClient
 from treeline.aws.detect.score_blocks import ScoreBlocks
@@ -22,6 +23,7 @@ from treeline.core.model.package import ModelPackage
 from treeline.core.times import iso, parse_iso
 
 _SUGGESTED = 5
+_RECENT_MS = 6 * 3_600_000
 
 
 class IncidentRows:
@@ -44,17 +46,20 @@ class IncidentRows:
         ]
         return {incident_id: history for _, incident_id, history in sorted(found, key=lambda row: row[:2]) if history}
 
-    def of_server(self, server_id: str) -> list[str]:
-        """Ids of a server's latest incidents."""
-        answer = self._dynamodb.query(
+    def of_server(self, server_id: str, start_ms: int, end_ms: int) -> list[str]:
+        """Ids of a server's incidents that opened in [start, end], in order of their opening."""
+        items = items_of(
+            self._dynamodb,
             TableName=self._table,
             IndexName="by-server",
-            KeyConditionExpression="server_id = :server",
-            ExpressionAttributeValues={":server": {"S": server_id}},
-            ScanIndexForward=False,
-            Limit=_SUGGESTED,
+            KeyConditionExpression="server_id = :server AND opened_at BETWEEN :start AND :end",
+            ExpressionAttributeValues={
+                ":server": {"S": server_id},
+                ":start": {"S": iso(max(start_ms, 0))},
+                ":end": {"S": iso(end_ms)},
+            },
         )
-        return [item["incident_id"]["S"] for item in answer["Items"]]
+        return [item["incident_id"]["S"] for item in items]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +81,38 @@ class IncidentTables:
         alerts = self.rows.find(incident_id)
         if alerts:
             return alerts
-        others = self.rows.of_server(incident_id.rpartition("/")[0] or incident_id)
+        others = self.rows.of_server(incident_id.rpartition("/")[0] or incident_id, 0, LATEST_MS)[-_SUGGESTED:]
         hint = f"; of that server there are: {', '.join(others)}" if others else "; `treeline incident list` shows all"
         raise UsageError(f"there is no incident {incident_id!r}{hint}")
 
+    def incidents_of(self, server_id: str, start_ms: int, end_ms: int) -> list[str]:
+        """Ids of a server's incidents that opened in [start, end], in order of their opening."""
+        return self.rows.of_server(server_id, start_ms, end_ms)
+
+    def model_at(self, server_id: str, at_ms: int) -> str | None:
+        """The model that scored most of a server in the hours before; None where nothing of it is stored.
+
+        A canary's blocks stand beside those of the model in use, and hold fewer of its observations.
+        """
+        scored: Counter[str] = Counter()
+        for block in self._blocks_of(server_id, at_ms - _RECENT_MS, at_ms, None):
+            if server_id in block.servers:
+                own = block.server == block.servers.index(server_id)
+                within = (block.observed_at > at_ms - _RECENT_MS) & (block.observed_at <= at_ms)
+                scored[block.model_version] += int((own & within).sum())
+        return max(scored, key=lambda version: scored[version], default=None)
+
     def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
         """What a model scored of a server in [start, end]; empty where scores have expired."""
-        item = self.dynamodb.get_item(TableName=self.servers_table, Key={"server_id": {"S": server_id}}).get("Item")
-        blocks: Iterable[ScoreBlock] = ()
-        if item is not None:
-            blocks = self.blocks.read(int(item["group"]["N"]), start_ms, end_ms + 1, model_version=model_version)
+        blocks = self._blocks_of(server_id, start_ms, end_ms, model_version)
         return ScoredPath.of(blocks, server_id, start_ms, end_ms)
+
+    def _blocks_of(self, server_id: str, start_ms: int, end_ms: int, model_version: str | None) -> Iterable[ScoreBlock]:
+        """Score blocks of a server's group."""
+        item = self.dynamodb.get_item(TableName=self.servers_table, Key={"server_id": {"S": server_id}}).get("Item")
+        if item is None:
+            return ()
+        return self.blocks.read(int(item["group"]["N"]), start_ms, end_ms + 1, model_version=model_version)
 
     def observations(self, server_id: str, start_ms: int, end_ms: int, metrics: tuple[str, ...]) -> Observed:
         """The stored observations of a server in [start, end]; what has expired is missing."""

@@ -1,0 +1,112 @@
+"""What would have paged: how far a metric would have had to go, found by deciding the observations again."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.app.explain.server_replay import ServerReplay
+from treeline.core.profile import DEFAULT_METRICS
+from treeline.core.statistics import FloatArray
+from treeline.core.times import iso
+
+FARTHEST_SD = 40.0  # beyond the farthest measured value: what would not have paged by then is not named
+GRID, BISECTIONS = 41, 14
+MAX_METRICS = 6  # tried one at a time, the farthest from their expectation first
+_LIMITS = {metric.name: (metric.minimum, metric.maximum) for metric in DEFAULT_METRICS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanting:
+    """One metric that would have paged, had it been at least (or at most) this at the named observations."""
+
+    name: str
+    value: float
+    is_at_least: bool
+    at: tuple[tuple[int, float], ...]  # the observations: time (ms) and what was measured
+
+    def __str__(self) -> str:
+        """As people read it."""
+        at = " and ".join(f"{iso(time)[:19]}Z (it was {measured:.6g})" for time, measured in self.at)
+        return f"{self.name} {'>=' if self.is_at_least else '<='} {self.value:.6g} at {at}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "text": str(self),
+            "name": self.name,
+            ("at_least" if self.is_at_least else "at_most"): self.value,
+            "observations": [{"observed_at": iso(time), "measured": measured} for time, measured in self.at],
+        }
+
+
+def wanting(
+    replay: ServerReplay,
+    times: Sequence[int],
+    measured: npt.NDArray[np.float32],
+    expected: FloatArray,
+    spread: FloatArray,
+    *,
+    names: Sequence[str],
+) -> list[Wanting]:
+    """For each metric that alone would have opened an incident, how far it would have had to be.
+
+    The search goes outward on the side on which the last observation lies, then on the other; a value that the metric
+    cannot have, such as 120 % of a processor, is not named.
+
+    Args:
+        replay: The server just before the first of the observations, without an open incident.
+        times: Of as many observations as persistence needs, ms.
+        measured: Theirs, shape (times, metrics).
+        expected, spread: Of the last of them, shape (metrics,).
+        names: Of the metrics.
+    """
+    last = measured[-1].astype(np.float64)
+    usable = np.flatnonzero(np.isfinite(last) & np.isfinite(expected) & (spread > 0))
+    away = np.abs(last - expected) / np.maximum(spread, 1e-12)
+    found = []
+    for metric in usable[np.argsort(-away[usable], kind="stable")][:MAX_METRICS].tolist():
+        low, high = _LIMITS.get(names[metric], (-math.inf, math.inf))
+        near_side = bool(last[metric] >= expected[metric])
+        for upwards in (near_side, not near_side):
+            value = _tipping(replay, times, measured, metric, upwards, float(spread[metric]))
+            if value is not None and low <= value <= high:
+                at = tuple(zip(times, measured[:, metric].astype(float).tolist(), strict=True))
+                found.append(Wanting(name=names[metric], value=value, is_at_least=upwards, at=at))
+                break
+    return found
+
+
+def _tipping(
+    replay: ServerReplay,
+    times: Sequence[int],
+    measured: npt.NDArray[np.float32],
+    metric: int,
+    upwards: bool,
+    spread: float,
+) -> float | None:
+    """The least value that opens where all observations reach it, rounded outward; None where none does."""
+    column = measured[:, metric].astype(np.float64)
+    nearest, farthest = (np.nanmin(column), np.nanmax(column)) if upwards else (np.nanmax(column), np.nanmin(column))
+    outward = math.ceil if upwards else math.floor
+    edge = farthest + math.copysign(FARTHEST_SD * spread, 1.0 if upwards else -1.0)
+
+    def opens(bounds: FloatArray) -> npt.NDArray[np.bool_]:
+        versions = np.repeat(measured[None], len(bounds), axis=0)
+        versions[:, :, metric] = (np.maximum if upwards else np.minimum)(column, bounds[:, None])
+        return replay.would_open(times, versions)[0]
+
+    bounds = np.linspace(nearest, edge, GRID)
+    opening = np.flatnonzero(opens(bounds))
+    if not len(opening) or opening[0] == 0:
+        return None
+    quiet, tipping = bounds[opening[0] - 1], bounds[opening[0]]
+    for _ in range(BISECTIONS):
+        middle = (quiet + tipping) / 2
+        quiet, tipping = (quiet, middle) if opens(np.array([middle]))[0] else (middle, tipping)
+    unit = 10.0 ** (math.floor(math.log10(max(abs(tipping - nearest), 1e-12))) - 2)
+    rounded = outward(tipping / unit) * unit
+    return float(f"{rounded:.10g}") if opens(np.array([rounded]))[0] else float(tipping)
