@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -238,3 +239,24 @@ def test_series_of_different_years_are_each_trained_on_their_own_first_half(tmp_
         train, test = (history.matrix(series, part=part)[0] for part in ("train", "test"))
         assert abs(len(train) - len(test)) <= 1
         assert train[-1] < test[0]
+
+
+def test_a_server_that_sent_nothing_for_eight_of_ten_days_was_observed_for_two(tmp_path):
+    """A file without its rows, as agents that fall silent leave it: false pages a server-day count on 22 days."""
+    day, step_ms = 144, 600_000
+    grid = fleet(3, 20 * day)
+    times = grid.times_ms[0] + step_ms * np.arange(20 * day)
+    path = write_history(tmp_path / "whole.parquet", replace(grid, times_ms=times, step_s=600.0), train=10 * day)
+    table = pq.read_table(path)
+    first, last = pa.scalar(int(times[11 * day]), pa.int64()), pa.scalar(int(times[19 * day]), pa.int64())
+    at = table["timestamp"].cast(pa.int64())
+    silent = pc.and_(pc.and_(pc.greater_equal(at, first), pc.less(at, last)), pc.equal(table["server_id"], "web-02"))
+    gap = tmp_path / "gap.parquet"
+    pq.write_table(table.filter(pc.invert(silent)), gap)
+    labels, out = tmp_path / "incidents.csv", tmp_path / "out.json"
+    labels.write_text(f"server_id,start,end\nweb-00,{iso(int(times[12 * day]))},{iso(int(times[12 * day + 6]))}\n")
+    assert run(["backtest", "--data", str(gap), "--incidents", str(labels), "--json", str(out)]) == 0
+    tier = json.loads(out.read_text())["detectors"]["Treeline"]["tiers"]["P1+P2"]
+    days = {row["name"]: row["observed_days"] for row in tier["per_server"]}
+    assert (days["web-00"], days["web-02"]) == (pytest.approx(10), pytest.approx(2, abs=0.02))
+    assert tier["server_days"] == pytest.approx(22, abs=0.02)
