@@ -80,7 +80,7 @@ class BacktestScreen:
                 f"  Nothing was labelled, so nothing is judged. Incidents that would have paged: {_counted(outcome)}"
             )
         self.console.print(page_table(page_entries(history, outcome)))
-        if misses := miss_entries(outcome):
+        if misses := miss_entries(outcome.evaluations.get(Tier.ALL), outcome.grid, outcome.backtest):
             self.console.print(miss_table(misses))
 
     def comparison(self, outcomes: Sequence[ExperimentOutcome]) -> None:

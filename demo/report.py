@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from demo.results import ReplayResult
-from report.data import IncidentMark, LabelMark, ReportData, judged_incidents
+from report.backtest.entries import label_marks
+from report.data import IncidentMark, ReportData, judged_incidents
 from report.traces import server_trace
 from training.evaluate.backtest import Backtest
 from training.evaluate.pages import Tier
@@ -33,7 +34,7 @@ def report_data(
         end_ms=int(grid.times_ms[-1]),
         metrics=metrics,
         traces=tuple(server_trace(grid, offline.trace, column) for column in range(len(grid.servers))),
-        labels=LabelMark.of(every),
+        labels=label_marks(every, grid, offline),
         incidents=tuple(
             _incident_mark(incident_id, alerts).judged(judged.get(incident_id))
             for incident_id, alerts in sorted(result.incidents.items(), key=lambda entry: entry[0].rpartition("/")[2])

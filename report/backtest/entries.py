@@ -1,15 +1,16 @@
 """Every page and every missed incident of a backtest, one by one: for a terminal, for JSON and for the report."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluate.backtest import Trace
+from report.data import LabelMark
+from training.evaluate.backtest import Backtest, Trace
 from training.evaluate.experiment import ExperimentOutcome
-from training.evaluate.judge import JudgedLabel, JudgedPage, Place, Verdict
+from training.evaluate.judge import JudgedLabel, JudgedPage, Place, TierQuality, Verdict
 from training.evaluate.pages import Opening, Tier, pages, paging
 from training.history.files import History
 from training.history.grid import Grid
@@ -131,20 +132,37 @@ def page_entries(history: History, outcome: ExperimentOutcome) -> list[BacktestP
     ]
 
 
-def miss_entries(outcome: ExperimentOutcome) -> list[MissedLabel]:
-    """Every label that was not hit, in order of time."""
-    every = outcome.evaluations.get(Tier.ALL)
-    missed = [judged for judged in every.judged_labels if judged.opening is None] if every else []
-    by_label = {
-        opening.label: opening
-        for opening in (every.judged_openings if every else ())
-        if opening.label is not None and opening.place is Place.RECOVERY
+def miss_entries(every: TierQuality | None, grid: Grid, detected: Backtest) -> list[MissedLabel]:
+    """Every label that was not hit, in order of time.
+
+    Args:
+        every: The judgement of P1 and P2 together; None where nothing was labelled.
+        grid: What was measured.
+        detected: What detection made of it.
+    """
+    if every is None:
+        return []
+    missed = [judged for judged in every.judged_labels if judged.opening is None]
+    recoveries = {
+        each.label: each.opening
+        for each in every.judged_openings
+        if each.label is not None and each.place is Place.RECOVERY
     }
-    entries = []
-    for judged in sorted(missed, key=lambda judged: (judged.label.start_ms, judged.label.server_id)):
-        recovery = by_label.get(judged.label)
-        entries.append(_miss(judged, outcome, None if recovery is None else recovery.opening))
-    return entries
+    return [
+        _miss(judged, grid, detected, recoveries.get(judged.label))
+        for judged in sorted(missed, key=lambda judged: (judged.label.start_ms, judged.label.server_id))
+    ]
+
+
+def label_marks(every: TierQuality | None, grid: Grid, detected: Backtest) -> tuple[LabelMark, ...]:
+    """The labels as a report draws them; a missed one says what was seen of it."""
+    seen = {
+        (miss.label.label.server_id, miss.label.label.start_ms): miss for miss in miss_entries(every, grid, detected)
+    }
+    return tuple(
+        mark if mark.found_by else replace(mark, seen=str(seen[mark.server_id, mark.start_ms]))
+        for mark in LabelMark.of(every)
+    )
 
 
 def label_entries(outcome: ExperimentOutcome) -> list[dict[str, Any]]:
@@ -237,8 +255,8 @@ def _highest(openings: Iterable[Opening]) -> dict[str, str]:
     return found
 
 
-def _miss(judged: JudgedLabel, outcome: ExperimentOutcome, recovery: Opening | None) -> MissedLabel:
-    label, grid, trace = judged.label, outcome.grid, outcome.backtest.trace
+def _miss(judged: JudgedLabel, grid: Grid, detected: Backtest, recovery: Opening | None) -> MissedLabel:
+    label, trace = judged.label, detected.trace
     column = grid.servers.index(label.server_id)
     first, stop = np.searchsorted(grid.times_ms, [label.start_ms, label.end_ms + 1])
     times, severity = grid.times_ms[first:stop], trace.severity[first:stop, column]
@@ -251,7 +269,7 @@ def _miss(judged: JudgedLabel, outcome: ExperimentOutcome, recovery: Opening | N
         severity_at_ms=None if highest is None else int(times[highest]),
         evidence=evidence[0] if evidence else None,
         evidence_at_ms=None if farthest is None else int(times[farthest]),
-        why=_why(severity, _open_incident(outcome, label.server_id, label.start_ms), recovery),
+        why=_why(severity, _open_incident(detected, label.server_id, label.start_ms), recovery),
     )
 
 
@@ -267,9 +285,9 @@ def _farthest(grid: Grid, trace: Trace, column: int, inside: slice) -> int | Non
     return int(np.unravel_index(np.nanargmax(deviation), deviation.shape)[0])
 
 
-def _open_incident(outcome: ExperimentOutcome, server_id: str, at_ms: int) -> int | None:
+def _open_incident(detected: Backtest, server_id: str, at_ms: int) -> int | None:
     """When the incident was opened that a server had open at a time; None where it had none."""
-    opened = [c for server, c in outcome.backtest.changes if server == server_id and c.at <= at_ms]
+    opened = [c for server, c in detected.changes if server == server_id and c.at <= at_ms]
     if not opened or opened[-1].event is AlertEvent.RESOLVED:
         return None
     return opened[-1].opened_at

@@ -1,12 +1,11 @@
 """What a backtest showed: figures for JSON and for the report, from one source."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from report.backtest.comparison import comparison
-from report.backtest.entries import evidence_at, label_entries, miss_entries, page_entries
-from report.data import IncidentMark, LabelMark, ReportData, judged_incidents
+from report.backtest.entries import evidence_at, label_entries, label_marks, miss_entries, page_entries
+from report.data import IncidentMark, ReportData, judged_incidents
 from report.traces import server_trace
 from training.evaluate.experiment import ExperimentOutcome, Setup
 from training.evaluate.pages import Tier
@@ -56,7 +55,7 @@ def summary(
         },
         "detectors": {outcome.name: _figures(outcome) for outcome in outcomes},
         "pages": [entry.to_json() for entry in page_entries(history, ours)],
-        "misses": [entry.to_json() for entry in miss_entries(ours)],
+        "misses": [entry.to_json() for entry in miss_entries(ours.evaluations.get(Tier.ALL), grid, ours.backtest)],
         "judged_labels": label_entries(ours),
         "incidents": [
             {
@@ -101,7 +100,6 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
     grid, trace = outcome.grid, outcome.backtest.trace
     every = outcome.evaluations.get(Tier.ALL)
     judged = judged_incidents(every)
-    seen = {(entry.label.label.server_id, entry.label.label.start_ms): entry for entry in miss_entries(outcome)}
     units = {metric.name: metric.unit for metric in DEFAULT_METRICS}
     lives: dict[tuple[str, int], list[Change]] = {}
     for server, change in outcome.backtest.changes:
@@ -114,10 +112,7 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
         end_ms=int(grid.times_ms[-1]),
         metrics=tuple(Metric(name=name, unit=units.get(name, "")) for name in grid.metrics),
         traces=tuple(server_trace(grid, trace, column) for column in range(len(grid.servers))),
-        labels=tuple(
-            replace(mark, seen=str(seen[mark.server_id, mark.start_ms])) if not mark.found_by else mark
-            for mark in LabelMark.of(every)
-        ),
+        labels=label_marks(every, grid, outcome.backtest),
         incidents=tuple(
             IncidentMark(
                 incident_id=f"{server}/{iso(opened_at)}",

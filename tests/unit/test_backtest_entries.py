@@ -1,0 +1,132 @@
+"""Pages and misses of a backtest one by one: what a miss says of itself, and what a page of many servers is told as."""
+
+import numpy as np
+import pytest
+
+from report.backtest.entries import label_marks, miss_entries, page_entries
+from training.evaluate.backtest import Backtest, Trace
+from training.evaluate.experiment import ExperimentOutcome
+from training.evaluate.judge import Verdict, evaluate_tiers
+from training.evaluate.pages import Opening, Tier
+from training.evaluate.pointwise import Pointwise
+from training.history.grid import Grid
+from training.history.labels import STANDARD, Label
+from treeline.core.alert import AlertEvent, Priority
+from treeline.core.detection.policy import Change
+from treeline.core.times import iso
+
+MINUTE = 60_000
+START = 1_700_006_400_000
+ROWS = 600
+
+
+def at(minute):
+    return START + minute * MINUTE
+
+
+def grid_of(*servers):
+    times = START + MINUTE * np.arange(ROWS)
+    values = np.full((ROWS, len(servers), 2), 50.0, dtype=np.float32)
+    return Grid(times, servers, ("cpu_percent", "memory_percent"), values, 60.0)
+
+
+def detected(grid, severity, changes=()):
+    expected, spread = np.full_like(grid.values, 50.0), np.full_like(grid.values, 2.0)
+    return Backtest(list(changes), Trace(severity, severity, severity, expected, spread))
+
+
+def change(event, minute, opened):
+    changed = Change(row=0, event=event, priority=Priority.P2, at=at(minute), opened_at=at(opened),
+                  first_anomalous_at=at(opened), sequence=1, severity=2.0)  # fmt: skip
+    return "web-1", changed
+
+
+def judged(grid, labels, openings):
+    return evaluate_tiers(labels, openings, observed=grid.observed(), step_ms=MINUTE)
+
+
+def label(server="web-1", start=300, end=360):
+    return Label(server_id=server, start_ms=at(start), end_ms=at(end), kind="cpu_spike")
+
+
+def a_miss(severity=None, changes=(), openings=(), values=None):
+    grid = grid_of("web-1")
+    if values is not None:
+        grid.values[:, 0] = values
+    seen = np.full((ROWS, 1), 0.2, dtype=np.float32)
+    for minute, value in (severity or {}).items():
+        seen[minute, 0] = value
+    run = detected(grid, seen, changes)
+    every = judged(grid, [label()], openings)[Tier.ALL]
+    (miss,) = miss_entries(every, grid, run)
+    (mark,) = label_marks(every, grid, run)
+    assert mark.seen == str(miss)
+    return miss
+
+
+def test_a_miss_below_p2_says_by_how_much_and_when_it_was_nearest():
+    miss = a_miss({299: 9.0, 310: 1.2, 361: 9.0})
+    assert (miss.why, miss.severity_at_ms) == ("below P2 by 0.30", at(310))
+    assert miss.severity == pytest.approx(1.2)
+
+
+def test_a_miss_names_the_metric_that_went_farthest_and_when():
+    values = np.full((ROWS, 2), 50.0)
+    values[299], values[320, 1], values[330, 0] = 99.0, 40.0, 56.0
+    miss = a_miss(values=values)
+    assert (miss.evidence.name, miss.evidence.measured, miss.evidence_at_ms) == ("memory_percent", 40.0, at(320))
+    assert "memory_percent 40 %, expected 50 (-5.0 sd)" in str(miss)
+
+
+def test_a_miss_of_single_observations_says_that_they_were_too_few():
+    assert a_miss({310: 2.0}).why == "1 observation above P2, too few or too far apart"
+    assert a_miss({310: 1.5, 340: 2.0}).why == "2 observations above P2, too few or too far apart"
+
+
+def test_a_miss_inside_an_incident_that_was_open_says_so():
+    opened, resolved = change(AlertEvent.OPENED, 200, 200), change(AlertEvent.RESOLVED, 280, 200)
+    assert a_miss({310: 5.0}, [opened]).why == f"its incident of {iso(at(200))[:16]}Z was still open"
+    assert a_miss({310: 1.0}, [opened, resolved]).why == "below P2 by 0.50"
+
+
+def test_a_miss_that_was_paged_as_it_ended_says_so():
+    opening = Opening(server_id="web-1", at_ms=at(359), priority="P1", incident_id="web-1/x")
+    assert a_miss({358: 4.0, 359: 4.0}, openings=[opening]).why == f"paged as it ended, {iso(at(359))[:16]}Z"
+
+
+def test_a_miss_of_which_nothing_was_scored_says_so():
+    miss = a_miss(dict.fromkeys(range(300, 361), np.nan))
+    assert (miss.why, miss.severity) == ("nothing was scored: absent, or warming up", None)
+    assert miss.to_json()["highest_severity_at"] is None
+
+
+def test_a_page_of_many_servers_is_one_entry_that_names_who_fell_on_a_label():
+    servers = tuple(f"web-{i}" for i in range(4))
+    grid = grid_of(*servers)
+    openings = [
+        Opening(server_id=s, at_ms=at(301), priority="P1" if s == "web-2" else "P2", incident_id=f"{s}/x")
+        for s in servers
+    ]
+    evaluations = judged(grid, [label(s) for s in servers[1:]], openings)
+    outcome = ExperimentOutcome(
+        name="ours", grid=grid, backtest=detected(grid, np.zeros((ROWS, 4), np.float32)), openings=tuple(openings),
+        evaluations=evaluations, points=Pointwise(auc_pr=None, vus_pr=None, positives=0.0, note="", by_server={}),
+    )  # fmt: skip
+    (page,) = page_entries(None, outcome)
+    assert (page.verdict, page.worth, page.priority) == (Verdict.HIT, "hit, onset", "P1")
+    assert (page.where, page.kind, page.delay_s) == ("web-0 and 3 more", "cpu_spike", 60.0)
+    assert page.to_json()["incidents"] == [f"{s}/x" for s in servers]
+    unjudged = ExperimentOutcome(
+        name="ours",
+        grid=grid,
+        backtest=outcome.backtest,
+        openings=tuple(openings),
+        evaluations={},
+        points=outcome.points,
+    )
+
+    class Unlabelled:
+        protocol = STANDARD
+
+    (page,) = page_entries(Unlabelled(), unjudged)
+    assert (page.verdict, page.worth, page.where) == (None, "", "web-0 and 3 more")
