@@ -71,7 +71,7 @@ class BacktestScreen:
             outside = f" and {told.labels_outside} without an observation" if told.labels_outside else ""
             self.console.print(
                 f"  [dim]95 % bootstrap intervals by {told.intervals.unit}; {told.server_days:.1f} server-days; "
-                f"{told.labels} labels{outside}[/]"
+                f"{told.labels} label{'s' * (told.labels != 1)}{outside}[/]"
             )
             self.console.print(f"  {points_line(outcome)}")
             self.console.print(server_table(outcome))
@@ -79,7 +79,10 @@ class BacktestScreen:
             self.console.print(
                 f"  Nothing was labelled, so nothing is judged. Incidents that would have paged: {_counted(outcome)}"
             )
-        self.console.print(page_table(page_entries(history, outcome)))
+        if pages := page_entries(history, outcome):
+            self.console.print(page_table(pages))
+        else:
+            self.console.print("No page, neither P1 nor P2")
         if misses := miss_entries(outcome.evaluations.get(Tier.ALL), outcome.grid, outcome.backtest):
             self.console.print(miss_table(misses))
 

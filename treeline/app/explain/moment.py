@@ -19,10 +19,12 @@ from treeline.core.detection.policy import NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
+from treeline.core.profile import DEFAULT_METRICS
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.state.fleet import FleetState
 from treeline.core.times import iso, parse_iso
 
+_UNITS = {metric.name: metric.unit for metric in DEFAULT_METRICS}  # no alert carries the units here
 NEAR_STEPS = 3  # an observation farther than that from the asked time is not the one that was meant
 
 
@@ -157,7 +159,7 @@ class _Moment:
                 moment,
                 shared=_shared(step, severity),
                 channels=_readings(step, package, again.gated),
-                metrics=metric_evidence(package.metrics, again.rows[-1], step.expected, step.spread, {}),
+                metrics=metric_evidence(package.metrics, again.rows[-1], step.expected, step.spread, _UNITS),
                 wanting=self._wanting(package, again),
             )
         return replace(moment, why=self._why(status, severity, moment.shared))
