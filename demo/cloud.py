@@ -20,17 +20,11 @@ ROUTING_KEY = "0" * 32  # of the right form; the receiver on loopback accepts an
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployed stage: the cloud it runs in, and where everything is.
-
-    Attributes:
-        cloud: Where it runs.
-        report: What was deployed.
-        profile: The further profile that is meant; empty: the servers'.
-    """
+    """A deployed stage: the cloud it runs in, and where everything is."""
 
     cloud: EmbeddedCloud
     report: DeployReport
-    profile: str = ""
+    profile: str = ""  # the further profile that is meant; empty: the servers'
 
     def output(self, key: str) -> str:
         """A stack output by its name in treeline.settings.outputs; raises KeyError where no stack has it."""

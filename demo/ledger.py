@@ -24,25 +24,16 @@ Key = tuple[str, int]  # server_id, observed_at ms
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where every observation is.
+    """Where every observation is."""
 
-    Attributes:
-        stored: Keys in the observations table.
-        scored: Key -> (score, severity) of those scored (late ones too).
-        late: Keys scored after a later observation of their server.
-        warming_up: Keys seen while their server warmed up.
-        quarantined: Reason -> how many.
-        too_late: Keys that came when their server was too far ahead to score them: stored, counted, never scored.
-        scored_twice: Keys in more than one score block: must be empty.
-    """
-
-    stored: set[Key]
-    scored: dict[Key, tuple[float, float]]
-    late: set[Key]
-    warming_up: set[Key]
-    quarantined: Counter[str]
+    stored: set[Key]  # keys in the observations table
+    scored: dict[Key, tuple[float, float]]  # key -> (score, severity) of those scored (late ones too)
+    late: set[Key]  # keys scored after a later observation of their server
+    warming_up: set[Key]  # keys seen while their server warmed up
+    quarantined: Counter[str]  # reason -> how many
+    # Keys that came when their server was too far ahead to score them: stored, counted, never scored.
     too_late: set[Key] = field(default_factory=set)
-    scored_twice: set[Key] = field(default_factory=set)
+    scored_twice: set[Key] = field(default_factory=set)  # keys in more than one score block: must be empty
 
     @property
     def lost(self) -> set[Key]:

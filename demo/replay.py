@@ -35,23 +35,14 @@ class ReplayError(TreelineError):
 
 @dataclass(slots=True)
 class Replay:
-    """One replay of a fleet's present through a deployment.
-
-    Attributes:
-        deployment: Where to.
-        present: What is replayed, as a grid: whose records are to be decided.
-        feed: Alerts as the topic delivers them.
-        screen: Where progress is shown.
-        sent: How far sending is.
-        alerts: What was delivered, in order.
-    """
+    """One replay of a fleet's present through a deployment."""
 
     deployment: Deployment
-    present: Grid
-    feed: AlertFeed
-    screen: DemoScreen
-    sent: Sent = field(default_factory=Sent)
-    alerts: list[Alert] = field(default_factory=list)
+    present: Grid  # what is replayed, as a grid: whose records are to be decided
+    feed: AlertFeed  # alerts as the topic delivers them
+    screen: DemoScreen  # where progress is shown
+    sent: Sent = field(default_factory=Sent)  # how far sending is
+    alerts: list[Alert] = field(default_factory=list)  # what was delivered, in order
     _undecided: int = 0  # detect's backlog when it was last looked at; the producer waits for it
     _failure: Exception | None = None
 

@@ -34,23 +34,14 @@ class StuckError(TreelineError):
 
 @dataclass(slots=True)
 class EventTime:
-    """Where event time stands.
-
-    Attributes:
-        deployment: What is driven.
-        live: What streams.
-        archive: Gets each day when it is over.
-        between_chunks: Called after each chunk with the time reached; returns when time may go on.
-        on_drift: Told each daily drift report.
-        watch: Told where the time goes.
-    """
+    """Where event time stands."""
 
     deployment: Deployment
-    live: Grid
-    archive: Archive
-    between_chunks: Callable[[int], None]
-    on_drift: Callable[[int, dict[str, Any]], None]
-    watch: Stopwatch
+    live: Grid  # what streams
+    archive: Archive  # gets each day when it is over
+    between_chunks: Callable[[int], None]  # called after each chunk with the time reached; returns when time may go on
+    on_drift: Callable[[int, dict[str, Any]], None]  # told each daily drift report
+    watch: Stopwatch  # told where the time goes
     sent: Sent = field(default_factory=Sent)
     heartbeats: int = 0
 

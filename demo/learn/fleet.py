@@ -22,26 +22,15 @@ SHIFT_SD = 4.0  # of each server's own metric: an hour counts three sds of it at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnPlan:
-    """What to play.
+    """What to play."""
 
-    Attributes:
-        servers: Size of the fleet; ten at least, or it has no common mode.
-        past_days: History the first model is trained on.
-        live_days: Days that stream.
-        calm_days: How many of them come before the shift.
-        step_s: Sampling step.
-        seed: Of everything random.
-        bias_sd: Bias of the second model's scores in its own standard deviations; 0 for none.
-        output: Results folder.
-    """
-
-    servers: int = 12
-    past_days: int = 7
-    live_days: int = 20
-    calm_days: int = 3
-    step_s: int = 600
-    seed: int = 7
-    bias_sd: float = 0.0
+    servers: int = 12  # size of the fleet; ten at least, or it has no common mode
+    past_days: int = 7  # history the first model is trained on
+    live_days: int = 20  # days that stream
+    calm_days: int = 3  # how many of them come before the shift
+    step_s: int = 600  # sampling step
+    seed: int = 7  # of everything random
+    bias_sd: float = 0.0  # bias of the second model's scores in its own standard deviations; 0 for none
     output: Path = Path("runs/learn")
 
 

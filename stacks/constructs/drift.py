@@ -19,12 +19,7 @@ from treeline.settings.promotion import DriftSettings
 
 
 class DriftWatch(Construct):
-    """Measures how far the fleet has left the active model.
-
-    Attributes:
-        rollup: Sums up hours.
-        drift: Judges days.
-    """
+    """Measures how far the fleet has left the active model."""
 
     def __init__(
         self,

@@ -22,11 +22,6 @@ class ProfileTraining:
     """Makes the constructs of one profile in `scope`.
 
     It is no construct itself: that would move those of the servers' profile, and a deployment would replace them.
-
-    Attributes:
-        image: Our container.
-        role: Of the pipeline and its jobs.
-        pipeline_arn: The training pipeline.
     """
 
     def __init__(

@@ -27,13 +27,7 @@ CAPTURE_PREFIX = "capture"
 
 
 class Promotion(Construct):
-    """From an approved model package to the model that decides.
-
-    Attributes:
-        state_machine: The workflow.
-        approval: Starts it for every approved package, once.
-        hosting_role: The role the hosted models run with.
-    """
+    """From an approved model package to the model that decides."""
 
     def __init__(
         self,
@@ -56,7 +50,7 @@ class Promotion(Construct):
         self.state_machine = self._state_machine()
         # A step asks whether the execution that began a promotion still runs.
         self.step.allow(["states:DescribeExecution"], [self._execution_arn()])
-        self.approval = self._approval(model_group, events_dead)
+        self.approval = self._approval(model_group, events_dead)  # starts it for every approved package, once
         self._alarms()
 
     def _hosting_role(self, state: Stores, image_repository_arns: tuple[str, ...]) -> iam.Role:

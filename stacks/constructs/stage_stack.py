@@ -14,14 +14,10 @@ from stacks.constructs.function_asset import AssetPlatform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
-    """How one stack's resources are protected.
+    """How one stack's resources are protected."""
 
-    Attributes:
-        key: The stage's key; None where AWS's own keys are used.
-        subnet_ids, security_group_id: Where functions run; empty outside a VPC.
-    """
-
-    key: kms.IKey | None = None
+    key: kms.IKey | None = None  # the stage's key; None where AWS's own keys are used
+    # Where functions run; empty outside a VPC.
     subnet_ids: tuple[str, ...] = ()
     security_group_id: str = ""
 

@@ -11,13 +11,9 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObservedTimes:
-    """The observations of one server that were judged.
+    """The observations of one server that were judged."""
 
-    Attributes:
-        times_ms: Event times, shape (n,), increasing, n >= 1.
-    """
-
-    times_ms: NDArray[np.int64]
+    times_ms: NDArray[np.int64]  # event times, shape (n,), increasing, n >= 1
 
     def __post_init__(self) -> None:
         """Raises ValueError where there is none, or time runs backwards."""

@@ -13,16 +13,11 @@ WINDOW_VALUES = 4_000_000  # held at once a few times over
 
 @dataclass(frozen=True, slots=True)
 class FileWindows:
-    """A history on its step's raster; of two values of a server in one step the later one counts.
-
-    Attributes:
-        history: Where it comes from.
-        step_s: The sampling step.
-        window_rows: About as many rows make a window; None for as many as fit, by the number of metrics.
-    """
+    """A history on its step's raster; of two values of a server in one step the later one counts."""
 
     history: History
     step_s: float
+    # About as many rows make a window; None for as many as fit, by the number of metrics.
     window_rows: int | None = None
 
     @property

@@ -14,21 +14,13 @@ from treeline.core.times import parse_iso
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisturbanceTables:
-    """Reads them from the deployed tables.
-
-    Attributes:
-        client: boto3 clients by service.
-        controls_table: Labels.
-        mutes_table: Maintenance windows.
-        incidents_table: Open incidents.
-        servers_table: Labels of servers, which a window may name.
-    """
+    """Reads them from the deployed tables."""
 
     client: Callable[[str], Any]
-    controls_table: str
-    mutes_table: str
-    incidents_table: str
-    servers_table: str
+    controls_table: str  # labels
+    mutes_table: str  # maintenance windows
+    incidents_table: str  # open incidents
+    servers_table: str  # labels of servers, which a window may name
 
     def read(self, servers: Sequence[str]) -> Disturbances:
         """Everything known about these servers."""

@@ -22,18 +22,12 @@ LEAD_IN_MS = 4 * 86_400_000  # the champion's running averages get used to the p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetFile:
-    """What prepare hands to evaluate.
+    """What prepare hands to evaluate."""
 
-    Attributes:
-        prepared: What calibration needs; its training rows are those the forest was given.
-        recent: The held-out part and up to LEAD_IN_MS before it, what hygiene took out already missing.
-        holdout_from_ms: The first held-out time.
-        manifest: What was trained on and what was left out, for the model package.
-    """
-
-    prepared: Prepared
-    recent: Grid
-    holdout_from_ms: int
+    prepared: Prepared  # what calibration needs; its training rows are those the forest was given
+    recent: Grid  # the held-out part and up to LEAD_IN_MS before it, what hygiene took out already missing
+    holdout_from_ms: int  # the first held-out time
+    # What was trained on and what was left out, for the model package.
     manifest: dict[str, Any] = field(default_factory=dict)
 
     def holdout(self, *, lead_in_ms: int = 0) -> Grid:

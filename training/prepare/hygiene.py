@@ -42,17 +42,11 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbances:
-    """What people and tables say about a history. Times in milliseconds; server_id "fleet" means every server.
+    """What people and tables say about a history. Times in milliseconds; server_id "fleet" means every server."""
 
-    Attributes:
-        labels: Incidents that a person confirmed.
-        open_incidents: Server and time of opening of those that are not resolved yet.
-        maintenance: Server, start and last millisecond.
-    """
-
-    labels: Sequence[Label] = ()
-    open_incidents: Sequence[tuple[str, int]] = ()
-    maintenance: Sequence[tuple[str, int, int]] = ()
+    labels: Sequence[Label] = ()  # incidents that a person confirmed
+    open_incidents: Sequence[tuple[str, int]] = ()  # server and time of opening of those that are not resolved yet
+    maintenance: Sequence[tuple[str, int, int]] = ()  # server, start and last millisecond
 
     def exclusions(self, servers: Sequence[str], span: tuple[int, int]) -> list[Exclusion]:
         """What of them is left out of a history of these servers; `span` is its first and last millisecond."""

@@ -41,27 +41,16 @@ class Learned:
 
 @dataclass(slots=True, kw_only=True)
 class Prepared:
-    """What the first pass leaves: rows to train on, and the state to calibrate.
+    """What the first pass leaves: rows to train on, and the state to calibrate."""
 
-    Attributes:
-        metrics: Names, in order of the columns.
-        step_s: The sampling step.
-        state: Of every server after the history.
-        times_ms: The last times of the history, as many as calibration needs (n,).
-        rows: The features at these times (n, servers, features), NaN where absent.
-        magnitudes: The channels' magnitudes at these times (n, servers, channels), NaN where absent.
-        training_rows: What the forest learns from (rows, features).
-        learned: Of the whole history.
-    """
-
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...]  # names, in order of the columns
     step_s: float
-    state: FleetState
-    times_ms: npt.NDArray[np.int64]
-    rows: Rows
-    magnitudes: Rows
-    training_rows: Rows = field(repr=False)
-    learned: Learned
+    state: FleetState  # of every server after the history
+    times_ms: npt.NDArray[np.int64]  # the last times of the history, as many as calibration needs (n,)
+    rows: Rows  # the features at these times (n, servers, features), NaN where absent
+    magnitudes: Rows  # the channels' magnitudes at these times (n, servers, channels), NaN where absent
+    training_rows: Rows = field(repr=False)  # what the forest learns from (rows, features)
+    learned: Learned  # of the whole history
 
     def of_servers(self, share: slice) -> "Prepared":
         """Some neighbouring servers' part, apart from the training rows, which are the fleet's."""

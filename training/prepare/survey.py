@@ -17,15 +17,10 @@ from training.processes import Progress
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is left out, and how to leave it out.
+    """What is left out, and how to leave it out."""
 
-    Attributes:
-        exclusions: By server and "fleet"; gaps are found later, window by window.
-        usually: Which metrics each server usually reports, (metrics,).
-    """
-
-    exclusions: Mapping[str, Sequence[Exclusion]]
-    usually: Mapping[str, NDArray[np.bool_]]
+    exclusions: Mapping[str, Sequence[Exclusion]]  # by server and "fleet"; gaps are found later, window by window
+    usually: Mapping[str, NDArray[np.bool_]]  # which metrics each server usually reports, (metrics,)
 
     def all_exclusions(self) -> list[Exclusion]:
         """Of every server and the fleet."""

@@ -29,17 +29,11 @@ WEEK_S = 7 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """What is left of a history's measures: each hour's highest, and how much of it the hour before had too.
+    """What is left of a history's measures: each hour's highest, and how much of it the hour before had too."""
 
-    Attributes:
-        hours: The highest measures of each server's hours, shape (hours, channels), in no order.
-        joined: Of the same hours, what the hour before reached as well: up to it no new page begins.
-        server_weeks: How long the servers were observed.
-    """
-
-    hours: FloatArray
-    joined: FloatArray
-    server_weeks: float
+    hours: FloatArray  # the highest measures of each server's hours, shape (hours, channels), in no order
+    joined: FloatArray  # of the same hours, what the hour before reached as well: up to it no new page begins
+    server_weeks: float  # how long the servers were observed
 
     @classmethod
     def of(cls, times_ms: npt.NDArray[np.int64], measures: FloatArray, *, step_s: float) -> Self:

@@ -35,34 +35,23 @@ class Unmapped(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmEpisode:
-    """An alarm of a server from ALARM to the state after it.
-
-    Attributes:
-        start_ms: Wall clock. Of one that was in ALARM already where what was read begins: that beginning.
-        end_ms: Of one that is still in ALARM: where what was read ends.
-    """
+    """An alarm of a server from ALARM to the state after it."""
 
     alarm: str
     server_id: str
+    # Wall clock. Of one that was in ALARM already where what was read begins: that beginning.
     start_ms: int
-    end_ms: int
+    end_ms: int  # of one that is still in ALARM: where what was read ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmHistory:
-    """What rang in a stretch of time.
+    """What rang in a stretch of time."""
 
-    Attributes:
-        episodes: Those of alarms of one server each, in order of their beginning.
-        unmapped: Alarms that rang and are about no server, with the reason.
-        composite: Names of composite alarms, which are left out: what they combine is here by itself.
-        own: How many of Treeline's own alarms were left out.
-    """
-
-    episodes: tuple[AlarmEpisode, ...]
-    unmapped: Mapping[str, Unmapped]
-    composite: tuple[str, ...]
-    own: int
+    episodes: tuple[AlarmEpisode, ...]  # those of alarms of one server each, in order of their beginning
+    unmapped: Mapping[str, Unmapped]  # alarms that rang and are about no server, with the reason
+    composite: tuple[str, ...]  # names of composite alarms, which are left out: what they combine is here by itself
+    own: int  # how many of Treeline's own alarms were left out
 
 
 def server_names(servers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

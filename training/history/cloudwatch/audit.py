@@ -30,19 +30,14 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What a fetch has brought.
+    """What a fetch has brought."""
 
-    Attributes:
-        coverage: By server and metric. A server's time counts from its own first point, of whichever metric.
-        chunks_missing: Planned, not fetched (yet).
-        silent_servers: Without a single point of any metric.
-        missing_metrics: By server that has some, the metrics it has none of: no agent, or not configured.
-    """
-
+    # By server and metric. A server's time counts from its own first point, of whichever metric.
     coverage: tuple[Coverage, ...]
     chunks: int
-    chunks_missing: int
-    silent_servers: tuple[str, ...] = ()
+    chunks_missing: int  # planned, not fetched (yet)
+    silent_servers: tuple[str, ...] = ()  # without a single point of any metric
+    # By server that has some, the metrics it has none of: no agent, or not configured.
     missing_metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

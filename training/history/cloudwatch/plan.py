@@ -44,22 +44,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchPlan:
-    """A fetch, decided: who, what, when, in which calls.
+    """A fetch, decided: who, what, when, in which calls."""
 
-    Attributes:
-        made_ms: When it was planned; the tiers count back from here.
-        start_ms, end_ms: The range, end exclusive.
-        metrics: Our metrics' names, the columns of what is written.
-        servers: In the order the chunks refer to.
-        chunks: Most perishable first: oldest data of the finest tier leads.
-    """
-
-    made_ms: int
+    made_ms: int  # when it was planned; the tiers count back from here
+    # The range, end exclusive.
     start_ms: int
     end_ms: int
-    metrics: tuple[str, ...]
-    servers: tuple[Server, ...]
-    chunks: tuple[Chunk, ...]
+    metrics: tuple[str, ...]  # our metrics' names, the columns of what is written
+    servers: tuple[Server, ...]  # in the order the chunks refer to
+    chunks: tuple[Chunk, ...]  # most perishable first: oldest data of the finest tier leads
 
     def queries(self, chunk: Chunk) -> int:
         """Series asked for in a chunk's call."""

@@ -13,21 +13,15 @@ INSTANCE = "InstanceId"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One CloudWatch metric that contributes `factor * value` (per second where `per_second`) to one of ours.
+    """One CloudWatch metric that contributes `factor * value` (per second where `per_second`) to one of ours."""
 
-    Attributes:
-        namespace, name: As CloudWatch spells them.
-        stat: `Average`, `Sum` and so on.
-        factor: From CloudWatch's unit to ours.
-        per_second: The value is a total over the period: divide by its seconds.
-        dimensions: What a matching series must have beside the instance, e.g. `(("cpu", "cpu-total"),)`.
-    """
-
+    # As CloudWatch spells them.
     namespace: str
     name: str
-    stat: str = "Average"
-    factor: float = 1.0
-    per_second: bool = False
+    stat: str = "Average"  # `Average`, `Sum` and so on
+    factor: float = 1.0  # from CloudWatch's unit to ours
+    per_second: bool = False  # the value is a total over the period: divide by its seconds
+    # What a matching series must have beside the instance, e.g. `(("cpu", "cpu-total"),)`.
     dimensions: tuple[tuple[str, str], ...] = ()
 
 
@@ -50,18 +44,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server, what can be asked about it, and what cannot.
-
-    Attributes:
-        server_id: Our name of it.
-        queries: Its series, by metric.
-        step_s: How often its metrics are published (s): 300 for EC2's basic monitoring.
-        missing: Our metrics for which CloudWatch lists nothing, e.g. because no agent runs.
-    """
+    """A server, what can be asked about it, and what cannot."""
 
     server_id: str
-    queries: tuple[Query, ...]
-    step_s: int = 60
+    queries: tuple[Query, ...]  # its series, by metric
+    step_s: int = 60  # how often its metrics are published (s): 300 for EC2's basic monitoring
+    # Our metrics for which CloudWatch lists nothing, e.g. because no agent runs.
     missing: tuple[str, ...] = ()
 
 

@@ -116,19 +116,13 @@ class S3Folder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedChunk:
-    """What a finished chunk held.
+    """What a finished chunk held."""
 
-    Attributes:
-        period_s: As fetched (coarser where the data had aged into the next tier).
-        path: Its parquet file.
-        points: By server, then by metric column: how many points came, the first and the last (ms; -1: none).
-        calls: Requests it took, pages and refused ones included.
-    """
-
-    period_s: int
+    period_s: int  # as fetched (coarser where the data had aged into the next tier)
     path: str
+    # By server, then by metric column: how many points came, the first and the last (ms; -1: none).
     points: dict[str, list[tuple[int, int, int]]]
-    calls: int
+    calls: int  # requests it took, pages and refused ones included
 
 
 class HistoryStore:
