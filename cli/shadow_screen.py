@@ -59,7 +59,7 @@ def show_quality(quality: Mapping[Tier, TierQuality], console: Console) -> None:
         console.print(table)
     outside = quality[Tier.ALL].labels_outside
     if outside:
-        console.print(f"  {outside} labels left out: nothing was observed of their server at that time", style="dim")
+        console.print(f"  labels left out, as nothing was observed of their server then: {outside}", style="dim")
 
 
 def show_alarms(comparison: AlarmComparison, console: Console) -> None:
@@ -122,15 +122,13 @@ def _theirs(alarm: AlarmEpisode) -> str:
 def _left_out(comparison: AlarmComparison, console: Console) -> None:
     history = comparison.history
     if history.unmapped:
-        console.print(f"  {len(history.unmapped)} alarms that rang are of no server:", style="dim")
+        console.print(f"  alarms that rang and are of no server: {len(history.unmapped)}", style="dim")
         for name, reason in list(history.unmapped.items())[:_ROWS]:
             console.print(f"    {escape(name)}: {reason}", style="dim")
         if len(history.unmapped) > _ROWS:
             console.print(f"    and {len(history.unmapped) - _ROWS} more; --json has them all", style="dim")
     if history.composite:
-        composite = len(history.composite)
-        console.print(f"  {composite} composite alarms left out: they combine others, which stand here", style="dim")
+        console.print(f"  composite alarms left out, as they combine others: {len(history.composite)}", style="dim")
     if comparison.fleet_incidents:
-        console.print(
-            f"  {comparison.fleet_incidents} incidents of the whole fleet left out: they name no server", style="dim"
-        )
+        fleet = comparison.fleet_incidents
+        console.print(f"  incidents of the whole fleet left out, as they name no server: {fleet}", style="dim")

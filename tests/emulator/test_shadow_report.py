@@ -146,7 +146,7 @@ def test_a_prefix_chooses_the_alarms_and_the_terminal_says_all_of_it(stage, happ
     assert "only theirs: cpu-web-2 (web-2)" in shown
     assert "disk-web-2" not in shown
     assert "load-of-all" not in shown
-    assert "of no server" in stage.report(capsys, "--against-alarms")
+    assert "of no server: 1" in stage.report(capsys, "--against-alarms")
 
 
 def test_labels_of_the_days_judge_the_pages_on_what_was_observed(stage, happened, capsys, tmp_path):
@@ -169,7 +169,7 @@ def test_labels_of_the_days_judge_the_pages_on_what_was_observed(stage, happened
     assert body["server_days"] == pytest.approx((220 + 600) / 1440, abs=0.002)
     shown = stage.report(capsys, "--incidents", str(labels))
     assert "precision" in shown
-    assert "1 labels left out" in shown
+    assert "labels left out, as nothing was observed of their server then: 1" in shown
     labels.write_text(f"server_id,start,end\nweb-9,{begun},{over}\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"web-9.*stage local"):
         stage.report(capsys, "--incidents", str(labels))

@@ -1,11 +1,15 @@
 """Incidents beside alarms: what is of the same trouble, and who was first."""
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from cli.shadow_screen import show_alarms
 from tests.unit.paging_fakes import alert
 from training.evaluate.against_alarms import against_alarms
 from training.evaluate.pages import Tier
-from training.history.cloudwatch.alarm_history import AlarmEpisode, AlarmHistory
+from training.history.cloudwatch.alarm_history import AlarmEpisode, AlarmHistory, Unmapped
 from treeline.core.alert import FLEET, AlertEvent, Clocks, Priority
 from treeline.core.times import iso
 
@@ -135,3 +139,25 @@ def test_as_json_each_alarm_and_incident_stands_by_name():
     assert [each["incident_id"] for each in body["both"]] == [incident("a", 100)[0].incident_id]
     assert [each["alarm"] for each in body["only_theirs"]] == ["disk"]
     assert len(body["only_ours"]) == 1
+
+
+def test_the_terminal_says_what_both_saw_what_one_saw_and_what_was_left_out():
+    """Names are shown as they are, also where they look like markup."""
+    episodes = (rings("cpu[all]", "a", 104, 160), rings("disk", "c", 200, 210))
+    history = AlarmHistory(
+        episodes=episodes, unmapped={"asg": Unmapped.NO_SERVER, "gone": Unmapped.DELETED}, composite=("any",), own=3
+    )
+    incidents = [incident("a", 100, 160), incident("b", 300), incident(FLEET, 400)]
+    named = {alerts[0].incident_id: alerts for alerts in incidents}
+    output = io.StringIO()
+    show_alarms(against_alarms(named, history, start_ms=START, end_ms=START + DAY), Console(file=output, width=120))
+    shown = output.getvalue()
+    assert f"both: {incidents[0][0].incident_id}, alarm cpu[all] 4.0 min after us" in shown
+    assert f"only ours: {incidents[1][0].incident_id} (P2)" in shown
+    assert f"only theirs: disk (c), {iso(START + 200 * MINUTE)}" in shown
+    assert "of no server: 2" in shown
+    assert "gone: it was deleted" in shown
+    assert "composite alarms left out, as they combine others: 1" in shown
+    assert "the whole fleet left out, as they name no server: 1" in shown
+    (row,) = [line.split() for line in shown.splitlines() if line.strip().startswith("P1+P2")]
+    assert row == ["P1+P2", "2", "1", "1", "2", "1", "1", "0", "+4.0", "min"]
