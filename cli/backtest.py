@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from cli.backtest_screen import BacktestScreen
-from cli.peers import chosen_peers, judged_peers
+from cli.peers import chosen_peers, judged_peers, rule_notes
 from cli.times import moment
 from report.backtest.results import backtest_report, summary
 from report.page import write_report
@@ -106,6 +106,8 @@ def _compare(
     args: argparse.Namespace, history: History, past: Grid, present: Grid, setup: Setup, screen: BacktestScreen
 ) -> list[ExperimentOutcome]:
     names = chosen_peers(args.peers, screen.note)
+    for line in rule_notes(names, present):
+        screen.note(line)
     with screen.progress() as tell:
         judged = judged_peers(names, history, past, present, setup, note=screen.note, progress=tell)
         done = {outcome.name: outcome for outcome in judged}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from training.evaluate.experiment import ExperimentOutcome, Setup, judge
 from training.evaluate.peers.catalogue import PEERS, absent, entry
+from training.evaluate.peers.rules import Rule
 from training.evaluate.peers.run import run_peers
 from training.history.files import History
 from training.history.grid import Grid
@@ -23,6 +24,12 @@ def chosen_peers(names: str | None, note: Callable[[str], None]) -> list[str]:
     for peer in missing:
         note(f"{peer.name} left out: {peer.needs} is not installed (the extra `bench` has it)")
     return [peer.name for peer in PEERS if peer not in missing]
+
+
+def rule_notes(names: Sequence[str], grid: Grid) -> list[str]:
+    """A line for each rule among them: what it watches on this fleet."""
+    rules = [peer for peer in map(entry, names) if isinstance(peer, Rule)]
+    return [f"{rule.name}: {rule.says(grid)}" for rule in rules]
 
 
 def judged_peers(

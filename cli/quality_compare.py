@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cli.peers import judged_peers
+from cli.peers import judged_peers, rule_notes
 from training.evaluate.experiment import ExperimentOutcome, Setup
 from training.evaluate.judge import TierQuality, pooled
 from training.evaluate.pages import Tier
@@ -46,14 +46,14 @@ class Comparison:
         """Run the peers on one fleet of a set: rules on each, detectors, which take minutes, on its first alone."""
         if not self.names:
             return
-        rules = [peer for peer in map(entry, self.names) if isinstance(peer, Rule)]
+        rules = [name for name in self.names if isinstance(entry(name), Rule)]
         of_set = self.fleets.setdefault(set_name, {})
         if not of_set:
-            self.notes[set_name] = [f"{rule.name}: {rule.says(ours.grid)}" for rule in rules]
+            self.notes[set_name] = rule_notes(self.names, ours.grid)
         elif len(rules) < len(self.names) and len(of_set[ours.name]) == 1:
             first = next(iter(of_set[ours.name]))
             self.notes[set_name].append(f"({first}): on that fleet alone, as a detector takes a minute or more a fleet")
-        names = [rule.name for rule in rules] if of_set else self.names
+        names = rules if of_set else self.names
         of_set.setdefault(ours.name, {})[fleet] = ours.evaluations
         for outcome in judged_peers(names, history, past, ours.grid, self.setup, note=note, progress=progress):
             of_set.setdefault(outcome.name, {})[fleet] = outcome.evaluations

@@ -260,3 +260,17 @@ def test_a_server_that_sent_nothing_for_eight_of_ten_days_was_observed_for_two(t
     days = {row["name"]: row["observed_days"] for row in tier["per_server"]}
     assert (days["web-00"], days["web-02"]) == (pytest.approx(10), pytest.approx(2, abs=0.02))
     assert tier["server_days"] == pytest.approx(22, abs=0.02)
+
+
+def test_rules_stand_beside_ours_and_are_judged_alike(history_files, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    files = [str(history_files / name) for name in ("fleet.parquet", "incidents.csv")]
+    options = ["--compare", "--peers", "mean + 3 sigma,static alarms", "--json", str(out)]
+    assert run(["backtest", "--data", files[0], "--incidents", files[1], *options]) == 0
+    told = json.loads(out.read_text())["detectors"]
+    assert list(told) == ["Treeline", "mean + 3 sigma", "static alarms"]
+    assert told["mean + 3 sigma"]["tiers"]["P1"]["hits"] == 2
+    assert told["static alarms"]["openings"] == {"P1": 0, "P1+P2": 0}  # no metric says what it is
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "rules as people set them" in printed
+    assert "static alarms: no metric here has a usual limit" in printed
