@@ -87,3 +87,15 @@ def test_the_model_of_a_time_is_the_one_that_scored_most_of_the_server_before_it
     assert tables.model_at("web-1", AT_MS + 540 * MINUTE_MS) == "new"
     assert tables.model_at("web-1", AT_MS - 1) is None
     assert tables.model_at("web-9", AT_MS) is None
+
+
+def test_a_block_that_began_a_day_before_is_found_by_what_it_reaches(tables):
+    """A commit of a small fleet that caught up on a backlog of a coarse step."""
+    scored(tables, "m1", range(100))
+    scored(tables, "m1", range(100, 2000))
+    scored(tables, "m1", range(2000, 2100))
+    start, end = AT_MS + 1900 * MINUTE_MS, AT_MS + 2050 * MINUTE_MS
+    path = tables.scored("web-1", start, end, model_version="m1")
+    assert path.observed_at.tolist() == list(range(start, end + 1, MINUTE_MS))
+    assert not len(tables.scored("web-1", start, end, model_version="m2").observed_at)
+    assert tables.model_at("web-1", start) == "m1"

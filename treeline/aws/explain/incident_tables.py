@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import LATEST_MS, Observed, Score, ScoredPath
 from treeline.app.promote.service import variant_name
 from treeline.aws.client_types import DynamoDBClient, S3Client, SageMakerClient
-from treeline.aws.detect.score_blocks import ScoreBlocks
+from treeline.aws.detect.score_blocks import LONGEST_BLOCK_MS, ScoreBlocks
 from treeline.aws.dynamodb import items_of
 from treeline.aws.incident_index import opened_between
 from treeline.aws.learn.artifacts import ModelArtifacts
@@ -108,11 +109,15 @@ class IncidentTables:
         return ScoredPath.of(blocks, server_id, start_ms, end_ms)
 
     def _blocks_of(self, server_id: str, start_ms: int, end_ms: int, model_version: str | None) -> Iterable[ScoreBlock]:
-        """Score blocks of a server's group."""
+        """Score blocks of a server's group; one that caught up on a backlog may have begun long before."""
         item = self.dynamodb.get_item(TableName=self.servers_table, Key={"server_id": {"S": server_id}}).get("Item")
         if item is None:
             return ()
-        return self.blocks.read(int(item["group"]["N"]), start_ms, end_ms + 1, model_version=model_version)
+        group, begun = int(item["group"]["N"]), start_ms - LONGEST_BLOCK_MS
+        return chain(
+            self.blocks.reaching(group, max(start_ms, 0), begun_before_ms=begun, model_version=model_version),
+            self.blocks.read(group, start_ms, end_ms + 1, model_version=model_version),
+        )
 
     def observations(self, server_id: str, start_ms: int, end_ms: int, metrics: tuple[str, ...]) -> Observed:
         """The stored observations of a server in [start, end]; what has expired is missing."""
