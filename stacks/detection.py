@@ -12,6 +12,7 @@ from stacks.constructs.own_metrics import own
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queue_consumer import QueueConsumer
 from stacks.constructs.queues import DeadLetterQueue, WorkQueue
+from stacks.constructs.rights import sagemaker_arn
 from stacks.constructs.stores import arns_of_controls, resource_names
 from stacks.state import GROUP_INDEX, StateStack
 from stacks.treeline_stack import StackOnState
@@ -144,8 +145,7 @@ class DetectionStack(StackOnState):
 
     def _endpoint_arn(self) -> str:
         # SageMaker writes endpoint names in lower case into ARNs.
-        name = self.config.endpoint_name.lower()
-        return self.format_arn(service="sagemaker", resource="endpoint", resource_name=name)
+        return sagemaker_arn(self, "endpoint", self.config.endpoint_name.lower())
 
     def _every_minute(self, id_: str, target: PythonFunction, *, enabled: bool) -> None:
         """A run that fails or comes late is not repeated: the next one does the same work a minute later."""

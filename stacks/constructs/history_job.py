@@ -10,9 +10,9 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.constructs.rights import REPOSITORY, allow
 from stacks.constructs.stage_stack import protection_of
 
-REPOSITORY = "treeline"
 ATTEMPTS = 5  # Spot may take the machine away; the next attempt goes on where the last one was
 TIMEOUT_H = 12
 CPUS, MEMORY_MIB = 1, 4096
@@ -118,20 +118,11 @@ class HistoryJob(Construct):
             description="Treeline history job: reads metrics, writes history",
         )
         reads = ["cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "ec2:DescribeInstances"]
-        role.add_to_policy(iam.PolicyStatement(actions=reads, resources=["*"]))  # they have no resource type
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
-                resources=[training_data.arn_for_objects("history/*")],
-            )
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[training_data.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": ["history/*"]}},
-            )
-        )
+        allow(role, reads, ["*"])  # they have no resource type
+        files = training_data.arn_for_objects("history/*")
+        allow(role, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [files])
+        below_history = {"StringLike": {"s3:prefix": ["history/*"]}}
+        allow(role, ["s3:ListBucket"], [training_data.bucket_arn], below_history)
         return role
 
     def _execution_role(self, log: logs.ILogGroup) -> iam.Role:

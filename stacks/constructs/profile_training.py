@@ -10,6 +10,7 @@ from stacks.config.learning import BUILT_IN_ACCOUNTS
 from stacks.config.stage import StageConfig
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
+from stacks.constructs.rights import sagemaker_arn
 from stacks.constructs.rule_target import invoke
 from stacks.constructs.stores import Stores
 from stacks.constructs.training_role import TrainingRole
@@ -38,9 +39,7 @@ class ProfileTraining:
         self._config = config
         self._state = state
         self._training_data = training_data
-        self.pipeline_arn = self._stack.format_arn(
-            service="sagemaker", resource="pipeline", resource_name=config.pipeline_name.lower()
-        )
+        self.pipeline_arn = sagemaker_arn(scope, "pipeline", config.pipeline_name.lower())
         self.image = config.learning.image or (
             f"{self._stack.account}.dkr.ecr.{self._stack.region}.{self._stack.url_suffix}/treeline:latest"
         )

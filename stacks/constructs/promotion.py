@@ -14,6 +14,7 @@ from stacks.constructs.model_function import ModelFunction, allow_telling, chang
 from stacks.constructs.operations_alarm import OperationsAlarm, errors
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
+from stacks.constructs.rights import allow, allow_container, allow_passing, sagemaker_arn
 from stacks.constructs.rule_target import invoke
 from stacks.constructs.stage_stack import protection_of
 from stacks.constructs.stores import Stores
@@ -22,7 +23,6 @@ from treeline.settings.outputs import stack_name
 from treeline.settings.promotion import ApprovalSettings, PromotionSettings
 
 _DAY_S = 86_400
-REPOSITORY = "treeline"
 CAPTURE_PREFIX = "capture"
 
 
@@ -60,34 +60,9 @@ class Promotion(Construct):
             assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
             description="Treeline models on their endpoint",
         )
-        repository = self._stack.format_arn(service="ecr", resource="repository", resource_name=REPOSITORY)
-        logs_arn = self._stack.format_arn(
-            service="logs",
-            resource="log-group",
-            resource_name="/aws/sagemaker/Endpoints/*",
-            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-        )
-        for actions, resources in (
-            (["s3:GetObject"], [state.models.arn_for_objects("*")]),
-            (["s3:PutObject"], [state.models.arn_for_objects(f"{CAPTURE_PREFIX}/*")]),
-            (
-                ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-                [repository, *image_repository_arns],
-            ),
-            (["ecr:GetAuthorizationToken"], ["*"]),  # has no resource type
-            (
-                ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-                [logs_arn],
-            ),
-        ):
-            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],  # has no resource type; the namespace bounds it
-                conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
-            )
-        )
+        allow(role, ["s3:GetObject"], [state.models.arn_for_objects("*")])
+        allow(role, ["s3:PutObject"], [state.models.arn_for_objects(f"{CAPTURE_PREFIX}/*")])
+        allow_container(role, log_groups="Endpoints/*", repository_arns=image_repository_arns)
         return role
 
     def _step(
@@ -119,23 +94,17 @@ class Promotion(Construct):
         step.allow(["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [state.controls.table_arn])
         step.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])  # does a model's data exist?
         step.allow(["s3:ListBucket"], [state.models.bucket_arn])  # else a missing object is a 403
-        endpoint = self._arn("endpoint", config.endpoint_name.lower())
-        config_arn = self._arn("endpoint-config", f"{config.endpoint_name.lower()}-*")
+        endpoint = sagemaker_arn(self, "endpoint", config.endpoint_name.lower())
+        config_arn = sagemaker_arn(self, "endpoint-config", f"{config.endpoint_name.lower()}-*")
         step.allow(["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], [endpoint, config_arn])
         step.allow(["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], [endpoint])
         # The endpoint's first configuration may be somebody else's, of any name.
-        step.allow(["sagemaker:DescribeEndpointConfig"], [self._arn("endpoint-config", "*")])
+        step.allow(["sagemaker:DescribeEndpointConfig"], [sagemaker_arn(self, "endpoint-config", "*")])
         step.allow(["sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig"], [config_arn])
         step.allow(["sagemaker:ListEndpointConfigs"], ["*"])  # has no resource type
-        step.allow(["sagemaker:CreateModel", "sagemaker:DescribeModel"], [self._arn("model", "*")])
-        step.allow(["sagemaker:DescribeModelPackage"], [self._arn("model-package", f"{model_group}/*")])
-        step.role.add_to_principal_policy(
-            iam.PolicyStatement(
-                actions=["iam:PassRole"],
-                resources=[self.hosting_role.role_arn],
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            )
-        )
+        step.allow(["sagemaker:CreateModel", "sagemaker:DescribeModel"], [sagemaker_arn(self, "model", "*")])
+        step.allow(["sagemaker:DescribeModelPackage"], [sagemaker_arn(self, "model-package", f"{model_group}/*")])
+        allow_passing(step.role, self.hosting_role)
         self._allow_scaling(step)
         return step
 
@@ -144,46 +113,28 @@ class Promotion(Construct):
         target = self._stack.format_arn(
             service="application-autoscaling", resource="scalable-target", resource_name="*"
         )
-        step.allow(
-            [
-                "application-autoscaling:RegisterScalableTarget",
-                "application-autoscaling:DeregisterScalableTarget",
-                "application-autoscaling:PutScalingPolicy",
-            ],
-            [target],
+        verbs = ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy")
+        step.allow([f"application-autoscaling:{verb}" for verb in verbs], [target])
+        alarms = self._stack.format_arn(
+            service="cloudwatch",
+            resource="alarm",
+            resource_name="TargetTracking-*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
         )
-        step.allow(
-            ["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"],
-            [
-                self._stack.format_arn(
-                    service="cloudwatch",
-                    resource="alarm",
-                    resource_name="TargetTracking-*",
-                    arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-                )
-            ],
-        )
+        step.allow(["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"], [alarms])
         step.allow(
             ["sagemaker:UpdateEndpointWeightsAndCapacities"],
-            [self._arn("endpoint", self._config.endpoint_name.lower())],
+            [sagemaker_arn(self, "endpoint", self._config.endpoint_name.lower())],
         )
-        step.role.add_to_principal_policy(
-            iam.PolicyStatement(
-                actions=["iam:CreateServiceLinkedRole"],
-                resources=[
-                    self._stack.format_arn(
-                        service="iam",
-                        region="",
-                        resource="role",
-                        resource_name=(
-                            "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
-                            "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
-                        ),
-                    )
-                ],
-                conditions={"StringLike": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
-            )
+        scaling = "sagemaker.application-autoscaling.amazonaws.com"
+        linked_role = self._stack.format_arn(
+            service="iam",
+            region="",
+            resource="role",
+            resource_name=f"aws-service-role/{scaling}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
         )
+        of_scaling = {"StringLike": {"iam:AWSServiceName": scaling}}
+        allow(step.role, ["iam:CreateServiceLinkedRole"], [linked_role], of_scaling)
 
     def _state_machine(self) -> sfn.StateMachine:
         role = iam.Role(
@@ -192,14 +143,10 @@ class Promotion(Construct):
             assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
             description="Treeline promotion workflow",
         )
-        role.add_to_policy(
-            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self.step.function.function_arn])
-        )
+        allow(role, ["lambda:InvokeFunction"], [self.step.function.function_arn])
         config = self._config
-        workflow, timeout_s = (
-            stack_name(config.stage, "promotion", config.further),
-            config.promotion.max_wait_s + _DAY_S,
-        )
+        workflow = stack_name(config.stage, "promotion", config.further)
+        timeout_s = config.promotion.max_wait_s + _DAY_S
         body = definition(self.step.function.function_arn, timeout_s=timeout_s)
         return sfn.StateMachine(
             self,
@@ -270,9 +217,6 @@ class Promotion(Construct):
             "Does approval raise, so that an approved model is not promoted?",
             errors(self.approval.function),
         )
-
-    def _arn(self, kind: str, name: str) -> str:
-        return self._stack.format_arn(service="sagemaker", resource=kind, resource_name=name)
 
     def _execution_arn(self) -> str:
         # Not from the state machine: it depends on this function. Its generated name starts with the stack's parts.

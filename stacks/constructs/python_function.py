@@ -11,6 +11,7 @@ from constructs import Construct
 from stacks.config.sections import FunctionConfig
 from stacks.constructs.function_asset import POWERTOOLS, assemble
 from stacks.constructs.network import INTERFACE_ACTIONS, vpc_settings
+from stacks.constructs.rights import allow
 from stacks.constructs.stage_stack import Protection, protection_of, stage_of
 from treeline.app.metrics import NAMESPACE
 from treeline.settings.environment import EnvSettings
@@ -92,8 +93,8 @@ class PythonFunction(Construct):
         return self.function.function_arn
 
     def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
-        """Allow `actions` on `resources`; CDK's grants bring wildcards and more than is used."""
-        self.role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+        """Allow the function `actions` on `resources`."""
+        allow(self.role, actions, resources)
 
 
 def _retention(days: int) -> logs.RetentionDays:

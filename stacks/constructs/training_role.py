@@ -1,14 +1,13 @@
 """The role of the training pipeline and of the jobs it starts."""
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.constructs.rights import allow, allow_container, allow_passing, sagemaker_arn
 from stacks.constructs.stores import STATE_INDEX, Stores, arns_of_controls
 
 JOBS = "pipelines-*"  # SageMaker names the jobs of a pipeline so
-REPOSITORY = "treeline"
 EVALUATE = "treeline-evaluate-*"  # training.evaluate.scorers.PREFIX
 
 
@@ -26,7 +25,6 @@ class TrainingRole(Construct):
         admit_arn: str,
     ) -> None:
         super().__init__(scope, id_)
-        self._stack = cdk.Stack.of(self)
         models = state.models
         self.role = iam.Role(
             self,
@@ -59,14 +57,8 @@ class TrainingRole(Construct):
         self._allow(["sagemaker:AddTags"], [*jobs, packages])
         self._allow(["sagemaker:ListModelPackages"], ["*"])  # has no resource type
         self._allow(["sagemaker:DescribeModelPackage"], [packages])
-        self._images_and_logs()
-        self.role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["iam:PassRole"],
-                resources=[self.role.role_arn],
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            )
-        )
+        allow_container(self.role, log_groups="*")
+        allow_passing(self.role, self.role)
 
     def _evaluation_endpoints(self) -> None:
         """Evaluate hosts, for as long as it runs, a model whose artifact only its container can read."""
@@ -79,31 +71,8 @@ class TrainingRole(Construct):
         self._allow(["sagemaker:CreateEndpoint"], [endpoint, self._arn("endpoint-config", EVALUATE)])
         self._allow([f"sagemaker:{verb}Endpoint" for verb in ("Describe", "Invoke", "Delete")], [endpoint])
 
-    def _images_and_logs(self) -> None:
-        repository = self._stack.format_arn(service="ecr", resource="repository", resource_name=REPOSITORY)
-        self._allow(
-            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [repository]
-        )
-        self._allow(["ecr:GetAuthorizationToken"], ["*"])  # has no resource type
-        logs = self._stack.format_arn(
-            service="logs",
-            resource="log-group",
-            resource_name="/aws/sagemaker/*",
-            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-        )
-        self._allow(
-            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"], [logs]
-        )
-        self.role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],  # has no resource type; the namespace bounds it
-                conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
-            )
-        )
-
     def _allow(self, actions: list[str], resources: list[str]) -> None:
-        self.role.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
+        allow(self.role, actions, resources)
 
     def _arn(self, kind: str, name: str) -> str:
-        return self._stack.format_arn(service="sagemaker", resource=kind, resource_name=name)
+        return sagemaker_arn(self, kind, name)
