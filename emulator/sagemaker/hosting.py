@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,48 +61,28 @@ class _Hosted:
     capture: Resource = field(default_factory=dict)
 
 
+@dataclass(slots=True)
 class Endpoints:
-    """The endpoint actions and InvokeEndpoint.
+    """The endpoint actions and InvokeEndpoint."""
 
-    Args:
-        lock: Shared by the service's stores.
-        configs: Endpoint configurations.
-        models: Models.
-        clients: boto3 clients of this cloud by service.
-        announce: Puts a state change on the event bus.
-        delays: "creating_s", "updating_s", "deleting_s": least time in a state.
-        faults: Injected faults.
-        scaling: Which variants are scaled.
-    """
-
-    def __init__(
-        self,
-        lock: threading.RLock,
-        configs: EndpointConfigs,
-        models: Models,
-        clients: ClientOf,
-        announce: Announce,
-        delays: dict[str, float],
-        faults: HostFaults,
-        scaling: ScalableTargets,
-    ) -> None:
-        self._endpoints = Store("Endpoint", "endpoint", lock)
-        self._configs = configs
-        self._models = models
-        self._clients = clients
-        self._announce = announce
-        self._delays = delays
-        self._faults = faults
-        self._scaling = scaling
-        self._captures = Captures(clients)
-        self._hosted: dict[str, _Hosted] = {}
-        self._forests: dict[str, tuple[str, RandomCutForest]] = {}  # data URL -> (ETag, forest)
-        self.invocations: Counter[str] = Counter()
+    store: Store
+    configs: EndpointConfigs
+    models: Models
+    clients: ClientOf
+    announce: Announce  # puts a state change on the event bus
+    delays: Mapping[str, float]  # "creating_s", "updating_s", "deleting_s": least time in a state
+    faults: HostFaults
+    captures: Captures
+    scaling: ScalableTargets
+    invocations: Counter[str] = field(init=False, default_factory=Counter)  # by endpoint/variant
+    _hosted: dict[str, _Hosted] = field(init=False, default_factory=dict)
+    # Data URL -> (ETag, forest).
+    _forests: dict[str, tuple[str, RandomCutForest]] = field(init=False, default_factory=dict)
 
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
-            **self._endpoints.reading("Endpoints", "LastModifiedTime", "EndpointStatus"),
+            **self.store.reading("Endpoints", "LastModifiedTime", "EndpointStatus"),
             "CreateEndpoint": self.create,
             "DescribeEndpoint": self.describe,
             "UpdateEndpoint": self.update,
@@ -113,9 +93,9 @@ class Endpoints:
     def create(self, request: Resource) -> Resource:
         """Start an endpoint; it is Creating until its models are loaded."""
         name, config = request["EndpointName"], request["EndpointConfigName"]
-        self._configs.variants(config)
+        self.configs.variants(config)
         endpoint = {"EndpointName": name, "EndpointArn": arn("endpoint", name), "EndpointConfigName": config}
-        self._endpoints.create(name, {**endpoint, "EndpointStatus": "Creating"})
+        self.store.create(name, {**endpoint, "EndpointStatus": "Creating"})
         self._hosted[name] = _Hosted()
         self._transition(
             name, "Creating", "creating_s", lambda: self._load(config), "Failed", EndpointConfigName=config
@@ -124,7 +104,7 @@ class Endpoints:
 
     def describe(self, request: Resource) -> Resource:
         """The endpoint with its state and variants."""
-        endpoint = dict(self._endpoints.get(request["EndpointName"]))
+        endpoint = dict(self.store.get(request["EndpointName"]))
         endpoint["ProductionVariants"] = [v.summary() for v in self._hosted[request["EndpointName"]].variants]
         return endpoint
 
@@ -132,10 +112,10 @@ class Endpoints:
         """Move to another configuration; the old variants serve until the new ones are loaded."""
         name, config = request["EndpointName"], request["EndpointConfigName"]
         endpoint = self._idle(name)
-        self._configs.variants(config)
+        self.configs.variants(config)
         old = {v.name: v.weight for v in self._hosted[name].variants}
-        wanted = {v["VariantName"] for v in self._configs.variants(config)}
-        scaled = sorted(v for v in old if v not in wanted and self._scaling.is_scaled(name, v))
+        wanted = {v["VariantName"] for v in self.configs.variants(config)}
+        scaled = sorted(v for v in old if v not in wanted and self.scaling.is_scaled(name, v))
         if scaled:
             raise validation(
                 f'The variant(s) "{", ".join(scaled)}" must be deregistered as scalable target(s) with AWS Auto '
@@ -179,12 +159,12 @@ class Endpoints:
     def delete(self, request: Resource) -> Resource:
         """Stop serving at once; the name is free after the delay."""
         name = request["EndpointName"]
-        self._endpoints.get(name)
+        self.store.get(name)
         self._set_status(name, "Deleting")
 
         def finish() -> None:
-            time.sleep(self._delays["deleting_s"])
-            self._endpoints.discard(name)
+            time.sleep(self.delays["deleting_s"])
+            self.store.discard(name)
             self._hosted.pop(name, None)
 
         threading.Thread(target=finish, daemon=True, name=f"delete-{name}").start()
@@ -198,22 +178,22 @@ class Endpoints:
         """
         variant = self._choose(name, target_variant)
         self.invocations[f"{name}/{variant.name}"] += 1
-        instead = self._faults.meet(name, variant.name)
+        instead = self.faults.meet(name, variant.name)
         if instead is not None:
             return Invoked(instead, "application/json", variant.name)
         status, answered, content = respond(variant.forest, content_type, accept, body)
         if status != 200:
             raise model_error(variant.name, status, content.decode(errors="replace")[:1000])
-        self._captures.note(self._hosted[name].capture, name, variant.name, body, content_type, content)
-        offset = self._faults.offset(name, variant.name)
+        self.captures.note(self._hosted[name].capture, name, variant.name, body, content_type, content)
+        offset = self.faults.offset(name, variant.name)
         if offset:
             content = shifted(content, offset)
         return Invoked(content, answered, variant.name)
 
     def _choose(self, name: str, target: str | None) -> Variant:
-        with self._endpoints.lock:
+        with self.store.lock:
             try:
-                endpoint = self._endpoints.get(name)
+                endpoint = self.store.get(name)
             except ServiceError:
                 endpoint = {"EndpointStatus": "absent"}
             variants = self._hosted[name].variants if name in self._hosted else []
@@ -235,7 +215,7 @@ class Endpoints:
             return chosen
 
     def _idle(self, name: str) -> Resource:
-        endpoint = self._endpoints.get(name)
+        endpoint = self.store.get(name)
         status = endpoint["EndpointStatus"]
         if status != "InService":
             what = "failed" if status == "Failed" else "in-progress"
@@ -254,36 +234,36 @@ class Endpoints:
             except Exception as error:  # noqa: BLE001 -- whatever went wrong is the endpoint's failure reason
                 self._set_status(name, on_failure, FailureReason=f"{type(error).__name__}: {error}"[:1024])
                 return
-            time.sleep(max(0.0, self._delays[delay] - (time.monotonic() - began)))
-            with self._endpoints.lock:
-                if name not in self._hosted or self._endpoints.get(name)["EndpointStatus"] != status:
+            time.sleep(max(0.0, self.delays[delay] - (time.monotonic() - began)))
+            with self.store.lock:
+                if name not in self._hosted or self.store.get(name)["EndpointStatus"] != status:
                     return  # deleted meanwhile
                 self._hosted[name].variants = variants
                 if "EndpointConfigName" in values:
-                    self._hosted[name].capture = self._configs.capture(values["EndpointConfigName"])
+                    self._hosted[name].capture = self.configs.capture(values["EndpointConfigName"])
             self._set_status(name, "InService", **values)
 
         threading.Thread(target=run, daemon=True, name=f"endpoint-{name}").start()
 
     def _set_status(self, name: str, status: str, **values: Any) -> None:
-        self._endpoints.change(name, EndpointStatus=status, **values)
-        endpoint = dict(self._endpoints.get(name))
-        self._announce("SageMaker Endpoint State Change", endpoint["EndpointArn"], endpoint)
+        self.store.change(name, EndpointStatus=status, **values)
+        endpoint = dict(self.store.get(name))
+        self.announce("SageMaker Endpoint State Change", endpoint["EndpointArn"], endpoint)
 
     def _load(self, config: str) -> list[Variant]:
         return [
             Variant(
                 name=variant["VariantName"],
-                forest=self._forest(self._models.data_url(variant["ModelName"])),
+                forest=self._forest(self.models.data_url(variant["ModelName"])),
                 weight=float(variant.get("InitialVariantWeight", 1.0)),
                 instance_count=int(variant.get("InitialInstanceCount", 1)),
             )
-            for variant in self._configs.variants(config)
+            for variant in self.configs.variants(config)
         ]
 
     def _forest(self, url: str) -> RandomCutForest:
         bucket, key = bucket_and_key(url)
-        answer = self._clients("s3").get_object(Bucket=bucket, Key=key)
+        answer = self.clients("s3").get_object(Bucket=bucket, Key=key)
         known = self._forests.get(url)
         if known is None or known[0] != answer["ETag"]:
             known = answer["ETag"], read_model_tar(answer["Body"].read())

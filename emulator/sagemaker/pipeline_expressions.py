@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _PATH = re.compile(r"\.?([A-Za-z0-9_-]+)|\['([^']+)'\]|\[(\d+)\]")
@@ -14,23 +15,14 @@ class ExpressionError(ValueError):
     """A definition refers to what is not there."""
 
 
+@dataclass(frozen=True, slots=True)
 class Expressions:
-    """Evaluates the values of one execution.
+    """Evaluates the values of one execution."""
 
-    Args:
-        parameters: Pipeline parameters by name.
-        execution: `Execution.*` variables by name.
-        steps: Properties of the steps done so far, by step name.
-        read_property: Reads a property file.
-    """
-
-    def __init__(
-        self, parameters: Mapping[str, Any], execution: Mapping[str, Any], steps: Steps, read_property: ReadProperty
-    ) -> None:
-        self._parameters = parameters
-        self._execution = execution
-        self._steps = steps
-        self._read_property = read_property
+    parameters: Mapping[str, Any]  # pipeline parameters by name
+    execution: Mapping[str, Any]  # `Execution.*` variables by name
+    steps: Steps  # properties of the steps done so far, by step name
+    read_property: ReadProperty
 
     def value(self, expression: Any) -> Any:
         """`expression` with every reference in it resolved; raises ExpressionError."""
@@ -51,18 +43,18 @@ class Expressions:
         kind, _, rest = reference.partition(".")
         match kind:
             case "Parameters":
-                return _follow(self._parameters, f".{rest}", reference)
+                return _follow(self.parameters, f".{rest}", reference)
             case "Execution":
-                return _follow(self._execution, f".{rest}", reference)
+                return _follow(self.execution, f".{rest}", reference)
             case "Steps":
-                return _follow(self._steps, f".{rest}", reference)
+                return _follow(self.steps, f".{rest}", reference)
         raise ExpressionError(f"{reference}: a reference begins with Parameters, Execution or Steps")
 
     def _json_get(self, arguments: Mapping[str, Any]) -> Any:
         match = re.fullmatch(r"Steps\.([^.]+)\.PropertyFiles\.(.+)", arguments["PropertyFile"]["Get"])
         if match is None:
             raise ExpressionError(f"not a property file: {arguments['PropertyFile']}")
-        content = json.loads(self._read_property(match[1], match[2]))
+        content = json.loads(self.read_property(match[1], match[2]))
         return _follow(content, f".{arguments['Path']}", str(arguments["Path"]))
 
 

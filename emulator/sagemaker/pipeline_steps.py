@@ -4,6 +4,7 @@ import json
 import operator
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from emulator.loopback.clients import ClientOf
@@ -28,32 +29,15 @@ class StepFailedError(Exception):
         self.metadata = metadata or {}
 
 
+@dataclass(frozen=True, slots=True)
 class StepRunner:
-    """Runs the steps of one execution.
+    """Runs the steps of one execution."""
 
-    Args:
-        call: Performs a SageMaker action.
-        clients: boto3 clients by service.
-        role_arn: The pipeline's role, which the jobs of steps without one of their own get.
-        execution_id: Names the jobs.
-        stopped: Whether the execution shall end.
-    """
-
-    def __init__(
-        self, call: Call, clients: ClientOf, role_arn: str, execution_id: str, stopped: Callable[[], bool]
-    ) -> None:
-        self._call = call
-        self._clients = clients
-        self._role_arn = role_arn
-        self._execution_id = execution_id
-        self._stopped = stopped
-        self.types: dict[str, Callable[[str, Resource], tuple[Resource, Resource]]] = {
-            "Processing": self._processing,
-            "Training": self._training,
-            "RegisterModel": self._register_model,
-            "Lambda": self._lambda,
-            "Fail": self._fail,
-        }
+    call: Call  # performs a SageMaker action
+    clients: ClientOf
+    role_arn: str  # the pipeline's, which the jobs of steps without one of their own get
+    execution_id: str  # names the jobs
+    stopped: Callable[[], bool]  # whether the execution shall end
 
     def run(self, step: Resource) -> tuple[Resource, Resource]:
         """Run a step whose expressions are resolved; its properties and its metadata.
@@ -62,18 +46,25 @@ class StepRunner:
             StepFailedError: It failed, or its type is not served here.
         """
         kind = step["Type"]
-        if kind not in self.types:
-            known = ", ".join(sorted([*self.types, "Condition"]))
+        types = {
+            "Processing": self._processing,
+            "Training": self._training,
+            "RegisterModel": self._register_model,
+            "Lambda": self._lambda,
+            "Fail": self._fail,
+        }
+        if kind not in types:
+            known = ", ".join(sorted([*types, "Condition"]))
             raise StepFailedError(f"step type {kind} is not executed by the embedded cloud; there are {known}")
-        return self.types[kind](step["Name"], step)
+        return types[kind](step["Name"], step)
 
     def _job_name(self, step_name: str) -> str:
-        return f"pipelines-{self._execution_id}-{step_name}"
+        return f"pipelines-{self.execution_id}-{step_name}"
 
     def _processing(self, name: str, step: Resource) -> tuple[Resource, Resource]:
         job = self._job_name(name)
-        request = {"RoleArn": self._role_arn, **step["Arguments"], "ProcessingJobName": job}
-        metadata = {"ProcessingJob": {"Arn": self._call("CreateProcessingJob", request)["ProcessingJobArn"]}}
+        request = {"RoleArn": self.role_arn, **step["Arguments"], "ProcessingJobName": job}
+        metadata = {"ProcessingJob": {"Arn": self.call("CreateProcessingJob", request)["ProcessingJobArn"]}}
         done = self._wait("Processing", job, metadata)
         outputs = done.get("ProcessingOutputConfig", {}).get("Outputs", [])
         by_name = {output["OutputName"]: output for output in outputs}
@@ -81,34 +72,34 @@ class StepRunner:
 
     def _training(self, name: str, step: Resource) -> tuple[Resource, Resource]:
         job = self._job_name(name)
-        request = {"RoleArn": self._role_arn, **step["Arguments"], "TrainingJobName": job}
-        metadata = {"TrainingJob": {"Arn": self._call("CreateTrainingJob", request)["TrainingJobArn"]}}
+        request = {"RoleArn": self.role_arn, **step["Arguments"], "TrainingJobName": job}
+        metadata = {"TrainingJob": {"Arn": self.call("CreateTrainingJob", request)["TrainingJobArn"]}}
         return self._wait("Training", job, metadata), metadata
 
     def _wait(self, kind: str, name: str, metadata: Resource) -> Resource:
         stopping = False
         while True:
-            job = self._call(f"Describe{kind}Job", {f"{kind}JobName": name})
+            job = self.call(f"Describe{kind}Job", {f"{kind}JobName": name})
             status = job[f"{kind}JobStatus"]
             if status == "Completed":
                 return job
             if status in ("Failed", "Stopped"):
                 said = ": ".join(filter(None, (job.get("FailureReason"), job.get("ExitMessage")))) or status
                 raise StepFailedError(said, metadata)
-            if self._stopped() and not stopping and status == "InProgress":
-                self._call(f"Stop{kind}Job", {f"{kind}JobName": name})
+            if self.stopped() and not stopping and status == "InProgress":
+                self.call(f"Stop{kind}Job", {f"{kind}JobName": name})
                 stopping = True
             time.sleep(_POLL_S)
 
     def _register_model(self, name: str, step: Resource) -> tuple[Resource, Resource]:
-        request = {**step["Arguments"], "ClientToken": f"{self._execution_id}-{name}"}
-        package_arn = self._call("CreateModelPackage", request)["ModelPackageArn"]
-        properties = self._call("DescribeModelPackage", {"ModelPackageName": package_arn})
+        request = {**step["Arguments"], "ClientToken": f"{self.execution_id}-{name}"}
+        package_arn = self.call("CreateModelPackage", request)["ModelPackageArn"]
+        properties = self.call("DescribeModelPackage", {"ModelPackageName": package_arn})
         return properties, {"RegisterModel": {"Arn": package_arn}}
 
     def _lambda(self, name: str, step: Resource) -> tuple[Resource, Resource]:
         payload = json.dumps(step.get("Arguments", {})).encode()
-        answer = self._clients("lambda").invoke(FunctionName=step["FunctionArn"], Payload=payload)
+        answer = self.clients("lambda").invoke(FunctionName=step["FunctionArn"], Payload=payload)
         body = json.loads(answer["Payload"].read() or b"null")
         outputs = {}
         metadata = {"Lambda": {"Arn": step["FunctionArn"], "OutputParameters": []}}

@@ -8,15 +8,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-from emulator.loopback.clients import ClientOf
 from emulator.loopback.environment import process_environment
-from emulator.sagemaker.errors import ServiceError, validation
+from emulator.sagemaker.errors import validation
+from emulator.sagemaker.jobs import Jobs
 from emulator.sagemaker.s3_urls import bucket_and_key, keys_below
-from emulator.sagemaker.store import Action, Announce, Resource, Store, arn
+from emulator.sagemaker.store import Resource
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINER_FOLDER = "/opt/ml/processing"
@@ -25,67 +24,38 @@ STATE_CHANGE = "SageMaker Processing Job State Change"
 _EXIT_MESSAGE_LIMIT = 1024
 
 
-class ProcessingJobs:
+class ProcessingJobs(Jobs):
     """Create, describe, list and stop processing jobs."""
 
-    def __init__(self, lock: threading.RLock, clients: ClientOf, endpoint_url: str, announce: Announce) -> None:
-        self._jobs = Store("ProcessingJob", "processing-job", lock)
-        self._clients = clients
-        self._endpoint_url = endpoint_url
-        self._announce = announce
-        self._processes: dict[str, subprocess.Popen[str]] = {}
-
-    def actions(self) -> dict[str, Action]:
-        """The API actions served here."""
-        return {
-            **self._jobs.reading("ProcessingJobSummaries", "LastModifiedTime", "ProcessingJobStatus"),
-            "CreateProcessingJob": self.create,
-            "StopProcessingJob": self.stop,
-        }
+    noun = "Processing"
 
     def create(self, request: Resource) -> Resource:
-        """Start a job; its failure shows in its state, as on AWS."""
-        name = request["ProcessingJobName"]
+        """Start a job; an image without an entrypoint of the request's own is refused."""
         if not request["AppSpecification"].get("ContainerEntrypoint"):
             raise validation("The embedded cloud runs no image: AppSpecification.ContainerEntrypoint is required.")
-        in_use = ServiceError("ResourceInUse", "Processing job names must be unique within an AWS account and Region.")
-        fields = {"ProcessingJobArn": arn("processing-job", name), "ProcessingJobStatus": "InProgress"}
-        job = self._jobs.create(name, {**request, **fields}, in_use)
-        threading.Thread(target=self._run, args=(name, job), daemon=True, name=f"processing-{name}").start()
-        return {"ProcessingJobArn": job["ProcessingJobArn"]}
+        return self.start(request)
 
-    def stop(self, request: Resource) -> Resource:
-        """Stop a running job."""
-        name = request["ProcessingJobName"]
-        if self._jobs.get(name)["ProcessingJobStatus"] != "InProgress":
-            raise validation("The request was rejected because the processing job is not in progress.")
-        self._jobs.change(name, ProcessingJobStatus="Stopping")
-        process = self._processes.get(name)
-        if process is not None:
-            process.kill()
-        return {}
+    def to_stopping(self, name: str) -> None:
+        """Note that a job has been asked to stop."""
+        self.store.change(name, ProcessingJobStatus="Stopping")
 
-    def end(self) -> None:
-        """Kill the processes of running jobs."""
-        for process in list(self._processes.values()):
-            process.kill()
-
-    def _run(self, name: str, job: Resource) -> None:
-        self._jobs.change(name, ProcessingStartTime=time.time())
+    def run(self, name: str, job: Resource) -> None:
+        """Bring the inputs, run the command, take the outputs."""
+        self.store.change(name, ProcessingStartTime=time.time())
         try:
             with tempfile.TemporaryDirectory(prefix="treeline-processing-") as folder:
                 reason, message = self._work(name, job, Path(folder))
         except Exception as error:  # noqa: BLE001 -- whatever went wrong is the job's failure reason
             reason, message = f"ClientError: {type(error).__name__}: {error}", ""
         status = "Failed" if reason else "Completed"
-        if self._jobs.get(name)["ProcessingJobStatus"] == "Stopping":
+        if self.status(name) == "Stopping":
             status = "Stopped"
         ended: Resource = {"ProcessingEndTime": time.time(), "ProcessingJobStatus": status}
         if status == "Failed":
             ended |= {"FailureReason": reason, "ExitMessage": message[:_EXIT_MESSAGE_LIMIT]}
-        self._jobs.change(name, **ended)
-        done = self._jobs.get(name)
-        self._announce(STATE_CHANGE, done["ProcessingJobArn"], done)
+        self.store.change(name, **ended)
+        done = self.store.get(name)
+        self.announce(STATE_CHANGE, done["ProcessingJobArn"], done)
 
     def _work(self, name: str, job: Resource, folder: Path) -> tuple[str, str]:
         """Failure reason and exit message, both empty after success."""
@@ -104,25 +74,18 @@ class ProcessingJobs:
         if command[0] in ("python", "python3"):
             command[0] = sys.executable
         environment = {
-            **process_environment(self._endpoint_url),
+            **process_environment(self.endpoint_url),
             "PYTHONPATH": str(ROOT),
             MESSAGE_VARIABLE: str(message_file),
             **job.get("Environment", {}),
         }
-        process = subprocess.Popen(  # noqa: S603 -- the pipeline's own command
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        process = self.process(
+            name, command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT
         )
-        self._processes[name] = process
-        said, _ = process.communicate()
-        self._processes.pop(name, None)
         if process.returncode != 0:
-            message = message_file.read_text() if message_file.is_file() else said.strip()[-_EXIT_MESSAGE_LIMIT:]
+            message = (
+                message_file.read_text() if message_file.is_file() else process.stdout.strip()[-_EXIT_MESSAGE_LIMIT:]
+            )
             return "AlgorithmError: See job logs for more information", message
         for output in outputs:
             self._upload(output["S3Output"], work)
@@ -130,7 +93,7 @@ class ProcessingJobs:
 
     def _download(self, source: Resource, work: Path) -> None:
         bucket, prefix = bucket_and_key(source["S3Uri"])
-        s3 = self._clients("s3")
+        s3 = self.clients("s3")
         target = _within(work, source["LocalPath"])
         target.mkdir(parents=True, exist_ok=True)
         keys = keys_below(s3, bucket, prefix)
@@ -149,7 +112,7 @@ class ProcessingJobs:
         root = _within(work, output["LocalPath"])
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
             key = "/".join(part for part in (prefix.strip("/"), path.relative_to(root).as_posix()) if part)
-            self._clients("s3").put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+            self.clients("s3").put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
 
 
 def _within(work: Path, container_path: str) -> Path:

@@ -18,13 +18,14 @@ from emulator.sagemaker.errors import ServiceError, validation
 from emulator.sagemaker.events import EventBus
 from emulator.sagemaker.faults import HostFault, HostFaults
 from emulator.sagemaker.hosting import Endpoints
+from emulator.sagemaker.hosting_capture import Captures
 from emulator.sagemaker.hosting_scaling import ScalableTargets
 from emulator.sagemaker.measurements import InvocationMetrics
 from emulator.sagemaker.models import EndpointConfigs, Models
 from emulator.sagemaker.pipelines import Pipelines
 from emulator.sagemaker.processing import ProcessingJobs
 from emulator.sagemaker.registry import ModelPackageGroups
-from emulator.sagemaker.store import Action, Resource
+from emulator.sagemaker.store import Action, Resource, Store
 from emulator.sagemaker.training import TrainingJobs
 
 _INVOCATION = re.compile(r"^/endpoints/([^/]+)/invocations$")
@@ -49,7 +50,15 @@ class SageMaker:
         self.scaling = ScalableTargets()
         self._metrics = InvocationMetrics()
         self._endpoints = Endpoints(
-            lock, configs, models, clients, self._announce, self._delays, self._faults, self.scaling
+            Store("Endpoint", "endpoint", lock),
+            configs,
+            models,
+            clients,
+            self._announce,
+            self._delays,
+            self._faults,
+            Captures(clients),
+            self.scaling,
         )
         self._actions: dict[str, Action] = {}
         self._processing = ProcessingJobs(lock, clients, endpoint_url, self._announce)

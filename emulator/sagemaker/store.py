@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.loopback.environment import ACCOUNT_ID, REGION
@@ -23,21 +24,19 @@ def plain_name(name_or_arn: str) -> str:
     return name_or_arn.rsplit("/", 1)[-1]
 
 
+@dataclass(slots=True)
 class Store:
-    """The resources of one kind, by name.
+    """The resources of one kind, by name."""
 
-    Args:
-        noun: As in actions and fields, e.g. "EndpointConfig" for CreateEndpointConfig and EndpointConfigName.
-        kind: As in the ARN, e.g. "endpoint-config".
-        lock: Shared by all stores of a service.
-    """
+    noun: str  # as in actions and fields, e.g. "EndpointConfig" for CreateEndpointConfig and EndpointConfigName
+    kind: str  # as in the ARN, e.g. "endpoint-config"
+    lock: threading.RLock  # shared by all stores of a service
+    _resources: dict[str, Resource] = field(init=False, default_factory=dict)
 
-    def __init__(self, noun: str, kind: str, lock: threading.RLock) -> None:
-        self.noun = noun
-        self.kind = kind
-        self.lock = lock
-        self._title = kind.replace("-config", " configuration").replace("-", " ")  # as in error messages
-        self._resources: dict[str, Resource] = {}
+    @property
+    def _title(self) -> str:
+        """As in error messages."""
+        return self.kind.replace("-config", " configuration").replace("-", " ")
 
     def reading(self, list_field: str, *fields: str) -> dict[str, Action]:
         """The Describe* and List* actions; a list's entry has the name, the ARN, the time of creation and `fields`."""
