@@ -22,7 +22,9 @@ EXAMPLES = """  treeline model promote VERSION --stage prod          approve it,
 """
 _PROMOTE = "Approve a registered model, which starts its promotion; where it is approved already, start it once more."
 _ROLL_BACK = "End the canary under way; without one, put the model before back, at once and without a canary."
-Client = Callable[[str], Any]
+Client = Callable[[str], Any]  # boto3 clients by service
+Output = Callable[[str, str], str]  # a stack output by part and key
+Clock = Callable[[], float]  # epoch seconds
 
 
 def register(verbs: Any, add_deployment: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -36,68 +38,56 @@ def register(verbs: Any, add_deployment: Callable[[argparse.ArgumentParser], Non
         add_deployment(parser)
 
 
-def promote_model(
-    args: argparse.Namespace, client: Client, output: Callable[[str, str], str], now_s: Callable[[], float] = time.time
-) -> int:
+def promote_model(args: argparse.Namespace, client: Client, output: Output, now_s: Clock = time.time) -> int:
     """Approve a registered model, which starts its promotion; where it is approved already, start it once more.
 
-    Args:
-        args: `version`, `hold` in seconds or None.
-        client: boto3 clients by service.
-        output: Stack output by part and key.
-        now_s: Tells attempts apart.
+    `args.hold` is in seconds or None; `now_s` tells attempts apart.
     """
-    registry = ModelRegistry(client("sagemaker"), output(outputs.LEARNING, outputs.MODEL_GROUP))
-    model = registry.find(args.version)
+    model = _registry(client, output).find(args.version)
     if model is None:
         raise UsageError(f"no model {args.version!r} in the registry; `treeline model list` shows what there is")
     if model.approval != "Approved" and args.hold is None:
-        registry.approve(model.arn, "treeline model promote")
+        _registry(client, output).approve(model.arn, "treeline model promote")
         return _say(args, f"approved {args.version}; its promotion starts", approved=model.arn)
     name = execution_name(model.arn, int(now_s()))
     request = request_for(_pace(client, output), package_arn=model.arn, hold_s=args.hold)
-    execution = PromotionWorkflow(client("stepfunctions"), output(outputs.LEARNING, outputs.PROMOTION_ARN)).start(
-        name, request
-    )
+    execution = _workflow(client, output).start(name, request)
     return _say(args, f"promotion of {args.version} started: {name}", execution=execution)
 
 
-def roll_back(
-    args: argparse.Namespace, client: Client, output: Callable[[str, str], str], now_s: Callable[[], float] = time.time
-) -> int:
+def roll_back(args: argparse.Namespace, client: Client, output: Output, now_s: Clock = time.time) -> int:
     """End the canary under way; without one, put the model before back, at once and without a canary.
 
-    Args:
-        args: `to`: a version, or None.
-        client: boto3 clients by service.
-        output: Stack output by part and key.
-        now_s: Tells attempts apart.
+    `args.to` is a version or None; `now_s` tells attempts apart.
     """
     dynamodb, table = client("dynamodb"), output(outputs.STATE, outputs.CONTROLS_TABLE)
-    models = ModelStore(
-        dynamodb, client("s3"), controls_table=table, bucket=output(outputs.STATE, outputs.MODELS_BUCKET)
-    )
+    bucket = output(outputs.STATE, outputs.MODELS_BUCKET)
+    models = ModelStore(dynamodb, client("s3"), controls_table=table, bucket=bucket)
     pointer = models.read()
     canary = models.canary
     if canary is not None and args.to is None:
         models.end_canary()
-        return _say(
-            args, f"canary of {canary.model_version} ended; the workflow removes it", ended=canary.model_version
-        )
+        ended = canary.model_version
+        return _say(args, f"canary of {ended} ended; the workflow removes it", ended=ended)
     wanted = args.to or (pointer.previous_version if pointer else "")
     if not wanted:
         raise UsageError("there is no model before the active one")
-    registry = ModelRegistry(client("sagemaker"), output(outputs.LEARNING, outputs.MODEL_GROUP))
-    CandidateModels(dynamodb, registry, table=table).known(wanted)
+    CandidateModels(dynamodb, _registry(client, output), table=table).known(wanted)
     name = execution_name(f"rollback:{wanted}", int(now_s()))
     request = request_for(_pace(client, output), model_version=wanted, hold_s=0)
-    execution = PromotionWorkflow(client("stepfunctions"), output(outputs.LEARNING, outputs.PROMOTION_ARN)).start(
-        name, request
-    )
+    execution = _workflow(client, output).start(name, request)
     return _say(args, f"going back to {wanted}: {name}", execution=execution)
 
 
-def _pace(client: Client, output: Callable[[str, str], str]) -> WaitTimes:
+def _registry(client: Client, output: Output) -> ModelRegistry:
+    return ModelRegistry(client("sagemaker"), output(outputs.LEARNING, outputs.MODEL_GROUP))
+
+
+def _workflow(client: Client, output: Output) -> PromotionWorkflow:
+    return PromotionWorkflow(client("stepfunctions"), output(outputs.LEARNING, outputs.PROMOTION_ARN))
+
+
+def _pace(client: Client, output: Output) -> WaitTimes:
     """How often the stage's own promotions look: as its approval function is set up."""
     answer = client("lambda").get_function_configuration(
         FunctionName=output(outputs.LEARNING, outputs.APPROVAL_FUNCTION)

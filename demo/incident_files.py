@@ -35,24 +35,14 @@ def save(
     *,
     package: ModelPackage,
     forest: RandomCutForest,
-    watched: tuple[int, int],
-    server_count: int,
+    watched: tuple[int, int],  # first and last event time of the run, ms
+    server_count: int,  # how many were watched
     quiet: Sequence[str] = (),
 ) -> int:
-    """Write the incidents and all that is stored of their servers.
+    """Write the incidents (changes by incident) and all that is stored of their servers into `folder`, made if missing.
 
-    Args:
-        folder: Made if missing.
-        source: Where observations and scores are read from.
-        incidents: Changes by incident.
-        package, forest: The run's model.
-        watched: First and last event time of the run, ms.
-        quiet: Servers of which to keep the series too, so that what did not page can be explained; the first of them,
-            where not all find room.
-        server_count: How many servers were watched.
-
-    Returns:
-        Of how many servers series were kept: MAX_SERVERS at most, those with an incident first.
+    The series of `quiet` servers are kept too, as far as there is room, so that what did not page can be explained.
+    Gives how many servers' series were kept: MAX_SERVERS at most, those with an incident first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     eventful = sorted({alerts[0].server_id for alerts in incidents.values() if alerts} - {FLEET})
@@ -82,11 +72,7 @@ def save(
 class IncidentFolder:
     """Reads what `save` wrote; see `treeline.app.explain.incident_source.IncidentSource`.
 
-    Args:
-        run: The run's folder, or the one within it that holds the incidents.
-
-    Raises:
-        UsageError: There are none in it.
+    `run` is the run's folder, or the one within it that holds the incidents; raises UsageError where there are none.
     """
 
     def __init__(self, run: Path) -> None:

@@ -36,29 +36,17 @@ def record(observed_at: int, server_id: str, values: Iterable[float], metrics: t
 
 def send(
     kinesis: Any,
-    stream: str,
+    stream: str,  # its name
     observations: Iterable[Observation],
-    metrics: tuple[str, ...],
+    metrics: tuple[str, ...],  # names, in the order of the values
     *,
-    speed: float | None,
-    sent: Sent,
-    mangle: Callable[[bytes], Iterable[bytes]] = lambda data: (data,),
-    before: Callable[[], None] = lambda: None,
-    seed: int = 0,
+    speed: float | None,  # event seconds a second; None: as fast as the stream takes them
+    sent: Sent,  # progress, changed in place
+    mangle: Callable[[bytes], Iterable[bytes]] = lambda data: (data,),  # fault tests repeat, spoil or drop here
+    before: Callable[[], None] = lambda: None,  # returns when the stream may take the next batch
+    seed: int = 0,  # of the backoff's jitter
 ) -> None:
-    """Send everything; `sent` is updated as it goes.
-
-    Args:
-        kinesis: The client.
-        stream: The stream's name.
-        observations: In event-time order.
-        metrics: Names, in the order of the values.
-        speed: Event seconds a second; None sends as fast as the stream takes them.
-        sent: Progress, changed in place.
-        mangle: What becomes of each record (fault tests repeat, spoil or drop here).
-        before: Called before each batch; returns when the stream may take it.
-        seed: Of the backoff's jitter.
-    """
+    """Send observations, which come in event-time order, until there are no more."""
     rng = random.Random(seed)
     for batch in _paced(observations, speed):
         entries = [

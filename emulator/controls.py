@@ -25,15 +25,9 @@ class SageMakerControl:
     ) -> None:
         """Make invocations of `endpoint` misbehave.
 
-        Args:
-            endpoint: Endpoint name.
-            mode: "down" (ServiceUnavailable), "throttled" (ThrottlingException), "failing" (ModelError, the
-                container answered 500), "slow" (answers after `delay_s`), "garbled" (an answer off the contract),
-                "biased" (every score `offset` higher; `count` has no effect).
-            variant: Only invocations served by this variant.
-            count: How many invocations; None until cleared.
-            delay_s: Seconds, for "slow".
-            offset: For "biased".
+        Modes: "down" (ServiceUnavailable), "throttled" (ThrottlingException), "failing" (ModelError: the container
+        answered 500), "slow" (answers after `delay_s`), "garbled" (an answer off the contract), "biased" (every score
+        `offset` higher; `count` has no effect). `variant` None means every one, `count` None until cleared.
         """
         fault = {"endpoint": endpoint, "mode": mode, "variant": variant, "count": count}
         self.admin("POST", "sagemaker/faults", {**fault, "delay_s": delay_s, "offset": offset})
@@ -94,14 +88,9 @@ class Faults:
     admin: Admin
 
     def add(self, service: str, action: str, error: str, *, count: int | None = None, status: int = 400) -> None:
-        """Refuse the next `count` calls (all until cleared when None).
+        """Refuse the next `count` calls (all until cleared when None) with an error code and HTTP status.
 
-        Args:
-            service: Signing name, e.g. "dynamodb", "sns", "sqs", "s3".
-            action: API name, e.g. "PutItem"; "*" for all.
-            error: Error code, e.g. "ProvisionedThroughputExceededException".
-            count: How many calls.
-            status: HTTP status.
+        `service` is the signing name, such as "dynamodb"; `action` the API's name, such as "PutItem", or "*".
         """
         fault = {"service": service, "action": action, "error": error, "count": count, "status": status}
         self.admin("POST", "faults", fault)

@@ -31,14 +31,10 @@ class CloudError(TreelineError):
 
 
 class CloudConnection:
-    """A running embedded cloud seen from outside: clients, deploys, faults and what it received.
-
-    Args:
-        endpoint_url: Where it listens, e.g. http://127.0.0.1:4566.
-    """
+    """A running embedded cloud seen from outside: clients, deploys, faults and what it received."""
 
     def __init__(self, endpoint_url: str) -> None:
-        self.endpoint_url = endpoint_url
+        self.endpoint_url = endpoint_url  # where it listens, e.g. http://127.0.0.1:4566
         self.sagemaker = SageMakerControl(self.admin)
         self.pagerduty = PagerDutyReceiver(self.admin, endpoint_url)
         self.functions = LambdaControl(self.admin)

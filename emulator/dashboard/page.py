@@ -40,14 +40,10 @@ setInterval(async () => {
 
 
 def page(name: str, names: Sequence[str], shown: Sequence[Shown], *, told: str, links: Mapping[str, str]) -> str:
-    """One dashboard with links to the others.
+    """The dashboard `name` with its widgets `shown`, and links to the others of `names`.
 
-    Args:
-        name: The one shown.
-        names: All, in order.
-        shown: Its widgets.
-        told: A line beside the links: where the data are from.
-        links: Address by name; where none is, the page is a saved one and does not refresh.
+    `told` is a line beside the links: where the data are from. `links` has addresses by name; where it has none, the
+    page is a saved one and does not refresh.
     """
     tabs = "".join(
         f'<a class="{"here" if other == name else ""}" href="{escape(links.get(other, other + ".html"))}">'

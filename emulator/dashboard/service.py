@@ -14,16 +14,11 @@ _LONGEST = timedelta(hours=3)
 
 
 class DashboardPage:
-    """The route; what takes time runs beside the server's loop, which answers its calls.
-
-    Args:
-        clients: boto3 clients of this cloud by service.
-        born: When the cloud started: nothing was measured earlier.
-    """
+    """The route; what takes time runs beside the server's loop, which answers its calls."""
 
     def __init__(self, clients: ClientOf, born: float) -> None:
         self._clients = clients
-        self._born = datetime.fromtimestamp(born, UTC)
+        self._born = datetime.fromtimestamp(born, UTC)  # nothing was measured before the cloud started
 
     async def route(self, request: Request) -> Response:
         """GET /_treeline/dashboard[/name]."""

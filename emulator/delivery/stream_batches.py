@@ -127,11 +127,7 @@ def expire(
 ) -> tuple[Piece | None, Piece | None]:
     """Split off the records that are too old: (expired, remaining), each None when empty.
 
-    Args:
-        rules: The mapping's.
-        piece: What is about to be delivered.
-        arrivals: Arrival time of every record of the batch, epoch seconds, ascending.
-        now: Epoch seconds.
+    `arrivals` has the time of every record of the batch, ascending; times are epoch seconds.
     """
     if rules.max_age_s is None:
         return None, piece

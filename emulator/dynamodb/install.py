@@ -20,10 +20,7 @@ class UnsupportedEmulatorError(RuntimeError):
 
 
 def install(module: ModuleType = dynamodb) -> None:
-    """Put our functions in the place of ministack's, once and before the first item is written.
-
-    Args:
-        module: ministack's `services.dynamodb`, or a private copy of it in a test.
+    """Put our functions in the place of ministack's (in a test, of a copy), once and before the first item is written.
 
     Raises:
         UnsupportedEmulatorError: ministack is not the version this was written for.

@@ -21,18 +21,11 @@ PAGE = ReadableKeys()
 
 
 class KeyIndex:
-    """A sorted list of entries for each partition; stands where ministack has a dictionary without order.
-
-    Args:
-        module: ministack's DynamoDB.
-        table: One of its tables.
-        hashes: Names of the partition key's attributes.
-        ranges: Names of the sort key's attributes.
-    """
+    """A sorted list of entries for each partition; stands where ministack has a dictionary without order."""
 
     def __init__(self, module: ModuleType, table: Item, hashes: list[str], ranges: list[str]) -> None:
         self._module = module
-        self._hashes, self._ranges = hashes, ranges
+        self._hashes, self._ranges = hashes, ranges  # names of the attributes of partition key and sort key
         self._order: list[tuple[str, str]] = module._index_order_keys(table, ranges)
         self.partitions: dict[Any, list[Entry]] = {}
         for pk, items in table["items"].items():

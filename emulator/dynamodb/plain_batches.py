@@ -20,11 +20,7 @@ _DEEPEST = 2  # a map of an item's own; ministack counts the levels below
 
 
 class PlainBatches:
-    """ministack's `_batch_write_item`.
-
-    Args:
-        module: ministack's DynamoDB, before anything of it is replaced.
-    """
+    """ministack's `_batch_write_item`; made before anything of its module is replaced."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module

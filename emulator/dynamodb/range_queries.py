@@ -36,11 +36,7 @@ class _Page:
 
 
 class RangeQueries:
-    """ministack's `_query`, and the two functions by which it keeps its indexes.
-
-    Args:
-        module: ministack's DynamoDB, before anything of it is replaced.
-    """
+    """ministack's `_query`, and the two functions by which it keeps its indexes; made before any is replaced."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module

@@ -22,15 +22,11 @@ class StoredItems(dict[str, Any]):
 
     What is kept of an item is (size, text). The text is one JSON object, its scalar attributes first, and a line break
     behind them, which is in no other place.
-
-    Args:
-        size_of: DynamoDB's size of an item, bytes.
-        items: To begin with.
     """
 
     def __init__(self, size_of: Callable[[Item], int], items: dict[str, Item]) -> None:
         super().__init__()
-        self._size_of = size_of
+        self._size_of = size_of  # by DynamoDB's rules, bytes
         for sort_key, item in items.items():
             self[sort_key] = item
 

@@ -11,14 +11,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """One value for one metric and one set of dimensions; `timestamp` in epoch seconds."""
+    """One value for one metric and one set of dimensions."""
 
     namespace: str
     name: str
     value: float
     unit: str
     dimensions: dict[str, str]
-    timestamp: float
 
 
 def metric_values(line: str) -> Iterator[MetricValue]:
@@ -32,14 +31,11 @@ def metric_values(line: str) -> Iterator[MetricValue]:
     header = document.get("_aws")
     if not isinstance(header, Mapping):
         return
-    timestamp = float(header.get("Timestamp", 0)) / 1000
     for directive in header.get("CloudWatchMetrics", []):
-        yield from _directive_values(document, directive, timestamp)
+        yield from _directive_values(document, directive)
 
 
-def _directive_values(
-    document: Mapping[str, Any], directive: Mapping[str, Any], timestamp: float
-) -> Iterator[MetricValue]:
+def _directive_values(document: Mapping[str, Any], directive: Mapping[str, Any]) -> Iterator[MetricValue]:
     for names in directive.get("Dimensions") or [[]]:
         if any(name not in document for name in names):
             continue
@@ -49,4 +45,4 @@ def _directive_values(
             for value in values if isinstance(values, list) else [values]:
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
                     unit = metric.get("Unit", "None")
-                    yield MetricValue(directive["Namespace"], metric["Name"], float(value), unit, dimensions, timestamp)
+                    yield MetricValue(directive["Namespace"], metric["Name"], float(value), unit, dimensions)

@@ -69,12 +69,7 @@ _EVERYTHING = "*"  # the service has no resource-level permission for it
 
 
 def permissions(service: str, operation: str, parameters: Parameters) -> Iterator[Permission]:
-    """What a caller of `operation` must be allowed.
-
-    Args:
-        service: Name of the service as boto3 spells it, such as "dynamodb".
-        operation: API name, such as "PutItem".
-        parameters: As the API takes them.
+    """What a caller of a service (as boto3 spells it) and operation (as its API does) must be allowed.
 
     Raises:
         UnknownCallError: The call is not known here.

@@ -36,12 +36,9 @@ class Key:
 
 
 def keys(cls: type, path: str = "", base: Any = None) -> Iterator[Key]:
-    """The keys of a section and of those below it, as a file would write them.
+    """The keys of a section's dataclass and of those below it, as a file would write them: behind `path`.
 
-    Args:
-        cls: The section's dataclass.
-        path: What stands before its keys.
-        base: The section with the defaults of its place; None: those of its type.
+    `base` is the section with the defaults of its place; None: those of its type.
     """
     hints = get_type_hints(cls)
     for spec in fields(cls):

@@ -24,43 +24,31 @@ class HistoryJob(Construct):
     Start it with `aws batch submit-job --job-queue ... --job-definition ... --job-name history`; other arguments than
     the default ones go into `--container-overrides command=...`. A job may start again at any time: it follows the
     plan it finds in the bucket and repeats nothing.
-
-    Args:
-        scope, id_: As for any construct.
-        training_data: The bucket; history goes below `history/`.
-        image: Our container's URI (container/Dockerfile); a tag or a digest after the repository `treeline`.
-        days: How far back to fetch.
-        tags: Only instances with these tags.
-        log_retention: Of the job's log.
-        removal_policy: Of the log group.
-        vpc: Where the job runs; needs a way to the internet or endpoints for S3, CloudWatch, EC2, ECR and Logs. None:
-            a network of its own, two public subnets and nothing that costs by the hour.
     """
 
-    # long: the names and types of what it takes are a third; the rest is one job and its rights
+    # long: one job, key by key
     def __init__(
         self,
         scope: Construct,
         id_: str,
         *,
-        training_data: s3.IBucket,
-        image: str,
-        days: int = 182,
-        tags: tuple[tuple[str, str], ...] = (),
-        log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
-        removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
-        vpc: ec2.IVpc | None = None,
+        training_data: s3.IBucket,  # history goes below `history/`
+        image: str,  # our container's URI (container/Dockerfile); a tag or a digest after the repository `treeline`
+        days: int,  # how far back to fetch
+        removal_policy: cdk.RemovalPolicy,  # of the log
     ) -> None:
         super().__init__(scope, id_)
-        network = vpc or self._network()
+        network = self._network()
         self.role = self._role(training_data)
         log = logs.LogGroup(
-            self, "Log", retention=log_retention, encryption_key=protection_of(self).key, removal_policy=removal_policy
+            self,
+            "Log",
+            retention=logs.RetentionDays.ONE_MONTH,
+            encryption_key=protection_of(self).key,
+            removal_policy=removal_policy,
         )
         command = ["python", "-m", "treeline", "history", "fetch"]
         command += ["--out", f"s3://{training_data.bucket_name}/history", "--days", str(days)]
-        for name, value in tags:
-            command += ["--tag", f"{name}={value}"]
         container = batch.EcsFargateContainerDefinition(
             self,
             "Container",
@@ -70,7 +58,7 @@ class HistoryJob(Construct):
             command=command,
             job_role=self.role,
             execution_role=self._execution_role(log),
-            assign_public_ip=vpc is None,
+            assign_public_ip=True,
             logging=ecs.LogDriver.aws_logs(stream_prefix="history", log_group=log),
             fargate_cpu_architecture=ecs.CpuArchitecture.X86_64,
             fargate_operating_system_family=ecs.OperatingSystemFamily.LINUX,
@@ -87,7 +75,7 @@ class HistoryJob(Construct):
             self,
             "Spot",
             vpc=network,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC) if vpc is None else None,
+            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
             spot=True,
             maxv_cpus=CPUS,  # one fetch at a time: two would share the account's quota
             replace_compute_environment=True,
@@ -99,6 +87,7 @@ class HistoryJob(Construct):
         )
 
     def _network(self) -> ec2.Vpc:
+        """Two public subnets and nothing that costs by the hour."""
         network = ec2.Vpc(
             self,
             "Network",

@@ -11,14 +11,10 @@ MINUTE = cdk.Duration.minutes(1)
 def own(
     metric: OwnMetric, *, stage: str, function: str = "", statistic: str = "Sum", label: str | None = None
 ) -> cloudwatch.Metric:
-    """A metric of ours, a minute.
+    """A metric of ours, a minute; of `function` where several functions write it.
 
-    Args:
-        metric: Which.
-        stage: What the function calls its deployment.
-        function: Whose, where several functions write it.
-        statistic: CloudWatch's.
-        label: What a graph says. An alarm has none: on a metric with a label it becomes metric math.
+    `stage` is what the function calls its deployment. A graph has a label, an alarm has none: on a metric with a label
+    it becomes metric math.
     """
     [service] = [name for name in metric.functions if function in ("", name)]
     return cloudwatch.Metric(

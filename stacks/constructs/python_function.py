@@ -20,13 +20,7 @@ from treeline.settings.environment import EnvSettings
 class PythonFunction(Construct):
     """The function of `lambdas/<name>`, with its log group and a role that may only write to that.
 
-    Args:
-        scope, id_: As every construct's.
-        name: Of its folder, and of its size in the stage's settings unless `size` is given.
-        description: For people.
-        settings: What its environment holds.
-        packages: Third-party packages beside Powertools.
-        size: Memory and time.
+    Its size is that of its name in the stage's settings, unless `size` is given.
     """
 
     def __init__(
@@ -36,8 +30,8 @@ class PythonFunction(Construct):
         *,
         name: str,
         description: str,
-        settings: Sequence[EnvSettings] = (),
-        packages: Sequence[str] = (),
+        settings: Sequence[EnvSettings] = (),  # what its environment holds
+        packages: Sequence[str] = (),  # of third parties, beside Powertools
         size: FunctionConfig | None = None,
     ) -> None:
         super().__init__(scope, id_)

@@ -16,12 +16,7 @@ class AcceptedFinding(NamedTuple):
 
 # long: a list of findings, each with its reason
 def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[AcceptedFinding]:
-    """The findings of one stage.
-
-    Args:
-        config: The stage.
-        models_bucket_arn: The models bucket's ARN as cdk-nag words it.
-    """
+    """The findings of one stage; `models_bucket_arn` is as cdk-nag words it."""
     yield AcceptedFinding(
         "AwsSolutions-S1",
         "TrainingData",

@@ -11,12 +11,7 @@ _HOSTING = "Promotion/HostingRole/DefaultPolicy"
 
 
 def findings(config: StageConfig, models_bucket_arn: str) -> Iterator[AcceptedFinding]:
-    """The findings of one stage.
-
-    Args:
-        config: The stage.
-        models_bucket_arn: The models bucket's ARN as cdk-nag words it.
-    """
+    """The findings of one stage; `models_bucket_arn` is as cdk-nag words it."""
 
     def wildcard(path: str, resource: str, reason: str) -> AcceptedFinding:
         return AcceptedFinding(f"AwsSolutions-IAM5[Resource::{resource}]", path, reason)

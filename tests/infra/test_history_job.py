@@ -19,7 +19,8 @@ def template() -> Template:
         "HistoryJob",
         training_data=bucket,
         image="111122223333.dkr.ecr.us-east-1.amazonaws.com/treeline:latest",
-        tags=(("Environment", "prod"),),
+        days=182,
+        removal_policy=cdk.RemovalPolicy.DESTROY,
     )
     return Template.from_stack(stack)
 
@@ -36,7 +37,6 @@ def test_it_fetches_into_the_training_bucket_without_asking_anybody(template: Te
     command = definition["Properties"]["ContainerProperties"]["Command"]
     words = [word for word in command if isinstance(word, str)]
     assert words[:5] == ["python", "-m", "treeline", "history", "fetch"]
-    assert "Environment=prod" in words
     assert "/history" in json.dumps(command)
 
 

@@ -53,10 +53,7 @@ class ServiceObjectives:
     levels_path: Path
 
     def breaches(self, *, join_ms: int = 10 * MINUTE_MS) -> list[ObjectiveBreach]:
-        """Every breach, by service and time.
-
-        Args:
-            join_ms: Two breaches of one service that are this close, end to start, are one; a step at least.
+        """Every breach, by service and time; two of one service within `join_ms` (a step at least) are one.
 
         Raises:
             UsageError: The file of levels is not there, or lacks a column.

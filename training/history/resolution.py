@@ -85,9 +85,7 @@ def mixed_baseline(by_period: Mapping[float, ResolvedSeries]) -> Mixed:
 
     Where the finest resolution cannot tell the variance within a coarser period (too little of it), that coarser
     one is left out: a mean without its spread would be worth less than nothing.
-
-    Args:
-        by_period: Series by period in seconds; not empty.
+    `by_period` has series by period in seconds, and is not empty.
     """
     finest = min(by_period)
     fine = by_period[finest]

@@ -25,11 +25,8 @@ def seeded(
 ) -> FleetState:
     """A state with every server's seeds; a server without two observations stays blank.
 
-    Args:
-        source: The history, at the step that detection will run at.
-        survey: What to leave out of it; None for nothing.
-        coarser: The same servers' earlier months by period in seconds; they widen the baselines.
-        progress: Told how far it is.
+    The history is of the step that detection will run at; the survey says what to leave out of it. `coarser` has the
+    same servers' earlier months by period in seconds; they widen the baselines.
     """
     state = FleetState(len(source.metrics), servers=list(source.servers))
     for row, server in enumerate(source.servers):

@@ -43,11 +43,7 @@ def survey(
 ) -> Survey:
     """Read a history once for what people say about it, and for what nobody said.
 
-    Args:
-        source: The history.
-        coarser: The same fleet's earlier months, which intervals that people name may lie in.
-        known: What people say.
-        progress: Told how far it is.
+    `coarser` is the same fleet's earlier months, which intervals that people name may lie in.
     """
     servers, metrics = source.servers, source.metrics
     span = source.start_ms, source.end_ms

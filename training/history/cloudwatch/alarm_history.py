@@ -55,11 +55,7 @@ class AlarmHistory:
 
 
 def server_names(servers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """What dimensions may call a server -> its server_id: that itself, and its label `instance_id`.
-
-    Args:
-        servers: Labels by server_id.
-    """
+    """What dimensions may call a server -> its server_id, from its labels: that itself, and its `instance_id`."""
     by_label = {labels["instance_id"]: server_id for server_id, labels in servers.items() if labels.get("instance_id")}
     return {**by_label, **{server_id: server_id for server_id in servers}}
 

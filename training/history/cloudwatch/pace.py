@@ -11,16 +11,12 @@ class TokenBucket:
     """A token bucket for units that come in large lumps: each lump starts once the ones before it are paid off.
 
     Calls of 100,000 points against a quota of 400,000 a second leave no room for bursts, so there are none.
-
-    Args:
-        rate: Units per second, > 0.
-        now_s: Any monotonic clock.
     """
 
     def __init__(self, rate: float, now_s: Callable[[], float]) -> None:
-        self.rate = rate
+        self.rate = rate  # units a second, > 0
         self._full_rate = rate
-        self._now_s = now_s
+        self._now_s = now_s  # any monotonic clock
         self._paid_off_at = now_s()
 
     def reserve(self, units: float) -> float:

@@ -12,7 +12,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,11 +45,11 @@ class Files(Protocol):
         """Remove a file; no error where there is none."""
 
 
+@dataclass(frozen=True, slots=True)
 class Folder:
     """Files on disk."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
 
     def write(self, name: str, content: bytes) -> None:
         """Write beside, sync, rename."""
@@ -125,11 +125,11 @@ class FetchedChunk:
     calls: int  # requests it took, pages and refused ones included
 
 
+@dataclass(frozen=True, slots=True)
 class HistoryStore:
     """The plan, the parquet files and the journal of one fetch."""
 
-    def __init__(self, files: Files) -> None:
-        self.files = files
+    files: Files
 
     def save_plan(self, plan: FetchPlan) -> None:
         """Keep the plan: a resumed fetch follows it."""
@@ -163,8 +163,7 @@ class HistoryStore:
         pq.write_table(table, buffer, compression="zstd")
         self.files.write(path, buffer.getvalue())
         entry = FetchedChunk(period_s=period_s, path=path, points=points, calls=calls)
-        body = {"period_s": period_s, "path": path, "points": points, "calls": calls}
-        self.files.write(_journal_name(chunk), json.dumps(body, separators=(",", ":")).encode())
+        self.files.write(_journal_name(chunk), json.dumps(asdict(entry), separators=(",", ":")).encode())
         return entry
 
     def finished(self, plan: FetchPlan) -> dict[Chunk, FetchedChunk]:
@@ -179,9 +178,8 @@ class HistoryStore:
                 continue
             body = json.loads(content)
             if body["path"] in written:
-                points = {s: [(n, a, b) for n, a, b in rows] for s, rows in body["points"].items()}
-                period_s, path, calls = body["period_s"], body["path"], body["calls"]
-                done[chunk] = FetchedChunk(period_s=period_s, path=path, points=points, calls=calls)
+                body["points"] = {s: [(n, a, b) for n, a, b in rows] for s, rows in body["points"].items()}
+                done[chunk] = FetchedChunk(**body)
         return done
 
 
