@@ -69,6 +69,13 @@ def test_people_mute_are_told_when_it_ends_ask_why_and_label(pipeline: Pipeline,
     assert all(c["verified"] for c in why["counterfactuals"])
     assert why["forest"].startswith("s3://")
     assert command("explain", held[0].incident_id, "--reproduce")[0] == 0
+    when = muted[0].clocks.observed_at
+    assert command("explain", "--server", "web-03", "--at", when)[1]["incident_id"] == incident_id
+    code, quiet = command("explain", "--server", "web-05", "--at", when)
+    assert (code, quiet["paged"], quiet["observed_at"], quiet["notes"]) == (0, False, when, [])
+    assert quiet["why"][0].startswith("below P2 by")
+    assert {channel["name"] for channel in quiet["channels"]} == set(why["calibration"]["measures"])
+    assert quiet["would_have_paged"]
 
     _, label = command("incident", "label", incident_id, "true", "--by", "ann", "--note", "disk full")
     item = pipeline.deployment.client("dynamodb").get_item(
