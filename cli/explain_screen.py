@@ -11,6 +11,7 @@ from rich.table import Table
 from treeline.app.explain.incident_source import ScoredPath
 from treeline.app.explain.moment import ChannelReading, QuietMoment
 from treeline.app.explain.service import Explanation
+from treeline.app.explain.wanting import FARTHEST_SD
 from treeline.core.alert import MetricEvidence
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.times import iso, parse_iso
@@ -29,11 +30,11 @@ def show(explanation: Explanation, console: Console) -> None:
         f"first anomalous {_time(opening.clocks.first_anomalous_at)}, opened {_time(opening.clocks.observed_at)}, "
         f"model {escape(opening.model_version)}"
     )
+    if explanation.prevention:
+        console.print(f"  [green]{escape(explanation.prevention)}[/]")
     for found in explanation.counterfactuals:
         checked = "checked by scoring again" if found.is_verified else "NOT confirmed by scoring again"
         console.print(f"  [green]{escape(str(found))}[/] (severity {found.severity:.2f}; {checked})")
-    if explanation.prevention:
-        console.print(f"  [green]{escape(explanation.prevention)}[/]")
     if explanation.metrics:
         console.print(_metrics(explanation.metrics))
     _rule(explanation, console)
@@ -60,6 +61,10 @@ def show_moment(moment: QuietMoment, console: Console) -> None:
         console.print(f"  [yellow]{escape(reason)}[/]")
     for each in moment.wanting:
         console.print(f"  [green]would have paged: {escape(str(each))}[/]")
+    if moment.channels and not moment.wanting:
+        console.print(
+            f"  [green]no metric alone would have paged, up to {FARTHEST_SD:g} sd beyond what was measured[/]"
+        )
     if moment.metrics:
         console.print(_metrics(moment.metrics))
     if moment.channels:

@@ -114,6 +114,15 @@ def test_no_metric_is_wanted_beyond_what_it_can_be(source, monkeypatch):
     assert network() == []
 
 
+def test_where_no_metric_alone_would_have_paged_that_is_said(source, monkeypatch, capsys):
+    for name in METRICS:
+        monkeypatch.setitem(_LIMITS, name, (0.0, 0.0))
+    found = explain_moment(source, "web-03", QUIET)
+    assert found.wanting == []
+    show_moment(found, wide_console())
+    assert "no metric alone would have paged, up to 40 sd" in capsys.readouterr().out
+
+
 def test_where_an_incident_was_open_it_is_explained(source, store):
     for at in (DECIDING, DECIDING + 5 * STEP_MS):
         found = explain_moment(source, "web-03", at)
