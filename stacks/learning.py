@@ -7,13 +7,13 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.changes_topic import ChangesTopic
 from stacks.constructs.drift import DriftWatch
 from stacks.constructs.history_job import HistoryJob
 from stacks.constructs.model_monitor import ModelMonitor
 from stacks.constructs.operations_alarm import OperationsAlarm, errors, queue_depth
 from stacks.constructs.own_metrics import own
+from stacks.constructs.private_bucket import PrivateBucket
 from stacks.constructs.profile_training import ProfileTraining
 from stacks.constructs.promotion import Promotion
 from stacks.constructs.python_function import PythonFunction
@@ -43,7 +43,8 @@ class LearningStack(StackOnState):
         config = state.config
         self.operations = operations
         self._state = state
-        self.training_data = self._training_data()
+        runs = s3.LifecycleRule(id="runs", prefix="runs/", expiration=cdk.Duration.days(RUN_FILES_DAYS))
+        self.training_data = PrivateBucket(self, "TrainingData", removal_policy=self.removal_policy, rules=[runs])
         self.events_dead = DeadLetterQueue(self, "EventsDead")
         self.training = ProfileTraining(
             self, config=config, state=state, training_data=self.training_data, removal_policy=self.removal_policy
@@ -59,22 +60,6 @@ class LearningStack(StackOnState):
         self.tell(outputs.MODEL_GROUP, config.pipeline_name, "Model package group the pipeline registers in")
         self.tell(outputs.EVENTS_DEAD_QUEUE_URL, self.events_dead.queue_url, "Events that no function took")
         self.tell(outputs.TRAINING_BUCKET, self.training_data.bucket_name, "History to train on, below history/")
-
-    def _training_data(self) -> s3.Bucket:
-        return s3.Bucket(
-            self,
-            "TrainingData",
-            **bucket_encryption(self),
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            lifecycle_rules=[
-                s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=cdk.Duration.days(7)),
-                s3.LifecycleRule(id="runs", prefix="runs/", expiration=cdk.Duration.days(RUN_FILES_DAYS)),
-            ],
-            removal_policy=self.removal_policy,
-        )
 
     def _history_job(self) -> None:
         days = self.config.learning.history_days

@@ -11,9 +11,9 @@ from constructs import Construct
 from stacks.config.sections import CapacityConfig
 from stacks.config.security import OWN_KEY
 from stacks.config.stage import StageConfig
-from stacks.constructs.bucket_encryption import bucket_encryption
 from stacks.constructs.function_asset import AssetPlatform
 from stacks.constructs.network import Network
+from stacks.constructs.private_bucket import PrivateBucket
 from stacks.constructs.stage_key import StageKey
 from stacks.constructs.stage_stack import Protection
 from stacks.constructs.stores import STATE_INDEX
@@ -155,25 +155,14 @@ class StateStack(TreelineStack):
         expire_after: Duration | None = None,
         capture_days: int | None = None,
     ) -> s3.Bucket:
-        rules = [s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=Duration.days(7))]
+        rules = []
         if expire_after is not None:
             rules.append(s3.LifecycleRule(id="expire", expiration=expire_after))
         if capture_days is not None:  # what endpoints sample of their requests (stacks/constructs/promotion.py)
             rules.append(s3.LifecycleRule(id="capture", prefix="capture/", expiration=Duration.days(capture_days)))
         if versioned:
             rules.append(s3.LifecycleRule(id="old-versions", noncurrent_version_expiration=Duration.days(365)))
-        return s3.Bucket(
-            self,
-            id_,
-            **bucket_encryption(self),
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            versioned=versioned,
-            lifecycle_rules=rules,
-            removal_policy=self.removal_policy,
-        )
+        return PrivateBucket(self, id_, removal_policy=self.removal_policy, rules=rules, versioned=versioned)
 
 
 def _is_provisioned(capacity: CapacityConfig | None) -> TypeGuard[CapacityConfig]:

@@ -10,7 +10,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.constructs.rights import REPOSITORY, allow
+from stacks.constructs.rights import REPOSITORY, allow, service_role
 from stacks.constructs.stage_stack import protection_of
 
 ATTEMPTS = 5  # Spot may take the machine away; the next attempt goes on where the last one was
@@ -100,12 +100,7 @@ class HistoryJob(Construct):
         return network
 
     def _role(self, training_data: s3.IBucket) -> iam.Role:
-        role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
-            description="Treeline history job: reads metrics, writes history",
-        )
+        role = service_role(self, "Role", "ecs-tasks", "Treeline history job: reads metrics, writes history")
         reads = ["cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "ec2:DescribeInstances"]
         allow(role, reads, ["*"])  # they have no resource type
         files = training_data.arn_for_objects("history/*")
@@ -116,12 +111,7 @@ class HistoryJob(Construct):
 
     def _execution_role(self, log: logs.ILogGroup) -> iam.Role:
         """What starts the container: pulls our image, writes its log."""
-        role = iam.Role(
-            self,
-            "StartRole",
-            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
-            description="Treeline history job: starts its container",
-        )
+        role = service_role(self, "StartRole", "ecs-tasks", "Treeline history job: starts its container")
         ecr.Repository.from_repository_name(self, "Repository", REPOSITORY).grant_pull(role)
         log.grant_write(role)
         return role

@@ -14,7 +14,7 @@ from stacks.constructs.model_function import ModelFunction, allow_telling, chang
 from stacks.constructs.operations_alarm import OperationsAlarm, errors
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.queues import DeadLetterQueue
-from stacks.constructs.rights import allow, allow_container, allow_passing, sagemaker_arn
+from stacks.constructs.rights import allow, allow_container, allow_passing, sagemaker_arn, service_role
 from stacks.constructs.rule_target import invoke
 from stacks.constructs.stage_stack import protection_of
 from stacks.constructs.stores import Stores
@@ -54,12 +54,7 @@ class Promotion(Construct):
         self._alarms()
 
     def _hosting_role(self, state: Stores, image_repository_arns: tuple[str, ...]) -> iam.Role:
-        role = iam.Role(
-            self,
-            "HostingRole",
-            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
-            description="Treeline models on their endpoint",
-        )
+        role = service_role(self, "HostingRole", "sagemaker", "Treeline models on their endpoint")
         allow(role, ["s3:GetObject"], [state.models.arn_for_objects("*")])
         allow(role, ["s3:PutObject"], [state.models.arn_for_objects(f"{CAPTURE_PREFIX}/*")])
         allow_container(role, log_groups="Endpoints/*", repository_arns=image_repository_arns)
@@ -137,12 +132,7 @@ class Promotion(Construct):
         allow(step.role, ["iam:CreateServiceLinkedRole"], [linked_role], of_scaling)
 
     def _state_machine(self) -> sfn.StateMachine:
-        role = iam.Role(
-            self,
-            "WorkflowRole",
-            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
-            description="Treeline promotion workflow",
-        )
+        role = service_role(self, "WorkflowRole", "states", "Treeline promotion workflow")
         allow(role, ["lambda:InvokeFunction"], [self.step.function.function_arn])
         config = self._config
         workflow = stack_name(config.stage, "promotion", config.further)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -11,7 +10,7 @@ from constructs import Construct
 from stacks.config.sections import FunctionConfig
 from stacks.constructs.function_asset import POWERTOOLS, assemble
 from stacks.constructs.network import INTERFACE_ACTIONS, vpc_settings
-from stacks.constructs.rights import allow
+from stacks.constructs.rights import allow, service_role
 from stacks.constructs.stage_stack import Protection, protection_of, stage_of
 from treeline.app.metrics import NAMESPACE
 from treeline.settings.environment import EnvSettings
@@ -46,9 +45,7 @@ class PythonFunction(Construct):
             encryption_key=protection.key,
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
-        self.role = iam.Role(
-            self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description=f"Treeline {name}"
-        )
+        self.role = service_role(self, "Role", "lambda", f"Treeline {name}")
         self.function = lambda_.Function(
             self,
             "Function",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from constructs import IConstruct
+from constructs import Construct, IConstruct
 
 REPOSITORY = "treeline"  # of our container
 
@@ -12,6 +12,11 @@ REPOSITORY = "treeline"  # of our container
 def sagemaker_arn(scope: IConstruct, kind: str, name: str) -> str:
     """Of a resource of SageMaker's in the stack's account and region."""
     return cdk.Stack.of(scope).format_arn(service="sagemaker", resource=kind, resource_name=name)
+
+
+def service_role(scope: Construct, id_: str, service: str, description: str) -> iam.Role:
+    """A role that a service of AWS's may take, such as "lambda", and that may do nothing yet."""
+    return iam.Role(scope, id_, assumed_by=iam.ServicePrincipal(f"{service}.amazonaws.com"), description=description)
 
 
 def allow(

@@ -1,10 +1,9 @@
 """The role of the training pipeline and of the jobs it starts."""
 
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.constructs.rights import allow, allow_container, allow_passing, sagemaker_arn
+from stacks.constructs.rights import allow, allow_container, allow_passing, sagemaker_arn, service_role
 from stacks.constructs.stores import STATE_INDEX, Stores, arns_of_controls
 
 JOBS = "pipelines-*"  # SageMaker names the jobs of a pipeline so
@@ -26,12 +25,7 @@ class TrainingRole(Construct):
     ) -> None:
         super().__init__(scope, id_)
         models = state.models
-        self.role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
-            description="Treeline training pipeline and its jobs",
-        )
+        self.role = service_role(self, "Role", "sagemaker", "Treeline training pipeline and its jobs")
         self._allow(["s3:GetObject"], [training_data.arn_for_objects("history/*"), models.arn_for_objects("*")])
         self._allow(["s3:GetObject", "s3:PutObject"], [training_data.arn_for_objects("runs/*")])
         self._allow(["s3:PutObject"], [models.arn_for_objects("packages/*"), models.arn_for_objects("forests/*")])
