@@ -46,7 +46,6 @@ class Load:
     event_ticks: float
     heartbeats: float
     commits: float
-    rows_per_commit: float
     item_bytes: int
     entry_bytes: float
     entry_units: float
@@ -92,7 +91,6 @@ def month(shape: Shape, *, state_bytes: int) -> Load:
         event_ticks=commits,
         heartbeats=groups * MONTH_S / HEARTBEAT_S if shape.heartbeat else 0.0,
         commits=commits,
-        rows_per_commit=rows,
         item_bytes=item_bytes,
         entry_bytes=entry_bytes(rows),
         entry_units=expected_units(entry_bytes, mean_rows, 1024),

@@ -7,6 +7,7 @@ import string
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,29 +24,22 @@ _log = logging.getLogger("treeline.pipelines")
 _ID_LETTERS = string.ascii_lowercase + string.digits
 
 
+@dataclass(slots=True)
 class Pipelines:
     """Create, describe, update and delete pipelines; start, watch and stop their executions."""
 
-    def __init__(
-        self,
-        lock: threading.RLock,
-        call: Callable[[str, Mapping[str, Any]], Resource],
-        clients: ClientOf,
-        announce: Announce,
-    ) -> None:
-        self._lock = lock
-        self._pipelines = Store("Pipeline", "pipeline", lock)
-        self._executions: dict[str, Resource] = {}  # by ARN, in order of start
-        self._steps: dict[str, list[Resource]] = {}
-        self._tokens: dict[tuple[str, str], str] = {}
-        self._call = call
-        self._clients = clients
-        self._announce = announce
+    store: Store
+    call: Callable[[str, Mapping[str, Any]], Resource]  # performs a SageMaker action
+    clients: ClientOf
+    announce: Announce
+    _executions: dict[str, Resource] = field(init=False, default_factory=dict)  # by ARN, in order of start
+    _steps: dict[str, list[Resource]] = field(init=False, default_factory=dict)  # by the execution's ARN
+    _tokens: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
 
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
-            **self._pipelines.reading("PipelineSummaries", "RoleArn", "LastModifiedTime", "LastExecutionTime"),
+            **self.store.reading("PipelineSummaries", "RoleArn", "LastModifiedTime", "LastExecutionTime"),
             "CreatePipeline": self.create,
             "UpdatePipeline": self.update,
             "DeletePipeline": self.delete,
@@ -61,29 +55,29 @@ class Pipelines:
         name = request["PipelineName"]
         _checked(request.get("PipelineDefinition", ""))
         fields = {"PipelineArn": arn("pipeline", name.lower()), "PipelineStatus": "Active"}
-        self._pipelines.create(name, {**request, **fields})
+        self.store.create(name, {**request, **fields})
         return {"PipelineArn": fields["PipelineArn"]}
 
     def update(self, request: Resource) -> Resource:
         """Change a pipeline; executions under way keep the definition they started with."""
         name = plain_name(request["PipelineName"])
-        pipeline = self._pipelines.get(name)
+        pipeline = self.store.get(name)
         if "PipelineDefinition" in request:
             _checked(request["PipelineDefinition"])
-        self._pipelines.change(name, **{k: v for k, v in request.items() if k != "PipelineName"})
+        self.store.change(name, **{k: v for k, v in request.items() if k != "PipelineName"})
         return {"PipelineArn": pipeline["PipelineArn"]}
 
     def delete(self, request: Resource) -> Resource:
         """Remove a pipeline."""
-        return {"PipelineArn": self._pipelines.delete(plain_name(request["PipelineName"]))["PipelineArn"]}
+        return {"PipelineArn": self.store.delete(plain_name(request["PipelineName"]))["PipelineArn"]}
 
     def start(self, request: Resource) -> Resource:
         """Start an execution; the same token again gives the same one."""
         name = plain_name(request["PipelineName"])
-        pipeline = self._pipelines.get(name)
+        pipeline = self.store.get(name)
         definition = json.loads(pipeline["PipelineDefinition"])
         parameters = _parameters(definition, request.get("PipelineParameters", []))
-        with self._lock:
+        with self.store.lock:
             known = self._tokens.get((name, request["ClientRequestToken"]))
             if known is not None:
                 return {"PipelineExecutionArn": known}
@@ -101,7 +95,7 @@ class Pipelines:
                 "LastModifiedTime": now,
             }
             self._steps[execution_arn] = []
-            self._pipelines.change(name, LastRunTime=now)
+            self.store.change(name, LastRunTime=now)
         self._tell(execution_arn, "")
         threading.Thread(
             target=self._run,
@@ -125,8 +119,8 @@ class Pipelines:
 
     def list_executions(self, request: Resource) -> Resource:
         """Execution summaries of a pipeline, newest first unless asked otherwise."""
-        pipeline_arn = self._pipelines.get(plain_name(request["PipelineName"]))["PipelineArn"]
-        with self._lock:
+        pipeline_arn = self.store.get(plain_name(request["PipelineName"]))["PipelineArn"]
+        with self.store.lock:
             found = [
                 {
                     **execution,
@@ -145,14 +139,14 @@ class Pipelines:
     def list_steps(self, request: Resource) -> Resource:
         """Steps of an execution that have started, newest first unless asked otherwise."""
         execution_arn = self._execution(request["PipelineExecutionArn"])["PipelineExecutionArn"]
-        with self._lock:
+        with self.store.lock:
             steps = [dict(step) for step in self._steps[execution_arn]]
         if request.get("SortOrder", "Descending") == "Descending":
             steps.reverse()
         return {"PipelineExecutionSteps": steps}
 
     def _execution(self, execution_arn: str) -> Resource:
-        with self._lock:
+        with self.store.lock:
             if execution_arn not in self._executions:
                 raise not_found("pipeline execution", execution_arn)
             return self._executions[execution_arn]
@@ -163,7 +157,7 @@ class Pipelines:
         def stopped() -> bool:
             return bool(self._executions[execution_arn]["PipelineExecutionStatus"] == "Stopping")
 
-        runner = StepRunner(self._call, self._clients, pipeline["RoleArn"], execution_id, stopped)
+        runner = StepRunner(self.call, self.clients, pipeline["RoleArn"], execution_id, stopped)
         properties: dict[str, Resource] = {}
         expressions = Expressions(
             parameters,
@@ -202,7 +196,7 @@ class Pipelines:
             if stopped():
                 return
             entry: Resource = {"StepName": step["Name"], "StepStatus": "Executing", "StartTime": time.time()}
-            with self._lock:
+            with self.store.lock:
                 self._steps[execution_arn].append(entry)
             self._tell_step(execution_arn, step, entry)
             branch: list[Resource] = []
@@ -234,19 +228,19 @@ class Pipelines:
                 output = properties[step]["ProcessingOutputConfig"]["Outputs"][file["OutputName"]]
                 bucket, prefix = bucket_and_key(output["S3Output"]["S3Uri"])
                 key = f"{prefix.rstrip('/')}/{file['FilePath']}"
-                content: bytes = self._clients("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+                content: bytes = self.clients("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
                 return content
         raise ExpressionError(f"step {step} declares no property file {name}")
 
     def _move(self, execution_arn: str, status: str, **values: Any) -> None:
-        with self._lock:
+        with self.store.lock:
             execution = self._executions[execution_arn]
             before = execution["PipelineExecutionStatus"]
             execution |= {"PipelineExecutionStatus": status, "LastModifiedTime": time.time(), **values}
         self._tell(execution_arn, before)
 
     def _tell(self, execution_arn: str, before: str) -> None:
-        with self._lock:
+        with self.store.lock:
             execution = dict(self._executions[execution_arn])
         detail = {
             "pipelineExecutionDisplayName": execution["PipelineExecutionDisplayName"],
@@ -259,7 +253,7 @@ class Pipelines:
         }
         if execution["PipelineExecutionStatus"] in ("Failed", "Stopped", "Succeeded"):
             detail["executionEndTime"] = _iso(execution["LastModifiedTime"])
-        self._announce(EXECUTION_CHANGE, execution_arn, detail)
+        self.announce(EXECUTION_CHANGE, execution_arn, detail)
 
     def _tell_step(self, execution_arn: str, step: Resource, entry: Resource) -> None:
         detail = {
@@ -271,7 +265,7 @@ class Pipelines:
             "metadata": entry.get("Metadata", {}),
             "failureReason": entry.get("FailureReason", ""),
         }
-        self._announce(STEP_CHANGE, execution_arn, detail)
+        self.announce(STEP_CHANGE, execution_arn, detail)
 
 
 def in_order(steps: list[Resource]) -> list[Resource]:

@@ -1,7 +1,7 @@
 """The Model Registry: groups, versioned packages, approval."""
 
-import threading
 import time
+from dataclasses import dataclass, field
 
 from emulator.loopback.clients import ClientOf
 from emulator.sagemaker.errors import ServiceError, not_found, validation
@@ -20,20 +20,19 @@ _SUMMARY = (
 )
 
 
+@dataclass(slots=True)
 class ModelPackageGroups:
     """Model package groups and the packages in them; every approval is announced, also the one at creation."""
 
-    def __init__(self, lock: threading.RLock, clients: ClientOf, announce: Announce) -> None:
-        self._lock = lock
-        self._groups = Store("ModelPackageGroup", "model-package-group", lock)
-        self._packages: dict[str, Resource] = {}  # by ARN, in order of creation
-        self._clients = clients
-        self._announce = announce
+    store: Store  # of the groups
+    clients: ClientOf
+    announce: Announce
+    _packages: dict[str, Resource] = field(init=False, default_factory=dict)  # by ARN, in order of creation
 
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
         return {
-            **self._groups.reading("ModelPackageGroupSummaryList", "ModelPackageGroupStatus"),
+            **self.store.reading("ModelPackageGroupSummaryList", "ModelPackageGroupStatus"),
             "CreateModelPackageGroup": self.create_group,
             "DeleteModelPackageGroup": self.delete_group,
             "CreateModelPackage": self.create,
@@ -48,17 +47,17 @@ class ModelPackageGroups:
         name = request["ModelPackageGroupName"]
         group_arn = arn("model-package-group", name)
         fields = {"ModelPackageGroupArn": group_arn, "ModelPackageGroupStatus": "Completed"}
-        self._groups.create(name, {**request, **fields})
+        self.store.create(name, {**request, **fields})
         return {"ModelPackageGroupArn": group_arn}
 
     def delete_group(self, request: Resource) -> Resource:
         """Remove a group that holds nothing."""
         name = plain_name(request["ModelPackageGroupName"])
-        with self._lock:
-            self._groups.get(name)
+        with self.store.lock:
+            self.store.get(name)
             if any(p["ModelPackageGroupName"] == name for p in self._packages.values()):
                 raise ServiceError("ConflictException", f"Model Package Group {name} still has model packages.")
-            self._groups.delete(name)
+            self.store.delete(name)
         return {}
 
     def create(self, request: Resource) -> Resource:
@@ -71,8 +70,8 @@ class ModelPackageGroups:
             raise validation("InferenceSpecification with a container is required.")
         for container in containers:
             self._require_artifact(container.get("ModelDataUrl", ""))
-        with self._lock:
-            self._groups.get(name)
+        with self.store.lock:
+            self.store.get(name)
             token = request.get("ClientToken")
             for package in self._packages.values():
                 if token is not None and package.get("ClientToken") == token:
@@ -96,21 +95,21 @@ class ModelPackageGroups:
 
     def list_packages(self, request: Resource) -> Resource:
         """Package summaries of a group, newest first unless asked otherwise."""
-        with self._lock:
+        with self.store.lock:
             found = list(self._packages.values())
-        for field in ("ModelPackageGroupName", "ModelApprovalStatus"):
-            if field in request:
-                wanted = plain_name(request[field])
-                found = [p for p in found if p[field] == wanted]
+        for key in ("ModelPackageGroupName", "ModelApprovalStatus"):
+            if key in request:
+                wanted = plain_name(request[key])
+                found = [p for p in found if p[key] == wanted]
         return page(found, request, "ModelPackageGroupName", _SUMMARY, "ModelPackageSummaryList")
 
     def update(self, request: Resource) -> Resource:
         """Approve, reject, or change the metadata of a package."""
-        with self._lock:
+        with self.store.lock:
             package = self._package(request["ModelPackageArn"])
-            for field in ("ModelApprovalStatus", "ApprovalDescription", "ModelLifeCycle", "InferenceSpecification"):
-                if field in request:
-                    package[field] = request[field]
+            for key in ("ModelApprovalStatus", "ApprovalDescription", "ModelLifeCycle", "InferenceSpecification"):
+                if key in request:
+                    package[key] = request[key]
             metadata = {
                 **package.get("CustomerMetadataProperties", {}),
                 **request.get("CustomerMetadataProperties", {}),
@@ -125,13 +124,13 @@ class ModelPackageGroups:
 
     def delete(self, request: Resource) -> Resource:
         """Remove a package."""
-        with self._lock:
+        with self.store.lock:
             package = self._package(request["ModelPackageName"])
             del self._packages[package["ModelPackageArn"]]
         return {}
 
     def _package(self, name: str) -> Resource:
-        with self._lock:
+        with self.store.lock:
             if name not in self._packages:
                 raise not_found("model package", name)
             return self._packages[name]
@@ -139,13 +138,13 @@ class ModelPackageGroups:
     def _require_artifact(self, url: str) -> None:
         bucket, key = bucket_and_key(url)
         try:
-            self._clients("s3").head_object(Bucket=bucket, Key=key)
+            self.clients("s3").head_object(Bucket=bucket, Key=key)
         except Exception as error:
             raise validation(f"Could not access model data at {url or '(no ModelDataUrl)'}: {error}") from error
 
     def _tell(self, package_arn: str) -> None:
-        with self._lock:
+        with self.store.lock:
             package = self._packages[package_arn]
             fields = (*_SUMMARY, "ApprovalDescription", "CustomerMetadataProperties", "InferenceSpecification")
             detail = {f: package[f] for f in fields if f in package}
-        self._announce(STATE_CHANGE, package_arn, detail)
+        self.announce(STATE_CHANGE, package_arn, detail)

@@ -62,8 +62,8 @@ class SageMaker:
         )
         self._actions: dict[str, Action] = {}
         self._processing = ProcessingJobs(lock, clients, endpoint_url, self._announce)
-        registry = ModelPackageGroups(lock, clients, self._announce)
-        pipelines = Pipelines(lock, self.call, clients, self._announce)
+        registry = ModelPackageGroups(Store("ModelPackageGroup", "model-package-group", lock), clients, self._announce)
+        pipelines = Pipelines(Store("Pipeline", "pipeline", lock), self.call, clients, self._announce)
         for group in (models, configs, self._training, self._endpoints, self._processing, registry, pipelines):
             self._actions |= group.actions()
         self._model = botocore.session.get_session().get_service_model("sagemaker")

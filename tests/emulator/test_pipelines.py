@@ -10,6 +10,7 @@ from emulator.sagemaker.errors import ServiceError
 from emulator.sagemaker.pipeline_expressions import ExpressionError, Expressions
 from emulator.sagemaker.pipeline_steps import StepFailedError, holds
 from emulator.sagemaker.pipelines import EXECUTION_CHANGE, Pipelines, in_order
+from emulator.sagemaker.store import Store
 
 ROLE = "arn:aws:iam::000000000000:role/pipeline"
 STEPS = {"Train": {"Artifacts": {"Url": "s3://b/m"}}, "Admit": {"OutputParameters": {"ok": 1}}, "Make": {"List": ["a"]}}
@@ -86,7 +87,7 @@ class Service:
     def __init__(self) -> None:
         self.told: list[tuple[str, dict]] = []
         self.pipelines = Pipelines(
-            threading.RLock(),
+            Store("Pipeline", "pipeline", threading.RLock()),
             self.call,
             lambda service: None,
             lambda kind, arn, detail: self.told.append((kind, detail)),

@@ -9,6 +9,7 @@ import pytest
 from emulator.sagemaker.errors import ServiceError
 from emulator.sagemaker.processing import ProcessingJobs
 from emulator.sagemaker.registry import STATE_CHANGE, ModelPackageGroups
+from emulator.sagemaker.store import Store
 
 SPECIFICATION = {"Containers": [{"Image": "i", "ModelDataUrl": "s3://models/m.tar.gz"}]}
 COPY = "import sys, pathlib; a, b = map(pathlib.Path, sys.argv[1:]); (b / 'y').write_text((a / 'x').read_text() + '!')"
@@ -50,7 +51,7 @@ def told():
 @pytest.fixture
 def registry(told):
     made = ModelPackageGroups(
-        threading.RLock(),
+        Store("ModelPackageGroup", "model-package-group", threading.RLock()),
         lambda service: Objects(**{"models/m.tar.gz": b"m"}),
         lambda kind, arn, detail: told.append((kind, arn, detail)),
     )

@@ -46,7 +46,7 @@ def test_a_batch_that_fills_touches_every_group_once():
 
     assert load.ingest_batches == 730 * 120
     assert load.commits == pytest.approx(10 * 730 * 120)
-    assert load.rows_per_commit == pytest.approx(50)
+    assert load.records / load.commits == pytest.approx(50)
 
 
 def test_a_batch_that_is_full_does_not_wait_for_its_window():
