@@ -4,6 +4,7 @@ import argparse
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, cast
 
@@ -12,10 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import promotion
 from cli.deployment import add_profile, further_profile, stack_output
-from treeline.app.learn.training_runs import TrainingRun, start_training
+from treeline.app.learn.training_runs import start_training
 from treeline.aws.detect.models import ACTIVE_KEY
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
-from treeline.aws.learn.registry import ModelRegistry, RegisteredModel
+from treeline.aws.learn.registry import ModelRegistry
 from treeline.core.errors import TreelineError, UsageError
 from treeline.core.times import to_ms
 from treeline.settings import outputs
@@ -90,7 +91,8 @@ def _list(args: argparse.Namespace, client: Callable[[str], Any], output: Callab
     models = list(ModelRegistry(client("sagemaker"), group).models())
     active = active_version(client, output(outputs.STATE, outputs.CONTROLS_TABLE))
     if args.json:
-        print(json.dumps([_as_json(model, active) for model in models], indent=1))
+        told = [{**asdict(model), "is_active": model.model_version == active} for model in models]
+        print(json.dumps(told, indent=1))
         return 0
     if not models:
         print(f"{group} has no registered model yet")
@@ -101,11 +103,6 @@ def _list(args: argparse.Namespace, client: Callable[[str], Any], output: Callab
             f"{model.reason}"
         )
     return 0
-
-
-def _as_json(model: RegisteredModel, active: str | None) -> dict[str, Any]:
-    body = {name: getattr(model, name) for name in RegisteredModel.__slots__}
-    return {**body, "is_active": model.model_version == active}
 
 
 def active_version(client: Callable[[str], Any], table: str) -> str | None:
@@ -120,7 +117,11 @@ def _runs(args: argparse.Namespace, client: Callable[[str], Any], name: str) -> 
     answer = sagemaker.list_pipeline_executions(PipelineName=name, MaxResults=_RUNS_SHOWN)
     runs = [pipeline.describe(summary["PipelineExecutionArn"]) for summary in answer["PipelineExecutionSummaries"]]
     if args.json:
-        print(json.dumps([_run_json(run) for run in runs], indent=1))
+        told = [
+            {"run": run.run_id, "status": run.status, "failure": run.failure, "registered": run.registered}
+            for run in runs
+        ]
+        print(json.dumps(told, indent=1))
         return 0
     if not runs:
         print(f"{name} has not run yet")
@@ -128,10 +129,6 @@ def _runs(args: argparse.Namespace, client: Callable[[str], Any], name: str) -> 
         reached = one.steps[-1][0] if one.steps else "-"
         print(f"{one.run_id.rsplit('/', 1)[-1]}  {one.status:<10} {reached:<9} {one.failure or one.registered}")
     return 0
-
-
-def _run_json(run: TrainingRun) -> dict[str, Any]:
-    return {"run": run.run_id, "status": run.status, "failure": run.failure, "registered": run.registered}
 
 
 def _train(args: argparse.Namespace, client: Callable[[str], Any], name: str) -> int:

@@ -11,7 +11,6 @@ from treeline.app.metrics import OwnMetric
 def cost_rows(s: Sources) -> Rows:
     """What does it use? `treeline cost` prices it."""
     functions = sorted(s.functions.items())
-    tables = sorted(s.tables.items())
     return [
         [text(f"What this stage costs, line by line: `treeline cost --stage {s.stage} --servers 500 --interval 30`")],
         [
@@ -26,42 +25,27 @@ def cost_rows(s: Sources) -> Rows:
             graph("Time of functions", [function_metric(f, "Duration", id_) for id_, f in functions], unit="ms"),
         ],
         [
-            graph(
-                "Stream, records",
-                [service_metric("AWS/Kinesis", "IncomingRecords", {"StreamName": s.stream}, label="records")],
-            ),
-            graph(
-                "Stream, bytes",
-                [service_metric("AWS/Kinesis", "IncomingBytes", {"StreamName": s.stream}, label="bytes")],
-            ),
+            graph("Stream, records", [_stream(s, "IncomingRecords", "records")]),
+            graph("Stream, bytes", [_stream(s, "IncomingBytes", "bytes")]),
             graph("Endpoint's processor", [_endpoint(s, "CPUUtilization")], unit="%"),
         ],
         [
-            graph(
-                "Write units of tables",
-                [
-                    service_metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", {"TableName": t}, label=i)
-                    for i, t in tables
-                ],
-                width=12,
-            ),
-            graph(
-                "Read units of tables",
-                [
-                    service_metric("AWS/DynamoDB", "ConsumedReadCapacityUnits", {"TableName": t}, label=i)
-                    for i, t in tables
-                ],
-                width=12,
-            ),
+            _tables(s, "Write units of tables", "ConsumedWriteCapacityUnits"),
+            _tables(s, "Read units of tables", "ConsumedReadCapacityUnits"),
         ],
-        [
-            graph(
-                "Writes that tables refused",
-                [service_metric("AWS/DynamoDB", "WriteThrottleEvents", {"TableName": t}, label=i) for i, t in tables],
-                width=WIDTH,
-            )
-        ],
+        [_tables(s, "Writes that tables refused", "WriteThrottleEvents", width=WIDTH)],
     ]
+
+
+def _stream(s: Sources, name: str, label: str) -> cloudwatch.Metric:
+    return service_metric("AWS/Kinesis", name, {"StreamName": s.stream}, label=label)
+
+
+def _tables(s: Sources, title: str, name: str, *, width: int = WIDTH // 2) -> cloudwatch.GraphWidget:
+    tables = sorted(s.tables.items())
+    return graph(
+        title, [service_metric("AWS/DynamoDB", name, {"TableName": t}, label=id_) for id_, t in tables], width=width
+    )
 
 
 def _endpoint(s: Sources, name: str) -> cloudwatch.MathExpression:

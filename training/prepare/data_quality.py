@@ -81,13 +81,8 @@ def read(folder: Path) -> tuple[tuple[FeatureStatistics, ...], tuple[Constraint,
 def check_grid(
     grid: Grid, statistics: Sequence[FeatureStatistics], constraints: Sequence[Constraint]
 ) -> list[Violation]:
-    """Hold a grid's rows against a baseline; constraints on the forest's features do not apply to it."""
-    return check(
-        grid.metrics,
-        grid.values[grid.present()],
-        statistics,
-        [constraint for constraint in constraints if constraint.name not in FEATURE_NAMES],
-    )
+    """Hold a grid's rows against a baseline."""
+    return check(grid.metrics, grid.values[grid.present()], statistics, _of_metrics(constraints))
 
 
 def check_history(
@@ -96,8 +91,12 @@ def check_history(
     """Hold a history against a baseline, every n-th row of one with more than a million."""
     every = -(-history.row_count // MOST_ROWS)
     rows = [window.values[::every] for window in history.windows()]
-    raw = [constraint for constraint in constraints if constraint.name not in FEATURE_NAMES]
-    return check(history.metrics, np.concatenate(rows), statistics, raw)
+    return check(history.metrics, np.concatenate(rows), statistics, _of_metrics(constraints))
+
+
+def _of_metrics(constraints: Sequence[Constraint]) -> list[Constraint]:
+    """Those on the forest's features do not apply to observations."""
+    return [constraint for constraint in constraints if constraint.name not in FEATURE_NAMES]
 
 
 def _sample(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
