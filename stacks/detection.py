@@ -1,7 +1,6 @@
 """Detection: the queue of ticks, and the functions that send, score and rescue them."""
 
 import aws_cdk as cdk
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns as sns
@@ -196,17 +195,12 @@ class DetectionStack(StackOnState):
             datapoints=2,
             periods=5,
         )
-        for id_, function, runbook in (
-            ("DetectErrors", self.detect, "detect-errors"),
-            ("DispatchErrors", self.dispatch, "dispatch-errors"),
-            ("ReprocessErrors", self.reprocess, "reprocess-errors"),
-        ):
+        for name, function in (("Detect", self.detect), ("Dispatch", self.dispatch), ("Reprocess", self.reprocess)):
             OperationsAlarm(
                 self,
-                id_,
-                f"Does {id_.removesuffix('Errors').lower()} raise, in more than a passing way?",
+                f"{name}Errors",
+                f"Does {name.lower()} raise, in more than a passing way?",
                 errors(function.function),
-                runbook=runbook,
                 datapoints=3,
                 periods=5,
             )
@@ -216,9 +210,7 @@ class DetectionStack(StackOnState):
                 "HeartbeatMissing",
                 "Has dispatch not run for three minutes?",
                 self.dispatch.function.metric_invocations(period=cdk.Duration.minutes(1), statistic="Sum"),
-                threshold=1,
+                is_absence=True,
                 datapoints=3,
                 periods=3,
-                comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-                missing=cloudwatch.TreatMissingData.BREACHING,
             )

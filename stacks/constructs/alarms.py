@@ -92,11 +92,9 @@ class FleetAlarms(Construct):
                     "NoScores",
                     f"Has nothing been scored for {'three' if minutes == 1 else 3 * minutes} minutes?",
                     own(OwnMetric.ObservationsScored, stage=stage).with_(period=cdk.Duration.minutes(minutes)),
-                    threshold=1,
+                    is_absence=True,
                     datapoints=3,
                     periods=3,
-                    comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-                    missing=cloudwatch.TreatMissingData.BREACHING,
                 ).alarm
             )
         if config.pagerduty.enabled and not config.further:  # the pages of all profiles

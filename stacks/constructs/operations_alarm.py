@@ -8,11 +8,15 @@ from constructs import Construct
 from stacks.constructs.stage_stack import stage_of
 
 RUNBOOK_FOLDER = "docs/runbooks"
+_ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
+_BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
+_BREACHING, _HARMLESS = cloudwatch.TreatMissingData.BREACHING, cloudwatch.TreatMissingData.NOT_BREACHING
 
 
 class OperationsAlarm(Construct):
     """Tells the operations topic when `metric` is past `threshold` in `datapoints` of `periods` periods of that metric.
 
+    An alarm of absence tells when nothing was counted in them, or nothing measured.
     Its runbook page is named as it is (ManyAnomalies: many-anomalies), unless `runbook` names another.
     """
 
@@ -27,8 +31,7 @@ class OperationsAlarm(Construct):
         threshold: float = 0,
         datapoints: int = 1,
         periods: int = 1,
-        comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+        is_absence: bool = False,
     ) -> None:
         super().__init__(scope, id_)
         self.alarm = cloudwatch.Alarm(
@@ -36,11 +39,11 @@ class OperationsAlarm(Construct):
             "Alarm",
             alarm_description=f"{question} Runbook: {RUNBOOK_FOLDER}/{runbook or runbook_of(id_)}.md",
             metric=metric,
-            threshold=threshold,
-            comparison_operator=comparison,
+            threshold=1 if is_absence else threshold,
+            comparison_operator=_BELOW if is_absence else _ABOVE,
             evaluation_periods=periods,
             datapoints_to_alarm=datapoints,
-            treat_missing_data=missing,
+            treat_missing_data=_BREACHING if is_absence else _HARMLESS,
         )
         tell_operations(self, self.alarm)
 
