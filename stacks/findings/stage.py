@@ -24,6 +24,9 @@ class Acknowledged:
     reason: str
 
 
+_NETWORK_INTERFACES = (
+    "Lambda makes the function's network interfaces with these actions; most of them have no resource type."
+)
 _LATEST_RUNTIME = (
     "python3.13 is supported until 2029-06, and every package we carry has arm64 wheels for it; "
     "moving on is one constant and the pins."
@@ -68,16 +71,13 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         resource = f'{{"Fn::GetStackOutput":{{{source},"OutputName":"{bucket_output}"}}}}/{below}'
         return f"AwsSolutions-IAM5[Resource::{resource}]"
 
-    for part, function in (
-        (outputs.DETECTION, "Dispatch"),
-        (outputs.DETECTION, "Detect"),
-        (outputs.DETECTION, "Reprocess"),
-        (outputs.INGESTION, "Ingest"),
-        (outputs.OBSERVABILITY, "WidgetFleet"),
-        (outputs.OBSERVABILITY, "WidgetIncidents"),
-        (outputs.OBSERVABILITY, "WidgetModel"),
-    ):
+    for part, function in _functions(config):
         yield Acknowledged("AwsSolutions-L1", at(part, f"{function}/Function"), _LATEST_RUNTIME)
+        # Promotion/Step has an explanation for its `*` with and without a VPC.
+        if config.network.is_on and function != "Promotion/Step":
+            yield Acknowledged(
+                "AwsSolutions-IAM5[Resource::*]", at(part, f"{function}/Role/DefaultPolicy"), _NETWORK_INTERFACES
+            )
     for rule in ("Heartbeat", "Redrive"):
         yield Acknowledged(
             "Serverless-EventBusDLQ",
@@ -101,12 +101,8 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         at(outputs.INGESTION, "UnreadBatches"),
         "It is a dead-letter queue: the on-failure destination of the stream's mapping, which nag does not see.",
     )
-    for function in learning_findings.functions(config):
-        yield Acknowledged("AwsSolutions-L1", at(outputs.LEARNING, f"{function}/Function"), _LATEST_RUNTIME)
     models = objects_of("PublishOutputFnGetAttModelsC55D3500Arn5610F0FC", "")
     models_arn = models.removeprefix("AwsSolutions-IAM5[Resource::").removesuffix("/]")
-    for function in promotion_findings.FUNCTIONS:
-        yield Acknowledged("AwsSolutions-L1", at(outputs.LEARNING, f"{function}/Function"), _LATEST_RUNTIME)
     for finding in (*learning_findings.findings(config, models_arn), *promotion_findings.findings(config, models_arn)):
         yield Acknowledged(finding.rule, at(outputs.LEARNING, finding.path), finding.reason)
     yield Acknowledged(
@@ -132,14 +128,7 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
                 at(part, f"{topic}/{address}"),
                 "Mail: what did not arrive is still to be read in AWS, and AlertsNotDelivered counts alerts.",
             )
-    for part, function in _in_vpc(config):
-        yield Acknowledged(
-            "AwsSolutions-IAM5[Resource::*]",
-            at(part, f"{function}/Role/DefaultPolicy"),
-            "Lambda makes the function's network interfaces with these actions; most of them have no resource type.",
-        )
     if config.pagerduty.enabled:
-        yield Acknowledged("AwsSolutions-L1", at(outputs.ALERTING, "NotifyPagerDuty/Function"), _LATEST_RUNTIME)
         yield Acknowledged(
             "AwsSolutions-SQS3",
             at(outputs.ALERTING, "PagesUndelivered"),
@@ -152,18 +141,15 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         )
 
 
-def _in_vpc(config: StageConfig) -> Iterator[tuple[str, str]]:
-    """Part and path of the functions that get leave to make network interfaces, where a stage runs in a VPC."""
-    if not config.network.is_on:
-        return
+def _functions(config: StageConfig) -> Iterator[tuple[str, str]]:
+    """Part and path of every function."""
     yield from ((outputs.DETECTION, name) for name in ("Dispatch", "Detect", "Reprocess"))
     yield outputs.INGESTION, "Ingest"
     yield from ((outputs.OBSERVABILITY, name) for name in ("WidgetFleet", "WidgetIncidents", "WidgetModel"))
     if config.pagerduty.enabled:
         yield outputs.ALERTING, "NotifyPagerDuty"
     learning = (*learning_findings.functions(config), *promotion_findings.FUNCTIONS)
-    # Promotion/Step has an explanation for its `*` with and without a VPC.
-    yield from ((outputs.LEARNING, name) for name in learning if name != "Promotion/Step")
+    yield from ((outputs.LEARNING, name) for name in learning)
 
 
 def acknowledge(app: cdk.App, config: StageConfig) -> None:
