@@ -36,7 +36,7 @@ METRICS = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
 START_MS = 1_790_000_040_000
 FAULTS_PER_SERVER = 2
 FAULT_STEPS = 40
-LIMIT_S, LIMIT_GIB = 300.0, 4.0
+LIMIT_S, LIMIT_GIB = 120.0, 4.0
 
 
 def write_fleet(folder: Path, *, servers: int, days: float, step_s: int, seed: int) -> None:
