@@ -41,8 +41,6 @@ class FleetState:
     Every array is an attribute under its name in the layout, shape (servers, ...), to be written to in place.
     """
 
-    __slots__ = ("_arrays", "activation", "cycle", "layout", "metrics", "servers", "version")
-
     def __init__(
         self, metrics: int, *, servers: list[str] | None = None, version: int = 0, layout: Layout | None = None
     ) -> None:
@@ -52,15 +50,18 @@ class FleetState:
         self.version = version
         self.activation = 0  # see treeline.app.detect.handover
         self.cycle = FleetCycle()
-        self._arrays: dict[str, Array] = {spec.name: layout.blank(spec, 0, metrics) for spec in layout.arrays}
+        self._arrays: dict[str, Array] = {}
+        self._hold([], {spec.name: layout.blank(spec, 0, metrics) for spec in layout.arrays})
         self.add(servers or [])
 
     def __getattr__(self, name: str) -> Array:
-        """The array of that name."""
-        try:
-            return self._arrays[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        """For type checkers, which do not know the arrays' names; all there are were found before this is asked."""
+        raise AttributeError(f"a detector state has no array {name!r}")
+
+    def _hold(self, servers: list[str], arrays: dict[str, Array]) -> None:
+        """Take these servers and arrays over. Plain attributes: a round of decisions asks for seventy of them."""
+        self.servers, self._arrays = servers, arrays
+        vars(self).update(arrays)
 
     def arrays(self) -> Mapping[str, Array]:
         """Every array by name, in layout order; they may be written to in place."""
@@ -70,7 +71,7 @@ class FleetState:
         """Append blank (warming up) rows; raises ValueError for a server that already has one."""
         stored = self._stored()
         stored.add(servers)
-        self.servers, self._arrays = stored.head["servers"], stored.arrays
+        self._hold(stored.head["servers"], stored.arrays)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FleetState.unpack, (self.pack(), self.layout)
@@ -152,5 +153,5 @@ class FleetState:
             state.cycle = FleetCycle(**{name: value for name, value in head["cycle"].items() if name in known})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelMismatchError(f"detector state has an unusable head: {error}") from error
-        state.servers, state._arrays = head["servers"], stored.arrays
+        state._hold(head["servers"], stored.arrays)
         return state
