@@ -30,7 +30,7 @@ CSV with server_id, start, end (inclusive). Without --train-until or --train-fra
 without one the first half is trained on. The labels are only used to judge, never to fit.
 A page is right when it comes at the onset of a label or later, within 10 minutes beside it; one that comes when the
 trouble ends (the last tenth) is false, like any other. Labels under an hour apart are one; further pages on the same
-label count neither way. Servers that open in one step are one page, from a tenth of the fleet on. Nothing is
+label count neither way. Servers that open in one step are one page, from three and a tenth of the fleet on. Nothing is
 point-adjusted.
 Listed are every page (what it was worth, where in the label it came, the metric farthest from its expected value) and
 every miss (the highest severity inside the label, its farthest metric, why it did not page).

@@ -296,10 +296,17 @@ def test_lead_time_is_the_page_against_the_first_breach_of_the_objective():
             kind="leak",
         )
 
-    labels = [breached(100, 190), breached(600, 670), breached(100, 110, "web-2"), label(900, 930, server="web-2")]
-    result = judged(labels, [opening(130), opening(620), opening(905, server="web-2")])
-    assert (result.breached, result.before_breach, result.lead_p50_s) == (3, 2, 55 * 60)
-    assert [(row.name, row.breached, row.before_breach) for row in result.per_kind] == [("leak", 3, 2)]
+    labels = [
+        breached(100, 190),
+        breached(600, 670),
+        breached(100, 110, "web-2"),
+        breached(500, 510, "web-2"),
+        label(900, 930, server="web-2"),
+    ]
+    pages_at = [opening(130), opening(620), opening(515, server="web-2"), opening(905, server="web-2")]
+    result = judged(labels, pages_at)
+    assert (result.breached, result.before_breach, result.lead_p50_s) == (4, 2, 55 * 60)  # of those that came before it
+    assert [(row.name, row.breached, row.before_breach) for row in result.per_kind] == [("leak", 4, 2)]
 
 
 def test_merged_labels_keep_the_first_breach():

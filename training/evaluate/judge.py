@@ -118,7 +118,8 @@ class TierQuality:
         false_pages: `recoveries` of them came when the trouble was ending.
         in_vain: Servers without a label that pages of events listed.
         labels_outside: Labels without an observation; not counted as labels.
-        breached: Labels that breached their service's objective; for `before_breach` of them the page came first.
+        breached: Labels that breached their service's objective; for `before_breach` of them the page came first, by
+            `lead_p50_s` in the median.
     """
 
     tier: Tier
@@ -261,7 +262,7 @@ def _quality(
         delay_p90_s=_quantile(delays, 0.9),
         breached=of_all.breached,
         before_breach=of_all.before_breach,
-        lead_p50_s=_quantile(_known(j.lead_s for j in labels), 0.5),
+        lead_p50_s=_quantile([lead for lead in _known(j.lead_s for j in labels) if lead > 0], 0.5),
         per_server=per_server,
         per_kind=_by_kind(labels),
         judged_pages=judged,
