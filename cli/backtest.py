@@ -32,8 +32,9 @@ A page is right when it comes at the onset of a label or later, within 10 minute
 trouble ends (the last tenth) is false, like any other. Labels under an hour apart are one; further pages on the same
 label count neither way. Servers that open in one step are one page, from three and a tenth of the fleet on. Nothing is
 point-adjusted.
-Listed are every page (what it was worth, where in the label it came, the metric farthest from its expected value) and
-every miss (the highest severity inside the label, its farthest metric, why it did not page).
+Listed are every page (what it was worth, where in the label it came, the channel that decided with its measure and
+threshold, the metric farthest from its expected value among the observations that the rule counted, and when) and every
+miss (the highest severity inside the label, its farthest metric, why it did not page).
 Exit codes: 0 done, 1 failed, 2 wrong use."""
 
 

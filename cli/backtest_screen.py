@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from report.backtest.entries import BacktestPage, MissedLabel, clock, miss_entries, page_entries, reading
+from report.backtest.entries import BacktestPage, MissedLabel, clock, miss_entries, page_entries
 from report.backtest.results import count_pages, points_line
 from report.quality_table import NOTHING, minutes, plain_table, tables
 from training.evaluate.experiment import ExperimentOutcome
@@ -107,10 +107,8 @@ def _counted(outcome: ExperimentOutcome) -> str:
 
 
 def page_table(entries: Sequence[BacktestPage]) -> Table:
-    """When, who, what it was worth, and the metric farthest from its expected value."""
-    table = _list_table(
-        f"Pages, P1 and P2: {len(entries)}", "opened", "server", "", "worth", "delay", "farthest metric"
-    )
+    """When, who, what it was worth, and why: the channel that decided, the metric farthest off."""
+    table = _list_table(f"Pages, P1 and P2: {len(entries)}", "opened", "server", "", "worth", "delay", "why")
     for entry in entries[:MOST_LISTED]:
         table.add_row(
             clock(entry.at_ms),
@@ -118,7 +116,7 @@ def page_table(entries: Sequence[BacktestPage]) -> Table:
             f"[{'red' if entry.priority == 'P1' else 'yellow'}]{entry.priority}[/]",
             _worth(entry),
             "" if entry.delay_s is None else minutes(entry.delay_s),
-            escape(reading(entry.evidence[0])) if entry.evidence else "",
+            escape(str(entry.cause)),
         )
     return _with_rest(table, len(entries))
 

@@ -79,7 +79,9 @@ class IncidentMark:
     severity: float | None = None  # of the opening
     score: float | None = None
     threshold: float | None = None
+    decided_by: str = ""  # the channel that gave the severity, with its measure and threshold
     evidence: tuple[MetricEvidence, ...] = ()  # strongest first
+    evidence_ms: int | None = None  # event time of the observation that it is of; None: the deciding one
     pages: int = 0  # messages that the on-call person's tool received
 
     @property

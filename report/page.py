@@ -136,12 +136,15 @@ def _episode(data: ReportData, traces: Mapping[str, ServerTrace], episode: Episo
 
 def _why(mark: IncidentMark | None, label: LabelMark | None) -> str:
     parts = [text(label.kind.replace("_", " "))] if label and label.kind else []
+    if mark and mark.decided_by:
+        parts.append(text(mark.decided_by))
     if mark and mark.evidence:
         first = mark.evidence[0]
         unit = f" {text(first.unit)}" if first.unit else ""
         parts.append(
             f"{text(first.name)} {number(first.measured)}{unit}, "
             f"expected {number(first.expected)} ({first.deviation:+.1f} sd)"
+            + (f" at {moment(mark.evidence_ms)}" if mark.evidence_ms is not None else "")
         )
     if mark is None and label:
         parts.append(text(label.seen) or f"lasted {duration((label.end_ms - label.start_ms) / 1000)}")
@@ -162,6 +165,8 @@ def _facts(mark: IncidentMark | None, label: LabelMark | None) -> str:
         parts.append(
             f"opened {moment(mark.opened_ms)}" + (f", severity {number(mark.severity)}" if mark.severity else "")
         )
+        if mark.decided_by:
+            parts.append(f"decided by {text(mark.decided_by)}")
         if mark.score is not None:
             parts.append(f"score {number(mark.score)}, threshold {number(mark.threshold)}")
         if label and label.delay_s is not None and label.found_by == mark.incident_id:

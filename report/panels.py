@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from report.data import IncidentMark, LabelMark, ReportData, ServerTrace
-from report.drawing import TimeScale, ValueScale, band_path, line_path, number, text, value_scale
+from report.drawing import TimeScale, ValueScale, band_path, line_path, moment, number, text, value_scale
 from treeline.core.alert import MetricEvidence
 from treeline.core.profile import Metric
 
@@ -148,15 +148,22 @@ def _metric(
     line = line_path(times, values, xs, ys, columns=columns, step_ms=step_ms)
     evidence = next((m for m in incident.evidence if m.name == info.name), None) if incident else None
     return _panel(
-        f"{info.name}{f' ({info.unit})' if info.unit else ''}", _told(evidence), ys, xs, behind, _stroke("value", line)
+        f"{info.name}{f' ({info.unit})' if info.unit else ''}",
+        _told(evidence, incident),
+        ys,
+        xs,
+        behind,
+        _stroke("value", line),
     )
 
 
-def _told(evidence: MetricEvidence | None) -> str:
-    if evidence is None:
+def _told(evidence: MetricEvidence | None, incident: IncidentMark | None) -> str:
+    if evidence is None or incident is None:
         return ""
+    at_ms = incident.opened_ms if incident.evidence_ms is None else incident.evidence_ms
+    when = "opening" if at_ms == incident.opened_ms else moment(at_ms)
     return (
-        f"at opening {number(evidence.measured)}, expected {number(evidence.expected)} "
+        f"at {when} {number(evidence.measured)}, expected {number(evidence.expected)} "
         f"({number(evidence.low)} to {number(evidence.high)}), {evidence.deviation:+.1f} sd"
     )
 

@@ -7,21 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from report.backtest.evidence import PageCause, evidence_at, farthest, page_cause, reading
 from report.data import LabelMark
-from training.evaluate.backtest import Backtest, Trace
+from training.evaluate.backtest import Backtest
 from training.evaluate.experiment import ExperimentOutcome
 from training.evaluate.judge import JudgedLabel, JudgedPage, Place, TierQuality, Verdict
 from training.evaluate.pages import Opening, Tier, pages, paging
 from training.history.files import History
 from training.history.grid import Grid
 from treeline.core.alert import AlertEvent, MetricEvidence
-from treeline.core.evidence import metric_evidence
-from treeline.core.profile import DEFAULT_METRICS
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.times import iso
-
-EVIDENCE = 5
-_UNITS = {metric.name: metric.unit for metric in DEFAULT_METRICS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +32,7 @@ class BacktestPage:
     place: Place | None  # of the first server that fell on a label
     kind: str  # of that label
     delay_s: float | None  # of the label that it hit
-    evidence: tuple[MetricEvidence, ...]  # of its first server, the farthest from its expected value first
+    cause: PageCause  # of its first server
 
     @property
     def where(self) -> str:
@@ -62,7 +58,7 @@ class BacktestPage:
             "place": self.place,
             "kind": self.kind,
             "delay_s": self.delay_s,
-            "metrics": [asdict(metric) for metric in self.evidence],
+            **self.cause.to_json(),
         }
 
 
@@ -105,13 +101,6 @@ class MissedLabel:
 def clock(ms: int) -> str:
     """A time to the minute, as ids begin."""
     return f"{iso(ms)[:16]}Z"
-
-
-def reading(metric: MetricEvidence) -> str:
-    """A metric beside its expected value."""
-    unit = f" {metric.unit}" if metric.unit else ""
-    measured = "missing" if metric.measured is None else f"{metric.measured:.4g}{unit}"
-    return f"{metric.name} {measured}, expected {metric.expected:.4g} ({metric.deviation:+.1f} sd)"
 
 
 def page_entries(history: History, outcome: ExperimentOutcome) -> list[BacktestPage]:
@@ -189,23 +178,6 @@ def label_entries(outcome: ExperimentOutcome) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def evidence_at(grid: Grid, trace: Trace, server: str, at_ms: int) -> tuple[MetricEvidence, ...]:
-    """The measured metrics of one observation that were farthest from their expected values.
-
-    Args:
-        grid: What was measured.
-        trace: What detection saw; without bands there is no evidence.
-        server: Whose; the fleet as such has no metrics.
-        at_ms: Event time of the observation.
-    """
-    if trace.expected is None or trace.spread is None or server not in grid.servers:
-        return ()
-    row, column = int(np.searchsorted(grid.times_ms, at_ms)), grid.servers.index(server)
-    measured, expected, spread = (array[row, column] for array in (grid.values, trace.expected, trace.spread))
-    found = metric_evidence(grid.metrics, measured, expected, spread, _UNITS)
-    return tuple(metric for metric in found if metric.measured is not None)[:EVIDENCE]
-
-
 def _judged_entry(
     page: JudgedPage, outcome: ExperimentOutcome, priorities: Mapping[str, str], delays: Mapping[str, float | None]
 ) -> BacktestPage:
@@ -243,7 +215,7 @@ def _entry(
         place=place,
         kind=kind,
         delay_s=delay_s,
-        evidence=evidence_at(outcome.grid, outcome.backtest.trace, first.server_id, first.at_ms),
+        cause=page_cause(outcome.grid, outcome.backtest, first.server_id, first.at_ms, first.priority),
     )
 
 
@@ -261,28 +233,16 @@ def _miss(judged: JudgedLabel, grid: Grid, detected: Backtest, recovery: Opening
     first, stop = np.searchsorted(grid.times_ms, [label.start_ms, label.end_ms + 1])
     times, severity = grid.times_ms[first:stop], trace.severity[first:stop, column]
     highest = None if np.isnan(severity).all() else int(np.nanargmax(severity))
-    farthest = _farthest(grid, trace, column, slice(int(first), int(stop)))
-    evidence = () if farthest is None else evidence_at(grid, trace, label.server_id, int(times[farthest]))
+    place = farthest(grid, trace, column, slice(int(first), int(stop)))
+    evidence = () if place is None else evidence_at(grid, trace, column, int(first) + place)
     return MissedLabel(
         label=judged,
         severity=None if highest is None else float(severity[highest]),
         severity_at_ms=None if highest is None else int(times[highest]),
         evidence=evidence[0] if evidence else None,
-        evidence_at_ms=None if farthest is None else int(times[farthest]),
+        evidence_at_ms=None if place is None else int(times[place]),
         why=_why(severity, _open_incident(detected, label.server_id, label.start_ms), recovery),
     )
-
-
-def _farthest(grid: Grid, trace: Trace, column: int, inside: slice) -> int | None:
-    """Which observation of a stretch has the metric that is farthest from its expected value."""
-    if trace.expected is None or trace.spread is None:
-        return None
-    spread = trace.spread[inside, column]
-    away = np.abs(grid.values[inside, column] - trace.expected[inside, column])
-    deviation = np.divide(away, spread, out=np.full(away.shape, np.nan, dtype=np.float64), where=spread > 0)
-    if np.isnan(deviation).all():
-        return None
-    return int(np.unravel_index(np.nanargmax(deviation), deviation.shape)[0])
 
 
 def _open_incident(detected: Backtest, server_id: str, at_ms: int) -> int | None:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from report.backtest.comparison import comparison
-from report.backtest.entries import evidence_at, label_entries, label_marks, miss_entries, page_entries
+from report.backtest.entries import label_entries, label_marks, miss_entries, page_entries
+from report.backtest.evidence import page_cause
 from report.data import IncidentMark, ReportData, judged_incidents
 from report.traces import server_trace
 from training.evaluate.experiment import ExperimentOutcome, Setup
@@ -114,17 +115,7 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
         traces=tuple(server_trace(grid, trace, column) for column in range(len(grid.servers))),
         labels=label_marks(every, grid, outcome.backtest),
         incidents=tuple(
-            IncidentMark(
-                incident_id=f"{server}/{iso(opened_at)}",
-                server_id=server,
-                priority=min(change.priority for change in life).value,
-                opened_ms=opened_at,
-                resolved_ms=_when(life, AlertEvent.RESOLVED),
-                escalated_ms=_when(life, AlertEvent.ESCALATED),
-                first_anomalous_ms=life[0].first_anomalous_at,
-                severity=life[0].severity,
-                evidence=evidence_at(grid, trace, server, opened_at),
-            ).judged(judged.get(f"{server}/{iso(opened_at)}"))
+            _incident_mark(outcome, server, life).judged(judged.get(f"{server}/{iso(opened_at)}"))
             for (server, opened_at), life in sorted(lives.items(), key=lambda entry: entry[0][1])
         ),
         evaluations=outcome.evaluations,
@@ -149,6 +140,24 @@ def points_line(outcome: ExperimentOutcome) -> str:
     if points.vus_pr is not None:
         parts.append(f"VUS-PR {points.vus_pr:.3f}")
     return "; ".join([*parts, *([points.note] if points.note else [])])
+
+
+def _incident_mark(outcome: ExperimentOutcome, server: str, life: Sequence[Change]) -> IncidentMark:
+    opening = life[0]
+    cause = page_cause(outcome.grid, outcome.backtest, server, opening.at, opening.priority.value)
+    return IncidentMark(
+        incident_id=f"{server}/{iso(opening.opened_at)}",
+        server_id=server,
+        priority=min(change.priority for change in life).value,
+        opened_ms=opening.opened_at,
+        resolved_ms=_when(life, AlertEvent.RESOLVED),
+        escalated_ms=_when(life, AlertEvent.ESCALATED),
+        first_anomalous_ms=opening.first_anomalous_at,
+        severity=opening.severity,
+        decided_by="" if cause.channel is None else str(cause.channel),
+        evidence=cause.metrics,
+        evidence_ms=cause.metrics_at_ms,
+    )
 
 
 def _when(life: Iterable[Change], event: AlertEvent) -> int | None:

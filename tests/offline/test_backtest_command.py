@@ -16,6 +16,7 @@ from cli.backtest_screen import MOST_LISTED, page_table
 from cli.main import run
 from cli.times import wide_console
 from report.backtest.entries import BacktestPage
+from report.backtest.evidence import PageCause
 from tests.unit.detection_fakes import fleet
 from tests.unit.history_files import write_history
 from training.evaluate.backtest import backtest
@@ -92,7 +93,7 @@ def test_the_command_finds_what_the_core_finds(history_files, result):
     ]
 
 
-def test_every_page_is_listed_with_its_worth_and_its_farthest_metric(result):
+def test_every_page_is_listed_with_its_worth_and_why_it_paged(result):
     body, page, printed = result
     hits = [entry for entry in body["pages"] if entry["verdict"] == "hit"]
     assert [entry["servers"] for entry in hits] == [["web-01"], ["web-04"]]
@@ -103,6 +104,13 @@ def test_every_page_is_listed_with_its_worth_and_its_farthest_metric(result):
         assert entry["metrics"][0]["measured"] > entry["metrics"][0]["high"]
         assert entry["at"][:16] + "Z" in printed
         assert entry["metrics"][0]["name"] in printed
+        channel = entry["channel"]
+        assert channel["measure"] > channel["threshold"] > 0
+        assert entry["metrics_at"] <= entry["at"]
+        said = f"{channel['name']} {channel['measure']:.1f}, {channel['priority']} above {channel['threshold']:.1f}"
+        assert said in page
+        assert f"decided by {said}" in page
+        assert channel["name"] in printed
         assert f"opened {entry['at'][:16].replace('T', ' ')}" in page
     assert hits[1]["metrics"][0]["name"] in ("m03", "m04")
     assert "hit, onset" in printed
@@ -126,7 +134,8 @@ def test_a_miss_says_what_the_detector_saw_of_it(result):
 def test_long_lists_are_cut_and_say_where_the_rest_is(result, capsys):
     entry = BacktestPage(
         at_ms=0, servers=("web[1]", "b"), incidents=("web[1]/x",), priority="P1", verdict=Verdict.FALSE,
-        place=Place.RECOVERY, kind="", delay_s=None, evidence=(),
+        place=Place.RECOVERY, kind="", delay_s=None,
+        cause=PageCause(channel=None, metrics=(), metrics_at_ms=None),
     )  # fmt: skip
     wide_console().print(page_table([entry] * (MOST_LISTED + 3)))
     told = capsys.readouterr().out

@@ -1,9 +1,12 @@
 """Pages and misses of a backtest one by one: what a miss says of itself, and what a page of many servers is told as."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from report.backtest.entries import label_marks, miss_entries, page_entries
+from report.backtest.evidence import DecidingChannel, page_cause
 from training.evaluate.backtest import Backtest, Trace
 from training.evaluate.experiment import ExperimentOutcome
 from training.evaluate.judge import Verdict, evaluate_tiers
@@ -12,7 +15,10 @@ from training.evaluate.pointwise import Pointwise
 from training.history.grid import Grid
 from training.history.labels import STANDARD, Label
 from treeline.core.alert import AlertEvent, Priority
-from treeline.core.detection.policy import Change
+from treeline.core.channels import registry
+from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.policy import Change, PolicySettings
+from treeline.core.severity import Thresholds
 from treeline.core.times import iso
 
 MINUTE = 60_000
@@ -130,3 +136,41 @@ def test_a_page_of_many_servers_is_one_entry_that_names_who_fell_on_a_label():
 
     (page,) = page_entries(Unlabelled(), unjudged)
     assert (page.verdict, page.worth, page.where) == (None, "", "web-0 and 3 more")
+
+
+def spiked(channel="mean10"):
+    """A server whose only metric jumped at minute 300 and 301; the page came at 302, when it was normal again."""
+    grid = grid_of("web-1")
+    grid.values[298, 0, 0], grid.values[300, 0, 0], grid.values[301, 0, 0] = 99.0, 90.0, 70.0
+    severity = np.full((ROWS, 1), 0.2, dtype=np.float32)
+    severity[298], severity[300:303] = 9.0, [[6.0], [5.0], [3.5]]
+    run = detected(grid, severity)
+    number = [each.name for each in registry.every_channel()].index(channel)
+    trace = replace(
+        run.trace, channel=np.full((ROWS, 1), number, dtype=np.int8), measure=severity * 2.0, severity=severity
+    )
+    calibration = Calibration(thresholds={channel: Thresholds(p2=3.0, p1=6.0)})
+    return grid, replace(run, trace=trace, calibration=calibration, policy=PolicySettings(needed=2, of_last=3))
+
+
+def test_a_page_says_which_channel_decided_and_shows_the_counted_observation_that_was_farthest():
+    cause = page_cause(*spiked(), "web-1", at(302), "P1")
+    assert cause.channel == DecidingChannel(name="mean10", measure=7.0, priority="P1", threshold=6.0)
+    assert (cause.metrics_at_ms, cause.metrics[0].measured, cause.metrics[0].deviation) == (at(300), 90.0, 20.0)
+    assert str(cause) == f"mean10 7.0, P1 above 6.0; cpu_percent 90 %, expected 50 (+20.0 sd) at {iso(at(300))[11:16]}Z"
+    assert cause.to_json()["channel"]["threshold"] == 6.0
+
+
+def test_a_p2_is_held_against_the_threshold_of_p2_and_counts_what_reached_it():
+    grid, run = spiked()
+    run.trace.severity[300] = 1.6
+    assert page_cause(grid, run, "web-1", at(302), "P2").channel.threshold == 3.0
+    assert page_cause(grid, run, "web-1", at(302), "P2").metrics_at_ms == at(300)
+    assert page_cause(grid, run, "web-1", at(302), "P1").metrics_at_ms == at(301)
+
+
+def test_the_fleet_as_such_and_a_rule_of_alarms_have_no_channel():
+    grid, run = spiked()
+    assert str(page_cause(grid, run, "fleet", at(302), "P2")) == ""
+    plain = replace(run, trace=replace(run.trace, channel=None, measure=None))
+    assert page_cause(grid, plain, "web-1", at(302), "P1").channel is None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,7 @@ from training.history.grid import Grid
 from training.prepare.calibrating import Score
 from training.processes import Progress, run_jobs, shares
 from treeline.core.detection import detector
+from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change, PolicySettings
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
@@ -28,6 +29,9 @@ class Trace:
     Attributes:
         score, severity, threshold: Shape (times, servers); threshold is the raw score that means P2.
         expected, spread: Shape (times, servers, metrics), in the metric's unit; None unless asked for.
+        channel: Shape (times, servers): which channel gave the severity, a position in `registry.every_channel()`; -1
+            where nothing was scored. None for a rule of alarms, which has no channels.
+        measure: That channel's measure in its standard deviations, shape (times, servers); None as `channel`.
     """
 
     score: npt.NDArray[np.float32]
@@ -35,14 +39,24 @@ class Trace:
     threshold: npt.NDArray[np.float32]
     expected: npt.NDArray[np.float32] | None
     spread: npt.NDArray[np.float32] | None
+    channel: npt.NDArray[np.int8] | None = None
+    measure: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """Incident changes by server (FLEET for shared ones), in event-time order, and the trace behind them."""
+    """Incident changes by server (FLEET for shared ones), in event-time order, and what they were made from.
+
+    Attributes:
+        changes: By server.
+        trace: What detection saw.
+        calibration, policy: By which it decided; a rule of alarms goes by neither.
+    """
 
     changes: list[tuple[str, Change]]
     trace: Trace
+    calibration: Calibration = field(default_factory=Calibration)
+    policy: PolicySettings = field(default_factory=PolicySettings)
 
 
 def backtest(
@@ -100,13 +114,22 @@ def backtest(
             whole, piece = getattr(trace, name), getattr(result.trace, name)
             if whole is not None:
                 whole[:, own] = piece
-    return Backtest(_in_order([entry for result in done for entry in result.changes], grid), trace)
+    changes = [entry for result in done for entry in result.changes]
+    return Backtest(_in_order(changes, grid), trace, package.calibration, policy)
 
 
 def _blank(shape: tuple[int, ...], with_bands: bool) -> Trace:
+    def numbers(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        return np.full(shape, np.nan, dtype=np.float32)
+
     return Trace(
-        *(np.full(shape[:2], np.nan, dtype=np.float32) for _ in range(3)),
-        *((np.full(shape, np.nan, dtype=np.float32) for _ in range(2)) if with_bands else (None, None)),
+        score=numbers(shape[:2]),
+        severity=numbers(shape[:2]),
+        threshold=numbers(shape[:2]),
+        expected=numbers(shape) if with_bands else None,
+        spread=numbers(shape) if with_bands else None,
+        channel=np.full(shape[:2], -1, dtype=np.int8),
+        measure=numbers(shape[:2]),
     )
 
 
@@ -134,7 +157,7 @@ def _backtest(
     for share, told in run.detect([np.array(columns) for columns in groups]):
         changes += told
         progress("detection", share)
-    return Backtest(_in_order(changes, grid), trace)
+    return Backtest(_in_order(changes, grid), trace, package.calibration, policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +242,11 @@ class _Run:
             trace.score[t, at_columns] = part
             trace.severity[t, at_columns] = decided.severity
             trace.threshold[t, at_columns] = decided.calibrated.threshold
+            if trace.channel is not None and trace.measure is not None:
+                trace.channel[t, at_columns] = decided.calibrated.channel
+                trace.measure[t, at_columns] = decided.calibrated.measures[
+                    np.arange(len(part)), decided.calibrated.channel
+                ]
             if trace.expected is not None and trace.spread is not None:
                 trace.expected[t, at_columns] = done.features.expected
                 trace.spread[t, at_columns] = done.features.spread
