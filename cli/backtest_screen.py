@@ -12,7 +12,8 @@ from rich.table import Table
 
 from report.backtest.entries import BacktestPage, MissedLabel, clock, miss_entries, page_entries
 from report.backtest.results import count_pages, points_line
-from report.quality_table import NOTHING, minutes, plain_table, tables
+from report.quality_table import NOTHING, kind_table, minutes, plain_table, tables
+from report.traces import never_judged, never_judged_line
 from training.evaluate.experiment import ExperimentOutcome
 from training.evaluate.judge import Place, Verdict
 from training.evaluate.pages import Tier
@@ -74,11 +75,15 @@ class BacktestScreen:
                 f"{told.labels} label{'s' * (told.labels != 1)}{outside}[/]"
             )
             self.console.print(f"  {points_line(outcome)}")
+            if (kinds := kind_table(told)) is not None:
+                self.console.print(kinds)
             self.console.print(server_table(outcome))
         else:
             self.console.print(
                 f"  Nothing was labelled, so nothing is judged. Incidents that would have paged: {_counted(outcome)}"
             )
+        if unjudged := never_judged_line(never_judged(outcome.grid, outcome.backtest.trace)):
+            self.console.print(f"  {escape(unjudged)}")
         if pages := page_entries(history, outcome):
             self.console.print(page_table(pages))
         else:

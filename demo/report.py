@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from demo.results import ReplayResult
 from report.backtest.entries import label_marks
 from report.data import IncidentMark, ReportData, judged_incidents
-from report.traces import server_trace
+from report.traces import never_judged, server_trace
 from training.evaluate.backtest import Backtest
 from training.evaluate.pages import Tier
 from training.history.grid import Grid
@@ -34,6 +34,7 @@ def report_data(
         end_ms=int(grid.times_ms[-1]),
         metrics=metrics,
         traces=tuple(server_trace(grid, offline.trace, column) for column in range(len(grid.servers))),
+        never_judged=never_judged(grid, offline.trace),
         labels=label_marks(every, grid, offline),
         incidents=tuple(
             _incident_mark(incident_id, alerts).judged(judged.get(incident_id))

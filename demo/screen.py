@@ -4,11 +4,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from demo.results import LATENCY_BUDGET_S, ReplayResult
-from report.quality_table import plain_table, tables
+from report.backtest.entries import clock
+from report.quality_table import kind_table, plain_table, tables
+from training.evaluate.judge import TierQuality
+from training.evaluate.pages import Tier
 from treeline.app.alert.text import moved
 from treeline.core.alert import Alert, AlertEvent, Priority
 from treeline.core.times import parse_iso
@@ -84,6 +88,10 @@ class DemoScreen:
         if result.evaluations:
             for table in tables({"replay": result.evaluations}, named="", intervals=False):
                 self.console.print(table)
+            every = result.evaluations[Tier.ALL]
+            for found in (kind_table(every), _miss_table(every)):
+                if found is not None:
+                    self.console.print(found)
         if result.clocks:
             self.console.print(_clock_table(result))
         self.console.print(
@@ -93,14 +101,31 @@ class DemoScreen:
         )
 
 
+def _miss_table(every: TierQuality) -> Table | None:
+    """Labels that no page hit; report.html says what was seen of each. None where all were hit."""
+    missed = [judged.label for judged in every.judged_labels if judged.opening is None]
+    if not missed:
+        return None
+    table = plain_table(f"Missed: {len(missed):,}; report.html says what was seen of each")
+    for name in ("labelled", "server", "kind"):
+        table.add_column(name, overflow="fold")
+    for label in sorted(missed, key=lambda label: (label.start_ms, label.server_id)):
+        table.add_row(clock(label.start_ms), escape(label.server_id), escape(label.kind))
+    return table
+
+
 def _clock_table(result: ReplayResult) -> Table:
     table = plain_table(
         f"Clocks of the deciding observation (budget {LATENCY_BUDGET_S} s; at full speed a backlog counts)"
     )
     for name in ("from - to", "p50", "p95", "max", "alerts"):
         table.add_column(name, justify="left" if name == "from - to" else "right")
-    for clock in result.clocks:
+    for stretch in result.clocks:
         table.add_row(
-            clock.name, f"{clock.p50_s:.2f} s", f"{clock.p95_s:.2f} s", f"{clock.max_s:.2f} s", str(clock.count)
+            stretch.name,
+            f"{stretch.p50_s:.2f} s",
+            f"{stretch.p95_s:.2f} s",
+            f"{stretch.max_s:.2f} s",
+            str(stretch.count),
         )
     return table

@@ -153,6 +153,7 @@ class ReportData:
     end_ms: int
     metrics: tuple[Metric, ...]  # in the order of the value columns
     traces: tuple[ServerTrace, ...]
+    never_judged: tuple[str, ...] = ()  # observed servers of which nothing was scored
     labels: tuple[LabelMark, ...] = ()
     incidents: tuple[IncidentMark, ...] = ()
     evaluations: Mapping[Tier, TierQuality] = field(default_factory=dict)  # empty: no labels

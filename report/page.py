@@ -10,6 +10,7 @@ from report.drawing import duration, moment, number, text
 from report.panels import Episode, close_up
 from report.style import COLOURS, PAGE, SCRIPT, SHAPES
 from report.timeline import anchor_key, fleet_timeline, mark_shape
+from report.traces import never_judged_line
 from training.evaluate.judge import Place, Verdict
 
 _BUDGET_BYTES = 3_600_000  # of all close-ups together; the page stays under 5 MB
@@ -46,6 +47,8 @@ def render(data: ReportData) -> str:
     anchors = {anchor_key(mark): e.anchor for e in shown for mark in (e.label, e.incident) if mark is not None}
     timeline, hidden = fleet_timeline(data, anchors)
     quiet = f" {hidden} more servers are not drawn." if hidden else ""
+    if unjudged := never_judged_line(data.never_judged):
+        quiet += f" {text(unjudged)}."
     span = f"{moment(data.start_ms)} to {moment(data.end_ms)} UTC"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -198,5 +201,6 @@ def _key() -> str:
         + sample(shade.format("s3"), "P2, 1.5 to 3")
         + sample(shade.format("s4"), "P1, above 3")
         + sample(shade.format("warming"), "warming up")
+        + sample(shade.format("absent"), "absent")
         + "</p>"
     )

@@ -1,12 +1,14 @@
 """The figures of judged sets as tables: for a terminal of 80 columns, and as Markdown for the README."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from training.evaluate.intervals import Interval
-from training.evaluate.judge import TierQuality
+from training.evaluate.judge import Breakdown, Place, TierQuality
 from training.evaluate.pages import Tier
 
 Results = Mapping[str, Mapping[Tier, TierQuality]]
@@ -18,7 +20,7 @@ def minutes(seconds: float | None) -> str:
     return NOTHING if seconds is None else f"{seconds / 60:.0f} min"
 
 
-def before_breach(e: TierQuality) -> str:
+def before_breach(e: TierQuality | Breakdown) -> str:
     """How many of the incidents that breached an objective were paged before it."""
     return f"{e.before_breach}/{e.breached}" if e.breached else NOTHING
 
@@ -86,6 +88,31 @@ def _table(title: str, results: Results, columns: Sequence[Column], named: str, 
         for tier, e in evaluations.items():
             cells = (cell(e) if intervals else cell(e).partition("\n")[0] for _, cell in columns)
             table.add_row(name if tier is Tier.P1 else "", tier.value, *cells)
+    return table
+
+
+def kind_table(every: TierQuality) -> Table | None:
+    """What was found of each kind of labelled incident; None where no label has a kind.
+
+    Args:
+        every: The result of P1 and P2 together.
+    """
+    if not every.per_kind:
+        return None
+    onset = Counter(judged.label.kind for judged in every.judged_labels if judged.place is Place.ONSET)
+    table = plain_table("By kind, P1 and P2")
+    for name in ("kind", "labels", "hit", "onset", "recall", "delay", "before breach"):
+        table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)
+    for row in every.per_kind:
+        table.add_row(
+            escape(row.name),
+            str(row.labels),
+            str(row.hits),
+            str(onset[row.name]),
+            NOTHING if row.recall is None else f"{row.recall:.2f}",
+            minutes(row.delay_p50_s),
+            before_breach(row),
+        )
     return table
 
 

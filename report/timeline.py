@@ -94,7 +94,9 @@ def _shown(data: ReportData, most_rows: int) -> list[ServerTrace]:
 def _heat_runs(trace: ServerTrace, xs: TimeScale) -> dict[str, list[tuple[float, float]]]:
     """Stretches (from x, to x) of each shade: the highest severity of a column decides; no data is its own."""
     span = xs.end_ms - xs.start_ms + 1
-    inside = (trace.times_ms >= xs.start_ms) & (trace.times_ms <= xs.end_ms)
+    # A server that was absent is not scored either; only one that was observed can be warming up.
+    observed = ~(np.isnan(trace.severity) & np.isnan(trace.values).all(axis=1))
+    inside = (trace.times_ms >= xs.start_ms) & (trace.times_ms <= xs.end_ms) & observed
     columns = ((trace.times_ms[inside] - xs.start_ms) * _COLUMNS // span).astype(int)
     severity = np.asarray(trace.severity, dtype=np.float64)[inside]
     if not len(columns):

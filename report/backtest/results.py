@@ -7,7 +7,7 @@ from report.backtest.comparison import comparison
 from report.backtest.entries import label_entries, label_marks, miss_entries, page_entries
 from report.backtest.evidence import page_cause
 from report.data import IncidentMark, ReportData, judged_incidents
-from report.traces import server_trace
+from report.traces import never_judged, server_trace
 from training.evaluate.experiment import ExperimentOutcome, Setup
 from training.evaluate.pages import Tier
 from training.history.files import History
@@ -58,6 +58,7 @@ def summary(
         "pages": [entry.to_json() for entry in page_entries(history, ours)],
         "misses": [entry.to_json() for entry in miss_entries(ours.evaluations.get(Tier.ALL), grid, ours.backtest)],
         "judged_labels": label_entries(ours),
+        "never_judged": list(never_judged(grid, ours.backtest.trace)),
         "incidents": [
             {
                 "incident_id": f"{server}/{iso(change.opened_at)}",
@@ -113,6 +114,7 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
         end_ms=int(grid.times_ms[-1]),
         metrics=tuple(Metric(name=name, unit=units.get(name, "")) for name in grid.metrics),
         traces=tuple(server_trace(grid, trace, column) for column in range(len(grid.servers))),
+        never_judged=never_judged(grid, trace),
         labels=label_marks(every, grid, outcome.backtest),
         incidents=tuple(
             _incident_mark(outcome, server, life).judged(judged.get(f"{server}/{iso(opened_at)}"))

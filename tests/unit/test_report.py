@@ -11,6 +11,7 @@ from report.drawing import TimeScale, duration, extremes, line_path, number, val
 from report.figure import picture
 from report.page import render, write_report
 from report.quality_table import PLACES, WORTH
+from report.timeline import fleet_timeline
 from training.evaluate.judge import evaluate_tiers
 from training.evaluate.pages import Opening, Tier
 from training.history.labels import Label
@@ -300,3 +301,18 @@ def test_a_page_of_very_many_incidents_stays_under_five_megabytes():
     assert page.count('data-outcome="false"') == 600
     assert page.count('class="closeup"') == 400
     assert len(page.encode()) < 5_000_000
+
+
+def test_absent_times_are_drawn_as_absent_and_not_as_warming_up():
+    drawn = report(servers=("web-1",))
+    gone = drawn.traces[0]
+    gone.values[:30] = np.nan
+    gone.values[1200:1400], gone.severity[1200:1400] = np.nan, np.nan
+    timeline, _ = fleet_timeline(drawn, {})
+    assert 'class="heat absent"' in timeline
+    assert 'class="heat warming"' not in timeline
+
+
+def test_servers_that_were_never_judged_are_said_below_the_timeline():
+    page = text_of(render(replace(report(), never_judged=("db<9>",))))
+    assert "1 server was never judged: warming up (db&lt;9&gt;)." in page
