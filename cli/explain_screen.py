@@ -33,8 +33,12 @@ def show(explanation: Explanation, console: Console) -> None:
     if explanation.prevention:
         console.print(f"  [green]{escape(explanation.prevention)}[/]")
     for found in explanation.counterfactuals:
+        if found.delay is not None:
+            console.print(f"  [yellow]{escape(str(found))}[/]")
+            continue
         checked = "checked by scoring again" if found.is_verified else "NOT confirmed by scoring again"
-        console.print(f"  [green]{escape(str(found))}[/] (severity {found.severity:.2f}; {checked})")
+        until = _time(iso(found.until))
+        console.print(f"  [green]{escape(str(found))}[/] (severity {found.severity:.2f}; {checked} until {until})")
     if explanation.metrics:
         console.print(_metrics(explanation.metrics))
     _rule(explanation, console)

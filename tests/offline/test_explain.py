@@ -17,6 +17,7 @@ from treeline.app.explain.service import BEFORE_MS, explain, resolve
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
+from treeline.core.severity import P2_SEVERITY
 from treeline.core.times import iso, parse_iso
 
 FAULT_AT = 14
@@ -80,11 +81,15 @@ def package():
     return trained_package()
 
 
-def stored(package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15):
-    """A store after web-03's metrics `moved` (by name) for `lasting` minutes, and nothing else happened."""
+def stored(package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15, growing=0.0):
+    """A store after web-03's metrics `moved` (by name) for `lasting` minutes, and nothing else happened.
+
+    Each minute adds the share `growing` of it.
+    """
     values = whole.values[TRAIN:].copy()
     for name, by in moved.items():
-        values[fault_at : fault_at + lasting, min(3, len(whole.servers) - 1), METRICS.index(name)] += by
+        fault = values[fault_at : fault_at + lasting, min(3, len(whole.servers) - 1), METRICS.index(name)]
+        fault += by * (1.0 + growing * np.arange(len(fault)))
     records = [
         (s, START_MS + (TRAIN + t) * STEP_MS, values[t, i])
         for t in range(fault_at + 16)
@@ -164,11 +169,54 @@ def test_a_counterfactual_names_the_observations_that_break_it(source, incident_
     assert found.prevention == ""
     [counterfactual] = [c for c in found.counterfactuals if c.bounds[0].name == "memory_percent"]
     first = START_MS + (TRAIN + FAULT_AT) * STEP_MS
-    assert [at for at, _ in counterfactual.bounds[0].broken] == [first, first + STEP_MS]
+    times = [first + i * STEP_MS for i in range(15)]  # the whole fault, not only what opened the incident
+    broken = counterfactual.bounds[0].broken
+    assert [at for at, _ in broken] == times
+    assert counterfactual.until == times[-1] + STEP_MS
     assert counterfactual.changes_deciding
-    for at, measured in counterfactual.bounds[0].broken:
-        assert f"{iso(at)[:19]}Z (measured {measured:.6g})" in str(counterfactual)
-        assert measured == source.store.items[("web-03", at)][1][1]
+    assert all(measured == source.store.items[("web-03", at)][1][1] for at, measured in broken)
+    most = max(measured for _, measured in broken)
+    when = f"from {iso(times[0])[:19]}Z to {iso(times[-1])[:19]}Z (measured up to {most:.6g}, 15 observations)"
+    assert when in str(counterfactual)
+
+
+def cut(source, bounds):
+    """What the pipeline pages about web-03, to the end of what is stored, had it broken no bound."""
+    again = Store(source.store.package)
+    for (server, at), (_, values) in source.store.items.items():
+        changed = values.copy()
+        for bound in bounds if server == "web-03" else ():
+            if at in {broken for broken, _ in bound.broken}:
+                limit = np.minimum if bound.is_at_most else np.maximum
+                changed[METRICS.index(bound.name)] = limit(changed[METRICS.index(bound.name)], bound.value)
+        again.add(server, at, changed)
+    service(again).run(TICK)
+    return [a for a in again.alerts if a.server_id == "web-03" and a.event is AlertEvent.OPENED]
+
+
+GROWING = [
+    {"memory_percent": 20.0, "network_mbps": 90.0},
+    {"cpu_percent": 25.0, "memory_percent": 18.0},
+    {"memory_percent": 16.0, "disk_iops": 16.0},
+]
+
+
+@pytest.mark.parametrize("moved", GROWING, ids=lambda moved: "-".join(moved))
+def test_no_page_follows_in_the_incident_where_one_is_said_to_be_prevented_and_a_late_one_where_it_is_delayed(
+    package, whole, moved
+):
+    """A fault that grows: what keeps the deciding observation down does not keep down the ones after it."""
+    source = MemorySource(stored(package, whole, moved, batch=SERVERS, growing=0.15))
+    found = explain(source, source.store.alerts[0].incident_id)
+    assert found.counterfactuals
+    for each in found.counterfactuals:
+        opened = cut(source, each.bounds)
+        if each.delay is None:
+            assert opened == [], str(each)
+            assert each.severity < P2_SEVERITY
+        else:
+            late = parse_iso(opened[0].clocks.observed_at) - each.deciding_at
+            assert late == each.delay.by_ms > 0, str(each)
 
 
 def test_where_the_deciding_observation_is_normal_no_bound_of_it_is_named(package, whole, capsys):

@@ -157,7 +157,7 @@ class _Moment:
             step = again.steps[-1]
             moment = replace(
                 moment,
-                shared=_shared(step, severity),
+                shared=step.shared(severity),
                 channels=_readings(step, package, again.gated),
                 metrics=metric_evidence(package.metrics, again.rows[-1], step.expected, step.spread, _UNITS),
                 wanting=self._wanting(package, again),
@@ -239,7 +239,7 @@ class _Moment:
             self.notes.append(f"what would have paged is not known: {error}")
             return ()
         severities = dict(self.last)
-        levels = {step.at // package.step_ms: _shared(step, severities[step.at]) for step in again.steps}
+        levels = {step.at // package.step_ms: step.shared(severities[step.at]) for step in again.steps}
         state = again.before
         state.incident[0] = NONE  # levels that are not known may have opened one in the replay
         state.above_p2[0] = state.above_p1[0] = 0
@@ -271,13 +271,6 @@ class _Again:
 
 def _no_forest(rows: Any) -> Any:
     raise ScorerUnavailableError("the stored scores are replayed")
-
-
-def _shared(step: Replayed, severity: float) -> float:
-    """What the group's level took off an observation's severity."""
-    if step.calibrated is None:
-        return 0.0
-    return max(float(step.calibrated.severity[0]) - severity, 0.0) if severity > 0 else 0.0
 
 
 def _readings(step: Replayed, package: ModelPackage, gated: Mapping[str, bool]) -> list[ChannelReading]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from treeline.app.detect.origin import Origin
 from treeline.app.explain.incident_source import Score
-from treeline.core.alert import AlertEvent
+from treeline.core.alert import AlertEvent, Priority
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibrated
 from treeline.core.detection.detector import Decided, PreparedRound, Round
@@ -31,6 +31,26 @@ class Replayed:
     spread: FloatArray
     changes: list[Change] = field(default_factory=list)
 
+    def shared(self, severity: float) -> float:
+        """What the group's level took off an observation whose stored severity is this; 0 where nothing is known."""
+        if self.calibrated is None or not severity > 0:
+            return 0.0
+        return max(float(self.calibrated.severity[0]) - severity, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """What each of k versions of some observations does."""
+
+    opens_at: npt.NDArray[np.intp]  # which observation opens an incident first, shape (k,); -1 for none
+    is_p1: npt.NDArray[np.bool_]  # whether that incident opens as P1 or rises to it, shape (k,)
+    severity: FloatArray  # shape (k, observations)
+
+    @property
+    def opens(self) -> npt.NDArray[np.bool_]:
+        """Whether any of the observations opens an incident, shape (k,)."""
+        return self.opens_at >= 0
+
 
 class ServerReplay:
     """Decides observations of one server, from an origin on, whose state is not changed; `score` is the forest's."""
@@ -45,6 +65,11 @@ class ServerReplay:
     def server_id(self) -> str:
         """Whose observations are decided."""
         return self._origin.server_id
+
+    @property
+    def step_ms(self) -> int:
+        """The width of a bucket, which is the least time between two observations that count."""
+        return self._package.step_ms
 
     def step(self, at: int, values: npt.NDArray[np.float32], *, given_score: float | None = None) -> Replayed:
         """Decide the next observation; `given_score` stands in for the forest's."""
@@ -67,30 +92,29 @@ class ServerReplay:
             changes=list(decided.changes),
         )
 
-    def would_open(
-        self, times: Sequence[int], candidates: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+    def outcomes(self, times: Sequence[int], candidates: npt.NDArray[np.float32]) -> Outcomes:
         """What each of some versions of the next observations would do, the state being left as it is.
 
         Args:
             times: Of the observations, ms.
             candidates: Shape (k, times, metrics).
-
-        Returns:
-            Whether an incident would open, and the severity of the last observation, shape (k,) each.
         """
         state = FleetState(self.state.metrics, servers=[str(i) for i in range(len(candidates))])
         own = self.state.row_values(0)
         for row in range(len(candidates)):
             state.set_row(row, own)
-        opens = np.zeros(len(candidates), dtype=bool)
-        severity: FloatArray = np.zeros(len(candidates))
+        opens_at = np.full(len(candidates), -1, dtype=np.intp)
+        is_p1 = np.zeros(len(candidates), dtype=bool)
+        severity: FloatArray = np.zeros((len(candidates), len(times)))
         for i, at in enumerate(times):
             done = self._prepare(state, at, candidates[:, i])
             decided = self._decide(state, done, self._score(done.features.rows))
-            opens[[change.row for change in decided.changes if change.event is AlertEvent.OPENED]] = True
-            severity = decided.severity
-        return opens, severity
+            for change in decided.changes:
+                if change.event is AlertEvent.OPENED and opens_at[change.row] < 0:
+                    opens_at[change.row] = i
+                is_p1[change.row] |= change.priority is Priority.P1
+            severity[:, i] = decided.severity
+        return Outcomes(opens_at=opens_at, is_p1=is_p1, severity=severity)
 
     def _prepare(self, state: FleetState, at: int, values: npt.NDArray[np.float32]) -> PreparedRound:
         rows = np.arange(len(values), dtype=np.intp)

@@ -60,8 +60,8 @@ class Explanation:
     calibration: Mapping[str, Any]  # every measure of the deciding observation, and the thresholds it met
     path: ScoredPath  # scores and severities around the opening
     persistence: Persistence | None = None  # the rule that fired
-    counterfactuals: Sequence[Counterfactual] = field(default_factory=tuple)  # what would have prevented the opening
-    prevention: str = ""  # said where no change of the deciding observation would have prevented the opening
+    counterfactuals: Sequence[Counterfactual] = field(default_factory=tuple)  # what would have prevented or delayed it
+    prevention: str = ""  # said where no one metric, or no change of the deciding observation, would have prevented it
     reproduction: Reproduction | None = None  # when it was asked for
     forest: str = ""  # where the forest was found
     notes: Sequence[str] = field(default_factory=tuple)
@@ -160,8 +160,9 @@ class _Replay:
 
     steps: list[Replayed]
     before: ServerReplay
-    times: list[int]  # from the first anomalous observation to the deciding one
-    measured: npt.NDArray[np.float32]
+    times: list[int]  # from the first anomalous observation to the last that is stored of the incident's first hour
+    measured: npt.NDArray[np.float32]  # then, shape (times, metrics)
+    deciding: int  # which of the times opened it
 
     @property
     def opens(self) -> bool:
@@ -226,7 +227,8 @@ class _Case:
         if replayed is not None and self.package is not None and self.origin is not None:
             last = replayed.steps[-1]
             units = {m.name: m.unit for m in opening.metrics}
-            metrics = metric_evidence(self.package.metrics, replayed.measured[-1], last.expected, last.spread, units)
+            measured = replayed.measured[replayed.deciding]
+            metrics = metric_evidence(self.package.metrics, measured, last.expected, last.spread, units)
             level = self.origin.levels.get(self.at // self.package.step_ms, 0.0)
             calibration |= _calibrated(last) | {"fleet_level": level}
             if replayed.opens:
@@ -234,6 +236,7 @@ class _Case:
                     replayed.before,
                     replayed.times,
                     replayed.measured,
+                    replayed.deciding,
                     last.expected,
                     last.spread,
                     names=self.package.metrics,
@@ -258,15 +261,43 @@ class _Case:
         )
 
     def _prevention(self, found: Sequence[Counterfactual]) -> str:
-        """What to say where a change of the deciding observation would have prevented nothing."""
-        if any(each.changes_deciding for each in found):
-            return ""
-        nothing = f"nothing in the deciding observation, {iso(self.at)[:19]}Z, would have prevented it"
-        return f"{nothing}: earlier ones would have" if found else f"{nothing}, nor in those before it that counted"
+        """What to say where no bound on one metric, or none on the deciding observation, would have prevented it."""
+        preventing = [each for each in found if each.delay is None]
+        if not preventing:
+            return "no bound on a metric, nor on all of them together, would have prevented it"
+        if not any(each.changes_deciding for each in preventing):
+            deciding = f"the deciding observation, {iso(self.at)[:19]}Z"
+            return f"nothing in {deciding}, would have prevented it: earlier ones would have"
+        return "" if len(preventing[0].bounds) == 1 else "no bound on one metric alone would have prevented it"
 
-    def _observed(self, start_ms: int) -> Observed:
+    def _observed(self, start_ms: int, end_ms: int) -> Observed:
         metrics = () if self.package is None else self.package.metrics
-        return self.source.observations(self.server_id, start_ms, self.at, metrics)
+        return self.source.observations(self.server_id, start_ms, end_ms, metrics)
+
+    def _following(self, replay: ServerReplay) -> tuple[list[int], list[npt.NDArray[np.float32]], dict[int, float]]:
+        """What is stored after the opening, until the incident was resolved or for an hour, whichever ends first.
+
+        Decides it in `replay`, with the stored scores: that gives the level of the group, which no commit has kept of
+        a server whose incident is open. Gives times (ms), values, and the levels by bucket.
+        """
+        last = self.alerts[-1]
+        end = self.at + AFTER_MS
+        if last.event is AlertEvent.RESOLVED:
+            end = min(end, parse_iso(last.clocks.observed_at))
+        observed = self._observed(self.at + 1, end)
+        path = self.path.advanced()
+        times, values, levels = list[int](), list[npt.NDArray[np.float32]](), dict[int, float]()
+        for at, score, severity in zip(
+            path.observed_at.tolist(), path.score.tolist(), path.severity.tolist(), strict=True
+        ):
+            if not self.at < at <= end:
+                continue
+            if (row := observed.at(at)) is None:
+                break
+            times.append(at)
+            values.append(row)
+            levels[at // replay.step_ms] = replay.step(at, row, given_score=score).shared(severity)
+        return times, values, levels
 
     def _replay(self) -> _Replay | None:
         """The server's observations from its origin to the deciding one, decided again; None where that cannot be."""
@@ -278,7 +309,7 @@ class _Case:
             return None
         decided = self.since_origin.advanced().observed_at
         wanted = [int(t) for t in decided if int(self.origin.state.last_at[0]) < t <= self.at]
-        observed = self._observed(wanted[0]) if wanted else None
+        observed = self._observed(wanted[0], self.at) if wanted else None
         values = [] if observed is None else [v for v in map(observed.at, wanted) if v is not None]
         if not wanted or len(values) < len(wanted):
             self.notes.append("its observations have expired: nothing can be decided again")
@@ -286,9 +317,17 @@ class _Case:
         replay = ServerReplay(self.origin, self.package, self.score)
         begin = next((i for i, t in enumerate(wanted) if t >= self.first), len(wanted) - 1)
         steps = [replay.step(t, v) for t, v in zip(wanted[:begin], values, strict=False)]
-        before = ServerReplay(replace(self.origin, state=replay.state.copy()), self.package, self.score)
+        before = replay.state.copy()
         steps += [replay.step(t, v) for t, v in zip(wanted[begin:], values[begin:], strict=True)]
-        return _Replay(steps=steps, before=before, times=wanted[begin:], measured=np.array(values[begin:]))
+        times, following, levels = self._following(replay)
+        origin = replace(self.origin, state=before, levels=levels | dict(self.origin.levels))
+        return _Replay(
+            steps=steps,
+            before=ServerReplay(origin, self.package, self.score),
+            times=wanted[begin:] + times,
+            measured=np.array(values[begin:] + following),
+            deciding=len(wanted) - begin - 1,
+        )
 
     def _persistence(self) -> Persistence | None:
         policy = self.origin.policy if self.origin else PolicySettings()
@@ -316,7 +355,7 @@ class _Case:
             start = trained_until(self.package, self.server_id)
             path = self.source.scored(self.server_id, start, self.at, model_version=self.version)
             whole = reproduction.from_training(
-                self.package, self.score, path, self._observed(start), self.origin, self.at
+                self.package, self.score, path, self._observed(start, self.at), self.origin, self.at
             )
             if isinstance(whole, str):
                 notes.append(f"not rebuilt from training on: {whole}")
@@ -325,7 +364,7 @@ class _Case:
         if replayed is not None:
             parts += reproduction.from_origin(replayed.steps, self.since_origin, replayed.opens)
         else:
-            notes.append(reproduction.expired_note(self._observed(self.at), self.origin, self.at))
+            notes.append(reproduction.expired_note(self._observed(self.at, self.at), self.origin, self.at))
         if not parts:
             parts += reproduction.from_rows(self.score, self.path)
         return Reproduction(parts=parts, notes=notes)

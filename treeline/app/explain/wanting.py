@@ -97,7 +97,7 @@ def _tipping(
     def opens(bounds: FloatArray) -> npt.NDArray[np.bool_]:
         versions = np.repeat(measured[None], len(bounds), axis=0)
         versions[:, :, metric] = (np.maximum if upwards else np.minimum)(column, bounds[:, None])
-        return replay.would_open(times, versions)[0]
+        return replay.outcomes(times, versions).opens
 
     bounds = np.linspace(nearest, edge, GRID)
     opening = np.flatnonzero(opens(bounds))
