@@ -5,20 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from report.backtest.entries import BacktestPage, MissedLabel, clock, miss_entries, page_entries
 from report.backtest.results import count_pages, points_line
+from report.console import wide_console
 from report.quality_table import NOTHING, kind_table, minutes, plain_table, tables
 from report.traces import never_judged, never_judged_line
 from training.evaluate.experiment import ExperimentOutcome
 from training.evaluate.judge import Place, Verdict
 from training.evaluate.pages import Tier
 from training.history.files import History
-from treeline.core.times import iso
 
 MOST_LISTED = 40  # rows of each table; a terminal is no place for hundreds
 
@@ -27,7 +26,7 @@ class BacktestScreen:
     """Writes to one console: stdout, or stderr when stdout carries JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self.console = Console(stderr=as_json, highlight=False)
+        self.console = wide_console(stderr=as_json)
 
     def note(self, text: str) -> None:
         """A line that says what happens now."""
@@ -60,7 +59,7 @@ class BacktestScreen:
         self.note(
             f"{history.path.name}: {history.row_count:,} rows of {len(history.servers)} servers, "
             f"{len(history.metrics)} metrics, each {history.step_s:g} s; detecting "
-            f"{iso(history.test_start_ms)[:16]} to {iso(history.end_ms)[:16]}"
+            f"{clock(history.test_start_ms)} to {clock(history.end_ms)}"
         )
 
     def result(self, history: History, outcome: ExperimentOutcome) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from cli.deployment import WHERE, DeployedStage, add_profile, add_stage, reaching
 from cli.explain_screen import show, show_moment
-from cli.times import moment_ms, wide_console
+from cli.times import moment_ms
 from demo.incident_files import IncidentFolder
+from report.console import wide_console
 from treeline.app.explain.incident_source import IncidentSource
 from treeline.app.explain.moment import QuietMoment, explain_moment
 from treeline.app.explain.service import Explanation, explain, resolve

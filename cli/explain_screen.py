@@ -123,7 +123,7 @@ def _path(scored: ScoredPath, at: int, name: str, console: Console) -> None:
     if not len(path.observed_at):
         return
     first, last = iso(int(path.observed_at[0])), iso(int(path.observed_at[-1]))
-    console.print(f"severity {_time(first)} to {_time(last)}, marks at {P2_SEVERITY:g} and {P1_SEVERITY:g}:")
+    console.print(f"severity {_time(first)} to {_time(last)}; a full bar is {P1_SEVERITY:g} or more:")
     line, mark = _sparkline(path.observed_at, path.severity.astype(np.float64), at)
     console.print(f"  {line}\n  {' ' * mark}^ {name}")
     table = Table("observed", "score", "severity", "", box=None, header_style="dim")
@@ -187,4 +187,4 @@ def _reproduction(explanation: Explanation, console: Console) -> None:
 
 
 def _time(text: str) -> str:
-    return text[:19].replace("T", " ")
+    return f"{text[:19].replace('T', ' ')}Z"

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.deployment import WHERE, DeployedStage, add_profile, add_stage, reaching
-from cli.times import wide_console
 from demo.incident_files import IncidentFolder
+from report.console import wide_console
 from treeline.app.alert.controls import ControlKind, IncidentLabel
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.errors import UsageError

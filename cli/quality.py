@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
             each[fleet] = outcome.evaluations
         if each:
             results[name] = {tier: pooled({fleet: e[tier] for fleet, e in each.items()}) for tier in Tier}
-            screen.note(f"{name}: {sum(e.hits for e in results[name].values())} hits in both tiers")
+            p1, every = (results[name][tier] for tier in (Tier.P1, Tier.ALL))
+            screen.note(f"{name}: hits P1 {p1.hits}, P1 and P2 {every.hits} of {every.labels}")
     if not results:
         raise UsageError(f"none of the sets is here; --data-folder or {DATA_VARIABLE} says where they are")
     reached = {name: figures(evaluations) for name, evaluations in results.items()}

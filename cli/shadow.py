@@ -9,8 +9,9 @@ from pathlib import Path
 
 from cli.deployment import WHERE, DeployedStage, add_profile, add_stage, reaching
 from cli.shadow_screen import show, show_alarms, show_quality
-from cli.times import moment_ms, wide_console
+from cli.times import moment_ms
 from demo.incident_files import IncidentFolder
+from report.console import wide_console
 from training.evaluate.against_alarms import AlarmComparison, against_alarms
 from training.evaluate.calibrate import Budget
 from training.evaluate.judge import TierQuality, evaluate_tiers
@@ -49,13 +50,16 @@ say what that was, for as long as they are kept (detection.score_ttl_s, 14 days)
 Exit codes: 0 done, 1 not reachable, 2 wrong use."""
 
 
+_DAYS = 7.0
+
+
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-command."""
     parser.description = "Shadow mode: the page rate before anybody is paged."
     parser.epilog = _EXAMPLES
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="report")
     report = verbs.add_parser("report", help="what would have paged over the last days")
-    report.add_argument("--days", type=float, default=7.0, help="how many (default: %(default)g)")
+    report.add_argument("--days", type=float, help=f"how many (default: {_DAYS:g})")
     report.add_argument("--until", type=moment_ms, metavar="TIME", help="up to this event time (default: now)")
     report.add_argument(
         "--budget",
@@ -119,7 +123,11 @@ def run(args: argparse.Namespace, *, clock_ms: Callable[[], int] = lambda: time.
 
 def _check(args: argparse.Namespace, now_ms: int) -> None:
     """Refuse what cannot be done before anything is asked."""
-    if not args.days > 0:
+    if args.run is not None and (args.days is not None or args.until is not None):
+        raise UsageError(
+            "--run reports all that the run covers; --days and --until choose days of a stage: leave them out"
+        )
+    if args.days is not None and not args.days > 0:
         raise UsageError(f"--days must be above 0, got {args.days:g}")
     if args.budget is not None:
         Budget.parse(args.budget, servers=1)
@@ -142,7 +150,7 @@ def _check(args: argparse.Namespace, now_ms: int) -> None:
 def _stretch(args: argparse.Namespace, now_ms: int) -> tuple[int, int]:
     """The days that are asked for: [start, end) in event time."""
     end_ms = args.until if args.until is not None else now_ms
-    return round(end_ms - args.days * DAY_MS), end_ms
+    return round(end_ms - (_DAYS if args.days is None else args.days) * DAY_MS), end_ms
 
 
 def _of_run(path: Path) -> _Found:

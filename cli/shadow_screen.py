@@ -37,11 +37,10 @@ def show(report: ShadowReport, console: Console) -> None:
         if not rows:
             continue
         table = Table(title, "P1", "P2", box=None, header_style="dim")
-        for name, first, second in rows[:_ROWS]:
+        for name, first, second in rows[: _shown(len(rows))]:
             table.add_row(escape(name), str(first), str(second))
         console.print(table)
-        if len(rows) > _ROWS:
-            console.print(f"  and {len(rows) - _ROWS} more ({title}s)", style="dim")
+        _say_rest(len(rows), f"{title}s", console)
     for fit in report.fits:
         console.print(
             f"budget {fit.tier}: {fit.allowed:.2g} pages allowed, {fit.pages} would have been sent; "
@@ -93,11 +92,20 @@ def _by_server(found: TierComparison, console: Console) -> None:
     if not rows:
         return
     table = Table("server", "both", "only ours", "only theirs", box=None, header_style="dim")
-    for name, *counts in rows[:_ROWS]:
+    for name, *counts in rows[: _shown(len(rows))]:
         table.add_row(escape(name), *map(str, counts))
     console.print(table)
-    if len(rows) > _ROWS:
-        console.print(f"  and {len(rows) - _ROWS} more (servers)", style="dim")
+    _say_rest(len(rows), "servers", console)
+
+
+def _shown(count: int) -> int:
+    """How many of so many rows are shown; one more than usual where the line about the rest would take its place."""
+    return count if count <= _ROWS + 1 else _ROWS
+
+
+def _say_rest(count: int, what: str, console: Console) -> None:
+    if rest := count - _shown(count):
+        console.print(f"  and {rest:,} more ({what})", style="dim")
 
 
 def _examples(title: str, lines: list[str], console: Console) -> None:

@@ -1,10 +1,8 @@
-"""Times and durations as people type them, and a console that does not cut lines when its output goes to a file."""
+"""Times and durations as people type them."""
 
 import argparse
 import re
 from datetime import UTC, datetime
-
-from rich.console import Console
 
 from treeline.core.errors import UsageError
 from treeline.core.times import to_ms
@@ -40,9 +38,3 @@ def window_ms(start_ms: int | None, until_ms: int | None, for_ms: int | None, no
     if until_ms is None and for_ms is None:
         raise UsageError("say when it ends: --until TIME or --for DURATION")
     return start, until_ms if until_ms is not None else start + (for_ms or 0)
-
-
-def wide_console() -> Console:
-    """Standard output; as wide as needed when it is a file or a pipe."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=200, highlight=False)

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.deployment import DeployedStage, add_stage, reaching
-from cli.times import duration_ms, moment_ms, wide_console, window_ms
+from cli.times import duration_ms, moment_ms, window_ms
+from report.console import wide_console
 from treeline.app.alert.controls import Control, ControlKind, Scope
 from treeline.core.errors import UsageError
 from treeline.core.times import iso

@@ -61,7 +61,7 @@ class Replay:
             ReplayError: Sending failed.
         """
         first, last = int(self.present.times_ms[0]), int(self.present.times_ms[-1])
-        self.screen.step(f"replaying {self._total():,} records, {iso(first)[:16]} to {iso(last)[:16]}")
+        self.screen.step(f"replaying {self._total():,} records, {iso(first)[:16]}Z to {iso(last)[:16]}Z")
 
         def produce() -> None:
             try:
@@ -100,7 +100,7 @@ class Replay:
                 self._read_alerts()
                 decided = books.decided()
                 self._undecided = books.stored() - decided
-                at = iso(sent.event_ms)[:16] if sent.event_ms else ""
+                at = f"{iso(sent.event_ms)[:16]}Z" if sent.event_ms else ""
                 progress.update(sending, completed=min(sent.records, total), note=at)
                 progress.update(deciding, completed=decided, note=f"{len(self.alerts)} alerts")
                 if self._failure:

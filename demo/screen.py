@@ -3,13 +3,13 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from demo.results import LATENCY_BUDGET_S, ReplayResult
 from report.backtest.entries import clock
+from report.console import wide_console
 from report.quality_table import kind_table, plain_table, tables
 from training.evaluate.judge import TierQuality
 from training.evaluate.pages import Tier
@@ -30,7 +30,7 @@ class DemoScreen:
     """Writes to one console: stdout, or stderr when stdout carries JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self.console = Console(stderr=as_json, highlight=False)
+        self.console = wide_console(stderr=as_json)
 
     def step(self, text: str) -> None:
         """A line that says what happens now."""
@@ -60,7 +60,7 @@ class DemoScreen:
         event = f"[{style}]{alert.event.value:<11}[/]" if style else f"{alert.event.value:<11}"
         line = (
             f"  [{colour}]{alert.priority.value}[/] {event} [bold]{alert.server_id:<12}[/]"
-            f" {alert.clocks.observed_at[:16].replace('T', ' ')}"
+            f" {alert.clocks.observed_at[:16].replace('T', ' ')}Z"
         )
         if alert.event is not AlertEvent.DEESCALATED:  # it says that a tier is quiet, not how much of it is left
             line += f"  severity {alert.severity:4.1f}  [dim]after {(published - received) / 1000:.1f} s[/]"

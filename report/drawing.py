@@ -127,10 +127,8 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or not np.isfinite(value):
         return NOTHING
     size = abs(value)
-    if size >= 10_000:
-        return f"{value:,.0f}".replace(",", " ")
     if size >= 100:
-        return f"{value:.0f}"
+        return f"{value:,.0f}"
     return f"{value:.{digits}g}"
 
 
@@ -152,7 +150,7 @@ def duration(seconds: float | None) -> str:
 
 def moment(ms: int) -> str:
     """A time for people, UTC."""
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
 
 
 def text(value: object) -> str:

@@ -49,7 +49,7 @@ def render(data: ReportData) -> str:
     quiet = f" {hidden} more servers are not drawn." if hidden else ""
     if unjudged := never_judged_line(data.never_judged):
         quiet += f" {text(unjudged)}."
-    span = f"{moment(data.start_ms)} to {moment(data.end_ms)} UTC"
+    span = f"{moment(data.start_ms)} to {moment(data.end_ms)}"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width">'

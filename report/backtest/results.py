@@ -1,5 +1,6 @@
 """What a backtest showed: figures for JSON and for the report, from one source."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -128,7 +129,7 @@ def backtest_report(history: History, outcomes: Sequence[ExperimentOutcome], bod
             "trained on": " to ".join((body["trained"]["from"], body["trained"]["to"])),
             "judged on": " to ".join((body["tested"]["from"], body["tested"]["to"])),
             "point-wise": points_line(outcome),
-            "settings": str(body["setup"]),
+            "settings": "\n".join(f"{name}: {json.dumps(value)}" for name, value in body["setup"].items()),
         },
     )
 

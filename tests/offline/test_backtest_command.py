@@ -1,6 +1,7 @@
 """`treeline backtest` on a small fleet: the figures it prints, and how it refuses what it cannot use."""
 
 import csv
+import html
 import io
 import json
 from contextlib import redirect_stdout
@@ -14,9 +15,9 @@ import pytest
 
 from cli.backtest_screen import MOST_LISTED, page_table
 from cli.main import run
-from cli.times import wide_console
 from report.backtest.entries import BacktestPage
 from report.backtest.evidence import PageCause
+from report.console import wide_console
 from tests.unit.detection_fakes import fleet
 from tests.unit.history_files import write_history
 from training.evaluate.backtest import backtest
@@ -79,6 +80,8 @@ def test_the_result_tells_how_it_came_about(result):
     points = body["detectors"]["Treeline"]["points"]
     assert points["auc_pr"] > 3 * points["positives"]
     assert "web-01" in page
+    assert html.escape(f"calibration: {json.dumps(body['setup']['calibration'])}") in page
+    assert "ScoreChannel" not in page
     assert "<svg" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cli.explain_screen import show
-from cli.times import wide_console
+from report.console import wide_console
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, fleet, service
 from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
 from treeline.app.detect.origin import Origin

@@ -7,8 +7,8 @@ import pytest
 
 from cli.explain_screen import show_moment
 from cli.main import run
-from cli.times import wide_console
 from demo.incident_files import save
+from report.console import wide_console
 from tests.offline.test_explain import FAULT_AT, MemorySource, only, stored
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, fleet, service
 from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history

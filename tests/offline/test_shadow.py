@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from cli.main import run
+from cli.shadow_screen import show
 from demo.incident_files import IncidentFolder, save
+from report.console import wide_console
 from tests.offline.test_explain import MemorySource, package, stored, whole  # noqa: F401 - fixtures
 from training.evaluate.calibrate import Budget
 from training.evaluate.pages import Tier
@@ -186,6 +188,8 @@ MUTE = ["mute", "add", "--reason", "r", "--by", "ann"]
         (["shadow", "report", "--budget", "cheap"], "cheap"),
         (["shadow", "report", "--alarm-prefix", "web-"], "--against-alarms"),
         (["shadow", "report", "--run", "/nowhere", "--against-alarms"], "--stage"),
+        (["shadow", "report", "--run", "/nowhere", "--days", "7"], "leave them out"),
+        (["shadow", "report", "--run", "/nowhere", "--until", "2026-10-31"], "leave them out"),
         (["shadow", "report", "--run", "/nowhere", "--incidents", "i.csv"], "treeline demo --incidents"),
         (["shadow", "report", "--against-alarms", "--days", "31"], "30 days"),
         (["shadow", "report", "--against-alarms", "--days", "1", "--until", "2020-01-01"], "30 days"),
@@ -210,3 +214,12 @@ def test_a_quiet_history_has_no_pages():
     empty = report()
     assert empty.to_json()["pages"] == {"P1": 0, "P1+P2": 0}
     assert replace(empty, servers=0).to_json()["pages_per_server_month"] == {"P1": None, "P1+P2": None}
+
+
+@pytest.mark.parametrize(("servers", "rows", "rest"), [(10, 10, ""), (11, 11, ""), (12, 10, "and 2 more (servers)")])
+def test_a_row_is_not_cut_for_a_line_that_says_so(servers, rows, rest, capsys):
+    show(report(*([alert(f"web-{i:02d}", hour=i)] for i in range(servers))), wide_console())
+    told = capsys.readouterr().out
+    assert sum(line.strip().startswith("web-") for line in told.splitlines()) == rows
+    assert rest in told
+    assert ("more (servers)" in told) == bool(rest)
