@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
 from treeline.app.explain.incident_source import Score
 from treeline.aws.alert.controls import ControlTable
@@ -183,6 +183,11 @@ class reaching:  # noqa: N801 - reads as a sentence: `with reaching(deployment):
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise DeploymentError in place of what the SDK raised."""
+        if isinstance(error, NoRegionError | NoCredentialsError):
+            raise DeploymentError(
+                f"stage {self._deployment.stage}: {error} Set AWS_REGION and credentials, or AWS_PROFILE; "
+                "--run DIR reads a run instead, where the command has it"
+            ) from error
         if isinstance(error, ClientError | BotoCoreError):
             where = self._deployment.arguments.get("endpoint_url", "AWS")
             raise DeploymentError(f"stage {self._deployment.stage} ({where}): {error}") from error

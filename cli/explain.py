@@ -25,7 +25,7 @@ _EXAMPLES = f"""examples:
 --server and --at explain what did not page: the last observation up to then, each channel's measure beside its
 thresholds, each metric beside its band, which rule was not met, and what would have paged. Where an incident was open
 then, that one is explained. A run keeps the series of at most 40 servers without an incident, labelled ones first; a
-stage keeps observations for two days.
+stage keeps observations for two days. --reproduce rebuilds an incident only.
 `treeline incident list` shows the incidents of a stage or a run.
 {WHERE}
 Exit codes: 0 explained (and reproduced), 1 not reproduced or not reachable, 2 wrong use."""

@@ -6,6 +6,7 @@ that had none, and the origins of their incidents), `package.zip` and `model.tar
 
 import json
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from treeline.core.alert import Alert
 from treeline.core.detection.policy import FLEET
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.model.package import ModelPackage
-from treeline.core.times import parse_iso
+from treeline.core.times import iso, parse_iso
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.storage import read_model_tar, write_model_tar
 
 FOLDER = "incidents"
 MAX_SERVERS = 200
+_SUGGESTED = 5  # names shown where the one that was given means nothing
 MAX_QUIET = 40  # reading a server's scores takes up to a second
 _INDEX, _SERIES, _PACKAGE, _FOREST = "incidents.json", "series.npz", "package.zip", "model.tar.gz"
 _SCORED = ("observed_at", "status", "score", "severity", "features")
@@ -80,6 +82,10 @@ class IncidentFolder:
         try:
             self._index: dict[str, Any] = json.loads((self._folder / _INDEX).read_text(encoding="utf-8"))
             self._series = np.load(self._folder / _SERIES, allow_pickle=False)
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"{run} holds no incidents of a run: there is no {error.filename} (`treeline demo` writes it)"
+            ) from error
         except (OSError, ValueError) as error:
             raise UsageError(f"{run} holds no incidents of a run ({error})") from error
 
@@ -106,10 +112,10 @@ class IncidentFolder:
         if not found:
             server = incident_id.rpartition("/")[0] or incident_id
             known = sorted(self._index["incidents"])
-            near = [name for name in known if name.startswith(f"{server}/")] or known
-            raise UsageError(
-                f"there is no incident {incident_id!r} in {self._folder}; there are: {', '.join(near[:5])}"
-            )
+            near = [name for name in known if name.startswith((f"{server}/", incident_id))] or known
+            more = f" and {len(near) - _SUGGESTED} more" if len(near) > _SUGGESTED else ""
+            there = f"there are: {', '.join(near[:_SUGGESTED])}{more}" if near else "the run opened none"
+            raise UsageError(f"there is no incident {incident_id!r} in {self._folder}; {there}")
         return [Alert.from_json(body) for body in found]
 
     def incidents_of(self, server_id: str, start_ms: int, end_ms: int) -> list[str]:
@@ -124,6 +130,17 @@ class IncidentFolder:
     def model_at(self, server_id: str, at_ms: int) -> str | None:
         """The run's model, of a server whose series was kept."""
         return None if self._number(server_id) is None else str(self._index["model_version"])
+
+    def missing(self, server_id: str) -> str:
+        """Whose series the run kept, the names like this one first; or, of such a server, from when to when."""
+        number = self._number(server_id)
+        if number is not None:
+            at = self._series[f"{number}/scored/observed_at"]
+            return f"its scores are of {iso(int(at[0]))} to {iso(int(at[-1]))}" if len(at) else "it was never scored"
+        servers: list[str] = self._index["servers"]
+        near = get_close_matches(server_id, servers, _SUGGESTED, 0.6)
+        like = f"; like that name: {', '.join(near)}" if near else ""
+        return f"the run kept the series of {len(servers)} of its {self.server_count()} servers, not of that one{like}"
 
     def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
         """What was scored of a server in [start, end]."""

@@ -49,6 +49,9 @@ class MemorySource:
     def model_at(self, server_id, at_ms):
         return "m1" if any(server == server_id for server, _ in self.store.items) else None
 
+    def missing(self, server_id):
+        return "gone"
+
     def scored(self, server_id, start_ms, end_ms, *, model_version):
         blocks = [] if self.without_scores else self.store.blocks.values()
         path = ScoredPath.of([ScoreBlock.unpack(b.pack()) for b in blocks], server_id, start_ms, end_ms)

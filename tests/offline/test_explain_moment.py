@@ -1,10 +1,12 @@
 """Explaining what did not page: a server at a time, from what was stored of it."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
+from cli.deployment import DeploymentError
 from cli.explain_screen import show_moment
 from cli.main import run
 from demo.incident_files import save
@@ -207,8 +209,36 @@ def test_it_is_explained_from_a_run_s_folder_too(source, store, package, tmp_pat
     assert f"web-05 did not page at {iso(QUIET)[:19].replace('T', ' ')}" in told
     assert "short by" in told
     assert "<- asked" in told
-    with pytest.raises(UsageError, match="nothing that was scored of 'web-06'"):
-        run(["explain", "--server", "web-06", "--at", iso(QUIET), "--run", str(tmp_path)])
+    asked = ["explain", "--run", str(tmp_path)]
+    like = "not of that one; like that name: web-0[35], web-0[35]$"
+    with pytest.raises(UsageError, match=f"nothing that was scored of 'web-06'.* 2 of its {SERVERS} servers, {like}"):
+        run([*asked, "--server", "web-06", "--at", iso(QUIET)])
+    first, last = (iso(START_MS + (TRAIN + t) * STEP_MS) for t in (0, FAULT_AT + 15))
+    with pytest.raises(UsageError, match=f"is stored: its scores are of {first} to {last}"):
+        run([*asked, "--server", "web-05", "--at", iso(QUIET + 10**9)])
+    with pytest.raises(UsageError, match="--reproduce rebuilds an incident, and 'web-05' had none open"):
+        run([*asked, "--server", "web-05", "--at", iso(QUIET), "--reproduce"])
+    index = tmp_path / "incidents" / "incidents.json"
+    body = json.loads(index.read_text(encoding="utf-8"))
+    [changes] = body["incidents"].values()
+    body["incidents"] = {f"app-{i}/t": changes for i in range(7)} | {"web-03/t": changes}
+    index.write_text(json.dumps(body), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"there are: app-0/t, app-1/t, app-2/t, app-3/t, app-4/t and 2 more$"):
+        run([*asked, "app"])
+
+
+def test_a_folder_without_a_run_is_refused_in_plain_words(tmp_path):
+    with pytest.raises(UsageError, match=r"holds no incidents of a run: there is no .*incidents.json") as refused:
+        run(["explain", "app", "--run", str(tmp_path)])
+    assert "Errno" not in str(refused.value)
+
+
+def test_without_a_region_it_says_what_to_set(monkeypatch):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    with pytest.raises(DeploymentError, match=r"Set AWS_REGION .* --run DIR reads a run instead"):
+        run(["explain", "app"])
 
 
 @pytest.mark.parametrize(

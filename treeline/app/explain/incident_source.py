@@ -84,6 +84,9 @@ class IncidentSource(Protocol):
     def model_at(self, server_id: str, at_ms: int) -> str | None:
         """The model that scored a server around a time; None where nothing of it is stored."""
 
+    def missing(self, server_id: str) -> str:
+        """Why nothing may be stored of a server around some time, as people read it: no such server, or not then."""
+
     def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
         """What a model scored of a server in [start, end]; empty where scores have expired."""
 

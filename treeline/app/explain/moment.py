@@ -96,18 +96,24 @@ def explain_moment(
         reproduce: Of an incident: whether to rebuild it.
 
     Raises:
-        UsageError: Nothing of the server is stored around that time.
+        UsageError: Nothing of the server is stored around that time, or there is no incident to rebuild.
     """
     for incident_id in reversed(source.incidents_of(server_id, 0, at_ms)):
         last = source.incident(incident_id)[-1]
         if last.event is not AlertEvent.RESOLVED or parse_iso(last.clocks.observed_at) >= at_ms:
             return explain(source, incident_id, reproduce=reproduce)
+    if reproduce:
+        raise UsageError(
+            f"--reproduce rebuilds an incident, and {server_id!r} had none open at {iso(at_ms)}: leave it out"
+        )
     version = source.model_at(server_id, at_ms)
     path = ScoredPath.of((), server_id, 0, 0)
     if version is not None:
         path = source.scored(server_id, at_ms - BEFORE_MS, at_ms + AFTER_MS, model_version=version)
     if version is None or not len(path.observed_at):
-        raise UsageError(f"nothing that was scored of {server_id!r} around {iso(at_ms)} is stored (any more)")
+        raise UsageError(
+            f"nothing that was scored of {server_id!r} around {iso(at_ms)} is stored: {source.missing(server_id)}"
+        )
     return _Moment(source, server_id, version, path, at_ms).explained()
 
 

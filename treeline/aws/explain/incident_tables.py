@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from itertools import chain
 from typing import Any
@@ -82,8 +82,13 @@ class IncidentTables:
         alerts = self.rows.find(incident_id)
         if alerts:
             return alerts
-        others = self.rows.of_server(incident_id.rpartition("/")[0] or incident_id, 0, LATEST_MS)[-_SUGGESTED:]
-        hint = f"; of that server there are: {', '.join(others)}" if others else "; `treeline incident list` shows all"
+        others = self.rows.of_server(incident_id.rpartition("/")[0] or incident_id, 0, LATEST_MS)
+        more = f" and {len(others) - _SUGGESTED} before" if len(others) > _SUGGESTED else ""
+        hint = (
+            f"; of that server there are: {', '.join(others[-_SUGGESTED:])}{more}"
+            if others
+            else "; `treeline incident list` shows all"
+        )
         raise UsageError(f"there is no incident {incident_id!r}{hint}")
 
     def incidents_of(self, server_id: str, start_ms: int, end_ms: int) -> list[str]:
@@ -103,6 +108,11 @@ class IncidentTables:
                 scored[block.model_version] += int((own & within).sum())
         return max(scored, key=lambda version: scored[version], default=None)
 
+    def missing(self, server_id: str) -> str:
+        """Whether the stage knows the server, whose scores have then expired or are not written yet."""
+        known = self._server(server_id) is not None
+        return "the stage has no scores of that time (any more)" if known else "the stage knows no server of that name"
+
     def scored(self, server_id: str, start_ms: int, end_ms: int, *, model_version: str) -> ScoredPath:
         """What a model scored of a server in [start, end]; empty where scores have expired."""
         blocks = self._blocks_of(server_id, start_ms, end_ms, model_version)
@@ -110,7 +120,7 @@ class IncidentTables:
 
     def _blocks_of(self, server_id: str, start_ms: int, end_ms: int, model_version: str | None) -> Iterable[ScoreBlock]:
         """Score blocks of a server's group; one that caught up on a backlog may have begun long before."""
-        item = self.dynamodb.get_item(TableName=self.servers_table, Key={"server_id": {"S": server_id}}).get("Item")
+        item = self._server(server_id)
         if item is None:
             return ()
         group, begun = int(item["group"]["N"]), start_ms - LONGEST_BLOCK_MS
@@ -118,6 +128,10 @@ class IncidentTables:
             self.blocks.reaching(group, max(start_ms, 0), begun_before_ms=begun, model_version=model_version),
             self.blocks.read(group, start_ms, end_ms + 1, model_version=model_version),
         )
+
+    def _server(self, server_id: str) -> Mapping[str, Any] | None:
+        found = self.dynamodb.get_item(TableName=self.servers_table, Key={"server_id": {"S": server_id}})
+        return found.get("Item")
 
     def observations(self, server_id: str, start_ms: int, end_ms: int, metrics: tuple[str, ...]) -> Observed:
         """The stored observations of a server in [start, end]; what has expired is missing."""
