@@ -120,7 +120,7 @@ def page_table(entries: Sequence[BacktestPage]) -> Table:
             f"[{'red' if entry.priority == 'P1' else 'yellow'}]{entry.priority}[/]",
             _worth(entry),
             "" if entry.delay_s is None else minutes(entry.delay_s),
-            escape(str(entry.cause)),
+            escape(entry.why),
         )
     return _with_rest(table, len(entries))
 

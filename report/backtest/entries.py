@@ -47,6 +47,13 @@ class BacktestPage:
             return ""
         return self.verdict.value if self.place is None else f"{self.verdict.value}, {self.place.value}"
 
+    @property
+    def why(self) -> str:
+        """Why it opened; and that it became P1 only later, where its threshold is P2's."""
+        channel = self.cause.channel
+        rose = len(self.servers) == 1 and channel is not None and channel.priority != self.priority
+        return f"{self.cause}; P1 later" if rose else str(self.cause)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {

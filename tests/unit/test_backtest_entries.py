@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from report.backtest.entries import label_marks, miss_entries, page_entries
+from report.backtest.entries import BacktestPage, label_marks, miss_entries, page_entries
 from report.backtest.evidence import DecidingChannel, page_cause
 from training.evaluate.backtest import Backtest, Trace
 from training.evaluate.experiment import ExperimentOutcome
@@ -174,3 +174,14 @@ def test_the_fleet_as_such_and_a_rule_of_alarms_have_no_channel():
     assert str(page_cause(grid, run, "fleet", at(302), "P2")) == ""
     plain = replace(run, trace=replace(run.trace, channel=None, measure=None))
     assert page_cause(grid, plain, "web-1", at(302), "P1").channel is None
+
+
+def test_a_page_that_became_p1_later_says_so():
+    cause = page_cause(*spiked(), "web-1", at(302), "P2")
+    page = BacktestPage(
+        at_ms=at(302), servers=("web-1",), incidents=("web-1/x",), priority="P1", verdict=None, place=None, kind="",
+        delay_s=None, cause=cause,
+    )  # fmt: skip
+    assert page.why == f"{cause}; P1 later"
+    assert replace(page, priority="P2").why == str(cause)
+    assert replace(page, servers=("web-1", "web-2")).why == str(cause)
