@@ -17,6 +17,8 @@ from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.times import iso, parse_iso
 
 _BARS = " ▁▂▃▄▅▆▇█"
+# "score" is also a channel: how far the forest's score is from the usual, in standard deviations
+_NAMES = {"score": "forest's score", "threshold": "its threshold", "fleet_level": "fleet level"}
 _WIDTH = 60  # characters of the path
 _NEIGHBOURS = 5  # observations shown on either side of the opening
 
@@ -55,7 +57,9 @@ def show(explanation: Explanation, console: Console) -> None:
 def show_moment(moment: QuietMoment, console: Console) -> None:
     """Print why nothing paged, the answer first."""
     severity = (
-        "not scored" if np.isnan(moment.severity) else f"severity {moment.severity:.2f}, score {moment.score:.4f}"
+        "not scored"
+        if np.isnan(moment.severity)
+        else f"severity {moment.severity:.2f}, forest's score {moment.score:.4f}"
     )
     console.print(
         f"[bold]{escape(moment.server_id)}[/] did not page at {_time(iso(moment.observed_at))}: {severity}, "
@@ -65,6 +69,8 @@ def show_moment(moment: QuietMoment, console: Console) -> None:
         console.print(f"  [yellow]{escape(reason)}[/]")
     for each in moment.wanting:
         console.print(f"  [green]would have paged: {escape(str(each))}[/]")
+    for unable in moment.out_of_reach:
+        console.print(f"  [green]{escape(str(unable))}[/]")
     if moment.channels and not moment.wanting:
         console.print(
             f"  [green]no metric alone would have paged, up to {FARTHEST_SD:g} sd beyond what was measured[/]"
@@ -81,7 +87,7 @@ def show_moment(moment: QuietMoment, console: Console) -> None:
 
 
 def _channels(channels: Sequence[ChannelReading]) -> Table:
-    table = Table("channel", "measured", "P2 from", "P1 above", "", box=None, header_style="dim")
+    table = Table("channel", "measured (its sd)", "P2 from", "P1 above", "", box=None, header_style="dim")
     for channel in channels:
         short = channel.p2 - channel.measure
         said = "off on this server" if channel.is_gated else "reached" if short <= 0 else f"short by {short:.2f}"
@@ -126,7 +132,7 @@ def _path(scored: ScoredPath, at: int, name: str, console: Console) -> None:
     console.print(f"severity {_time(first)} to {_time(last)}; a full bar is {P1_SEVERITY:g} or more:")
     line, mark = _sparkline(path.observed_at, path.severity.astype(np.float64), at)
     console.print(f"  {line}\n  {' ' * mark}^ {name}")
-    table = Table("observed", "score", "severity", "", box=None, header_style="dim")
+    table = Table("observed", "forest's score", "severity", "", box=None, header_style="dim")
     centre = int(np.searchsorted(path.observed_at, at))
     for i in range(max(0, centre - _NEIGHBOURS), min(len(path.observed_at), centre + _NEIGHBOURS + 1)):
         severity = float(path.severity[i])
@@ -150,16 +156,18 @@ def _sparkline(times: Any, severity: Any, at: int) -> tuple[str, int]:
 
 
 def _calibration(calibration: Mapping[str, Any], console: Console) -> None:
-    values = [f"{name} {value:.4g}" for name, value in calibration.items() if isinstance(value, int | float)]
+    values = [
+        f"{_NAMES.get(name, name)} {value:.4g}" for name, value in calibration.items() if isinstance(value, int | float)
+    ]
     if values:
         console.print(f"calibration: {', '.join(values)}")
     if "channel" in calibration:
-        console.print(f"decided by {calibration['channel']}: {calibration['meaning']}")
+        console.print(f"decided by the channel {calibration['channel']}: {calibration['meaning']}")
     measures = calibration.get("measures", {})
     for name, body in calibration.get("thresholds", {}).items():
         if isinstance(body, Mapping):
-            measured = f"measured {measures[name]:.3g}, " if name in measures else ""
-            console.print(f"  {name}: {measured}p2 {body['p2']:g}, p1 {body['p1']:g}", style="dim")
+            measured = f"measured {measures[name]:.3g} of its sd, " if name in measures else ""
+            console.print(f"  channel {name}: {measured}p2 {body['p2']:g}, p1 {body['p1']:g}", style="dim")
 
 
 def _events(explanation: Explanation, console: Console) -> None:

@@ -367,8 +367,9 @@ def test_an_explanation_is_json_and_text(source, incident_id, capsys):
     assert "would not have paged if memory_percent" in text
     assert "equal, bit for bit" in text
     assert "2 of the last 3" in text
-    assert f"decided by {decided_by}: " in text
-    assert f"  {decided_by}: measured " in text
+    assert "forest's score" in text
+    assert f"decided by the channel {decided_by}: " in text
+    assert f"  channel {decided_by}: measured " in text
 
 
 def test_a_fleet_incident_says_that_no_server_s_metrics_opened_it(package, whole):

@@ -112,13 +112,35 @@ def test_no_metric_is_wanted_beyond_what_it_can_be(source, monkeypatch):
 
     [bound] = network()
     assert bound.is_at_least
-    monkeypatch.setitem(_LIMITS, "network_mbps", (0.0, bound.value - 0.1))
+    monkeypatch.setitem(_LIMITS, "network_mbps", (0.0, 0.9 * bound.value))
     assert network() == []
 
 
+def test_a_metric_that_no_possible_value_of_would_have_paged_is_said(package, source, monkeypatch, capsys):
+    [bound] = [each for each in explain_moment(source, "web-03", QUIET).wanting if each.name == "network_mbps"]
+    maximum = 0.9 * bound.value
+    monkeypatch.setitem(_LIMITS, "network_mbps", (0.0, maximum))
+    found = explain_moment(source, "web-03", QUIET)
+    [said] = [each for each in found.out_of_reach if each.name == "network_mbps"]
+    assert str(said) == f"no network_mbps up to {maximum:g} Mbit/s would have paged"
+    assert str(bound).startswith(f"network_mbps >= {bound.value:.6g} Mbit/s at ")
+    assert said.to_json() in found.to_json()["out_of_reach"]
+    assert all(each.name != "network_mbps" for each in found.wanting)
+    show_moment(found, wide_console())
+    assert str(said) in capsys.readouterr().out
+
+
+def test_what_pages_by_itself_is_not_said_to_be_out_of_reach(source, monkeypatch):
+    """As where only the time after the incident before held it back."""
+    monkeypatch.setattr(source, "incidents_of", lambda *given: [])
+    found = explain_moment(source, "web-03", DECIDING)
+    assert (found.wanting, found.out_of_reach) == ([], [])
+
+
 def test_where_no_metric_alone_would_have_paged_that_is_said(source, monkeypatch, capsys):
-    for name in METRICS:
-        monkeypatch.setitem(_LIMITS, name, (0.0, 0.0))
+    measured = source.store.items["web-03", QUIET][1].tolist()
+    for name, value in zip(METRICS, measured, strict=True):
+        monkeypatch.setitem(_LIMITS, name, (value, value))
     found = explain_moment(source, "web-03", QUIET)
     assert found.wanting == []
     show_moment(found, wide_console())

@@ -12,19 +12,17 @@ from treeline.app.detect.scoreblock import Status
 from treeline.app.explain.incident_source import IncidentSource, ScoredPath
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.app.explain.service import AFTER_MS, BEFORE_MS, Explanation, explain, trained_until
-from treeline.app.explain.wanting import Wanting, wanting
+from treeline.app.explain.wanting import UNITS, OutOfReach, Wanting, wanting
 from treeline.core.alert import AlertEvent, MetricEvidence
 from treeline.core.channels import registry
 from treeline.core.detection.policy import NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
-from treeline.core.profile import DEFAULT_METRICS
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.state.fleet import FleetState
 from treeline.core.times import iso, parse_iso
 
-_UNITS = {metric.name: metric.unit for metric in DEFAULT_METRICS}  # no alert carries the units here
 NEAR_STEPS = 3  # an observation farther than that from the asked time is not the one that was meant
 
 
@@ -58,6 +56,7 @@ class QuietMoment:
     channels: Sequence[ChannelReading] = ()
     metrics: Sequence[MetricEvidence] = ()
     wanting: Sequence[Wanting] = ()  # what would have paged
+    out_of_reach: Sequence[OutOfReach] = ()  # what would not have, at any value that it can have
     notes: Sequence[str] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:
@@ -80,6 +79,7 @@ class QuietMoment:
             "channels": [asdict(channel) for channel in self.channels],
             "metrics": [asdict(metric) for metric in self.metrics],
             "would_have_paged": [each.to_json() for each in self.wanting],
+            "out_of_reach": [each.to_json() for each in self.out_of_reach],
             "notes": list(self.notes),
         }
 
@@ -161,12 +161,14 @@ class _Moment:
         again = None if package is None or status is not Status.SCORED else self._replayed(package)
         if package is not None and again is not None:
             step = again.steps[-1]
+            found, out_of_reach = self._wanting(package, again)
             moment = replace(
                 moment,
                 shared=step.shared(severity),
                 channels=_readings(step, package, again.gated),
-                metrics=metric_evidence(package.metrics, again.rows[-1], step.expected, step.spread, _UNITS),
-                wanting=self._wanting(package, again),
+                metrics=metric_evidence(package.metrics, again.rows[-1], step.expected, step.spread, UNITS),
+                wanting=found,
+                out_of_reach=out_of_reach,
             )
         return replace(moment, why=self._why(status, severity, moment.shared))
 
@@ -237,13 +239,13 @@ class _Moment:
             return None
         return _Again(before=before, steps=steps, rows=np.array([observed[step.at] for step in steps]), gated=gated)
 
-    def _wanting(self, package: ModelPackage, again: "_Again") -> Sequence[Wanting]:
+    def _wanting(self, package: ModelPackage, again: "_Again") -> tuple[list[Wanting], list[OutOfReach]]:
         """What would have paged, by the forest that scored."""
         try:
             score, _ = self.source.scorer(self.version)
         except ScorerUnavailableError as error:
             self.notes.append(f"what would have paged is not known: {error}")
-            return ()
+            return [], []
         severities = dict(self.last)
         levels = {step.at // package.step_ms: step.shared(severities[step.at]) for step in again.steps}
         state = again.before
