@@ -49,7 +49,7 @@ def _row(channel: Channel) -> tuple[str, ...]:
         channel.past(),
         "where training shows it to fire at the same times of day" if channel.can_be_gated else "no",
         f"{channel.floors.p2:g}, {channel.floors.p1:g}",
-        f"{channel.p2_pages:g}, {channel.p1_pages:g}",
+        f"{channel.rarity.p2:g}, {channel.rarity.p1:g}",
     )
 
 

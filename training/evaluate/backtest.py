@@ -1,7 +1,6 @@
 """The pipeline's core run offline over a history: the same functions, the same incidents as through the cloud."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -17,9 +16,6 @@ from treeline.core.detection.policy import FLEET, FLEET_ROW, Change, PolicySetti
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
-
-ROWS_AT_ONCE = 100_000  # feature rows held between preparing and deciding
-Waiting = tuple[int, detector.PreparedRound]  # position in time, round
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,65 +186,42 @@ class _Run:
             detector.Group.of(state, stop - len(members), stop) for members, stop in zip(groups, stops, strict=True)
         ]
         row_of = np.argsort(columns)
-        with ThreadPoolExecutor(1) as scorer:
-            scoring: tuple[float, list[Waiting], Future[FloatArray]] | None = None
-            for share, chunk in self._chunks(state, row_of):
-                rows = np.concatenate([done.features.rows for _, done in chunk])
-                submitted = scorer.submit(self.score, rows)
-                if scoring is not None:
-                    before, earlier, scores = scoring
-                    yield before, self._decide(state, parts, earlier, columns, scores.result())
-                scoring = (share, chunk, submitted)
-            if scoring is not None:
-                share, chunk, submitted = scoring
-                yield share, self._decide(state, parts, chunk, columns, submitted.result())
-
-    def _chunks(self, state: FleetState, row_of: npt.NDArray[np.intp]) -> Iterator[tuple[float, list[Waiting]]]:
-        """Prepared rounds, about ROWS_AT_ONCE rows at a time, with the share of the grid that is done then."""
-        package, grid = self.package, self.grid
-        waiting: list[Waiting] = []
-        held = 0
+        changes: list[tuple[str, Change]] = []
         for t, present, values in grid.rounds():
             rows = row_of[present]
             at = np.full(len(rows), grid.times_ms[t])
             batch = detector.Round(int(at[0] // package.step_ms), rows, rows, at, values)
-            waiting.append((t, detector.prepare(state, batch, step_s=package.step_s)))
-            held += len(rows)
-            if held >= ROWS_AT_ONCE:
-                yield t / len(grid.times_ms), waiting
-                waiting, held = [], 0
-        if waiting:
-            yield 1.0, waiting
+            done = detector.prepare(state, batch, step_s=package.step_s)
+            changes += self._decide(state, parts, t, done, columns)
+            if t % 500 == 0:
+                yield t / len(grid.times_ms), changes
+                changes = []
+        yield 1.0, changes
 
     def _decide(
         self,
         state: FleetState,
         groups: Sequence[detector.Group],
-        waiting: Sequence[Waiting],
+        t: int,
+        done: detector.PreparedRound,
         columns: npt.NDArray[np.intp],
-        scores: FloatArray,
     ) -> list[tuple[str, Change]]:
         package, trace = self.package, self.trace
-        changes, start = [], 0
-        for t, done in waiting:
-            at_columns = columns[done.round.rows[done.ready]]
-            part = scores[start : start + len(done.ready)]
-            if self.given_scores is not None:
-                part = np.nan_to_num(self.given_scores[t, at_columns])
-            start += len(done.ready)
-            decided = detector.decide(
-                state, done, part, package.calibration, self.policy, step_ms=package.step_ms, groups=groups
-            )
-            trace.score[t, at_columns] = part
-            trace.severity[t, at_columns] = decided.severity
-            trace.threshold[t, at_columns] = decided.calibrated.threshold
-            if trace.channel is not None and trace.measure is not None:
-                trace.channel[t, at_columns] = decided.calibrated.channel
-                trace.measure[t, at_columns] = decided.calibrated.measures[
-                    np.arange(len(part)), decided.calibrated.channel
-                ]
-            if trace.expected is not None and trace.spread is not None:
-                trace.expected[t, at_columns] = done.features.expected
-                trace.spread[t, at_columns] = done.features.spread
-            changes += [(FLEET if c.row == FLEET_ROW else state.servers[c.row], c) for c in decided.changes]
-        return changes
+        at_columns = columns[done.round.rows[done.ready]]
+        if self.given_scores is None:
+            part = self.score(done.features.rows) if len(done.ready) else np.empty(0)
+        else:
+            part = np.nan_to_num(self.given_scores[t, at_columns])
+        decided = detector.decide(
+            state, done, part, package.calibration, self.policy, step_ms=package.step_ms, groups=groups
+        )
+        trace.score[t, at_columns] = part
+        trace.severity[t, at_columns] = decided.severity
+        trace.threshold[t, at_columns] = decided.calibrated.threshold
+        if trace.channel is not None and trace.measure is not None:
+            trace.channel[t, at_columns] = decided.calibrated.channel
+            trace.measure[t, at_columns] = decided.calibrated.measures[np.arange(len(part)), decided.calibrated.channel]
+        if trace.expected is not None and trace.spread is not None:
+            trace.expected[t, at_columns] = done.features.expected
+            trace.spread[t, at_columns] = done.features.spread
+        return [(FLEET if c.row == FLEET_ROW else state.servers[c.row], c) for c in decided.changes]

@@ -154,6 +154,7 @@ def fit_model(
         prepared,
         forest.score,
         model_version=model_version,
+        samples_per_tree=forest.num_samples_per_tree,
         calibration=setup.calibration,
         workers=workers,
         progress=progress,

@@ -25,9 +25,8 @@ from training.prepare.disturbances import DisturbanceTables
 from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
 from training.prepare.hygiene import Disturbances, apply
 from training.prepare.preparation import prepare
-from training.prepare.sampling import Draw
 from training.prepare.shards import write_shards
-from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.detection.features import feature_names
 from treeline.core.errors import UsageError
 from treeline.core.times import from_ms, iso, parse_iso
 
@@ -77,7 +76,6 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         seed=asked.seed,
         hygiene=_known(asked, client, history.servers),
         coarser=training,
-        draw=Draw.FROM_ALL,
         values=values,
     )
     learned, rows = prepared.learned, prepared.training_rows
@@ -85,10 +83,8 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=asked.seed, features=rows)
     out = Folder(asked.out)
     data_quality.write(out, statistics, constraints, "quality")
-    of_features = (
-        [s for s in statistics if s.name in FEATURE_NAMES],
-        [c for c in constraints if c.name in FEATURE_NAMES],
-    )
+    features = feature_names(metrics)
+    of_features = ([s for s in statistics if s.name in features], [c for c in constraints if c.name in features])
     data_quality.write(out, *of_features, "quality/features")  # what Model Monitor may be given
     write_shards(out, rows)
     violations = data_quality.check_grid(fleet.holdout(), statistics, constraints)

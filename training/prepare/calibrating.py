@@ -4,6 +4,7 @@ Runs the detector's own functions over the history, so that training and serving
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,8 +16,9 @@ from training.prepare.thresholds import Peaks, fitted
 from training.processes import Progress, run_jobs, shares
 from treeline.core.channels import registry
 from treeline.core.channels.measure import measure
-from treeline.core.channels.score import ScoreChannel
-from treeline.core.detection.calibration import Calibration, calibrate
+from treeline.core.channels.score import ScoreChannel, distance, slow_sd
+from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.features import feature_names
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
@@ -24,7 +26,6 @@ from treeline.core.statistics import FloatArray
 
 CHANNEL_FLOOR_SHARE = 0.2  # of the channel's training spread
 SMALLEST_CHANNEL_SD = 0.1  # a server whose metrics never moved must not find the first movement infinitely strange
-SMALLEST_RISE_SD = 0.02  # the seeds of a forest alone move a score by this much
 FITTED = "fitted_calibration"  # in the manifest: the fleet's own thresholds, which a page budget starts from
 Score = Callable[[npt.NDArray[np.float32]], FloatArray]
 
@@ -34,6 +35,7 @@ def calibrate_package(
     score: Score,
     *,
     model_version: str,
+    samples_per_tree: int = 512,
     calibration: Calibration | None = None,
     floors: Calibration | None = None,
     manifest: dict[str, object] | None = None,
@@ -46,13 +48,14 @@ def calibrate_package(
         prepared: The first pass.
         score: The forest; rows (n, 12) -> scores (n,).
         model_version: Name of the model.
+        samples_per_tree: Of the forest, as it was grown: they limit its scores.
         calibration: Channel mapping; when None the fleet's own (`training.prepare.thresholds`).
         floors: What the fleet's own does not lie below; when None those that the channels declare.
         manifest: Provenance to keep.
         workers: Processes to share the servers out to; they do not change the result.
         progress: Told what is going on, and how far.
     """
-    floors = floors or Calibration()
+    floors = replace(floors or Calibration(), score_limit=float(np.log2(1 + samples_per_tree)))
     servers, seeding = len(prepared.state.servers), calibration or floors
     if workers > 1:
         parts = [prepared.of_servers(share) for share in shares(servers, workers)]
@@ -65,6 +68,7 @@ def calibrate_package(
     return ModelPackage(
         model_version=model_version,
         metrics=prepared.metrics,
+        features=feature_names(prepared.metrics),
         step_s=prepared.step_s,
         calibration=calibration,
         seeds=state,
@@ -95,11 +99,14 @@ def _seed_calibration(
         progress("scores", start / max(len(flat), 1))
     scores[present] = np.concatenate(parts) if parts else []
     measures = _seed_channels(prepared)
-    rises = _seed_rise(prepared, scores, measures, present, calibration, progress)
     _gate(prepared, measures)
     off = present[..., None] & (state.channel_gated > 0)
-    everything = np.concatenate([rises[..., None], np.where(off, -np.inf, measures)], axis=2)
-    peaks = Peaks.of(prepared.times_ms, everything, step_s=prepared.step_s)
+    every = np.empty((*present.shape, 1 + measures.shape[2]), dtype=np.float32)
+    every[..., 0], every[..., 1:] = _seed_scores(prepared, scores, calibration), np.where(off, -np.inf, measures)
+    for place, channel in enumerate(registry.every_channel()):
+        if channel.is_model_evidence:
+            every[..., place][~prepared.held_out] = np.nan
+    peaks = Peaks.of(prepared.times_ms, every, step_s=prepared.step_s)
     for name in ("observations", "severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
         getattr(state, name)[:] = 0
     state.severity_bucket[:] = NEVER
@@ -122,12 +129,14 @@ def _typical(state: FleetState) -> dict[str, float | list[float]]:
 def _seed_channels(prepared: Prepared) -> npt.NDArray[np.float32]:
     """Run the channels' averages over the history, floors known; the measures, (times, servers, channels)."""
     state, magnitudes, present = prepared.state, prepared.magnitudes, prepared.present
+    standardized = np.array([channel.is_standardized for channel in registry.CHANNELS])
     for server in range(magnitudes.shape[1]):
         own = magnitudes[present[:, server], server].astype(np.float64)
         if len(own):
             sd = own.std(axis=0)
             state.channel_floor[server] = np.maximum(CHANNEL_FLOOR_SHARE * sd, SMALLEST_CHANNEL_SD)
             state.channel_mean[server], state.channel_var[server] = own.mean(axis=0), sd**2
+            state.channel_mean[server, standardized], state.channel_var[server, standardized] = 0.0, 1.0
     state.habit[:], state.habit_recent[:], state.habit_slot[:] = 0.0, 0.0, NEVER
     measures = np.full(magnitudes.shape, np.nan, dtype=np.float32)
     times = prepared.times_ms
@@ -139,43 +148,16 @@ def _seed_channels(prepared: Prepared) -> npt.NDArray[np.float32]:
     return measures
 
 
-def _seed_rise(
-    prepared: Prepared,
-    scores: FloatArray,
-    measures: FloatArray,
-    present: npt.NDArray[np.bool_],
-    calibration: Calibration,
-    progress: Progress,
-) -> FloatArray:
-    """Run the score channel over the history: how much does the score rise above its own past, normally?
-
-    Returns:
-        The rises in units of that, shape (times, servers); NaN where a server was absent.
-    """
-    state, times = prepared.state, prepared.times_ms
-    is_onset = calibration.score_channel is ScoreChannel.ONSET
-    state.residual_sd[:] = 1.0 if is_onset else SMALLEST_RISE_SD  # onset's rises then are in units of the score
-    rises = np.full(scores.shape, np.nan)  # in units of the score, as residual_sd is
-    elapsed = np.full(scores.shape[1], prepared.step_s)
+def _seed_scores(prepared: Prepared, scores: FloatArray, calibration: Calibration) -> FloatArray:
+    """Seed each server's slow mean of scores; the score channel's measures, shape (times, servers)."""
+    state = prepared.state
     for server in range(scores.shape[1]):
-        own = scores[present[:, server], server]
+        own = scores[prepared.present[:, server], server]
         if len(own):
             state.score_mean[server], state.score_var[server] = own.mean(), own.var()
-    for t in range(len(scores)):
-        rows = np.flatnonzero(present[t])
-        if len(rows):
-            at = np.full(len(rows), times[t])
-            mean = state.score_mean[rows].copy()
-            out = calibrate(state, rows, at, scores[t, rows], measures[t, rows], calibration, elapsed_s=elapsed[rows])
-            rises[t, rows] = out.rise if is_onset else scores[t, rows] - mean
-        if t % 500 == 0:
-            progress("calibration", t / len(scores))
-    progress("calibration", 1.0)
-    for server in range(scores.shape[1]):
-        own = rises[~np.isnan(rises[:, server]), server]
-        fallback = np.sqrt(state.score_var[server])
-        state.residual_sd[server] = max(float(own.std()) if len(own) > 1 else float(fallback), SMALLEST_RISE_SD)
-    return rises / state.residual_sd
+    if calibration.score_channel is ScoreChannel.LEVEL:
+        return distance(scores, calibration.score_limit)
+    return (scores - state.score_mean) / slow_sd(state, slice(None))
 
 
 def _gate(prepared: Prepared, measures: FloatArray) -> None:

@@ -14,7 +14,7 @@ from training.history.cloudwatch.store import Files, Folder
 from training.history.files import History
 from training.history.grid import Grid
 from training.prepare.sampling import ServerSamples
-from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.detection.features import feature_names
 from treeline.core.errors import UsageError
 from treeline.core.model.data_quality import (
     Constraint,
@@ -47,12 +47,12 @@ def baseline(
         metrics: Names of the columns.
         rows: What was trained on, hygiene applied; a server absent at a time is no row.
         seed: Of the sample, where there are more than a million rows.
-        features: The forest's training rows (n, 12), to be described too.
+        features: The forest's training rows (n, 2 * metrics), to be described too.
     """
     rng = np.random.default_rng(seed)
     statistics = summarize(metrics, _sample(rows, rng))
     if features is not None:
-        statistics += summarize(FEATURE_NAMES, _sample(features, rng))
+        statistics += summarize(feature_names(metrics), _sample(features, rng))
     return statistics, suggest(statistics)
 
 
@@ -82,7 +82,7 @@ def check_grid(
     grid: Grid, statistics: Sequence[FeatureStatistics], constraints: Sequence[Constraint]
 ) -> list[Violation]:
     """Hold a grid's rows against a baseline."""
-    return check(grid.metrics, grid.values[grid.present()], statistics, _of_metrics(constraints))
+    return check(grid.metrics, grid.values[grid.present()], statistics, _of(grid.metrics, constraints))
 
 
 def check_history(
@@ -91,12 +91,12 @@ def check_history(
     """Hold a history against a baseline, every n-th row of one with more than a million."""
     every = -(-history.row_count // MOST_ROWS)
     rows = [window.values[::every] for window in history.windows()]
-    return check(history.metrics, np.concatenate(rows), statistics, _of_metrics(constraints))
+    return check(history.metrics, np.concatenate(rows), statistics, _of(history.metrics, constraints))
 
 
-def _of_metrics(constraints: Sequence[Constraint]) -> list[Constraint]:
+def _of(metrics: Sequence[str], constraints: Sequence[Constraint]) -> list[Constraint]:
     """Those on the forest's features do not apply to observations."""
-    return [constraint for constraint in constraints if constraint.name not in FEATURE_NAMES]
+    return [constraint for constraint in constraints if constraint.name in metrics]
 
 
 def _sample(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

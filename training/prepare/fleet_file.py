@@ -16,7 +16,7 @@ from treeline.core.errors import ModelMismatchError
 from treeline.core.state.fleet import FleetState
 
 PREPARED, RECENT, FACTS = "prepared.npz", "recent.npz", "fleet.json"
-FORMAT = 2
+FORMAT = 3
 LEAD_IN_MS = 4 * 86_400_000  # the champion's running averages get used to the present before it is judged
 
 
@@ -45,6 +45,7 @@ class FleetFile:
             times_ms=prepared.times_ms,
             rows=prepared.rows,
             magnitudes=prepared.magnitudes,
+            held_out=prepared.held_out,
             training_rows=prepared.training_rows,
             state=np.frombuffer(prepared.state.pack(), dtype=np.uint8),
         )
@@ -105,6 +106,7 @@ def _prepared(arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) 
         times_ms=arrays["times_ms"],
         rows=arrays["rows"],
         magnitudes=arrays["magnitudes"],
+        held_out=arrays["held_out"],
         training_rows=arrays["training_rows"],
         learned=Learned(
             from_ms=manifest["from_ms"],

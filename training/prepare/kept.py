@@ -1,6 +1,5 @@
-"""The last times' features of every server, as many as calibration needs: a ring that a history of any length fills."""
+"""The last times of every server, as many as calibration needs: a ring that a history of any length fills."""
 
-from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -8,56 +7,52 @@ from numpy.typing import NDArray
 
 from training.prepare.sampling import Rows
 from treeline.core.channels import registry
-from treeline.core.detection.features import FEATURE_NAMES, Features
+from treeline.core.detection.features import Features
+from treeline.core.expectation.expectation import Basis
+
+_ARRAYS = ("deviations", "sds", "magnitudes")
 
 
 class Kept:
-    """Times (n,), feature rows (n, servers, features) and magnitudes (n, servers, channels); NaN where absent."""
+    """Of times (n,) what each server was compared with; NaN where absent."""
 
-    def __init__(self, servers: int, size: int) -> None:
+    def __init__(self, servers: int, size: int, metrics: int) -> None:
+        def numbers(*shape: int) -> Rows:
+            return np.full((size, servers, *shape), np.nan, dtype=np.float32)
+
         self.times_ms: NDArray[np.int64] = np.empty(size, dtype=np.int64)
-        self.rows: Rows = np.full((size, servers, len(FEATURE_NAMES)), np.nan, dtype=np.float32)
-        self.magnitudes: Rows = np.full((size, servers, len(registry.CHANNELS)), np.nan, dtype=np.float32)
-        self._size, self._added = size, 0
+        self.deviations = numbers(len(Basis), metrics)  # value less each expectation, in the spreads of training
+        self.sds = numbers(2, metrics)  # of the trailing day, and of the season
+        self.magnitudes = numbers(len(registry.CHANNELS))
+        self._size, self._metrics, self._added = size, metrics, 0
 
-    def add(self, at_ms: int, servers: NDArray[np.intp], features: Features) -> None:
-        """Keep one time's features, in the place of the oldest where there is no other."""
+    def add(
+        self, at_ms: int, servers: NDArray[np.intp], features: Features, season_offset: NDArray[np.float32]
+    ) -> None:
+        """Keep one time's comparisons, in the place of the oldest where there is no other."""
         slot = self._added % self._size
         if self._added >= self._size:
-            self.rows[slot], self.magnitudes[slot] = np.nan, np.nan
+            for name in _ARRAYS:
+                getattr(self, name)[slot] = np.nan
+        compared = features.compared
+        now, raw = compared.now, compared.raw
+        season = raw - now.season_level
         self.times_ms[slot] = at_ms
-        self.rows[slot, servers], self.magnitudes[slot, servers] = features.rows, features.magnitudes
+        self.deviations[slot, servers] = np.stack([raw - now.day_mean, season, season - season_offset], axis=1)
+        self.sds[slot, servers] = np.stack([now.day_sd, now.season_sd], axis=1)
+        self.magnitudes[slot, servers] = features.magnitudes
         self._added += 1
 
     def in_order(self) -> Self:
         """The same, the oldest time first and no empty place; changes it."""
         if self._added <= self._size:
-            filled = slice(self._added)
-            self.times_ms, self.rows, self.magnitudes = (
-                self.times_ms[filled],
-                self.rows[filled],
-                self.magnitudes[filled],
-            )
+            for name in ("times_ms", *_ARRAYS):
+                setattr(self, name, getattr(self, name)[: self._added])
         else:
             # In place: rolling copies would double the largest arrays of the whole run.
-            for array in (self.times_ms, self.rows, self.magnitudes):
-                _rotate(array, self._added % self._size)
+            for name in ("times_ms", *_ARRAYS):
+                _rotate(getattr(self, name), self._added % self._size)
         return self
-
-    @classmethod
-    def together(cls, parts: "Sequence[Kept]") -> "Kept":
-        """Of neighbouring servers' parts in order; each may have times at which only its own servers were there."""
-        if len(parts) == 1:
-            return parts[0]
-        times = np.unique(np.concatenate([part.times_ms for part in parts]))[-parts[0]._size :]
-        whole, first = cls(sum(part.rows.shape[1] for part in parts), len(times)), 0
-        for part in parts:
-            newest = part.times_ms >= times[0]
-            at, last = np.searchsorted(times, part.times_ms[newest]), first + part.rows.shape[1]
-            whole.rows[at, first:last], whole.magnitudes[at, first:last] = part.rows[newest], part.magnitudes[newest]
-            first = last
-        whole.times_ms = times
-        return whole
 
 
 def _rotate(array: NDArray[np.generic], first: int) -> None:

@@ -16,17 +16,18 @@ import numpy.typing as npt
 from training.history.files import History
 from training.prepare.hygiene import Disturbances, Exclusion
 from training.prepare.kept import Kept
-from training.prepare.sampling import ROWS_PER_SERVER, SETTLED_S, Draw, Rows, ServerSamples, drawn
+from training.prepare.related import RelatedRows, related
+from training.prepare.sampling import Rows, ServerSamples, drawn
 from training.prepare.seeds import seeded
 from training.prepare.source import HistorySource
 from training.prepare.survey import Survey, survey
 from training.processes import Progress, run_jobs
 from treeline.core.detection import detector
-from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.errors import UsageError
 from treeline.core.state.fleet import FleetState, Phase
 
-MAX_CALIBRATION_ROWS = 2_000_000
+MAX_CALIBRATION_ROWS = 2_000_000  # of a profile of four metrics
+MOST_NUMBERS = 8_000_000  # rows times metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +50,18 @@ class Prepared:
     times_ms: npt.NDArray[np.int64]  # the last times of the history, as many as calibration needs (n,)
     rows: Rows  # the features at these times (n, servers, features), NaN where absent
     magnitudes: Rows  # the channels' magnitudes at these times (n, servers, channels), NaN where absent
+    held_out: npt.NDArray[np.bool_]  # which rows were kept apart to find thresholds on, shape (n, servers)
     training_rows: Rows = field(repr=False)  # what the forest learns from (rows, features)
     learned: Learned  # of the whole history
 
     def of_servers(self, share: slice) -> "Prepared":
         """Some neighbouring servers' part, apart from the training rows, which are the fleet's."""
         return replace(
-            self, state=self.state.part(share), rows=self.rows[:, share], magnitudes=self.magnitudes[:, share]
+            self,
+            state=self.state.part(share),
+            rows=self.rows[:, share],
+            magnitudes=self.magnitudes[:, share],
+            held_out=self.held_out[:, share],
         )
 
     @property
@@ -70,7 +76,6 @@ def prepare(
     seed: int,
     hygiene: Disturbances | None = None,
     coarser: Mapping[int, History] | None = None,
-    draw: Draw = Draw.FROM_KEPT,
     values: ServerSamples | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
@@ -83,10 +88,8 @@ def prepare(
         hygiene: What people say about the history: leave that out, and what the rules find themselves. None to learn
             from everything.
         coarser: The same fleet's earlier months, by period in seconds; they widen the baselines only.
-        draw: Where the training rows are drawn from.
         values: Offered every observation that is learned from, as of one server.
-        workers: Processes to share the servers of a grid out to; they do not change the result. One where samples are
-            drawn from all that passes.
+        workers: Processes to share the servers of a grid out to; they do not change the result.
         progress: Told what is going on, and how far.
 
     Raises:
@@ -96,14 +99,11 @@ def prepare(
     _require_same_metrics(source, coarser)
     surveyed = None if hygiene is None else survey(source, coarser.values(), hygiene, progress)
     servers = len(source.servers)
-    passing = None
-    if draw is Draw.FROM_ALL:
-        passing = ServerSamples(servers, ROWS_PER_SERVER, len(FEATURE_NAMES), np.random.default_rng(seed))
-    size = max(1, min(source.most_times, MAX_CALIBRATION_ROWS // max(servers, 1)))
-    parts = source.shares(workers if passing is None and values is None else 1)
-    jobs = [
-        partial(_features, part, surveyed, coarser, Kept(len(part.servers), size), passing, values) for part in parts
-    ]
+    size = max(
+        1, min(source.most_times, min(MAX_CALIBRATION_ROWS, MOST_NUMBERS // len(source.metrics)) // max(servers, 1))
+    )
+    parts = source.shares(workers if values is None else 1)
+    jobs = [partial(_features, part, surveyed, coarser, size, values) for part in parts]
     read = _joined(run_jobs(jobs, progress))
     if not (read.state.phase == Phase.READY).any():
         raise UsageError("the training history holds no server with two observations or more")
@@ -115,7 +115,8 @@ def prepare(
         times_ms=read.kept.times_ms,
         rows=read.kept.rows,
         magnitudes=read.kept.magnitudes,
-        training_rows=drawn(read.kept.rows, source.step_s, seed) if passing is None else passing.rows(),
+        held_out=read.kept.held_out,
+        training_rows=drawn(read.kept.rows, read.kept.learned, seed),
         learned=Learned(
             from_ms=source.start_ms,
             to_ms=source.end_ms,
@@ -139,7 +140,7 @@ class _Read:
     """What one process has read."""
 
     state: FleetState
-    kept: Kept
+    kept: RelatedRows
     observations: int = 0
     gaps: list[Exclusion] = field(default_factory=list)
 
@@ -150,7 +151,7 @@ def _joined(parts: Sequence[_Read]) -> _Read:
         return parts[0]
     return _Read(
         FleetState.joined([part.state for part in parts]),
-        Kept.together([part.kept for part in parts]),
+        RelatedRows.together([part.kept for part in parts]),
         sum(part.observations for part in parts),
         [gap for part in parts for gap in part.gaps],
     )
@@ -160,37 +161,36 @@ def _features(
     source: HistorySource,
     surveyed: Survey | None,
     coarser: Mapping[int, History],
-    kept: Kept,
-    passing: ServerSamples | None,
+    size: int,
     values: ServerSamples | None,
     progress: Progress,
 ) -> _Read:
     """Run the detector's features over the history, a window at a time."""
-    read = _Read(seeded(source, surveyed, coarser, progress), kept)
+    state = seeded(source, surveyed, coarser, progress)
+    kept = Kept(len(source.servers), size, len(source.metrics))
+    observations, every_gap = 0, list[Exclusion]()
     start_ms, length_ms = source.start_ms, max(source.end_ms - source.start_ms, 1)
-    settled_ms = start_ms + min(round(SETTLED_S * 1000), length_ms // 2)
     step_ms, rounds = round(source.step_s * 1000), 0
     for observed in source.windows():
         window, gaps = (observed, []) if surveyed is None else surveyed.clean(observed)
-        read.gaps += gaps
+        every_gap += gaps
         if values is not None:
             learned = window.values[window.present()]
             values.offer(np.zeros(len(learned), dtype=np.intp), learned)
         for t, present, row_values in window.rounds():
             at_ms = int(window.times_ms[t])
             batch = detector.Round(at_ms // step_ms, present, present, np.full(len(present), at_ms), row_values)
-            done = detector.prepare(read.state, batch, step_s=source.step_s)
+            done = detector.prepare(state, batch, step_s=source.step_s)
             ready = present[done.ready]
-            kept.add(at_ms, ready, done.features)
-            if passing is not None and at_ms >= settled_ms:
-                passing.offer(ready, done.features.rows)
-            read.observations += len(present)
+            kept.add(at_ms, ready, done.features, state.season_offset[ready])
+            detector.learn(state, done)
+            observations += len(present)
             if rounds % 500 == 0:
                 progress("features", (at_ms - start_ms) / length_ms)
             rounds += 1
-    kept.in_order()
     progress("features", 1.0)
-    return read
+    rows = related(state, kept.in_order(), step_s=source.step_s, progress=progress)
+    return _Read(state, rows, observations, every_gap)
 
 
 def fingerprint(rows: Rows) -> str:

@@ -1,33 +1,25 @@
 """Which rows the forest learns from: an equal share of every server's, so that no long history outvotes a short one."""
 
-from enum import StrEnum
-
 import numpy as np
 from numpy.typing import NDArray
 
-from treeline.core.detection.features import TRAILING_S
-
 Rows = NDArray[np.float32]
 ROWS_PER_SERVER = 2500
-SETTLED_S = 0.1 * TRAILING_S  # the averages need a while before their features mean anything
 _ROWS_WAITING = 200_000
 
 
-class Draw(StrEnum):
-    """Two ways to draw the same share; see docs/decisions/0112-one-preparation.md for why there are two."""
+def drawn(kept: Rows, learned: NDArray[np.bool_], seed: int) -> Rows:
+    """A share of each server's rows.
 
-    FROM_KEPT = "kept"  # from the rows kept for calibration, once all have been seen
-    FROM_ALL = "all"  # from every row as it passes, of a history longer than what is kept
-
-
-def drawn(kept: Rows, step_s: float, seed: int) -> Rows:
-    """A share of each server's settled rows, drawn where all of them are at hand: kept (times, servers, features)."""
-    rows = kept[min(int(SETTLED_S / step_s), len(kept) // 2) :]
+    Args:
+        kept: Shape (times, servers, features).
+        learned: Which of them may be drawn, shape (times, servers).
+        seed: Of the choice.
+    """
     rng = np.random.default_rng(seed)
     chosen = []
-    for server in range(rows.shape[1]):
-        own = rows[:, server]
-        own = own[~np.isnan(own[:, 0])]
+    for server in range(kept.shape[1]):
+        own = kept[learned[:, server], server]
         chosen.append(
             own if len(own) <= ROWS_PER_SERVER else own[np.sort(rng.choice(len(own), ROWS_PER_SERVER, False))]
         )

@@ -16,7 +16,6 @@ from treeline.core.channels import registry
 from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.state.fleet import FleetState, Phase
-from treeline.core.state.layout import RECENT, VIEWS
 from treeline.core.statistics import FloatArray, standardize
 
 
@@ -52,21 +51,14 @@ def seed_server(state: FleetState, row: int, values: FloatArray, baseline: Mixed
     mean, spread = baseline.mean, spread_floor(baseline.sd, baseline.value_range, baseline.mean)
     x = standardize(data, mean, spread)
     x = np.where(np.isnan(x), 0.0, x)
-    sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[1])), x]), axis=0)
-    width = min(RECENT, len(x))
-    views = (x, (sums[width:] - sums[:-width]) / width, np.diff(x, axis=0))
     unknown = _hardly_seen(data)
     state.base_mean[row], state.base_spread[row] = np.where(unknown, 0.0, mean), np.where(unknown, UNKNOWN, spread)
-    for view in range(VIEWS):
-        view_sd = views[view].std(axis=0)
-        state.view_floor[row, view] = 0.1 * view_sd
-        state.view_mean[row, view] = views[view].mean(axis=0)
-        state.view_var[row, view] = view_sd**2
     for channel in registry.CHANNELS:
         for name, value in channel.seeds(x).items():
             getattr(state, name)[row] = value
     state.day_mean[row] = 0.0
     state.day_var[row] = np.where(unknown, 0.0, x.std(axis=0) ** 2)
+    state.trend_mean[row], state.trend_var[row] = 0.0, x.std(axis=0) ** 2
     state.phase[row] = Phase.READY
 
 

@@ -7,7 +7,7 @@ what continues within the next hour is one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -20,11 +20,25 @@ from treeline.core.statistics import FloatArray
 
 FEWEST_PAGES = 3  # fewer say little about where the tail ends: it is carried on from more frequent ones
 TAIL_PAGES = np.array([3.0, 5.0, 8.0, 12.0, 20.0])
-MOST_OVER_FLOOR = 5.0  # a past full of trouble must not switch a channel off
-TIERS_APART = 1.02  # P1's k over P2's, at least
 SMALLEST_SHARE_OF_A_PAGE = 0.01
+MOST_OVER_FLOOR = 5.0  # a past full of trouble must not switch a channel off
+BULK_PAGES = np.geomspace(20.0, 2.5, 7)  # a server-week: what the bulk of a past exceeds
+TIERS_APART = 1.02  # P1's k over P2's, at least
+NEVER = Thresholds(p2=1e6, p1=2e6)  # of a channel of which nothing is known
 HOUR_MS = 3_600_000
 WEEK_S = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How rare a measure is: `-log10(pages a server-week) = at_zero + slope * measure`."""
+
+    at_zero: float
+    slope: float
+
+    def measure(self, rarity: float) -> float:
+        """The measure that is so rare."""
+        return (rarity - self.at_zero) / self.slope
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +47,22 @@ class Peaks:
 
     hours: FloatArray  # the highest measures of each server's hours, shape (hours, channels), in no order
     joined: FloatArray  # of the same hours, what the hour before reached as well: up to it no new page begins
-    server_weeks: float  # how long the servers were observed
+    server_weeks: FloatArray  # how long the servers were observed by each channel, shape (channels,)
 
     @classmethod
     def of(cls, times_ms: npt.NDArray[np.int64], measures: FloatArray, *, step_s: float) -> Self:
-        """Of measures (times, servers, channels), NaN where a server was absent, -inf where a channel is off."""
-        hours, joined, observations = [], [], 0
+        """Of measures (times, servers, channels).
+
+        NaN where a server was absent, or where that channel's past does not count; -inf where a channel is off.
+        """
+        hours, joined, observations = [], [], np.zeros(measures.shape[2])
         for server in range(measures.shape[1]):
-            known = ~np.isnan(measures[:, server, 0])
+            known = ~np.isnan(measures[:, server]).all(axis=1)
             if not known.any():
                 continue
-            own = _of_two_in_three(measures[known, server].astype(np.float32))
+            counted = measures[known, server].astype(np.float32)
+            observations += (~np.isnan(counted)).sum(axis=0)
+            own = _of_two_in_three(np.where(np.isnan(counted), -np.inf, counted))
             hour = times_ms[known] // HOUR_MS
             starts = np.flatnonzero(np.diff(hour, prepend=hour[0] - 1))
             highest = np.maximum.reduceat(own, starts, axis=0)
@@ -52,7 +71,6 @@ class Peaks:
             before[follows + 1] = highest[follows]
             hours.append(highest)
             joined.append(np.minimum(highest, before))
-            observations += len(own)
         none = np.empty((0, measures.shape[2]), dtype=np.float32)
         return cls(np.concatenate([none, *hours]), np.concatenate([none, *joined]), observations * step_s / WEEK_S)
 
@@ -60,7 +78,20 @@ class Peaks:
     def together(cls, parts: "Sequence[Peaks]") -> Self:
         """Of several servers' histories."""
         hours, joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("hours", "joined"))
-        return cls(hours, joined, sum(part.server_weeks for part in parts))
+        return cls(hours, joined, np.sum([part.server_weeks for part in parts], axis=0))
+
+    def line(self, channel: int) -> "Line | None":
+        """How rare each measure is, fitted on the bulk; None where the past is too short or too quiet to tell.
+
+        A line through the measures that were exceeded 20 to 2.5 times a server-week, carried on beyond: the past's few
+        largest are its incidents, and must not raise what the next one is held against.
+        """
+        weeks = float(self.server_weeks[channel])
+        known = [self._kept_to(channel, pages * weeks) for pages in BULK_PAGES]
+        if weeks <= 0 or known[-1] - known[0] <= 1e-6 * abs(known[-1]):
+            return None
+        slope, at_zero = np.polyfit(known, -np.log10(BULK_PAGES), 1)
+        return Line(float(at_zero), float(slope)) if slope > 0 else None
 
     def threshold(self, channel: int, pages: float) -> float:
         """The measure from which on a channel pages no more than so many times in this history."""
@@ -91,10 +122,30 @@ def fitted(peaks: Peaks, floors: Calibration) -> Calibration:
     """The calibration of the fleet that left these peaks; `floors` is what it does not lie below."""
     thresholds = {}
     for position, channel in enumerate(registry.every_channel()):
-        floor = floors[channel.name]
+        floor, line = floors[channel.name], peaks.line(position)
+        if line is None:
+            thresholds[channel.name] = floor if not channel.is_model_evidence else NEVER
+            continue
         p2, p1 = (
-            min(max(peaks.threshold(position, pages * peaks.server_weeks), lowest), MOST_OVER_FLOOR * lowest)
-            for pages, lowest in ((channel.p2_pages, floor.p2), (channel.p1_pages, floor.p1))
+            max(line.measure(rarity), lowest)
+            for rarity, lowest in ((channel.rarity.p2, floor.p2), (channel.rarity.p1, floor.p1))
         )
-        thresholds[channel.name] = Thresholds(p2=p2, p1=max(p1, TIERS_APART * p2))
-    return Calibration(score_channel=floors.score_channel, thresholds=thresholds)
+        thresholds[channel.name] = Thresholds(p2=p2, p1=max(p1, TIERS_APART * p2), decade=1.0 / line.slope)
+    calibration = replace(floors, thresholds=thresholds)
+    object.__setattr__(
+        calibration,
+        "lines",
+        {
+            c.name: (l.at_zero, l.slope) if (l := peaks.line(i)) else None
+            for i, c in enumerate(registry.every_channel())
+        },
+    )
+    object.__setattr__(
+        calibration,
+        "emp",
+        {
+            c.name: (peaks.threshold(i, 1.2 * peaks.server_weeks[i]), peaks.threshold(i, 0.5 * peaks.server_weeks[i]))
+            for i, c in enumerate(registry.every_channel())
+        },
+    )
+    return calibration

@@ -1,8 +1,8 @@
 """How an array of the detector's state is declared and addressed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,16 @@ class Axis(StrEnum):
     """An axis whose length depends on the deployment or on the registry of channels."""
 
     METRICS = "metrics"
-    CHANNELS = "channels"
+    CHANNELS = "channels"  # those over the metrics
+    EVERY_CHANNEL = "every_channel"  # and the score's before them
+
+
+class Home(StrEnum):
+    """Where an array of the detector's state is stored; the code that decides sees all of them side by side."""
+
+    STATE = "state"  # in the group's record, which every commit writes
+    TABLE = "table"  # in items of its own, which are written once a quarter hour
+    PACKAGE = "package"  # in the model package: training measures it, and detection does not change it
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,13 @@ class ArraySpec:
     dtype: str  # numpy's name; stored little-endian
     axes: tuple[int | Axis, ...] = ()  # lengths beyond the server axis
     initial: float | None = 0  # what a server begins with in every place; None is NaN
+    home: Home = field(default=Home.STATE, compare=False)
+
+
+class State(Protocol):
+    """A detector's state as functions see it that know some of its arrays: by name, one row a server."""
+
+    def __getattr__(self, name: str) -> Array: ...
 
 
 def together(rows: npt.NDArray[np.intp]) -> Rows:

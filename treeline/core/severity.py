@@ -18,6 +18,8 @@ class Thresholds:
 
     p2: float  # the measure that means severity 1.5
     p1: float  # the measure that means severity 3.0; above p2
+    # What one decade of rarity is in the measure: ten times fewer pages. None: not known, and so no novelty is asked for.
+    decade: float | None = None
 
     def __post_init__(self) -> None:
         """Check the order."""

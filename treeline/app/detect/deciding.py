@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.origin import origins
@@ -11,12 +12,12 @@ from treeline.app.detect.ports import Pending, Scorer
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core.alert import Alert
 from treeline.core.detection import detector
-from treeline.core.detection.detector import PreparedRound
 from treeline.core.detection.features import Index
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
 from treeline.core.payload import score_rows
 from treeline.core.state.fleet import FleetState
+from treeline.core.statistics import FloatArray
 
 
 @dataclass(slots=True)
@@ -56,25 +57,23 @@ class Decider:
         """
         before, levels = state.pack(), dict[int, float]()
         every = np.concatenate([new, late])
-        block = ScoreBlock.empty(state.servers, model.model_version, rows[every], pending.observed_at[every])
+        block = ScoreBlock.empty(
+            state.servers, model.model_version, rows[every], pending.observed_at[every], features=len(model.features)
+        )
         decision = DecidedBatch(block)
         late_ready, late_features = detector.compare_late(
             state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s
         )
         detector.mark_seen(state, rows[late], pending.observed_at[late])
-        prepared: list[tuple[PreparedRound, Index]] = []
+        late_scores = self._score(model, late_features.rows)
+        block.fill(len(new) + late_ready, late_features.rows, late_scores, np.zeros(len(late_ready)), Status.LATE)
+        # What a round leaves decides what the next one learns: rounds are scored one after the other.
         for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
-            done = detector.prepare(state, batch, step_s=model.step_s)
-            state.last_received_at[batch.rows] = pending.received_at[new[batch.index]]
-            prepared.append((done, batch.index))
+            done, index = detector.prepare(state, batch, step_s=model.step_s), batch.index
+            state.last_received_at[batch.rows] = pending.received_at[new[index]]
             decision.imputed += int(done.features.imputed.sum())
-        rows_to_score = np.concatenate([done.features.rows for done, _ in prepared] + [late_features.rows])
-        scores = score_rows(self.scorer.score, rows_to_score)
-        scored_ms = self.clock_ms()
-        start = 0
-        for done, index in prepared:
-            own = scores[start : start + len(done.ready)]
-            start += len(done.ready)
+            own = self._score(model, done.features.rows)
+            scored_ms = self.clock_ms()
             decided = detector.decide(state, done, own, model.calibration, self.policy, step_ms=model.step_ms)
             levels[done.round.bucket] = state.cycle.level
             block.fill(index[done.ready], done.features.rows, own, decided.severity, Status.SCORED)
@@ -92,6 +91,9 @@ class Decider:
                 )
                 for change in decided.changes
             ]
-        block.fill(len(new) + late_ready, late_features.rows, scores[start:], np.zeros(len(late_ready)), Status.LATE)
         block.origins = origins(before, state, decision.alerts, levels, self.policy)
         return decision
+
+    def _score(self, model: ModelPackage, rows: npt.NDArray[np.float32]) -> FloatArray:
+        """Scores of some rows; 0 where the model's forest was grown on rows of another kind."""
+        return score_rows(self.scorer.score, rows) if model.has_todays_rows else np.zeros(len(rows))

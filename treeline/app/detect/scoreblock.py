@@ -7,12 +7,13 @@ import json
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from treeline.core.detection.features import FEATURE_NAMES, Index
+from treeline.core.detection.features import Index
 from treeline.core.errors import ModelMismatchError
 from treeline.core.formats import require_format
 from treeline.core.statistics import FloatArray
@@ -30,14 +31,14 @@ class Status(IntEnum):
     TOO_LATE = 3  # older than the times that the state holds of its server: stored, counted, never scored
 
 
-_FIELDS: tuple[tuple[str, str, int], ...] = (
-    ("server", "<u2", 1),
-    ("observed_at", "<i8", 1),
-    ("status", "u1", 1),
-    ("score", "<f8", 1),
-    ("severity", "<f4", 1),
-    ("features", "<f4", len(FEATURE_NAMES)),
+_FIELDS: tuple[tuple[str, str], ...] = (
+    ("server", "<u2"),
+    ("observed_at", "<i8"),
+    ("status", "u1"),
+    ("score", "<f8"),
+    ("severity", "<f4"),
 )
+_FEATURES = ("features", "<f4")  # the last array; as wide as the model's rows
 
 
 @dataclass(slots=True)
@@ -57,9 +58,23 @@ class ScoreBlock:
 
     @classmethod
     def empty(
-        cls, servers: list[str], model_version: str, rows: Index, observed_at: npt.NDArray[np.int64]
+        cls,
+        servers: list[str],
+        model_version: str,
+        rows: Index,
+        observed_at: npt.NDArray[np.int64],
+        *,
+        features: int = 0,
     ) -> "ScoreBlock":
-        """A block of observations none of which is scored yet; keeps only the servers that occur."""
+        """A block of observations none of which is scored yet; keeps only the servers that occur.
+
+        Args:
+            servers: By row.
+            model_version: The model that scores them.
+            rows: The row of each observation, shape (n,).
+            observed_at: Milliseconds, shape (n,).
+            features: How many a row of the model has.
+        """
         present, server = np.unique(rows, return_inverse=True)
         n = len(rows)
         return cls(
@@ -71,7 +86,7 @@ class ScoreBlock:
             status=np.full(n, Status.WARMING_UP, dtype=np.uint8),
             score=np.full(n, np.nan),
             severity=np.full(n, np.nan, dtype=np.float32),
-            features=np.full((n, len(FEATURE_NAMES)), np.nan, dtype=np.float32),
+            features=np.full((n, features), np.nan, dtype=np.float32),
         )
 
     @classmethod
@@ -115,12 +130,13 @@ class ScoreBlock:
             "model_version": self.model_version,
             "version": self.version,
             "rows": len(self.observed_at),
-            "features": len(FEATURE_NAMES),
+            "features": self.features.shape[1],
         }
         if self.origins:
             head["origins"] = {server: len(data) for server, data in self.origins.items()}
         text = json.dumps(head, separators=(",", ":")).encode()
-        arrays = [np.ascontiguousarray(getattr(self, name), dtype=kind).tobytes() for name, kind, _ in _FIELDS]
+        fields = (*_FIELDS, _FEATURES)
+        arrays = [np.ascontiguousarray(getattr(self, name), dtype=kind).tobytes() for name, kind in fields]
         return struct.pack("<I", len(text)) + text + b"".join([*arrays, *self.origins.values()])
 
     @classmethod
@@ -132,19 +148,17 @@ class ScoreBlock:
         except (struct.error, ValueError, TypeError) as error:
             raise ModelMismatchError(f"score block is not readable: {error}") from error
         require_format("score block", head.get("format", 1), newest=FORMAT)
-        if head.get("features") != len(FEATURE_NAMES):
-            raise ModelMismatchError(
-                f"score block with {head.get('features')!r} features, this code reads {len(FEATURE_NAMES)}"
-            )
-        width_bytes = sum(np.dtype(kind).itemsize * width for _, kind, width in _FIELDS)
+        rows, width = head["rows"], head["features"]
+        fields = [(name, kind, (rows,)) for name, kind in _FIELDS] + [(*_FEATURES, (rows, width))]
+        size_bytes = sum(np.dtype(kind).itemsize * prod(shape) for _, kind, shape in fields)
         kept: dict[str, int] = head.get("origins", {})
-        if len(data) != 4 + size + width_bytes * head["rows"] + sum(kept.values()):
+        if len(data) != 4 + size + size_bytes + sum(kept.values()):
             raise ModelMismatchError(f"score block of {head['rows']} rows has {len(data)} bytes")
         offset, arrays = 4 + size, dict[str, Any]()
-        for name, kind, width in _FIELDS:
-            array = np.frombuffer(data, dtype=kind, count=head["rows"] * width, offset=offset)
+        for name, kind, shape in fields:
+            array = np.frombuffer(data, dtype=kind, count=prod(shape), offset=offset)
             offset += array.nbytes
-            arrays[name] = array.reshape(head["rows"], width).copy() if width > 1 else array.copy()
+            arrays[name] = array.reshape(shape).copy()
         origins = {}
         for server, length in kept.items():
             origins[server], offset = data[offset : offset + length], offset + length

@@ -117,7 +117,9 @@ class DriftService:
         report = DriftReport(
             model_version=package.model_version,
             evaluation=evaluation,
-            features=dict(feature_drift(reference, np.sum([r.features for r in recent], axis=0))) if recent else {},
+            features=dict(feature_drift(reference, np.sum([r.features for r in recent], axis=0), package.features))
+            if recent
+            else {},
             levels=_mean_levels(recent),
             hours=len(rollups),
             run_id=run_id,

@@ -9,35 +9,22 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from treeline.core.arrays import Array, ArraySpec, Rows
+from treeline.core.arrays import ArraySpec, Rows
+from treeline.core.arrays import State as State
 from treeline.core.severity import Thresholds
 from treeline.core.statistics import FloatArray
 
 DAY_S = 86_400.0
 
 
-class State(Protocol):
-    """What a channel needs of the detector's state: the arrays by name, one row a server."""
-
-    def __getattr__(self, name: str) -> Array: ...
-
-
-class View(IntEnum):
-    """The three sides from which the forest sees a metric; the order of the axis of views."""
-
-    VALUE = 0
-    MEAN10 = 1
-    DIFFERENCE = 2
-
-
-# Standard deviations of the three views of a stationary, moderately autocorrelated standardized series.
-TYPICAL_VIEW_SD = np.array([1.0, 0.7, 0.7], dtype=np.float32)
+# Standard deviation of the mean of ten, and of the change from one to the next, of a stationary, moderately
+# autocorrelated standardized series.
+TYPICAL_MEAN10_SD = TYPICAL_CHANGE_SD = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +36,18 @@ class Views:
     # where missing.
     from_day: FloatArray
     difference: FloatArray  # shape (n, metrics), to the observation before, in the spreads of training; 0 after a gap
-    # Shape (n, views, metrics), how far each `View` is from its trailing three days in their standard deviations,
-    # without sign, the largest metric last.
-    ordered: FloatArray
-    # Shape (n, views, metrics), the standard deviation that none of the views is taken to lie below.
-    smallest_sd: FloatArray
+    mean10: FloatArray  # shape (n, metrics), the mean of the last ten values
+    # Shape (n, metrics), how far that the relation between the metrics has been violated over the last ten observations.
+    sustained: FloatArray
     missing: npt.NDArray[np.bool_]  # shape (n, metrics) bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rarity:
+    """How rare a measure must be for a tier, as -log10 of pages a server-week in the fleet's unlabelled past."""
+
+    p2: float
+    p1: float
 
 
 class Channel(ABC):
@@ -85,8 +78,9 @@ class Channel(ABC):
     floors: ClassVar[Thresholds]
     arrays: ClassVar[tuple[ArraySpec, ...]] = ()
     trained: ClassVar[tuple[str, ...]] = ()
-    p2_pages: ClassVar[float] = 1.2
-    p1_pages: ClassVar[float] = 0.5
+    rarity: ClassVar[Rarity] = Rarity(p2=-0.25, p1=0.25)
+    is_model_evidence: ClassVar[bool] = False
+    is_standardized: ClassVar[bool] = False
 
     @abstractmethod
     def past(self) -> str:

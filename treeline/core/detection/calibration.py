@@ -14,19 +14,23 @@ import numpy.typing as npt
 from treeline.core.arrays import together
 from treeline.core.channels import registry
 from treeline.core.channels.channel import Channel
-from treeline.core.channels.score import ScoreChannel
+from treeline.core.channels.score import ScoreChannel, distance, slow_sd
+from treeline.core.detection import novelty
 from treeline.core.detection.features import Index
 from treeline.core.errors import SettingsError
-from treeline.core.severity import LARGEST_SEVERITY, Thresholds
+from treeline.core.severity import LARGEST_SEVERITY, P1_SEVERITY, P2_SEVERITY, Thresholds
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
 
+BELOW_P2 = float(np.nextafter(np.float32(P2_SEVERITY), np.float32(0.0)))  # the highest severity that is no tier's
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """How measures map to the fixed scale; part of the model package."""
 
-    score_channel: ScoreChannel = ScoreChannel.ONSET  # what the forest's score is compared with
+    score_channel: ScoreChannel = ScoreChannel.LEVEL  # what the forest's score is compared with
+    score_limit: float = 9.0  # no score is larger: log2(1 + samples a tree)
     # By channel. One that is not given has its floors, the same for every fleet (decision 20); so has a channel that a
     # stored calibration did not know yet.
     thresholds: Mapping[str, Thresholds] = field(default_factory=dict)
@@ -46,11 +50,13 @@ class Calibration:
     def moved(self, move: Callable[[Thresholds], Thresholds]) -> "Calibration":
         """The same with every channel's thresholds moved."""
         thresholds = {name: move(thresholds) for name, thresholds in self.thresholds.items()}
-        return Calibration(score_channel=self.score_channel, thresholds=thresholds)
+        return Calibration(score_channel=self.score_channel, score_limit=self.score_limit, thresholds=thresholds)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"score_channel": self.score_channel} | {name: asdict(k) for name, k in self.thresholds.items()}
+        return {"score_channel": self.score_channel, "score_limit": self.score_limit} | {
+            name: asdict(k) for name, k in self.thresholds.items()
+        }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Calibration":
@@ -58,6 +64,7 @@ class Calibration:
         names = [channel.name for channel in registry.every_channel() if channel.name in body]
         return cls(
             score_channel=ScoreChannel(body["score_channel"]),
+            score_limit=body.get("score_limit", 9.0),
             thresholds={name: Thresholds(**body[name]) for name in names},
         )
 
@@ -67,6 +74,7 @@ class Calibrated:
     """Severity and what it was made from, one entry a server."""
 
     severity: FloatArray  # on the fixed scale, shape (n,), at most `LARGEST_SEVERITY`
+    without_novelty: FloatArray  # what it would be if the server's own earlier peaks held nothing back
     # Each channel's, in its standard deviations, shape (n, channels), in the order of `registry.every_channel()`: the
     # score's rise first.
     measures: FloatArray
@@ -107,19 +115,38 @@ def calibrate(
         learn: False leaves the state as it is.
     """
     at, score = together(rows), scores.astype(np.float32)
-    level, spread = registry.SCORE.usual(state, at, score, calibration.score_channel)
-    every = np.empty((len(rows), 1 + measures.shape[1]), dtype=measures.dtype)
-    every[:, 0], every[:, 1:] = (score - level) / spread, measures
-    severities = np.stack(
-        [calibration[channel.name].severity(every[:, i]) for i, channel in enumerate(registry.every_channel())]
-    )
+    channels = registry.every_channel()
+    every = np.empty((len(rows), 1 + measures.shape[1]), dtype=np.float32)
+    every[:, 1:] = measures
+    p2 = calibration[registry.SCORE.name].p2
+    if calibration.score_channel is ScoreChannel.LEVEL:
+        every[:, 0] = distance(score, calibration.score_limit)
+        threshold = np.full(len(rows), calibration.score_limit * p2 / (1.0 + p2))
+    else:
+        level, spread = state.score_mean[at], slow_sd(state, at)
+        every[:, 0] = (score - level) / spread
+        threshold = level + p2 * spread
+    thresholds = [calibration[channel.name] for channel in channels]
+    severities = np.stack([each.severity(every[:, i]) for i, each in enumerate(thresholds)])
     severities[1:][state.channel_gated[at].T > 0] = 0.0
+    raw = severities.max(axis=0)
+    decade = np.array([each.decade or 0.0 for each in thresholds], dtype=np.float32)
+    if learn:
+        novelty.turn(state, rows, observed_at, decade)
+    for i, each in enumerate(thresholds):
+        if each.decade is not None and channels[i].is_model_evidence:
+            peak = state.peak[at, i]
+            for tier, most in ((each.p1, P1_SEVERITY), (each.p2, BELOW_P2)):
+                held = every[:, i] <= np.minimum(peak, tier + novelty.MOST * each.decade)
+                severities[i][held] = np.minimum(severities[i][held], most)
     result = Calibrated(
         severity=np.minimum(severities.max(axis=0), LARGEST_SEVERITY),
+        without_novelty=np.minimum(raw, LARGEST_SEVERITY),
         measures=every,
-        threshold=level + calibration[registry.SCORE.name].p2 * spread,
+        threshold=threshold,
         channel=severities.argmax(axis=0),
     )
     if learn:
-        registry.SCORE.remember(state, at, rows, observed_at, score, elapsed_s)
+        novelty.remember(state, rows, observed_at, every)
+        registry.SCORE.remember(state, at, score, elapsed_s)
     return result

@@ -22,6 +22,8 @@ from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
 
+FROZEN_MS = 24 * 3_600_000  # what lasts longer than a day is learned: it may be the new normal
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -130,7 +132,19 @@ def decide(
     state.severity[rows] = calibrated.severity
     state.severity_bucket[rows] = batch.bucket
     own = np.maximum(calibrated.severity - level, 0.0)
-    return Decided(calibrated, own, changes + policy.decide(state, rows, at, own, settings))
+    evident = np.logical_or.reduce(prepared.features.outside, axis=1)
+    changes += policy.decide(state, rows, at, own, settings, evident=evident)
+    learn(state, prepared)
+    return Decided(calibrated, own, changes)
+
+
+def learn(state: FleetState, prepared: PreparedRound) -> None:
+    """Learn a round that was prepared; servers with an open incident learn nothing for `FROZEN_MS`. Changes the state."""
+    batch = prepared.round
+    rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
+    here = together(rows)
+    frozen = np.logical_and(state.incident[here] != policy.NONE, at - state.opened_at[here] < FROZEN_MS)
+    features.learn_round(state, rows, at, prepared.features, frozen)
 
 
 def _fleet_level(

@@ -1,10 +1,11 @@
-"""From observations to the feature row: twelve numbers that do not depend on how many metrics a server has.
+"""From observations to the forest's row: each metric's deviation from what its relation to the others and the time imply.
 
-Each metric is seen from three views: its standardized value, the mean of its last ten, and its lag-1 difference. Each
-view is standardized again against its own trailing three days and summarized over the metrics by four numbers. Trailing
-windows are exponentially weighted, so the state stays small; an observation is compared first and learned afterwards.
+A row has two numbers a metric, `[q_1 .. q_M, r_1 .. r_M]`: q is the mean of the last ten deviations from what the other
+metrics imply, r the deviation from what is expected now; each signed, in its own standard deviations, cut at 15. An
+observation is compared first and learned afterwards, and not at all while its server has an open incident.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,73 +13,56 @@ import numpy.typing as npt
 
 from treeline.core.arrays import Rows, together
 from treeline.core.channels import registry
-from treeline.core.channels.channel import DAY_S, View, Views
+from treeline.core.channels.channel import Views
 from treeline.core.channels.measure import measure
+from treeline.core.expectation import expectation, relation
+from treeline.core.expectation.expectation import Expected
+from treeline.core.expectation.relation import Related
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import RECENT
-from treeline.core.statistics import (
-    Z_LIMIT,
-    FloatArray,
-    bounded_step,
-    ew_alpha,
-    ew_update,
-    mean_of_last,
-    row_sums,
-    standardize,
-)
+from treeline.core.statistics import Z_LIMIT, FloatArray, standardize
 
-TRAILING_S = 3 * 86_400.0
-LARGEST_DEVIATION = 1e6  # of the training spread; its square is still a float32
-VIEW_FLOOR = np.float32(np.float16(0.001))  # as the floors of the state, which are float16, have it
-DAY_FLOOR = 0.1  # of the training spread
+LARGEST_FEATURE = 15.0
 MAX_ELAPSED_STEPS = 5  # a long gap ages the averages by no more than this
 GAP_STEPS = 3  # beyond it a difference to the value before the gap says nothing
-
-SUMMARY_NAMES = ("max", "top3", "mean", "share_above_3")
-FEATURE_NAMES: tuple[str, ...] = tuple(f"{view.name.lower()}.{summary}" for view in View for summary in SUMMARY_NAMES)
+RELATION_BAND_SD = 3.0
 
 Index = npt.NDArray[np.intp]
 
 
+def feature_names(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The names of a row's numbers, in order."""
+    return tuple(f"{metric}.{part}" for part in ("relation", "level") for metric in metrics)
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What one bucket of observations says, one row each."""
+    """What one bucket of observations says, one row each; `compared` is what they are learned from."""
 
-    rows: npt.NDArray[np.float32]  # shape (n, 12) float32, the scorer's input
+    rows: npt.NDArray[np.float32]  # shape (n, 2 * metrics) float32, the scorer's input
     # Shape (n, channels), what the channels of `treeline.core.channels.registry` measured, each in standard deviations
     # of the server's own.
     measures: FloatArray
     magnitudes: FloatArray  # shape (n, channels), what they were made from: each channel's number for the observation
-    expected: FloatArray  # shape (n, metrics), the trailing day's mean in the metric's unit
-    spread: FloatArray  # shape (n, metrics), the trailing day's standard deviation (floored), same unit
+    expected: FloatArray  # shape (n, metrics), what is expected now, in the metric's unit
+    spread: FloatArray  # shape (n, metrics), a third of the distance from there to the band's edges, same unit
+    implied: FloatArray  # shape (n, metrics), what the other metrics imply, same unit
+    implied_spread: FloatArray  # shape (n, metrics), a third of the distance from there to its band's edges
     imputed: npt.NDArray[np.bool_]  # shape (n, metrics) bool, where a missing value was replaced by the last one seen
+    outside: npt.NDArray[np.bool_]  # shape (n, metrics) bool, outside either band: evidence that people are shown
+    compared: "Compared"
 
 
-def summarize(magnitude: FloatArray, ordered: FloatArray) -> npt.NDArray[np.float32]:
-    """Four numbers a view: max |v|, mean of the top three |v|, 3 x mean |v|, 20 x share of |v| above 3.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Observations beside their past: what channels see, and what the averages learn."""
 
-    Args:
-        magnitude: |v|, shape (n, views, metrics). The factors bring the four to one scale for the forest's boxes.
-        ordered: The same, sorted along the metrics.
-
-    Returns:
-        Shape (n, 4 * views) float32.
-    """
-    n, views, metrics = magnitude.shape
-    summary = np.empty((n, views, len(SUMMARY_NAMES)), dtype=np.float32)
-    summary[..., 0] = ordered[..., -1]
-    summary[..., 1] = mean_of_last(ordered)
-    summary[..., 2] = 3.0 * (row_sums(magnitude) / metrics)
-    summary[..., 3] = 20.0 * (row_sums((magnitude > 3.0).astype(np.float64)) / metrics)
-    return summary.reshape(n, views * len(SUMMARY_NAMES))
-
-
-def window_mean(window: FloatArray) -> FloatArray:
-    """Mean over axis 1, bit for bit numpy's, whose order of addition differs where there is one metric only."""
-    if window.shape[2] == 1:
-        return np.asarray(window.mean(axis=1, dtype=np.float32))
-    total: FloatArray = sum((window[:, k] for k in range(1, RECENT)), start=window[:, 0])
-    return total / np.float32(RECENT)
+    raw: FloatArray  # (n, metrics), in the spreads of training, NaN where missing
+    window: FloatArray  # (n, RECENT, metrics), this observation's value last
+    seen: Views
+    now: Expected
+    related: Related
+    aged_s: FloatArray  # (n,)
 
 
 def extract(
@@ -90,15 +74,15 @@ def extract(
     step_s: float,
     learn: bool = True,
 ) -> Features:
-    """Compare one observation of each of some ready servers with their past; then learn from it.
+    """Compare one observation of each of some ready servers with their past.
 
     Args:
-        state: Changed in place when `learn`.
+        state: Its seasonal slots are turned when `learn` (`treeline.core.expectation.season`); else not changed.
         rows: The servers' rows in the state, distinct, shape (n,).
         observed_at: Milliseconds, shape (n,).
         values: Raw metrics, shape (n, metrics), NaN where missing.
         step_s: The profile's sampling step in seconds.
-        learn: False scores against the state as it is (late observations).
+        learn: Whether `learn_round` follows; False for late observations.
 
     Returns:
         The features, in the order of `rows`.
@@ -107,69 +91,100 @@ def extract(
     before = state.last_at[at]
     elapsed_s = np.where(before < 0, step_s, (observed_at - before) / 1000.0)
     aged_s = np.minimum(elapsed_s, MAX_ELAPSED_STEPS * step_s).astype(np.float32)
-    compared = _compare(state, at, values, elapsed_s > GAP_STEPS * step_s)
+    local_ms = observed_at + state.utc_offset_s[at] * 1000
+    now = expectation.expected(state, rows, at, local_ms, step_s=step_s, learn=learn)
+    compared = _compare(state, at, values, now, elapsed_s > GAP_STEPS * step_s, aged_s)
     magnitudes = np.empty((len(rows), len(registry.CHANNELS)), dtype=np.float32)
     for place, channel in enumerate(registry.CHANNELS):
         magnitudes[:, place] = channel.magnitude(state, at, compared.seen)
-    features = Features(
-        rows=summarize(compared.magnitude, compared.seen.ordered),
-        measures=measure(state, rows, observed_at, magnitudes, aged_s, learn=learn),
-        magnitudes=magnitudes,
-        expected=compared.expected,
-        spread=compared.spread,
-        imputed=compared.seen.missing,
-    )
-    if learn:
-        _learn(state, at, compared, aged_s)
-    return features
+    return _features(state, rows, at, observed_at, compared, magnitudes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """Observations beside their past: what channels see, what the averages learn, what people are shown."""
+def learn_round(
+    state: FleetState,
+    rows: Index,
+    observed_at: npt.NDArray[np.int64],
+    features: Features,
+    frozen: npt.NDArray[np.bool_],
+) -> None:
+    """Learn compared observations. Changes the state.
 
-    raw: FloatArray  # in the spreads of training
-    views: FloatArray  # (n, views, metrics), not yet held against their trailing days
-    window: FloatArray  # (n, RECENT, metrics), this observation last
-    magnitude: FloatArray  # (n, views, metrics), held against them
-    seen: Views
-    expected: FloatArray
-    spread: FloatArray
+    Args:
+        state: Of the servers.
+        rows: As given to `extract`, distinct, shape (n,).
+        observed_at: Milliseconds, shape (n,).
+        features: What it returned for them.
+        frozen: Shape (n,), whose averages stay as they are: an open incident must not become normal.
+    """
+    at, compared = together(rows), features.compared
+    state.recent[at], state.relation_recent[at] = compared.window, compared.related.window
+    aged_s = np.where(frozen, np.float32(0.0), compared.aged_s)
+    raw = np.where(frozen[:, None], np.nan, compared.raw)
+    for place, channel in enumerate(registry.CHANNELS):
+        channel.learn(state, at, compared.seen, aged_s)
+    expectation.learn(state, at, raw, compared.now, aged_s)
+    relation.learn(state, at, compared.related, aged_s)
+    measure(state, rows, observed_at, features.magnitudes, aged_s, learn=True)
 
 
-def _compare(state: FleetState, at: Rows, values: FloatArray, after_gap: npt.NDArray[np.bool_]) -> _Compared:
-    base_mean, base_spread, recent = state.base_mean[at], state.base_spread[at], state.recent[at]
+def _compare(
+    state: FleetState, at: Rows, values: FloatArray, now: Expected, after_gap: npt.NDArray[np.bool_], aged_s: FloatArray
+) -> Compared:
+    recent = state.recent[at]
     with np.errstate(over="ignore"):  # a value near the float limit is clipped
-        raw = standardize(values, base_mean, base_spread, limit=LARGEST_DEVIATION).astype(np.float32)
+        raw = standardize(values, state.base_mean[at], state.base_spread[at], limit=expectation.LARGEST).astype(
+            np.float32
+        )
     missing = np.isnan(raw)
     value = np.where(missing, recent[:, -1], np.clip(raw, -Z_LIMIT, Z_LIMIT))
     difference = value - recent[:, -1]
     difference[after_gap] = 0.0
     window = np.concatenate([recent[:, 1:], value[:, None]], axis=1)
-    views = np.stack([value, window_mean(window), difference], axis=1)
-    smallest_sd = np.maximum(state.view_floor[at].astype(np.float32), VIEW_FLOOR)
-    view_sd = np.maximum(np.sqrt(state.view_var[at]), smallest_sd)
-    magnitude = np.abs(standardize(views, state.view_mean[at], view_sd))
-    day_mean, day_sd = state.day_mean[at], np.maximum(np.sqrt(state.day_var[at]), DAY_FLOOR)
+    residual = np.where(missing, 0.0, (raw - now.value) / state.residual_scale[at])
+    residual = np.clip(residual, -expectation.LARGEST_RESIDUAL, expectation.LARGEST_RESIDUAL)
+    related = relation.relate(state, at, residual)
     seen = Views(
         value=value,
-        from_day=standardize(np.where(missing, day_mean, raw), day_mean, day_sd),
+        from_day=standardize(np.where(missing, now.day_mean, raw), now.day_mean, now.day_sd),
         difference=difference,
-        ordered=np.sort(magnitude, axis=-1),
-        smallest_sd=smallest_sd,
+        mean10=window_mean(window),
+        sustained=related.sustained,
         missing=missing,
     )
-    return _Compared(raw, views, window, magnitude, seen, base_mean + base_spread * day_mean, base_spread * day_sd)
+    return Compared(raw, window, seen, now, related, aged_s)
 
 
-def _learn(state: FleetState, at: Rows, compared: _Compared, aged_s: FloatArray) -> None:
-    for channel in registry.CHANNELS:
-        channel.learn(state, at, compared.seen, aged_s)
-    view_mean, view_var = state.view_mean[at], state.view_var[at]
-    known = np.where(compared.seen.missing[:, None, :], np.nan, compared.views)
-    ew_update(view_mean, view_var, known, ew_alpha(aged_s, TRAILING_S)[:, None, None])
-    day_mean, day_var, alpha = state.day_mean[at], state.day_var[at], ew_alpha(aged_s, DAY_S)[:, None]
-    ew_update(day_mean, day_var, bounded_step(compared.raw, day_mean, day_var, DAY_FLOOR, alpha), alpha)
-    state.view_mean[at], state.view_var[at] = view_mean, view_var
-    state.day_mean[at], state.day_var[at] = day_mean, day_var
-    state.recent[at] = compared.window
+def _features(
+    state: FleetState,
+    rows: Index,
+    at: Rows,
+    observed_at: npt.NDArray[np.int64],
+    compared: Compared,
+    magnitudes: FloatArray,
+) -> Features:
+    now, related, missing = compared.now, compared.related, compared.seen.missing
+    level = np.where(missing, 0.0, (compared.raw - now.value) / now.sd)
+    base_mean, base_spread, scale = state.base_mean[at], state.base_spread[at], state.residual_scale[at]
+    band_sd = state.band_sd[at]
+    outside = (np.abs(level) > band_sd) | (np.abs(related.deviation) > RELATION_BAND_SD)
+    row = np.concatenate([related.sustained, level], axis=1)
+    return Features(
+        rows=np.clip(row, -LARGEST_FEATURE, LARGEST_FEATURE).astype(np.float32),
+        measures=measure(state, rows, observed_at, magnitudes, compared.aged_s, learn=False),
+        magnitudes=magnitudes,
+        expected=base_mean + base_spread * now.value,
+        spread=base_spread * now.sd * (band_sd / 3.0),
+        implied=base_mean + base_spread * (now.value + scale * (related.implied + state.relation_mean[at])),
+        implied_spread=base_spread * scale * related.sd * (RELATION_BAND_SD / 3.0),
+        imputed=missing,
+        outside=outside & ~missing,
+        compared=compared,
+    )
+
+
+def window_mean(window: FloatArray) -> FloatArray:
+    """Mean over axis 1, bit for bit numpy's, whose order of addition differs where there is one metric only."""
+    if window.shape[2] == 1:
+        return np.asarray(window.mean(axis=1, dtype=np.float32))
+    total: FloatArray = sum((window[:, k] for k in range(1, RECENT)), start=window[:, 0])
+    return total / np.float32(RECENT)

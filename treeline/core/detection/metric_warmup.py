@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from treeline.core.arrays import together
 from treeline.core.channels import registry
-from treeline.core.channels.channel import TYPICAL_VIEW_SD
 from treeline.core.detection.features import Index
 from treeline.core.detection.warmup import (
     LARGEST,
@@ -20,6 +19,7 @@ from treeline.core.detection.warmup import (
     observations_needed,
     spread_floor,
 )
+from treeline.core.expectation.expectation import SMALLEST_SCALE
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray, bounded_step, ew_update, standardize
 
@@ -78,12 +78,12 @@ def warm_up_metrics(state: FleetState, rows: Index, values: FloatArray, *, step_
 
 def _settle(state: FleetState, rows: Index, done: npt.NDArray[np.bool_], last: FloatArray) -> None:
     """The views of metrics whose baseline is learned, as of a server that has just warmed up."""
-    views = TYPICAL_VIEW_SD[:, None]
-    every_view = done[:, None, :]
-    state.recent[rows] = np.where(every_view, last[:, None, :], state.recent[rows])
-    state.view_mean[rows] = np.where(every_view, 0.0, state.view_mean[rows])
-    state.view_var[rows] = np.where(every_view, views**2, state.view_var[rows])
-    state.view_floor[rows] = np.where(every_view, 0.1 * views, state.view_floor[rows])
+    state.recent[rows] = np.where(done[:, None, :], last[:, None, :], state.recent[rows])
+    state.trend_mean[rows] = np.where(done, 0.0, state.trend_mean[rows])
+    variance = state.day_var[rows]
+    state.trend_var[rows] = np.where(done, variance, state.trend_var[rows])
+    scale = np.maximum(np.sqrt(variance), SMALLEST_SCALE)
+    state.residual_scale[rows] = np.where(done, scale, state.residual_scale[rows])
     for channel in registry.CHANNELS:
         for name, value in channel.settled().items():
             array = getattr(state, name)

@@ -133,7 +133,13 @@ def apply_fleet_cycle(
 
 # long: one state machine over arrays; what opens, rises, falls and ends is read off the same masks
 def decide(
-    state: FleetState, rows: Index, observed_at: npt.NDArray[np.int64], severity: FloatArray, settings: PolicySettings
+    state: FleetState,
+    rows: Index,
+    observed_at: npt.NDArray[np.int64],
+    severity: FloatArray,
+    settings: PolicySettings,
+    *,
+    evident: npt.NDArray[np.bool_] | None = None,
 ) -> list[Change]:
     """Advance the incident state machine of some servers by one observation each.
 
@@ -143,6 +149,8 @@ def decide(
         observed_at: Milliseconds, shape (n,).
         severity: On the fixed scale, the fleet's level already taken off.
         settings: The policy.
+        evident: Shape (n,), whether a metric lies outside what people are shown as expected. Only such an observation
+            counts towards opening or escalating an incident; None: all count.
 
     Returns:
         The changes, in order of the rows.
@@ -151,20 +159,21 @@ def decide(
     mask = np.uint32((1 << settings.of_last) - 1)
     at_p2 = severity >= P2_SEVERITY
     at_p1 = severity > P1_SEVERITY
+    counts_p2, counts_p1 = (at_p2, at_p1) if evident is None else (at_p2 & evident, at_p1 & evident)
     before = (state.above_p2[here] << np.uint32(1)) & mask  # what is still among the last N
-    above_p2 = before | at_p2
-    above_p1 = ((state.above_p1[here] << np.uint32(1)) | at_p1) & mask
+    above_p2 = before | counts_p2
+    above_p1 = ((state.above_p1[here] << np.uint32(1)) | counts_p1) & mask
     state.above_p2[here], state.above_p1[here] = above_p2, above_p1
     incident = state.incident[here]
-    first = np.where((incident == NONE) & at_p2 & (before == 0), observed_at, state.first_above_at[here])
+    first = np.where((incident == NONE) & counts_p2 & (before == 0), observed_at, state.first_above_at[here])
     last_p2 = np.where(at_p2, observed_at, state.last_p2_at[here])
     last_p1 = np.where(at_p1, observed_at, state.last_p1_at[here])
     quiet = np.where(at_p2, 0, state.quiet[here] + 1)
     state.first_above_at[here], state.last_p2_at[here] = first, last_p2
     state.last_p1_at[here], state.quiet[here] = last_p1, quiet
 
-    enough_p2 = at_p2 & (np.bitwise_count(above_p2) >= settings.needed)
-    enough_p1 = at_p1 & (np.bitwise_count(above_p1) >= settings.needed)
+    enough_p2 = counts_p2 & (np.bitwise_count(above_p2) >= settings.needed)
+    enough_p1 = counts_p1 & (np.bitwise_count(above_p1) >= settings.needed)
     resolved_at = state.resolved_at[here]
     cooling = (resolved_at != NEVER) & (observed_at - resolved_at < settings.cooldown_s * 1000)
     opening = (incident == NONE) & enough_p2 & ~cooling

@@ -3,8 +3,8 @@
 import numpy as np
 
 from treeline.core.channels import registry
-from treeline.core.channels.channel import TYPICAL_VIEW_SD
 from treeline.core.detection.features import Index
+from treeline.core.expectation.expectation import SMALLEST_SCALE
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.statistics import FLOOR_SHARE_OF_RANGE, FloatArray, bounded_step, ew_update, standardize
 
@@ -35,19 +35,18 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     """Learn from one observation each of some warming servers; the last one makes them ready.
 
     While a server warms up its `base_mean` is 0 and `base_spread` 1, so `day_mean` and `day_var` hold the running mean
-    and variance (Welford) in the metric's own unit. The first view's mean is not needed yet; it counts each metric's
-    values.
+    and variance (Welford) in the metric's own unit. `trend_mean` is not needed yet; it counts each metric's values.
     """
     values = np.clip(values, -LARGEST, LARGEST).astype(np.float32)
     count = state.observations[rows] + 1
-    mean, variance, seen = state.day_mean[rows], state.day_var[rows], state.view_mean[rows, 0]
+    mean, variance, seen = state.day_mean[rows], state.day_var[rows], state.trend_mean[rows]
     seen += ~np.isnan(values)
     alpha = 1.0 / np.maximum(seen, 1.0, dtype=np.float64)
     floor = spread_floor(np.zeros_like(mean), np.zeros_like(mean), mean)
     limited = bounded_step(values, mean, variance, floor, alpha, growth=WARM_UP_GROWTH)
     known = np.where(seen > WARM_UP_FREE, limited, values)
     ew_update(mean, variance, known, alpha)
-    state.day_mean[rows], state.day_var[rows], state.view_mean[rows, 0] = mean, variance, seen
+    state.day_mean[rows], state.day_var[rows], state.trend_mean[rows] = mean, variance, seen
     done = count >= observations_needed(step_s)
     if not done.any():
         return
@@ -60,9 +59,8 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     state.day_var[ready] = (sd / spread) ** 2
     x = standardize(np.nan_to_num(values[done]), mean[done], spread)
     state.recent[ready] = np.where(np.isnan(values[done]), 0.0, x)[:, None]
-    state.view_mean[ready] = 0.0
-    state.view_var[ready] = (TYPICAL_VIEW_SD**2)[:, None]
-    state.view_floor[ready] = 0.1 * TYPICAL_VIEW_SD[:, None]
+    state.trend_mean[ready], state.trend_var[ready] = 0.0, state.day_var[ready]
+    state.residual_scale[ready] = np.maximum(sd / spread, SMALLEST_SCALE)
     for channel in registry.CHANNELS:
         for name, value in channel.settled().items():
             if name not in channel.trained:  # what is trained came with the row: the fleet's medians

@@ -12,14 +12,13 @@ from enum import StrEnum
 
 import numpy as np
 
-from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.model.drift_rules import DriftRules as DriftRules
 from treeline.core.statistics import FloatArray
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-# Upper edges of the bins features are counted in; a feature is >= 0 and at most 30 (see features.summarize).
-FEATURE_EDGES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0)
+# Upper edges of the bins features are counted in; a feature is signed and at most 15 (see features.LARGEST_FEATURE).
+FEATURE_EDGES = (-6.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 6.0)
 PSI_FLOOR = 1e-4  # share an empty bin counts with; the usual choice, it bounds a bin's contribution
 
 
@@ -60,7 +59,7 @@ def count_features(rows: FloatArray) -> FloatArray:
     """Rows (n, features) by bin: shape (features, bins), whole numbers."""
     bins = np.searchsorted(np.array(FEATURE_EDGES), np.asarray(rows, dtype=np.float64), side="left")
     width = len(FEATURE_EDGES) + 1
-    counts = [np.bincount(bins[:, i], minlength=width) for i in range(len(FEATURE_NAMES))]
+    counts = [np.bincount(bins[:, i], minlength=width) for i in range(bins.shape[1])]
     return np.array(counts, dtype=np.float64)
 
 
@@ -181,8 +180,8 @@ def evaluate(
     return DriftEvaluation(at=at, outcome=outcome, shift=shift, measure=largest[-1], breaches=breaches, daily=daily)
 
 
-def feature_drift(reference: Reference, counts: FloatArray) -> Mapping[str, float]:
-    """PSI of every feature, by name; empty where the model says nothing about its training features."""
+def feature_drift(reference: Reference, counts: FloatArray, names: Sequence[str]) -> Mapping[str, float]:
+    """PSI of every feature, by its name in order; empty where the model says nothing about its training features."""
     if not reference.features or not counts.size:
         return {}
-    return {name: stability_index(reference.features[i], counts[i].tolist()) for i, name in enumerate(FEATURE_NAMES)}
+    return {name: stability_index(reference.features[i], counts[i].tolist()) for i, name in enumerate(names)}

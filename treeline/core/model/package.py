@@ -15,7 +15,7 @@ import numpy as np
 
 from treeline.core.arrays import Axis
 from treeline.core.detection.calibration import Calibration
-from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
 from treeline.core.formats import require_format
 from treeline.core.state import format_2
@@ -23,7 +23,17 @@ from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import todays_layout
 
 FORMAT = 3  # 2 did not name its channels
-_FIELDS = {"model_version", "metrics", "step_s", "calibration", "channels", "typical", "fingerprint", "training"}
+_FIELDS = {
+    "model_version",
+    "metrics",
+    "features",
+    "step_s",
+    "calibration",
+    "channels",
+    "typical",
+    "fingerprint",
+    "training",
+}
 Typical = dict[str, float | list[float]]
 
 
@@ -33,6 +43,7 @@ class ModelPackage:
 
     model_version: str  # names the model everywhere; unique
     metrics: tuple[str, ...]  # names in the order of every metrics axis
+    features: tuple[str, ...]  # names in the order of the rows that the forest was grown on
     step_s: float  # sampling step the model was trained at
     calibration: Calibration  # channel mapping
     seeds: FleetState  # state at the end of training; its rows are copied into the state of a group on first sight
@@ -40,6 +51,11 @@ class ModelPackage:
     fingerprint: str  # SHA-256 of the training rows, first 16 hexadecimal digits
     # What was trained on, with what, and what was left out and why.
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_todays_rows(self) -> bool:
+        """Whether the forest was grown on rows as this code makes them; else detection goes on without its score."""
+        return self.features == feature_names(self.metrics)
 
     @property
     def step_ms(self) -> int:
@@ -67,7 +83,7 @@ class ModelPackage:
             "format": FORMAT,
             "model_version": self.model_version,
             "metrics": list(self.metrics),
-            "features": list(FEATURE_NAMES),
+            "features": list(self.features),
             "step_s": self.step_s,
             "calibration": self.calibration.to_json(),
             "channels": list(self.seeds.layout.channels),
@@ -96,15 +112,8 @@ class ModelPackage:
             raise ModelMismatchError(f"not a model package: {error}") from error
         if require_format("model package", manifest.get("format"), newest=FORMAT, oldest=2) == 2:
             manifest["channels"] = list(format_2.LAYOUT.channels)
-        expected: dict[str, object] = {
-            "features": list(FEATURE_NAMES),
-            "seeds_sha256": hashlib.sha256(seeds).hexdigest(),
-        }
-        for name, value in expected.items():
-            if manifest.get(name) != value:
-                raise ModelMismatchError(
-                    f"model package: {name} is {str(manifest.get(name))[:120]}, this code needs {str(value)[:120]}"
-                )
+        if manifest.get("seeds_sha256") != (found := hashlib.sha256(seeds).hexdigest()):
+            raise ModelMismatchError(f"model package: seeds_sha256 is {manifest.get('seeds_sha256')}, found {found}")
         missing = sorted(_FIELDS - set(manifest))
         if missing:
             raise ModelMismatchError(f"model package: the manifest lacks {', '.join(missing)}")
@@ -116,6 +125,7 @@ class ModelPackage:
         return cls(
             model_version=manifest["model_version"],
             metrics=tuple(manifest["metrics"]),
+            features=tuple(manifest["features"]),
             step_s=manifest["step_s"],
             calibration=Calibration.from_json(manifest["calibration"]),
             seeds=state,

@@ -12,12 +12,13 @@ from typing import Any, Self
 import numpy as np
 
 from treeline.core.arrays import NEVER as NEVER
-from treeline.core.arrays import Array, ArraySpec, Axis
+from treeline.core.arrays import Array, ArraySpec, Axis, Home
 from treeline.core.channels import registry
 from treeline.core.channels.channel import Channel, MetricChannel
+from treeline.core.detection import novelty
+from treeline.core.expectation import expectation, relation
 
-VIEWS = 3  # z, its mean over RECENT, its lag-1 difference
-RECENT = 10  # observations the second view averages
+RECENT = 10  # observations that are averaged
 LATE_SLOTS = 32  # observation times remembered to tell a late observation from a repeated one
 
 
@@ -30,13 +31,18 @@ class Layout:
 
     def shape(self, spec: ArraySpec, rows: int, metrics: int) -> tuple[int, ...]:
         """The shape of an array for so many servers."""
-        lengths = {Axis.METRICS: metrics, Axis.CHANNELS: len(self.channels)}
+        channels = len(self.channels)
+        lengths = {Axis.METRICS: metrics, Axis.CHANNELS: channels, Axis.EVERY_CHANNEL: 1 + channels}
         return (rows, *(lengths[axis] if isinstance(axis, Axis) else axis for axis in spec.axes))
 
     def blank(self, spec: ArraySpec, rows: int, metrics: int) -> Array:
         """An array of initial values."""
         initial = np.nan if spec.initial is None else spec.initial
         return np.full(self.shape(spec, rows, metrics), initial, dtype=np.dtype(spec.dtype).newbyteorder("<"))
+
+    def at_home(self, home: Home) -> tuple[ArraySpec, ...]:
+        """The arrays that are stored there."""
+        return tuple(spec for spec in self.arrays if spec.home is home)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -62,12 +68,8 @@ _OF_THE_DETECTOR = (
     ArraySpec("seen_at", "i8", (LATE_SLOTS,), NEVER),
     ArraySpec("base_mean", "f4", (_M,)),
     ArraySpec("base_spread", "f4", (_M,), 1.0),
-    ArraySpec("view_floor", "f2", (VIEWS, _M), 0.1),
-    ArraySpec("view_mean", "f4", (VIEWS, _M)),
-    ArraySpec("view_var", "f4", (VIEWS, _M), 1.0),
+    ArraySpec("utc_offset_s", "i4"),  # of the server's local time
     ArraySpec("recent", "f4", (RECENT, _M)),
-    ArraySpec("day_mean", "f4", (_M,)),
-    ArraySpec("day_var", "f4", (_M,)),
     ArraySpec("channel_mean", "f4", (_C,)),
     ArraySpec("channel_var", "f4", (_C,), 1.0),
     ArraySpec("channel_floor", "f4", (_C,), 0.2),
@@ -98,4 +100,5 @@ def todays_layout() -> Layout:
 def _layout_of(channels: tuple[Channel, ...]) -> Layout:
     declared = tuple(spec for channel in channels for spec in channel.arrays)
     names = tuple(channel.name for channel in channels if isinstance(channel, MetricChannel))
-    return Layout(names, (*_OF_THE_DETECTOR, *declared, *_OF_THE_POLICY))
+    arrays = (*_OF_THE_DETECTOR, *expectation.ARRAYS, *relation.ARRAYS, *declared, *novelty.ARRAYS, *_OF_THE_POLICY)
+    return Layout(names, arrays)

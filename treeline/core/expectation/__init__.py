@@ -1,0 +1,1 @@
+"""What is normal for a server now: the expected value and band of each metric."""

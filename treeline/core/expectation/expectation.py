@@ -1,0 +1,116 @@
+"""The one source of what is expected of a metric now, and of how far from it is usual.
+
+There are three ways to expect a value: the trailing day, the season (`season`), and the season moved by how far the
+last day was from it. Training chooses one for each metric of each server: the one that predicted the server's own past
+best (`training.prepare.expectations`). Everything that is said about a server goes by it: features, pages, explain,
+reports.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.arrays import ArraySpec, Axis, Rows, State
+from treeline.core.expectation import season
+from treeline.core.statistics import FloatArray, bounded_step, ew_alpha, ew_update
+
+DAY_S = 86_400.0
+TREND_S = 3 * DAY_S
+DAY_FLOOR = 0.1  # of the training spread
+OFFSET_CLIP_SD = 4.0
+LARGEST = 30.0  # of the training spread; what is farther out is not stranger
+LARGEST_RESIDUAL = 60.0
+SMALLEST_SCALE = 0.05  # of the training spread
+_M = Axis.METRICS
+
+
+class Basis(IntEnum):
+    """What the expectation of a metric is made from."""
+
+    DAY = 0
+    SEASON = 1
+    MOVED_SEASON = 2  # the season, moved by how far the last day was from it
+
+
+ARRAYS = (
+    ArraySpec("basis", "u1", (_M,)),
+    ArraySpec("residual_scale", "f4", (_M,), 1.0),  # what 68 % of the past's residuals do not exceed
+    ArraySpec("band_sd", "f4", (_M,), 3.0),  # half the band's width in standard deviations
+    ArraySpec("day_mean", "f4", (_M,)),
+    ArraySpec("day_var", "f4", (_M,)),
+    ArraySpec("trend_mean", "f4", (_M,)),
+    ArraySpec("trend_var", "f4", (_M,), 1.0),
+    ArraySpec("season_offset", "f4", (_M,)),
+    *season.ARRAYS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is expected of some servers' metrics now, shape (n, metrics), in the spreads of training."""
+
+    value: FloatArray
+    sd: FloatArray
+    day_mean: FloatArray
+    day_sd: FloatArray
+    season_level: FloatArray
+    season_sd: FloatArray
+
+
+def expected(
+    state: State,
+    rows: npt.NDArray[np.intp],
+    at: Rows,
+    local_ms: npt.NDArray[np.int64],
+    *,
+    step_s: float,
+    learn: bool = True,
+) -> Expected:
+    """What is expected at a time.
+
+    Args:
+        state: Changed in place where `learn` and a slot is over (`season.turn`).
+        rows: Distinct rows, shape (n,).
+        at: The same rows, as `together` gives them.
+        local_ms: Each server's local time, milliseconds, shape (n,).
+        step_s: The sampling step.
+        learn: False leaves the state as it is: late observations are held against the slot that lasts.
+    """
+    if learn:
+        season.turn(state, rows, season.slot_of(local_ms), step_s=step_s)
+    day_mean, day_sd = state.day_mean[at], np.maximum(np.sqrt(state.day_var[at]), DAY_FLOOR)
+    level, basis = season.level_at(state, at, local_ms), state.basis[at]
+    by_day = basis == Basis.DAY
+    moved = np.where(basis == Basis.MOVED_SEASON, state.season_offset[at], 0.0)
+    return Expected(
+        value=np.where(by_day, day_mean, level + moved),
+        sd=np.where(by_day, day_sd, state.slot_sd[at]),
+        day_mean=day_mean,
+        day_sd=day_sd,
+        season_level=level,
+        season_sd=state.slot_sd[at],
+    )
+
+
+def learn(state: State, at: Rows, value: FloatArray, now: Expected, aged_s: FloatArray) -> None:
+    """Learn values, which may be NaN, after they were compared.
+
+    Args:
+        state: Changed in place.
+        at: The servers' rows.
+        value: Shape (n, metrics), in the spreads of training.
+        now: What was expected of them.
+        aged_s: Seconds by which each server's averages age, shape (n,).
+    """
+    for name, floor, window_s in (("day", DAY_FLOOR, DAY_S), ("trend", season.FLOOR_SD, TREND_S)):
+        means, variances = getattr(state, f"{name}_mean"), getattr(state, f"{name}_var")
+        mean, variance, alpha = means[at], variances[at], ew_alpha(aged_s, window_s)[:, None]
+        ew_update(mean, variance, bounded_step(value, mean, variance, floor, alpha), alpha)
+        means[at], variances[at] = mean, variance
+    offset = state.season_offset[at]
+    reach = OFFSET_CLIP_SD * state.slot_sd[at]
+    step = np.clip(value - now.season_level - offset, -reach, reach)
+    state.season_offset[at] = offset + ew_alpha(aged_s, DAY_S)[:, None] * np.where(np.isnan(step), 0.0, step)
+    season.gather(state, at, value, now.season_level)

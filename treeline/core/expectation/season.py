@@ -1,0 +1,135 @@
+"""The seasonal table: what each metric of a server does at each quarter hour of a weekday and of a weekend.
+
+A row of the table is a slot, a quarter hour of local time. It learns whole slots: while one lasts, its values gather in
+the state; at its end they are folded in, and the next slot's level is read from the table. So the table changes once a
+quarter hour, whatever the sampling step, and between two changes nobody needs it (decision 0130).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.arrays import NEVER, ArraySpec, Axis, Home, State
+from treeline.core.statistics import FloatArray
+
+SLOTS = 96  # quarter hours of a day
+SLOT_MS = 86_400_000 // SLOTS
+KINDS = 2  # weekdays, weekends
+SLOWEST = 0.2  # least weight of a day in a slot's averages: about the last five of its kind
+TREND_DAYS = 0.5  # how many days of its own the trailing level counts for in a young table
+FLOOR_SD = 0.05  # of the training spread
+CLIP_SD = 6.0  # an outage must not teach the table that outages are normal
+_M = Axis.METRICS
+ARRAYS = (
+    ArraySpec("slot", "i8", (), NEVER),  # the local slot that gathers now, counted from 1970
+    ArraySpec("slot_count", "f4", (_M,)),
+    ArraySpec("slot_mean", "f4", (_M,)),
+    ArraySpec("slot_square", "f4", (_M,)),  # mean square of the distance from the level
+    ArraySpec("slot_level", "f4", (3, _M)),  # the table's level at the centres of the slot before, this one, the next
+    ArraySpec("slot_sd", "f4", (_M,), 1.0),
+    ArraySpec("season_level", "f2", (KINDS, SLOTS, _M), None, Home.TABLE),
+    ArraySpec("season_var", "f2", (KINDS, SLOTS, _M), None, Home.TABLE),
+    ArraySpec("season_days", "f2", (KINDS, SLOTS), home=Home.TABLE),
+)
+
+
+def slot_of(local_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The slot of each local time, counted from 1970."""
+    return local_ms // SLOT_MS
+
+
+def turn(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64], *, step_s: float) -> None:
+    """Where a server's slot is over: fold it into the table, and read the new slot's level from there.
+
+    Args:
+        state: Changed in place.
+        rows: Distinct rows, shape (n,).
+        slot: Each server's slot now, shape (n,).
+        step_s: The sampling step.
+    """
+    moved = np.flatnonzero(slot != state.slot[rows])
+    if not len(moved):
+        return
+    rows, slot = rows[moved], slot[moved]
+    known = np.flatnonzero(state.slot[rows] != NEVER)
+    if len(known):
+        _fold(state, rows[known], step_s)
+    state.slot_level[rows], state.slot_sd[rows] = _read(state, rows, slot)
+    state.slot[rows] = slot
+    for name in ("slot_count", "slot_mean", "slot_square"):
+        getattr(state, name)[rows] = 0.0
+
+
+def level_at(state: State, at: npt.NDArray[np.intp] | slice, local_ms: npt.NDArray[np.int64]) -> FloatArray:
+    """The level now, shape (n, metrics): linear between the centres of slots, in the spreads of training."""
+    place = (local_ms % SLOT_MS / SLOT_MS - 0.5).astype(np.float32)[:, None]
+    before, now, after = (state.slot_level[at, i] for i in range(3))
+    level: FloatArray = now + np.abs(place) * (np.where(place < 0, before, after) - now)
+    return level
+
+
+def gather(state: State, at: npt.NDArray[np.intp] | slice, value: FloatArray, level: FloatArray) -> None:
+    """Note values of the slot that lasts; NaN is skipped.
+
+    Args:
+        state: Changed in place.
+        at: The servers' rows.
+        value: Shape (n, metrics), in the spreads of training.
+        level: The table's level at that time, same shape.
+    """
+    known = ~np.isnan(value)
+    reach = CLIP_SD * state.slot_sd[at]
+    distance = np.where(known, np.clip(value - level, -reach, reach), 0.0)
+    count = state.slot_count[at] + known
+    weight = known / np.maximum(count, 1.0)
+    state.slot_count[at] = count
+    state.slot_mean[at] += weight * (level + distance - state.slot_mean[at])
+    state.slot_square[at] += weight * (distance**2 - state.slot_square[at])
+
+
+def _place(slot: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Kind of day and quarter hour of a slot; 1970 began with a Thursday."""
+    weekday = (slot // SLOTS + 3) % 7
+    return (weekday >= 5).astype(np.intp), (slot % SLOTS).astype(np.intp)
+
+
+def _fold(state: State, rows: npt.NDArray[np.intp], step_s: float) -> None:
+    kind, place = _place(state.slot[rows])
+    count = state.slot_count[rows]
+    share = np.minimum(count * (step_s * 1000 / SLOT_MS), 1.0)
+    days = state.season_days[rows, kind, place].astype(np.float32)
+    weight = np.maximum(SLOWEST, 1.0 / (days + 1.0))[:, None] * share
+    for name, new in (("season_level", state.slot_mean[rows]), ("season_var", state.slot_square[rows])):
+        table = getattr(state, name)
+        old = table[rows, kind, place].astype(np.float32)
+        learned = np.where(np.isnan(old), new, old + weight * (new - old))
+        table[rows, kind, place] = np.where(count > 0, learned, old)
+    state.season_days[rows, kind, place] = days + share.max(axis=1)
+
+
+def _read(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    """Levels at the slot before, this one and the next (n, 3, metrics), and the standard deviation (n, metrics).
+
+    Each is shrunk to what there is: days of this kind, then of the other, then the trailing three days.
+    """
+    kind, place = _place(slot)
+    around = (place[:, None] + np.arange(-1, 2)) % SLOTS
+    row, this, other = rows[:, None], kind[:, None], 1 - kind[:, None]
+
+    def known(name: str, kind: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        values = getattr(state, name)[row, kind, around].astype(np.float32)
+        days = state.season_days[row, kind, around].astype(np.float32)[..., None]
+        absent = np.isnan(values)
+        return np.where(absent, 0.0, days), np.where(absent, 0.0, values)
+
+    days, level = known("season_level", this)
+    more, other_level = known("season_level", other)
+    trend = state.trend_mean[rows][:, None]
+    both = (days * level + more * other_level + TREND_DAYS * trend) / (days + more + TREND_DAYS)
+    levels = (days * level + both) / (days + 1.0)
+    # Where a step is longer than a slot, the slots beside this one are never filled.
+    levels = np.where((days + more == 0) & (days + more)[:, 1:2].astype(bool), levels[:, 1:2], levels)
+    days, variance = (part[:, 1] for part in known("season_var", this))
+    more, other_variance = (part[:, 1] for part in known("season_var", other))
+    both_variance = (days * variance + more * other_variance + state.trend_var[rows]) / (days + more + 1.0)
+    variance = (days * variance + both_variance) / (days + 1.0)
+    return levels, np.sqrt(variance + FLOOR_SD**2)
