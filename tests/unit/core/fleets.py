@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from treeline.core.channels.channel import TYPICAL_VIEW_SD
+from treeline.core.channels import registry
+from treeline.core.channels.channel import TYPICAL_CHANGE_SD
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import Change, PolicySettings
@@ -20,12 +21,14 @@ def ready_state(servers: int, metrics: int = 4, *, level: float = 50.0, spread: 
     state = FleetState(metrics, servers=[f"s{i:02d}" for i in range(servers)])
     state.phase[:] = Phase.READY
     state.base_mean[:], state.base_spread[:] = level, spread
-    state.view_var[:] = (TYPICAL_VIEW_SD**2)[None, :, None]
-    state.view_floor[:] = 0.1 * TYPICAL_VIEW_SD[None, :, None]
     state.day_var[:] = 1.0
-    state.change_var[:] = TYPICAL_VIEW_SD[2] ** 2
-    state.channel_mean[:], state.channel_var[:] = 1.2, 0.16
-    state.score_mean[:], state.score_var[:], state.residual_sd[:] = 1.5, 0.04, 0.2
+    state.change_var[:] = TYPICAL_CHANGE_SD**2
+    is_standardized = np.array([channel.is_standardized for channel in registry.CHANNELS])
+    state.channel_mean[:], state.channel_var[:] = (
+        np.where(is_standardized, 0.0, 1.2),
+        np.where(is_standardized, 1.0, 0.16),
+    )
+    state.score_mean[:], state.score_var[:] = 1.5, 0.04
     state.last_at[:] = START_MS - STEP_MS
     return state
 

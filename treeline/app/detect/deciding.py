@@ -12,7 +12,7 @@ from treeline.app.detect.ports import Pending, Scorer
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core.alert import Alert
 from treeline.core.detection import detector
-from treeline.core.detection.features import Index
+from treeline.core.detection.features import Index, feature_names
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
 from treeline.core.payload import score_rows
@@ -58,7 +58,11 @@ class Decider:
         before, levels = state.pack(), dict[int, float]()
         every = np.concatenate([new, late])
         block = ScoreBlock.empty(
-            state.servers, model.model_version, rows[every], pending.observed_at[every], features=len(model.features)
+            state.servers,
+            model.model_version,
+            rows[every],
+            pending.observed_at[every],
+            features=len(feature_names(model.metrics)),
         )
         decision = DecidedBatch(block)
         late_ready, late_features = detector.compare_late(

@@ -5,6 +5,8 @@ the state; at its end they are folded in, and the next slot's level is read from
 quarter hour, whatever the sampling step, and between two changes nobody needs it (decision 0130).
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +16,8 @@ from treeline.core.statistics import FloatArray
 SLOTS = 96  # quarter hours of a day
 SLOT_MS = 86_400_000 // SLOTS
 KINDS = 2  # weekdays, weekends
+BLOCK_SLOTS = 4  # the table is stored in blocks of so many slots of one kind of day (`treeline.core.state.table`)
+BLOCKS = KINDS * SLOTS // BLOCK_SLOTS
 SLOWEST = 0.2  # least weight of a day in a slot's averages: about the last five of its kind
 TREND_DAYS = 0.5  # how many days of its own the trailing level counts for in a young table
 FLOOR_SD = 0.05  # of the training spread
@@ -59,6 +63,33 @@ def turn(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64], 
         getattr(state, name)[rows] = 0.0
 
 
+def place_of(slot: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Kind of day and quarter hour of a slot; 1970 began with a Thursday."""
+    weekday = (slot // SLOTS + 3) % 7
+    return (weekday >= 5).astype(np.intp), (slot % SLOTS).astype(np.intp)
+
+
+def blocks_at(slots: Iterable[int]) -> set[int]:
+    """The blocks of the table that are read where these slots begin: a slot's own and its neighbours', of both kinds."""
+    places = {(slot + near) % SLOTS for slot in slots for near in (-1, 0, 1)}
+    return {(kind * SLOTS + place) // BLOCK_SLOTS for place in places for kind in range(KINDS)}
+
+
+def blocks_turned(state: State, rows: npt.NDArray[np.intp], slots: npt.NDArray[np.int64]) -> set[int]:
+    """The blocks of the table that `turn` reads or changes for some observations; none where no slot is over.
+
+    Args:
+        state: Not changed.
+        rows: The server's row of each observation, shape (n,).
+        slots: The slot that each was made in, shape (n,).
+    """
+    before = state.slot[rows]
+    moved = slots != before
+    kind, place = place_of(before[moved & (before != NEVER)])
+    finished = (kind * SLOTS + place) // BLOCK_SLOTS
+    return blocks_at(np.unique(slots[moved]).tolist()) | set(np.unique(finished).tolist())
+
+
 def level_at(state: State, at: npt.NDArray[np.intp] | slice, local_ms: npt.NDArray[np.int64]) -> FloatArray:
     """The level now, shape (n, metrics): linear between the centres of slots, in the spreads of training."""
     place = (local_ms % SLOT_MS / SLOT_MS - 0.5).astype(np.float32)[:, None]
@@ -86,14 +117,8 @@ def gather(state: State, at: npt.NDArray[np.intp] | slice, value: FloatArray, le
     state.slot_square[at] += weight * (distance**2 - state.slot_square[at])
 
 
-def _place(slot: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Kind of day and quarter hour of a slot; 1970 began with a Thursday."""
-    weekday = (slot // SLOTS + 3) % 7
-    return (weekday >= 5).astype(np.intp), (slot % SLOTS).astype(np.intp)
-
-
 def _fold(state: State, rows: npt.NDArray[np.intp], step_s: float) -> None:
-    kind, place = _place(state.slot[rows])
+    kind, place = place_of(state.slot[rows])
     count = state.slot_count[rows]
     share = np.minimum(count * (step_s * 1000 / SLOT_MS), 1.0)
     days = state.season_days[rows, kind, place].astype(np.float32)
@@ -111,7 +136,7 @@ def _read(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64])
 
     Each is shrunk to what there is: days of this kind, then of the other, then the trailing three days.
     """
-    kind, place = _place(slot)
+    kind, place = place_of(slot)
     around = (place[:, None] + np.arange(-1, 2)) % SLOTS
     row, this, other = rows[:, None], kind[:, None], 1 - kind[:, None]
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from treeline.core.arrays import Axis
+from treeline.core.arrays import Axis, Home
+from treeline.core.channels.score import ScoreChannel
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
@@ -22,7 +23,7 @@ from treeline.core.state import format_2
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import todays_layout
 
-FORMAT = 3  # 2 did not name its channels
+FORMAT = 4  # 2 did not name its channels; up to 3 the forest was grown on other rows, and its score measured otherwise
 _FIELDS = {
     "model_version",
     "metrics",
@@ -65,6 +66,23 @@ class ModelPackage:
     def new_state(self) -> FleetState:
         """An empty state for a group under this model."""
         return FleetState(len(self.metrics), layout=self.seeds.layout)
+
+    def attach(self, state: FleetState, *homes: Home) -> None:
+        """Give a state's servers what is not stored with it but in this package.
+
+        Args:
+            state: Of this model; changed in place. A server that the model has not met keeps what it has: blank, these
+                arrays say nothing.
+            homes: Which arrays; those of `Home.PACKAGE` where none is named. `Home.TABLE` gives the seasonal table as
+                training left it, over which `Records.fill` reads what was learned since.
+        """
+        known = self.seeds.rows()
+        rows = [(row, known[server]) for row, server in enumerate(state.servers) if server in known]
+        if not rows:
+            return
+        here, there = np.array(rows, dtype=np.intp).T
+        for spec in state.layout.only(*homes or (Home.PACKAGE,)).arrays:
+            state.arrays()[spec.name][here] = self.seeds.arrays()[spec.name][there]
 
     def admit(self, state: FleetState, servers: list[str]) -> None:
         """Give servers their rows in a state: seeded where the model knows them, else warming up."""
@@ -110,10 +128,15 @@ class ModelPackage:
                 seeds = archive.read("seeds.bin")
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, ValueError) as error:
             raise ModelMismatchError(f"not a model package: {error}") from error
-        if require_format("model package", manifest.get("format"), newest=FORMAT, oldest=2) == 2:
+        found = require_format("model package", manifest.get("format"), newest=FORMAT, oldest=2)
+        if found == 2:
             manifest["channels"] = list(format_2.LAYOUT.channels)
-        if manifest.get("seeds_sha256") != (found := hashlib.sha256(seeds).hexdigest()):
-            raise ModelMismatchError(f"model package: seeds_sha256 is {manifest.get('seeds_sha256')}, found {found}")
+        if manifest.get("seeds_sha256") != (check_sum := hashlib.sha256(seeds).hexdigest()):
+            raise ModelMismatchError(
+                f"model package: seeds_sha256 is {manifest.get('seeds_sha256')}, found {check_sum}"
+            )
+        if found < 4 and "calibration" in manifest:
+            manifest["calibration"] = {**manifest["calibration"], "score_channel": ScoreChannel.LEVEL}
         missing = sorted(_FIELDS - set(manifest))
         if missing:
             raise ModelMismatchError(f"model package: the manifest lacks {', '.join(missing)}")

@@ -14,14 +14,15 @@ from treeline.core.formats import require_format
 from treeline.core.state import format_2
 from treeline.core.state.layout import Layout
 
-FORMAT = 3  # 2 did not name its arrays
+FORMAT = 4  # 2 did not name its arrays, 3 had no seasonal table
 
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
     """A detector state as it is stored, of whichever version: it can be kept and copied without knowing its arrays."""
 
-    # JSON values: format, metrics, version, activation, servers, cycle, and from format 3 on the layout.
+    # JSON values: format, metrics, version, activation, servers, cycle, from format 3 on the layout, and from 4 on the
+    # names of the stored blocks of the seasonal table.
     head: dict[str, Any]
     layout: Layout  # of the arrays
     arrays: dict[str, Array]  # by name, in the order of the layout; each has one row a server

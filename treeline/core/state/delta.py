@@ -22,9 +22,10 @@ from treeline.core.formats import require_format
 from treeline.core.state.codec import StoredState
 
 FORMAT = 1
-_MOVING = ("seen_at", "recent")  # along their second axis, the newest last
+# Along their second axis, the newest last; a layout that lacks one has no steps of it.
+_MOVING = ("seen_at", "recent", "relation_recent")
 _MOST_STEPS = 4  # rows that got more observations in one commit are compared unshifted
-_OF_HEAD = ("version", "activation", "cycle")  # what changes of a state's head beside its servers
+_OF_HEAD = ("version", "activation", "cycle")  # what changes of a state's head beside its servers and its table
 _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
 Bits = npt.NDArray[Any]
@@ -43,7 +44,7 @@ def pack(before: StoredState, after: StoredState) -> bytes | None:
     base.add(added)
     old, new = ({name: _bits(array) for name, array in state.arrays.items()} for state in (base, after))
     rows = np.flatnonzero(np.any([(new[name] != old[name]).any(axis=1) for name in new], axis=0))
-    steps = {name: _steps(base.arrays[name][rows], after.arrays[name][rows]) for name in _MOVING}
+    steps = {name: _steps(base.arrays[name][rows], after.arrays[name][rows]) for name in _moving(after)}
     masks, values = list[bytes](), list[bytes]()
     for name in new:
         now = new[name][rows]
@@ -52,13 +53,15 @@ def pack(before: StoredState, after: StoredState) -> bytes | None:
         masks.append(np.packbits(changed).tobytes())
         values.append(_by_byte((now ^ was)[changed]))
     head = {"format": FORMAT, **{name: after.head[name] for name in _OF_HEAD}, "added": added}
+    if before.head.get("table") != after.head.get("table"):  # once a quarter hour
+        head["table"] = after.head["table"]
     text = json.dumps(head, separators=(",", ":")).encode()
     body = b"".join(
         [
             struct.pack("<IH", len(text), len(rows)),
             text,
             rows.astype("<u2").tobytes(),
-            *(steps[name].tobytes() for name in _MOVING),
+            *(each.tobytes() for each in steps.values()),
             *masks,
             *values,
         ]
@@ -88,7 +91,7 @@ def apply(state: StoredState, delta: bytes) -> int:
         raise ModelMismatchError(
             f"detector state of {len(state.head['servers'])} servers does not add up: row {rows.max()}"
         )
-    steps = {name: np.frombuffer(reader.take(count), "u1") for name in _MOVING}
+    steps = {name: np.frombuffer(reader.take(count), "u1") for name in _moving(state)}
     arrays = state.arrays
     masks = {}
     for name, array in arrays.items():
@@ -99,7 +102,7 @@ def apply(state: StoredState, delta: bytes) -> int:
         mask = masks[name]
         was[mask] ^= _from_bytes(reader.take(int(mask.sum()) * array.dtype.itemsize), array.dtype.itemsize)
         array[rows] = was.view(array.dtype).reshape(count, *array.shape[1:])
-    state.head.update({name: head[name] for name in _OF_HEAD})
+    state.head.update({name: head[name] for name in (*_OF_HEAD, "table") if name in head})
     return int(crc)
 
 
@@ -107,6 +110,10 @@ def verify(state: StoredState, crc: int) -> None:
     """Raise ModelMismatchError where a state is not the one whose check sum this is."""
     if zlib.crc32(state.to_bytes()) != crc:
         raise ModelMismatchError(f"detector state does not add up at version {state.version}: a delta is damaged")
+
+
+def _moving(state: StoredState) -> list[str]:
+    return [name for name in _MOVING if name in state.arrays]
 
 
 class _Reader:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from treeline.core.arrays import NEVER, Array
+from treeline.core.arrays import NEVER, Array, Home
 from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation import season
 from treeline.core.state.codec import FORMAT, StoredState
 from treeline.core.state.layout import Layout, todays_layout
 from treeline.core.state.migrate import migrated
@@ -50,6 +51,9 @@ class FleetState:
         self.version = version
         self.activation = 0  # see treeline.app.detect.handover
         self.cycle = FleetCycle()
+        self.table = [""] * season.BLOCKS  # by block of the seasonal table, the name of what is stored; "": nothing is
+        # By block, the name of what the state held of it when it was read: `treeline.app.detect.ports.Records.fill`.
+        self.filled: dict[int, str] = {}
         self._arrays: dict[str, Array] = {}
         self._hold([], {spec.name: layout.blank(spec, 0, metrics) for spec in layout.arrays})
         self.add(servers or [])
@@ -116,19 +120,22 @@ class FleetState:
 
     def copy(self) -> "FleetState":
         """An independent copy."""
-        return FleetState.of_stored(self._stored().copy(), self.layout)
+        state = FleetState.of_stored(self._stored().copy(), self.layout)
+        state.filled = dict(self.filled)
+        return state
 
-    def pack(self) -> bytes:
-        """The whole state as bytes."""
-        return self._stored().to_bytes()
+    def pack(self, *homes: Home) -> bytes:
+        """As bytes: the arrays that are stored in some homes, or all where none is named."""
+        return self._stored(*homes).to_bytes()
 
     @classmethod
     def unpack(cls, data: bytes, layout: Layout | None = None) -> "FleetState":
         """Read what `pack` wrote, in this or an earlier version; raises ModelMismatchError for anything else."""
         return cls.of_stored(StoredState.from_bytes(data), layout)
 
-    def _stored(self) -> StoredState:
+    def _stored(self, *homes: Home) -> StoredState:
         """This state to store; the arrays are shared."""
+        layout = self.layout.only(*homes) if homes else self.layout
         head = {
             "format": FORMAT,
             "metrics": self.metrics,
@@ -136,9 +143,10 @@ class FleetState:
             "activation": self.activation,
             "servers": list(self.servers),
             "cycle": asdict(self.cycle),
-            **self.layout.to_json(),
+            "table": list(self.table),
+            **layout.to_json(),
         }
-        return StoredState(head, self.layout, self._arrays)
+        return StoredState(head, layout, {spec.name: self._arrays[spec.name] for spec in layout.arrays})
 
     @classmethod
     def of_stored(cls, stored: StoredState, layout: Layout | None = None) -> "FleetState":
@@ -149,6 +157,7 @@ class FleetState:
         try:
             state = cls(head["metrics"], version=int(head["version"]), layout=layout)
             state.activation = int(head["activation"])
+            state.table = [str(name) for name in head["table"]]
             known = {field.name for field in fields(FleetCycle)}
             state.cycle = FleetCycle(**{name: value for name, value in head["cycle"].items() if name in known})
         except (KeyError, TypeError, ValueError, AttributeError) as error:

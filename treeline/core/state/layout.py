@@ -35,6 +35,12 @@ class Layout:
         lengths = {Axis.METRICS: metrics, Axis.CHANNELS: channels, Axis.EVERY_CHANNEL: 1 + channels}
         return (rows, *(lengths[axis] if isinstance(axis, Axis) else axis for axis in spec.axes))
 
+    def names_along(self, spec: ArraySpec) -> tuple[str, ...]:
+        """What stands along an array's axis of channels, by name; nothing where it has no such axis."""
+        if Axis.EVERY_CHANNEL in spec.axes:
+            return (registry.SCORE.name, *self.channels)
+        return self.channels if Axis.CHANNELS in spec.axes else ()
+
     def blank(self, spec: ArraySpec, rows: int, metrics: int) -> Array:
         """An array of initial values."""
         initial = np.nan if spec.initial is None else spec.initial
@@ -43,6 +49,10 @@ class Layout:
     def at_home(self, home: Home) -> tuple[ArraySpec, ...]:
         """The arrays that are stored there."""
         return tuple(spec for spec in self.arrays if spec.home is home)
+
+    def only(self, *homes: Home) -> "Layout":
+        """The part of it that is stored in some homes."""
+        return Layout(self.channels, tuple(spec for spec in self.arrays if spec.home in homes))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -1,7 +1,7 @@
 """From what an earlier version stored to what today's code works with.
 
 An array that the stored state lacks takes its initial values, one that the layout no longer has is dropped, and values
-along the channel axis go by channel name. So a new array or channel needs an initial value and nothing else. Only where
+along an axis of channels go by channel name. So a new array or channel needs an initial value and nothing else. Only where
 stored values have to become others is a *step* needed, with a format number of its own.
 """
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from treeline.core.arrays import Array, ArraySpec, Axis
 from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation import season
 from treeline.core.state.codec import FORMAT, StoredState
 from treeline.core.state.layout import Layout
 
@@ -20,7 +21,12 @@ def _name_arrays(stored: StoredState) -> StoredState:
     return StoredState({**stored.head, "format": 3, **stored.layout.to_json()}, stored.layout, stored.arrays)
 
 
-STEPS: dict[int, Callable[[StoredState], StoredState]] = {2: _name_arrays}
+def _name_blocks(stored: StoredState) -> StoredState:
+    """3 -> 4: there is a seasonal table, of which nothing is stored yet."""
+    return StoredState({**stored.head, "format": 4, "table": [""] * season.BLOCKS}, stored.layout, stored.arrays)
+
+
+STEPS: dict[int, Callable[[StoredState], StoredState]] = {2: _name_arrays, 3: _name_blocks}
 
 
 def migrated(stored: StoredState, layout: Layout) -> StoredState:
@@ -44,6 +50,9 @@ def migrated(stored: StoredState, layout: Layout) -> StoredState:
     rows, metrics = len(stored.head["servers"]), stored.head["metrics"]
     arrays = {}
     for spec in layout.arrays:
+        if known.get(spec.name) == spec and layout.names_along(spec) == stored.layout.names_along(spec):
+            arrays[spec.name] = stored.arrays[spec.name]
+            continue
         arrays[spec.name] = blank = layout.blank(spec, rows, metrics)
         if spec.name in known:
             if known[spec.name].axes != spec.axes:
@@ -57,11 +66,12 @@ def migrated(stored: StoredState, layout: Layout) -> StoredState:
 
 def fill(target: Array, source: Array, spec: ArraySpec, source_layout: Layout, layout: Layout) -> None:
     """Write an array's values into one of another layout: whole, or by channel name what both have."""
-    if Axis.CHANNELS not in spec.axes:
+    names, source_names = layout.names_along(spec), source_layout.names_along(spec)
+    if not names:
         target[...] = source
         return
-    axis = 1 + spec.axes.index(Axis.CHANNELS)
+    axis = 1 + next(i for i, axis in enumerate(spec.axes) if axis in (Axis.CHANNELS, Axis.EVERY_CHANNEL))
     here, there = np.moveaxis(target, axis, 0), np.moveaxis(source, axis, 0)
-    for place, channel in enumerate(layout.channels):
-        if channel in source_layout.channels:
-            here[place] = there[source_layout.channels.index(channel)]
+    for place, channel in enumerate(names):
+        if channel in source_names:
+            here[place] = there[source_names.index(channel)]

@@ -1,0 +1,82 @@
+"""The seasonal table as it is stored: in blocks of one hour of one kind of day, each of all servers of a group.
+
+A block's bytes never change: its name is their check sum, and a group's record names those of its blocks that are
+stored. A block that was never stored, and servers that came after it was, are as the model package has them.
+"""
+
+import hashlib
+import json
+import struct
+from math import prod
+
+import numpy as np
+
+from treeline.core.arrays import Array, Home
+from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation.season import BLOCK_SLOTS, BLOCKS, SLOTS
+from treeline.core.formats import require_format
+from treeline.core.state.fleet import FleetState
+
+FORMAT = 1
+NAME_LENGTH = 16  # hexadecimal digits
+
+
+def name_of(block: bytes) -> str:
+    """The name of a block with these bytes."""
+    return hashlib.sha256(block).hexdigest()[:NAME_LENGTH]
+
+
+def cut(state: FleetState, number: int) -> bytes:
+    """The bytes of a block, of all servers of a state."""
+    parts = _parts(state, number)
+    arrays = {name: [part.dtype.str[1:], *part.shape[1:]] for name, part in parts.items()}
+    head = {"format": FORMAT, "servers": len(state.servers), "arrays": arrays}
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return struct.pack("<I", len(text)) + text + b"".join(part.tobytes() for part in parts.values())
+
+
+def fill(state: FleetState, number: int, name: str, block: bytes) -> None:
+    """Take what a stored block holds into a state's table.
+
+    Args:
+        state: Changed in place; servers that came after the block was stored keep what they have.
+        number: Which block.
+        name: The name that the group's record has of it.
+        block: What was stored under that name.
+
+    Raises:
+        ModelMismatchError: It is damaged, of a newer version, or not of this state.
+    """
+    if name_of(block) != name:
+        raise ModelMismatchError(f"block {number} of the seasonal table is damaged: it does not add up to {name}")
+    (size,) = struct.unpack_from("<I", block)
+    head, offset = json.loads(block[4 : 4 + size]), 4 + size
+    require_format("a block of the seasonal table", head["format"], newest=FORMAT)
+    rows, parts = head["servers"], _parts(state, number)
+    if rows > len(state.servers):
+        raise ModelMismatchError(f"block {number} of the seasonal table is of more servers than the group has")
+    for array, (dtype, *shape) in head["arrays"].items():
+        stored = np.frombuffer(block, np.dtype(dtype).newbyteorder("<"), rows * prod(shape), offset)
+        offset += stored.nbytes
+        if array not in parts:
+            continue
+        if parts[array].shape[1:] != tuple(shape):
+            raise ModelMismatchError(f"block {number} of the seasonal table has {array!r} of shape {shape}")
+        parts[array][:rows] = stored.reshape(rows, *shape)
+
+
+def keep_only(state: FleetState, blocks: set[int]) -> None:
+    """Empty all other blocks of a state's table."""
+    for number in set(range(BLOCKS)) - blocks:
+        for spec in state.layout.at_home(Home.TABLE):
+            part = _parts(state, number)[spec.name]
+            part[...] = np.nan if spec.initial is None else spec.initial
+
+
+def _parts(state: FleetState, number: int) -> dict[str, Array]:
+    """A block's part of each array, as a view."""
+    kind, first = divmod(number * BLOCK_SLOTS, SLOTS)
+    return {
+        spec.name: state.arrays()[spec.name][:, kind, first : first + BLOCK_SLOTS]
+        for spec in state.layout.at_home(Home.TABLE)
+    }
