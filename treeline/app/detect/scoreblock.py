@@ -54,6 +54,7 @@ class ScoreBlock:
     severity: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
     origins: dict[str, bytes] = field(default_factory=dict)  # by server; see treeline.app.detect.origin
+    override: str = ""  # id of the override that decided; empty: the package's calibration and the stage's policy
 
     @classmethod
     def empty(
@@ -119,6 +120,8 @@ class ScoreBlock:
         }
         if self.origins:
             head["origins"] = {server: len(data) for server, data in self.origins.items()}
+        if self.override:
+            head["override"] = self.override
         text = json.dumps(head, separators=(",", ":")).encode()
         arrays = [np.ascontiguousarray(getattr(self, name), dtype=kind).tobytes() for name, kind, _ in _FIELDS]
         return struct.pack("<I", len(text)) + text + b"".join([*arrays, *self.origins.values()])
@@ -148,4 +151,5 @@ class ScoreBlock:
         origins = {}
         for server, length in kept.items():
             origins[server], offset = data[offset : offset + length], offset + length
-        return cls(head["servers"], head["model_version"], head["version"], **arrays, origins=origins)
+        named = {"origins": origins, "override": head.get("override", "")}
+        return cls(head["servers"], head["model_version"], head["version"], **arrays, **named)
