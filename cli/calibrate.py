@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.backtest_screen import BacktestScreen
+from cli.deployment import LOCAL_PORT, DeployedStage, add_profile, reaching
+from cli.overridden_stage import OverriddenStage
 from training.evaluate.backtest import backtest
 from training.evaluate.calibrate import Budget, Solution, solve
 from training.evaluate.experiment import Setup, fit_model, groups_of
 from training.history.files import open_history
 from training.history.grid import Grid, grid_of
-from training.prepare.calibrating import FITTED
+from training.prepare.calibrating import FITTED, Score
 from training.processes import Progress as Tell
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError
@@ -33,9 +35,11 @@ examples:
       --out package.zip --model-out model.tar.gz
   treeline calibrate --data fleet.parquet --budget "1 P1 and 2 P2 per server-month" \\
       --package package.zip --model model.tar.gz --out calibrated.zip
+  treeline calibrate --data fleet.parquet --budget "1 P1 and 2 P2 per server-month" --stage prod --out solved.zip
 
 Labels are neither needed nor read. A budget raises thresholds and never lowers them below what training gave: the past
-may hold real incidents. Without --package a model is trained on the history first, as `treeline backtest` does.
+may hold real incidents. Without --package a model is trained on the history first, as `treeline backtest` does; with
+--stage it is the one that decides there, and `treeline threshold apply solved.zip` makes the stage decide by what came.
 Exit codes: 0 done, 1 failed, 2 wrong use."""
 
 
@@ -53,6 +57,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", required=True, metavar="TEXT", help='such as "1 P1 and 2 P2 per server-month"')
     parser.add_argument("--package", type=Path, metavar="P", help="calibrate this model package (needs --model)")
     parser.add_argument("--model", type=Path, metavar="TAR", help="its forest, model.tar.gz")
+    parser.add_argument("--stage", metavar="S", help="calibrate the model that decides on this stage, or local")
+    parser.add_argument("--port", type=int, default=LOCAL_PORT, help="of the embedded cloud, with --stage local")
+    add_profile(parser)
     parser.add_argument("--out", type=Path, metavar="P2", help="write the package with the solved thresholds")
     parser.add_argument("--model-out", type=Path, metavar="TAR", help="write the forest trained here")
     parser.add_argument("--seed", type=int, default=7, help="of the training rows (default 7)")
@@ -63,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     """Check the options, solve, show."""
     if (args.package is None) != (args.model is None):
         raise UsageError("--package and --model belong together: the thresholds are those of one forest")
+    if args.stage is not None and (args.package is not None or args.model_out is not None):
+        raise UsageError("--stage brings its own package and forest: leave --package, --model and --model-out out")
     for name in ("out", "model_out"):
         path: Path | None = getattr(args, name)
         if path is not None and not path.absolute().parent.is_dir():
@@ -73,33 +82,36 @@ def run(args: argparse.Namespace) -> int:
     budget = Budget.parse(args.budget, servers=len(history.servers))
     with BacktestScreen(as_json=True).progress() as tell:
         past = grid_of(history, part="train" if history.split_by == "column" else "all")
-        if args.package is None:
+        forest: RandomCutForest | None = None
+        if args.stage is not None:
+            package, score = _of_stage(args)
+        elif args.package is None:
             package, forest = fit_model(past, setup, model_version="calibrated", progress=tell)
+            score = forest.score
         else:
             package, forest = _load(args.package, args.model)
-            package.require_metrics(history.metrics)
-        solution = calibrated(package, forest, past, budget, setup, tell)
+            score = forest.score
+        package.require_metrics(history.metrics)
+        solution = calibrated(package, score, past, budget, setup, tell)
     if args.out is not None:
         manifest = {**package.manifest, "page_budget": solution.to_json()}
         written = replace(package, calibration=solution.calibration, manifest=manifest)
         args.out.write_bytes(written.to_bytes())
-    if args.model_out is not None:
+    if args.model_out is not None and forest is not None:
         args.model_out.write_bytes(write_model_tar(forest))
     if args.json:
-        json.dump(solution.to_json(), sys.stdout, indent=1, allow_nan=False)
+        json.dump({"model_version": package.model_version, **solution.to_json()}, sys.stdout, indent=1, allow_nan=False)
         print()
     else:
         show(solution, Console(), as_fitted(package))
     return 0
 
 
-def calibrated(
-    package: ModelPackage, forest: RandomCutForest, past: Grid, budget: Budget, setup: Setup, tell: Tell
-) -> Solution:
+def calibrated(package: ModelPackage, score: Score, past: Grid, budget: Budget, setup: Setup, tell: Tell) -> Solution:
     """Replay a past through a package under the thresholds it was trained with, and solve them to a budget."""
     shipped = replace(package, calibration=setup.calibration or as_fitted(package), seeds=at_the_start(package.seeds))
     groups = groups_of(past, setup.group_size)
-    done = backtest(shipped, past, forest.score, setup.policy, groups=groups, progress=tell)
+    done = backtest(shipped, past, score, setup.policy, groups=groups, progress=tell)
     return solve(past.times_ms, done.trace.severity, shipped.calibration, budget, setup.policy)
 
 
@@ -117,6 +129,13 @@ def at_the_start(seeds: FleetState) -> FleetState:
     start.score_slots[:] = np.nan
     start.habit[:], start.habit_recent[:] = 0.0, 0.0
     return start
+
+
+def _of_stage(args: argparse.Namespace) -> tuple[ModelPackage, Score]:
+    """The model that decides on a stage, and its forest: the artifact where it is ours, else the endpoint."""
+    with reaching(DeployedStage.of(args)) as deployment:
+        package = OverriddenStage.of(deployment).package
+        return package, deployment.forest(package.model_version)[0]
 
 
 def _load(package: Path, model: Path) -> tuple[ModelPackage, RandomCutForest]:

@@ -66,7 +66,7 @@ class DeploymentError(TreelineError):
     """A deployment cannot be reached, or refuses what is asked of it."""
 
 
-def add_stage(parser: argparse.ArgumentParser) -> None:
+def add_stage(parser: argparse._ActionsContainer, *, json_help: str = "JSON on stdout") -> None:
     """The options that say which deployment is meant."""
     parser.add_argument("--stage", default="dev", metavar="S", help="stage, or local (default: dev)")
     parser.add_argument(
@@ -75,10 +75,10 @@ def add_stage(parser: argparse.ArgumentParser) -> None:
         default=LOCAL_PORT,
         help=f"of the embedded cloud, with --stage local (default: {LOCAL_PORT})",
     )
-    parser.add_argument("--json", action="store_true", help="JSON on stdout")
+    parser.add_argument("--json", action="store_true", help=json_help)
 
 
-def add_profile(parser: argparse.ArgumentParser) -> None:
+def add_profile(parser: argparse._ActionsContainer) -> None:
     """The option that says which profile of the stage is meant."""
     parser.add_argument("--profile", default="", metavar="NAME", help="a further profile (default: the servers')")
 

@@ -161,6 +161,8 @@ def _calibration(calibration: Mapping[str, Any], console: Console) -> None:
     ]
     if values:
         console.print(f"calibration: {', '.join(values)}")
+    if "override" in calibration:
+        console.print(f"thresholds or rule overridden by {calibration['override']} (treeline threshold list)")
     if "channel" in calibration:
         console.print(f"decided by the channel {calibration['channel']}: {calibration['meaning']}")
     measures = calibration.get("measures", {})

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("cli.explain", "why an incident opened, and what would have prevented it"),
     "mute": ("cli.mute", "keep people from being paged for a server, some, or all"),
     "maintenance": ("cli.maintenance", "maintenance windows: nobody is paged, nothing is learned"),
+    "threshold": ("cli.threshold", "change a running stage's thresholds, and take it back"),
     "shadow": ("cli.shadow", "what would have paged, before anybody is"),
     "local": ("cli.local", "the embedded cloud: up, status, dashboard, down"),
     "fleet": ("cli.fleet", "generate a labelled fleet of any size"),

@@ -15,6 +15,7 @@ from cli import promotion
 from cli.deployment import add_profile, further_profile, stack_output
 from treeline.app.learn.training_runs import start_training
 from treeline.aws.detect.models import ACTIVE_KEY
+from treeline.aws.detect.overrides import OverrideTable
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.learn.registry import ModelRegistry
 from treeline.core.errors import TreelineError, UsageError
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) ->
             case "runs":
                 return _runs(args, make, output(outputs.LEARNING, outputs.PIPELINE_NAME))
             case "train":
-                return _train(args, make, output(outputs.LEARNING, outputs.PIPELINE_NAME))
+                return _train(args, make, output)
             case "promote":
                 return promotion.promote_model(args, make, output)
             case "rollback":
@@ -131,10 +132,13 @@ def _runs(args: argparse.Namespace, client: Callable[[str], Any], name: str) -> 
     return 0
 
 
-def _train(args: argparse.Namespace, client: Callable[[str], Any], name: str) -> int:
-    pipeline = SageMakerTrainingPipeline(client("sagemaker"), name)
+def _train(args: argparse.Namespace, client: Callable[[str], Any], output: Callable[[str, str], str]) -> int:
+    pipeline = SageMakerTrainingPipeline(client("sagemaker"), output(outputs.LEARNING, outputs.PIPELINE_NAME))
+    overrides = OverrideTable(client("dynamodb"), output(outputs.STATE, outputs.CONTROLS_TABLE))
     until_ms = None if args.until is None else to_ms(args.until)
-    started = start_training(pipeline, reason=args.reason, window_end_ms=until_ms, request_id=uuid.uuid4().hex)
+    started = start_training(
+        pipeline, reason=args.reason, window_end_ms=until_ms, request_id=uuid.uuid4().hex, override=overrides.current()
+    )
     if args.json:
         print(json.dumps({"run": started.run_id, "is_new": started.is_new}))
     else:

@@ -9,6 +9,9 @@ from rich import box
 from rich.table import Table
 
 from cli.backtest_screen import BacktestScreen
+from cli.deployment import add_profile, add_stage
+from cli.threshold import add_signature, apply_change
+from cli.threshold_trial import of_trial, read_trial
 from report.frontier import frontier_picture
 from training.evaluate.calibrate import Budget
 from training.evaluate.pages import Tier
@@ -23,9 +26,14 @@ examples:
   treeline tune --data fleet.parquet --incidents incidents.csv --search grid --trials 40
   treeline tune --data fleet.parquet --tracking-uri https://mlflow.example.org
 
+  treeline tune --apply best --stage prod --reason "search of november" --by ann
+  treeline tune --apply 7 --out runs/tune --stage prod --reason "search of november" --by ann --yes
+
 Searched: trees 50 to 1000, samples a tree, persistence, and a factor on all thresholds. Every trial is a run in MLflow:
 in OUT/mlflow.db, or where --tracking-uri says. OUT/frontier.svg shows what fewer pages cost; OUT/trials.json has every
-trial with its figures.
+trial with its figures. --apply does not search: it takes a trial of an earlier search (its number, or best) out of
+OUT/trials.json. Its persistence and thresholds then decide on the stage, its forest settings count from the next
+training run on (`treeline threshold --help` says for how long, and how to take it back).
 A figure that was chosen on labels flatters: judge the chosen settings on labels that the search did not see."""
 
 
@@ -33,7 +41,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "Search forest and pipeline settings: by page budget without labels, and F0.5 with them."
     parser.epilog = EXAMPLES
-    parser.add_argument("--data", type=Path, required=True, metavar="PARQUET", help="history file or folder")
+    parser.add_argument("--data", type=Path, metavar="PARQUET", help="history file or folder")
     parser.add_argument("--incidents", type=Path, metavar="CSV", help="its labelled incidents, if there are any")
     parser.add_argument("--budget", default="1 P1 and 3 P2 per server-month", help="pages allowed (%(default)s)")
     parser.add_argument("--search", choices=("optuna", "grid"), default="optuna", help="default %(default)s")
@@ -42,11 +50,24 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", default="treeline-tune", help="MLflow experiment (default %(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="of the search and the training rows (default 7)")
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="results folder (default %(default)s)")
-    parser.add_argument("--json", action="store_true", help="the best trial as JSON on stdout, the rest on stderr")
+    apply = parser.add_argument_group("let a trial of an earlier search count")
+    apply.add_argument("--apply", metavar="TRIAL", help="its number in OUT/trials.json, counted from 1, or best")
+    add_stage(apply, json_help="the best trial, or what was applied, as JSON on stdout")
+    add_profile(apply)
+    add_signature(apply, required=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, track, and show the frontier."""
+    """Search, track, and show the frontier; or apply what an earlier search found."""
+    if args.apply is not None:
+        if args.data is not None:
+            raise UsageError("--apply takes a trial of an earlier search; search first, then apply without --data")
+        number, trial = read_trial(args.out / "trials.json", args.apply)
+        return apply_change(args, lambda stage: of_trial(number, trial, args.out, stage.package))
+    if args.data is None:
+        raise UsageError(
+            "--data names the history to search on; without it, --apply takes a trial of an earlier search"
+        )
     if args.trials < 1:
         raise UsageError(f"--trials must be at least 1, got {args.trials}")
     if args.out.exists() and not args.out.is_dir():
@@ -75,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         files[1].write_text(json.dumps([r.to_json() for r in results], indent=1) + "\n", encoding="utf-8")
         tracking.finish(best, files)
     screen.console.print(_table(results, best))
+    screen.note(f"treeline tune --apply {results.index(best) + 1} --out {args.out} lets the best one decide on a stage")
     screen.note(f"{len(results)} trials in {tracking.uri}; {files[0]} shows the frontier")
     if args.json:
         print(json.dumps(best.to_json(), indent=1))
@@ -126,18 +148,19 @@ def _rows(results: list[Scored], best: Scored) -> Iterator[Scored]:
 
 def _table(results: list[Scored], best: Scored) -> Table:
     table = Table(title="The best trial, then the frontier (pages a server-week)", title_justify="left", box=box.SIMPLE)
-    for name in ("trees", "samples", "persist.", "factor", "pages", "adher.", "F0.5", "P", "R"):
+    for name in ("trial", "trees", "samples", "persist.", "factor", "pages", "adher.", "F0.5", "F1", "P", "R"):
         table.add_column(name, justify="right", no_wrap=True)
     for r in _rows(results, best):
         t = r.trial
         table.add_row(
+            str(results.index(r) + 1),
             str(t.num_trees),
             str(t.num_samples_per_tree),
             f"{t.needed} of {t.of_last}",
             f"{t.threshold_factor:.2f}",
             f"{r.pages_per_server_week[Tier.ALL.value]:.2f}",
             f"{r.adherence:.2f}",
-            *("-" if v is None else f"{v:.2f}" for v in (r.f05, r.precision, r.recall)),
+            *("-" if v is None else f"{v:.2f}" for v in (r.f05, r.f1, r.precision, r.recall)),
             style="bold" if r is best else "",
         )
     return table

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from treeline.app.detect.origin import Origin
+from treeline.app.detect.override import Override
 from treeline.app.explain.incident_source import LATEST_MS, IncidentSource, Observed, Score, ScoredPath
 from treeline.core.alert import Alert
 from treeline.core.detection.policy import FLEET
@@ -174,6 +175,10 @@ class IncidentFolder:
         if package.model_version != model_version:
             raise ModelMismatchError(f"the run keeps model {package.model_version}, not {model_version}")
         return package
+
+    def override(self, id_: str) -> Override:
+        """Never asked for: nobody overrides anything in a run."""
+        raise ModelMismatchError(f"a run keeps no overrides, and so not {id_}")
 
     def scorer(self, model_version: str) -> tuple[Score, str]:
         """The run's forest."""

@@ -8,7 +8,9 @@ from botocore.exceptions import ClientError
 from cli.deployment import stack_outputs
 from cli.doctor.before import Clients
 from cli.doctor.checks import Check, Finding, ok, todo
+from cli.threshold_screen import told
 from stacks.config.stage import StageConfig
+from treeline.aws.detect.overrides import OverrideTable
 from treeline.aws.widgets.pointers import model_pointers
 from treeline.settings import outputs
 
@@ -36,6 +38,7 @@ def _of_profile(profile: StageConfig, client: Clients, found: Deployed) -> Itera
     told = {key: value for part in parts for key, value in found[part][1].items()}
     whose = f" of {profile.further}" if profile.further else ""
     yield Check(f"model{whose}", lambda: model(client, told[outputs.CONTROLS_TABLE], profile))
+    yield Check(f"thresholds{whose}", lambda: thresholds(client, told[outputs.CONTROLS_TABLE]))
     yield Check(f"endpoint{whose}", lambda: endpoint(client, told[outputs.ENDPOINT_NAME]))
     yield Check(f"servers{whose}", lambda: servers(client, told[outputs.SERVERS_TABLE], told[outputs.STREAM_NAME]))
 
@@ -94,6 +97,13 @@ def model(client: Clients, table: str, stage: StageConfig) -> Finding:
         do = f"history, then training: treeline history --help, treeline model train --stage {stage.stage}{of_profile}"
         return todo("none yet: observations are stored and wait", do)
     return ok(active.get("model_version", "?"))
+
+
+def thresholds(client: Clients, table: str) -> Finding:
+    """Whose thresholds, policy and forest settings count."""
+    dynamodb = client("dynamodb")
+    active = model_pointers(dynamodb, table).get("active", {}).get("model_version", "")
+    return ok(told(OverrideTable(dynamodb, table).current(), active))
 
 
 def endpoint(client: Clients, name: str) -> Finding:

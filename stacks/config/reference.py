@@ -5,6 +5,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -66,7 +67,9 @@ def _type(hint: Any) -> str:
     args = get_args(hint)
     if get_origin(hint) in (Union, types.UnionType):
         return f"{_type(args[0])} or null"
-    return f"list of {_type(args[0])}" if get_origin(hint) is tuple else _NAMES[hint]
+    if get_origin(hint) is tuple:
+        return f"list of {_type(args[0])}"
+    return _NAMES[str if issubclass(hint, StrEnum) else hint]
 
 
 def _default(value: Any, is_needed: bool) -> str:

@@ -127,8 +127,15 @@ class ProfileTraining:
             "StartTraining",
             name="start_training",
             description="Starts a training run unless one is under way",
-            settings=[StartTrainingSettings(stage=config.deployment, pipeline_name=config.pipeline_name)],
+            settings=[
+                StartTrainingSettings(
+                    stage=config.deployment,
+                    pipeline_name=config.pipeline_name,
+                    controls_table=self._state.controls.table_name,
+                )
+            ],
         )
+        start.allow(["dynamodb:GetItem"], [self._state.controls.table_arn])  # what overrides the forest's settings
         # What treeline.aws.learn.pipeline needs to start a run that is the only one.
         start.allow(["sagemaker:ListPipelineExecutions", "sagemaker:StartPipelineExecution"], [self.pipeline_arn])
         start.allow(["sagemaker:StopPipelineExecution"], [f"{self.pipeline_arn}/execution/*"])

@@ -17,6 +17,8 @@ PROCESSING = "/opt/ml/processing"
 RECORDIO = "application/x-recordio-protobuf"
 # Parameters of an execution.
 REASON, WINDOW_END, HISTORY = "Reason", "WindowEnd", "History"
+# Those that `treeline threshold` and `treeline tune --apply` override; see treeline.app.detect.override.
+NUM_TREES, NUM_SAMPLES_PER_TREE, POLICY_OVERRIDE = "NumTrees", "NumSamplesPerTree", "PolicyOverride"
 MAX_ARGUMENT = 256  # characters of one container argument (API CreateProcessingJob)
 LATEST = "latest"  # WindowEnd: the newest observation of the history
 
@@ -48,6 +50,9 @@ def definition(config: ProfileLearning, parts: PipelineParts) -> Json:
             {"Name": REASON, "Type": "String", "DefaultValue": "manual"},
             {"Name": WINDOW_END, "Type": "String", "DefaultValue": LATEST},
             {"Name": HISTORY, "Type": "String", "DefaultValue": f"s3://{parts.training_bucket}/history/"},
+            {"Name": NUM_TREES, "Type": "String", "DefaultValue": str(config.forest.num_trees)},
+            {"Name": NUM_SAMPLES_PER_TREE, "Type": "String", "DefaultValue": str(config.forest.num_samples_per_tree)},
+            {"Name": POLICY_OVERRIDE, "Type": "String", "DefaultValue": "{}"},
         ],
         "Steps": [
             _prepare(config, parts),
@@ -216,8 +221,8 @@ def _train(config: ProfileLearning, parts: PipelineParts) -> Json:
             "AlgorithmSpecification": {"TrainingImage": parts.algorithm_image, "TrainingInputMode": "File"},
             "HyperParameters": {
                 "feature_dim": "12",
-                "num_trees": str(config.forest.num_trees),
-                "num_samples_per_tree": str(config.forest.num_samples_per_tree),
+                "num_trees": _get(f"Parameters.{NUM_TREES}"),
+                "num_samples_per_tree": _get(f"Parameters.{NUM_SAMPLES_PER_TREE}"),
             },
             "Environment": {"SEED": str(config.forest.seed)},
             "InputDataConfig": [
@@ -268,6 +273,7 @@ def _evaluate(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--controls-table": parts.tables["--controls-table"],
             "--models-bucket": parts.models_bucket,
             "--policy": parts.policy,
+            "--policy-override": _get(f"Parameters.{POLICY_OVERRIDE}"),
             "--seed": str(config.forest.seed),
             "--max-page-rate-ratio": str(limits.max_page_rate_ratio),
             "--max-pages-per-server-week": str(limits.max_pages_per_server_week),

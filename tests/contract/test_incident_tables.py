@@ -9,6 +9,7 @@ import pytest
 from moto import mock_aws
 
 from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.aws.detect.overrides import OverrideTable
 from treeline.aws.detect.score_table import ScoreTable
 from treeline.aws.explain.incident_tables import IncidentRows, IncidentTables
 from treeline.core.times import iso
@@ -50,6 +51,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[IncidentTables]:
             blocks=ScoreTable(client, "scores", ttl_s=60),
             observations_table="observations",
             servers_table="servers",
+            overrides=OverrideTable(client, "controls"),
             models_bucket="models",
             scorer=lambda version: (lambda rows: rows, version),
         )

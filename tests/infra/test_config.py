@@ -62,6 +62,9 @@ def test_local_takes_records_of_any_time():
         ({"metrics": [{"name": "a"}, {"name": "a"}]}, "metrics: must be a list with distinct names"),
         ({"metrics": [{"unit": "%"}]}, "metrics[0].name: must be set"),
         ({"metrics": [{"name": "a", "minimum": 1, "maximum": 1}]}, "metrics[0].minimum: must be below maximum"),
+        ({"metrics": [{"name": "a", "direction": "sideways"}]}, "metrics[0].direction: must be one of up, down, both"),
+        ({"metrics": [{"name": "a", "minimum_deviation": -1}]}, "metrics[0].minimum_deviation: must be at least 0"),
+        ({"metrics": [{"name": "a", "maximum": 1, "saturated_above": 2}]}, "metrics[0].saturated_above: must be above"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_names_the_file_and_the_key(overrides: dict[str, Any], message: str):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ import pytest
 from cli.explain_screen import show
 from report.console import wide_console
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, fleet, service
+from tests.unit.override_fakes import ENTRY
 from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
+from training.evaluate.calibrate import raised
 from treeline.app.detect.origin import Origin
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import Observed, ScoredPath
+from treeline.app.explain.moment import explain_moment
 from treeline.app.explain.service import BEFORE_MS, explain, resolve
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import PolicySettings
@@ -35,6 +39,7 @@ class MemorySource:
         self.observed_from = 0
         self.without_origins = self.without_scores = self.without_forest = False
         self.score = distance_score
+        self.overrides = {}
 
     def incident(self, incident_id):
         if incident_id not in self.incidents:
@@ -73,6 +78,11 @@ class MemorySource:
             raise ScorerUnavailableError("gone")
         return self.score, "memory"
 
+    def override(self, id_):
+        if self.overrides.get(id_) is None:
+            raise ModelMismatchError(f"the override {id_} is gone")
+        return self.overrides[id_]
+
 
 @pytest.fixture(scope="module")
 def whole():
@@ -84,10 +94,10 @@ def package():
     return trained_package()
 
 
-def stored(package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15, growing=0.0):
+def stored(package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15, growing=0.0, override=lambda step: None):
     """A store after web-03's metrics `moved` (by name) for `lasting` minutes, and nothing else happened.
 
-    Each minute adds the share `growing` of it.
+    Each minute adds the share `growing` of it. `override` gives the one that counts from a minute on.
     """
     values = whole.values[TRAIN:].copy()
     for name, by in moved.items():
@@ -103,8 +113,54 @@ def stored(package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15, growi
     for start in range(0, len(records), batch):
         for record in records[start : start + batch]:
             store.add(*record)
-        detect.run(TICK)
+        replace(detect, override=partial(override, start // len(whole.servers))).run(TICK)
     return store
+
+
+@pytest.fixture(scope="module")
+def overridden(package, whole):
+    """An incident opened by the second of two anomalous minutes, between which an override was applied."""
+    eager = replace(ENTRY, calibration=raised(package.calibration, p2=1.6, p1=3.1).to_json(),
+                    policy={"needed": 1, "of_last": 1})  # fmt: skip
+    store = stored(package, whole, {"memory_percent": 90.0}, batch=SERVERS,
+                   override=lambda step: eager if step > FAULT_AT else None)  # fmt: skip
+    source = MemorySource(store)
+    source.overrides[eager.id] = eager
+    return source
+
+
+def test_an_incident_is_explained_and_made_again_by_the_override_that_decided_it(overridden, package):
+    """One minute was decided by the model's own thresholds, the next one by the override's: both come out the same."""
+    opening = overridden.incident("web-03/" + iso(START_MS + (TRAIN + FAULT_AT + 1) * STEP_MS))[0]
+    found = explain(overridden, opening.incident_id, reproduce=True)
+    assert found.notes == []
+    assert found.reproduction.is_equal, found.reproduction
+    assert "the opening" in {part.what for part in found.reproduction.parts}
+    assert found.calibration["override"] == "o1"
+    assert found.calibration["thresholds"] == overridden.overrides["o1"].calibration
+    assert (found.persistence.needed, found.persistence.of_last) == (1, 1)
+    own = explain(overridden, opening.incident_id).calibration
+    assert own["thresholds"] != package.calibration.to_json()
+
+
+def test_a_quiet_minute_is_explained_by_the_override_that_decided_it(overridden):
+    quiet = explain_moment(overridden, "web-01", START_MS + (TRAIN + FAULT_AT + 2) * STEP_MS)
+    assert quiet.notes == []
+    assert (quiet.policy.needed, quiet.policy.of_last) == (1, 1)
+    decided = overridden.overrides["o1"].calibration
+    assert {c.name: (c.p2, c.p1) for c in quiet.channels} == {
+        c.name: (decided[c.name]["p2"], decided[c.name]["p1"]) for c in quiet.channels
+    }
+    before = explain_moment(overridden, "web-01", START_MS + (TRAIN + FAULT_AT - 1) * STEP_MS)
+    assert (before.policy.needed, before.policy.of_last) == (2, 3)
+
+
+def test_without_the_override_that_decided_nothing_is_decided_again(overridden):
+    """By the model's own thresholds it would be another decision."""
+    source = MemorySource(overridden.store)
+    found = explain(source, next(iter(source.incidents)), reproduce=True)
+    assert found.counterfactuals == []
+    assert any("the override o1 is gone" in note for note in found.notes)
 
 
 def only(grid, server):

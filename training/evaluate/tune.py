@@ -6,7 +6,7 @@ held against the budget. With labels it is also judged on the test part, fitted 
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
@@ -82,7 +82,7 @@ class Scored:
         trial: The choice.
         pages_per_server_week: On the held-out, unlabelled history, by tier.
         adherence: 1 on the budget, falling with the ratio to it either way, in (0, 1].
-        f05, precision, recall: On the test part, P1 and P2 together; None without labels.
+        f05, f1, precision, recall: On the test part, P1 and P2 together; None without labels.
         score: What is searched for: adherence, or its mean with F0.5.
     """
 
@@ -90,6 +90,7 @@ class Scored:
     pages_per_server_week: Mapping[str, float]
     adherence: float
     f05: float | None = None
+    f1: float | None = None
     precision: float | None = None
     recall: float | None = None
     score: float = field(init=False)
@@ -104,6 +105,7 @@ class Scored:
             "score": self.score,
             "adherence": self.adherence,
             "f05": self.f05,
+            "f1": self.f1,
             "precision": self.precision,
             "recall": self.recall,
             "pages_per_server_week_p1": self.pages_per_server_week[Tier.P1.value],
@@ -114,6 +116,12 @@ class Scored:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Scored":
+        """Read what `to_json` wrote; raises TypeError or KeyError for anything else."""
+        known = {spec.name for spec in fields(cls) if spec.init} & set(body)
+        return cls(**{name: body[name] for name in known} | {"trial": Trial(**body["trial"])})
 
 
 def held_out_pages(opened: Iterable[Opening], grid: Grid) -> dict[str, int]:
@@ -169,7 +177,9 @@ class Tuner:
         package, forest = self._model("test", self._past, trial, setup)
         detected = backtest(package, self._present, forest.score, setup.policy, groups=groups_of(self._present))
         judged = judge("trial", self._history, self._present, detected).evaluations[Tier.ALL]
-        return replace(scored, f05=judged.f05 or 0.0, precision=judged.precision, recall=judged.recall)
+        return replace(
+            scored, f05=judged.f05 or 0.0, f1=judged.f1 or 0.0, precision=judged.precision, recall=judged.recall
+        )
 
     def _model(self, name: str, past: Grid, trial: Trial, setup: Setup) -> tuple[ModelPackage, RandomCutForest]:
         key = (name, trial.num_trees, trial.num_samples_per_tree)

@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--controls-table", required=True, help="where the champion's pointer stands")
     options.add_argument("--models-bucket", required=True, help="where its package lies")
     options.add_argument("--policy", type=json.loads, default={}, help="JSON overrides of the incident policy")
+    options.add_argument("--policy-override", type=json.loads, default={}, help="JSON of what stands over that policy")
     options.add_argument("--seed", type=int, default=1)
     for limit in fields(CandidateLimits):
         options.add_argument(f"--{limit.name.replace('_', '-')}", type=float, required=True)
@@ -53,7 +54,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     asked = parser().parse_args(arguments)
     fleet = FleetFile.read(asked.fleet)
     prepared = fleet.prepared
-    policy = read(PolicySettings, asked.policy, "--policy")
+    policy = read(PolicySettings, {**asked.policy, **asked.policy_override}, "--policy")
     faults = place_faults(fleet.holdout(), seed=asked.seed)
     champions = Champions(client, asked.controls_table, asked.models_bucket, asked.group)
     champion, note = champions.current(fleet.recent.metrics)

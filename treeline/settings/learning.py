@@ -29,3 +29,4 @@ class StartTrainingSettings(EnvSettings):
 
     stage: str
     pipeline_name: str
+    controls_table: str

@@ -17,9 +17,7 @@ class MetricSet(Settings):
     """What is measured."""
 
     metrics: tuple[Metric, ...] = setting(
-        DEFAULT_METRICS,
-        meaning="The metric set: what records may carry and models are trained on, each with name, unit, minimum and "
-        "maximum.",
+        DEFAULT_METRICS, meaning="The metric set: what records may carry and models are trained on."
     )
 
     def check(self) -> None:

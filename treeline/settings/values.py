@@ -4,6 +4,7 @@ import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from enum import StrEnum
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from treeline.core.errors import SettingsError
@@ -15,7 +16,7 @@ EXPECTED = {int: "an integer", float: "a number", str: "text", bool: "true or fa
 def read(cls: type[T], raw: object, source: str, path: str = "") -> T:
     """Build the dataclass `cls` from `raw`.
 
-    Nested dataclasses, tuples, optionals, mappings by name and int, float, str, bool are understood.
+    Nested dataclasses, tuples, optionals, mappings by name, text enums and int, float, str, bool are understood.
 
     Raises:
         SettingsError: `<source>: <key>: ...`, the key unknown or missing, of a wrong type or out of range.
@@ -69,6 +70,10 @@ def convert(hint: Any, value: Any, source: str, key: str) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(source, key, "a mapping", value)
         return {str(name): convert(args[1], v, source, f"{key}.{name}") for name, v in value.items()}
+    if issubclass(hint, StrEnum):
+        if value not in list(hint):
+            raise _wrong(source, key, f"one of {', '.join(hint)}", value)
+        return hint(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     # bool is an int to Python, never to a person who writes YAML

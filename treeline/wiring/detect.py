@@ -100,6 +100,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
             controls=ControlTable(dynamodb, settings.mutes_table or settings.controls_table),
             labels=ServerLabelTable(dynamodb, settings.servers_table),
         ),
+        override=lambda: models.override,
     )
 
     def on_candidate_error(error: Exception) -> None:

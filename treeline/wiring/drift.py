@@ -32,5 +32,6 @@ def wired() -> tuple[DriftService, EmfTelemetry]:
         promotion=PromotionTable(dynamodb, None, table=controls).load,
         announcer=announcer(ChangeSettings.from_env(os.environ), stage=settings.stage, telemetry=telemetry),
         rules=settings.rules,
+        override=lambda: tables.models.override,
     )
     return service, telemetry

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from treeline.app.explain.incident_source import Score
+from treeline.aws.detect.overrides import OverrideTable
 from treeline.aws.detect.score_blocks import ScoreBlocks
 from treeline.aws.explain.incident_tables import IncidentRows, IncidentTables
 from treeline.settings import outputs
@@ -32,5 +33,6 @@ def tables(deployment: Reachable, forest: Callable[[str], tuple[Score, str]]) ->
         observations_table=deployment.output(outputs.OBSERVATIONS_TABLE),
         servers_table=deployment.output(outputs.SERVERS_TABLE),
         models_bucket=deployment.output(outputs.MODELS_BUCKET),
+        overrides=OverrideTable(dynamodb, deployment.output(outputs.CONTROLS_TABLE)),
         scorer=forest,
     )

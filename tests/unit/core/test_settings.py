@@ -4,7 +4,7 @@ import pytest
 
 from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import SettingsError
-from treeline.core.profile import DEFAULT_METRICS, Metric
+from treeline.core.profile import DEFAULT_METRICS, Direction, Metric
 from treeline.settings.pipeline import (
     DetectSettings,
     DispatchSettings,
@@ -43,6 +43,22 @@ def test_a_metric_set_survives_the_environment_and_an_absent_bound_is_infinite()
     told = IngestSettings(**INGEST, metrics=(Metric(name="a"), *DEFAULT_METRICS))
     assert IngestSettings.from_env(told.to_env()) == told
     assert told.to_env()["METRICS"].startswith('[{"name":"a","unit":""},')
+
+
+def test_the_limits_of_a_metric_survive_the_environment():
+    metric = Metric(
+        name="a",
+        minimum=-5.0,
+        maximum=5.0,
+        direction=Direction.DOWN,
+        minimum_deviation=1.5,
+        minimum_relative_deviation=0.25,
+        saturated_above=4.0,
+    )
+    told = IngestSettings(**INGEST, metrics=(metric,))
+    heard = IngestSettings.from_env(told.to_env())
+    assert heard == told
+    assert heard.metrics[0].direction is Direction.DOWN
 
 
 def test_a_section_travels_as_what_differs_from_its_defaults():

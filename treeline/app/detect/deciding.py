@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.origin import origins
+from treeline.app.detect.override import Override
 from treeline.app.detect.ports import Pending, Scorer
+from treeline.app.detect.rules import Rules
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core.alert import Alert
 from treeline.core.detection import detector
@@ -35,7 +37,8 @@ class Decider:
 
     scorer: Scorer
     alerts: AlertWriter
-    policy: PolicySettings
+    policy: PolicySettings  # the stage's
+    override: Override | None  # what stands over it, and over the model's calibration
     clock_ms: Callable[[], int]
 
     def decide(
@@ -55,7 +58,7 @@ class Decider:
         Raises:
             ScorerUnavailableError, ScorerContractError: The state is then to be thrown away.
         """
-        before, levels = state.pack(), dict[int, float]()
+        before, levels, rules = state.pack(), dict[int, float](), Rules.of(model, self.policy, self.override)
         every = np.concatenate([new, late])
         block = ScoreBlock.empty(
             state.servers,
@@ -64,6 +67,7 @@ class Decider:
             pending.observed_at[every],
             features=len(feature_names(model.metrics)),
         )
+        block.override = rules.override
         decision = DecidedBatch(block)
         late_ready, late_features = detector.compare_late(
             state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s
@@ -78,7 +82,7 @@ class Decider:
             decision.imputed += int(done.features.imputed.sum())
             own = self._score(model, done.features.rows)
             scored_ms = self.clock_ms()
-            decided = detector.decide(state, done, own, model.calibration, self.policy, step_ms=model.step_ms)
+            decided = detector.decide(state, done, own, rules.calibration, rules.policy, step_ms=model.step_ms)
             levels[done.round.bucket] = state.cycle.level
             block.fill(index[done.ready], done.features.rows, own, decided.severity, Status.SCORED)
             decision.alerts += [

@@ -27,7 +27,7 @@ class Origin:
     state: FleetState  # of that server alone
     # Bucket -> the severity that the group's servers shared in it, which was taken off each server's own.
     levels: Mapping[int, float]
-    policy: PolicySettings = field(default_factory=PolicySettings)  # what decided
+    policy: PolicySettings = field(default_factory=PolicySettings)  # the stage's; a block says what overrode it
 
     def pack(self) -> bytes:
         """As bytes, compressed."""
@@ -71,7 +71,7 @@ def origins(
         after: The state after it.
         alerts: What the commit changed.
         levels: Bucket -> shared severity, of the commit.
-        policy: What decided.
+        policy: The stage's.
     """
     opened = [a.server_id for a in alerts if a.event is AlertEvent.OPENED and a.server_id != FLEET]
     suspects = [after.servers[row] for row in after.above_p2.nonzero()[0].tolist()]

@@ -55,6 +55,7 @@ class ScoreBlock:
     severity: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
     origins: dict[str, bytes] = field(default_factory=dict)  # by server; see treeline.app.detect.origin
+    override: str = ""  # id of the override that decided; empty: the package's calibration and the stage's policy
 
     @classmethod
     def empty(
@@ -134,6 +135,8 @@ class ScoreBlock:
         }
         if self.origins:
             head["origins"] = {server: len(data) for server, data in self.origins.items()}
+        if self.override:
+            head["override"] = self.override
         text = json.dumps(head, separators=(",", ":")).encode()
         fields = (*_FIELDS, _FEATURES)
         arrays = [np.ascontiguousarray(getattr(self, name), dtype=kind).tobytes() for name, kind in fields]
@@ -162,4 +165,5 @@ class ScoreBlock:
         origins = {}
         for server, length in kept.items():
             origins[server], offset = data[offset : offset + length], offset + length
-        return cls(head["servers"], head["model_version"], head["version"], **arrays, origins=origins)
+        named = {"origins": origins, "override": head.get("override", "")}
+        return cls(head["servers"], head["model_version"], head["version"], **arrays, **named)

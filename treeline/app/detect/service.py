@@ -17,6 +17,7 @@ from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect import outbox
 from treeline.app.detect.deciding import Decider
 from treeline.app.detect.known_observations import JudgedObservations, KnownObservations
+from treeline.app.detect.override import Override
 from treeline.app.detect.ports import (
     ActivePackage,
     Incidents,
@@ -90,6 +91,7 @@ class DetectService:
     silent_after_ms: int
     sleep: Callable[[float], None] = time.sleep
     muting: Muting = field(default_factory=Muting)
+    override: Callable[[], Override | None] = lambda: None  # as it came with the last read of the active model
     # By group and model the version whose block was written, so that not every tick writes it again.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
     _judged: JudgedObservations = field(default_factory=JudgedObservations)
@@ -97,7 +99,9 @@ class DetectService:
 
     @property
     def _decider(self) -> Decider:
-        return Decider(scorer=self.scorer, alerts=self.alerts, policy=self.policy, clock_ms=self.clock_ms)
+        return Decider(
+            scorer=self.scorer, alerts=self.alerts, policy=self.policy, override=self.override(), clock_ms=self.clock_ms
+        )
 
     def has_read(self, group: int, *, asked_ms: int, since_ms: int) -> bool:
         """Whether this worker has already decided what was asked for at that time, from `since_ms` on."""

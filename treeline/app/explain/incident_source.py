@@ -1,13 +1,14 @@
 """What an explanation is made from: read from deployed tables, or from the folder that a run has left."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from treeline.app.detect.origin import Origin
+from treeline.app.detect.override import Override
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.core.alert import Alert
 from treeline.core.model.package import ModelPackage
@@ -41,13 +42,15 @@ class ScoredPath:
     severity: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
     origins: tuple[Origin, ...] = ()
+    # Time of an observation (ms) -> id of the override it was decided by; only those that were.
+    overrides: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, blocks: Iterable[ScoreBlock], server_id: str, start_ms: int, end_ms: int) -> "ScoredPath":
         """A server's part of score blocks, observations in [start, end]."""
         nothing = ScoreBlock.empty([], "", np.empty(0, np.intp), np.empty(0, np.int64))
         parts = [[getattr(nothing, name) for name in _ARRAYS]]
-        kept: list[Origin] = []
+        kept, overrides = list[Origin](), dict[int, str]()
         for block in blocks:
             if server_id in block.origins:
                 kept.append(Origin.unpack(block.origins[server_id]))
@@ -55,10 +58,12 @@ class ScoredPath:
                 own = block.server == block.servers.index(server_id)
                 own &= (block.observed_at >= start_ms) & (block.observed_at <= end_ms)
                 parts.append([getattr(block, name)[own] for name in _ARRAYS])
+                if block.override:
+                    overrides |= dict.fromkeys(block.observed_at[own].tolist(), block.override)
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         order = np.argsort(columns[0], kind="stable")
         arrays: dict[str, Any] = {name: column[order] for name, column in zip(_ARRAYS, columns, strict=True)}
-        return cls(**arrays, origins=tuple(kept))
+        return cls(**arrays, origins=tuple(kept), overrides=overrides)
 
     def decided(self) -> "ScoredPath":
         """Only the observations that were decided, not those that were late or of a server warming up."""
@@ -98,3 +103,17 @@ class IncidentSource(Protocol):
 
     def scorer(self, model_version: str) -> tuple[Score, str]:
         """A model's forest, and where it was found; raises ScorerUnavailableError where there is none."""
+
+    def override(self, id_: str) -> Override:
+        """An override by its id; raises ModelMismatchError where it is gone."""
+
+
+def overrides_of(source: IncidentSource, *paths: ScoredPath) -> dict[int, Override]:
+    """The override that decided an observation, by its time (ms); only of those that one decided.
+
+    Raises:
+        ModelMismatchError: One of them is gone.
+    """
+    ids = {at: id_ for path in paths for at, id_ in path.overrides.items()}
+    entries = {id_: source.override(id_) for id_ in sorted(set(ids.values()))}
+    return {at: entries[id_] for at, id_ in ids.items()}

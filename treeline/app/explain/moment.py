@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.app.detect.origin import Origin, of_server
+from treeline.app.detect.override import Override
 from treeline.app.detect.scoreblock import Status
-from treeline.app.explain.incident_source import IncidentSource, ScoredPath
+from treeline.app.explain.incident_source import IncidentSource, ScoredPath, overrides_of
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.app.explain.service import AFTER_MS, BEFORE_MS, Explanation, explain, trained_until
 from treeline.app.explain.wanting import UNITS, OutOfReach, Wanting, wanting
 from treeline.core.alert import AlertEvent, MetricEvidence
 from treeline.core.channels import registry
+from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.evidence import metric_evidence
@@ -131,7 +133,11 @@ class _Moment:
             raise UsageError(f"{server_id!r} has no observation at {iso(at_ms)}; there is one of {near}")
         self.position, self.at = position, int(times[position])
         policies = [origin.policy for origin in path.origins]
-        self.policy = policies[-1] if policies else PolicySettings()
+        self.stage_policy = policies[-1] if policies else PolicySettings()
+        self.overrides: dict[int, Override] = {}
+        self._find_overrides(path)
+        override = self.overrides.get(self.at)
+        self.policy = self.stage_policy if override is None else override.policy_over(self.stage_policy)
         decided = path.decided()
         counted = decided.observed_at <= self.at
         last = slice(-self.policy.of_last, None)
@@ -139,6 +145,13 @@ class _Moment:
             (int(at), float(severity))
             for at, severity in zip(decided.observed_at[counted][last], decided.severity[counted][last], strict=True)
         ]
+
+    def _find_overrides(self, path: ScoredPath) -> None:
+        """Load those that decided a path's observations."""
+        try:
+            self.overrides |= overrides_of(self.source, path)
+        except ModelMismatchError as error:
+            self.notes.append(f"thresholds and rule are the model's and the stage's own: {error}")
 
     def explained(self) -> QuietMoment:
         status = Status(int(self.path.status[self.position]))
@@ -165,7 +178,7 @@ class _Moment:
             moment = replace(
                 moment,
                 shared=step.shared(severity),
-                channels=_readings(step, package, again.gated),
+                channels=_readings(step, again.calibration, again.gated),
                 metrics=metric_evidence(package.metrics, again.rows[-1], step.expected, step.spread, UNITS),
                 wanting=found,
                 out_of_reach=out_of_reach,
@@ -208,7 +221,9 @@ class _Moment:
             return max(kept, key=lambda origin: int(origin.state.last_at[0]))
         state = package.new_state()
         package.admit(state, [self.server_id])
-        return Origin(server_id=self.server_id, state=of_server(state, self.server_id), levels={}, policy=self.policy)
+        return Origin(
+            server_id=self.server_id, state=of_server(state, self.server_id), levels={}, policy=self.stage_policy
+        )
 
     def _replayed(self, package: ModelPackage) -> "_Again | None":
         """The observations since the last known state, decided again with their stored scores."""
@@ -222,7 +237,8 @@ class _Moment:
         if any(at not in observed for at in wanted):
             self.notes.append("no channels and no bands: observations since its last kept state have expired")
             return None
-        replay = ServerReplay(start, package, _no_forest)
+        self._find_overrides(path)
+        replay = ServerReplay(start, package, _no_forest, self.overrides)
         before, steps = replay.state, list[Replayed]()
         gated: Mapping[str, bool] = {}
         for at, score in zip(wanted, path.score.tolist(), strict=True):
@@ -237,7 +253,13 @@ class _Moment:
         if steps[-1].features.tobytes() != path.features[-1].tobytes():
             self.notes.append("no channels and no bands: decided again, its features are not those that were stored")
             return None
-        return _Again(before=before, steps=steps, rows=np.array([observed[step.at] for step in steps]), gated=gated)
+        return _Again(
+            before=before,
+            steps=steps,
+            rows=np.array([observed[step.at] for step in steps]),
+            gated=gated,
+            calibration=replay.rules(self.at).calibration,
+        )
 
     def _wanting(self, package: ModelPackage, again: "_Again") -> tuple[list[Wanting], list[OutOfReach]]:
         """What would have paged, by the forest that scored."""
@@ -251,14 +273,14 @@ class _Moment:
         state = again.before
         state.incident[0] = NONE  # levels that are not known may have opened one in the replay
         state.above_p2[0] = state.above_p1[0] = 0
-        start = Origin(server_id=self.server_id, state=state, levels=levels, policy=self.policy)
-        replay = ServerReplay(start, package, score)
+        start = Origin(server_id=self.server_id, state=state, levels=levels, policy=self.stage_policy)
+        replay = ServerReplay(start, package, score, self.overrides)
         count = min(self.policy.needed, len(again.steps))
         for step, values in zip(again.steps[:-count], again.rows[:-count], strict=True):
             replay.step(step.at, values)
         last = again.steps[-1]
         return wanting(
-            ServerReplay(replace(start, state=replay.state), package, score),
+            ServerReplay(replace(start, state=replay.state), package, score, self.overrides),
             [step.at for step in again.steps[-count:]],
             again.rows[-count:],
             last.expected,
@@ -275,13 +297,14 @@ class _Again:
     steps: list[Replayed]
     rows: npt.NDArray[np.float32]  # what was measured, shape (steps, metrics)
     gated: Mapping[str, bool]  # by channel but the score, at the last of them
+    calibration: Calibration  # by which the last of them was decided
 
 
 def _no_forest(rows: Any) -> Any:
     raise ScorerUnavailableError("the stored scores are replayed")
 
 
-def _readings(step: Replayed, package: ModelPackage, gated: Mapping[str, bool]) -> list[ChannelReading]:
+def _readings(step: Replayed, calibration: Calibration, gated: Mapping[str, bool]) -> list[ChannelReading]:
     """Every channel's measure beside its thresholds, the nearest to P2 first."""
     if step.calibrated is None:
         return []
@@ -290,8 +313,8 @@ def _readings(step: Replayed, package: ModelPackage, gated: Mapping[str, bool]) 
             name=channel.name,
             meaning=channel.meaning,
             measure=float(measure),
-            p2=package.calibration[channel.name].p2,
-            p1=package.calibration[channel.name].p1,
+            p2=calibration[channel.name].p2,
+            p1=calibration[channel.name].p1,
             is_gated=gated.get(channel.name, False),
         )
         for channel, measure in zip(registry.every_channel(), step.calibrated.measures[0], strict=True)

@@ -1,12 +1,13 @@
 """The proof of an explanation: an incident's scores computed again from what is stored, and compared bit for bit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from treeline.app.detect.origin import Origin, of_server
+from treeline.app.detect.override import Override
 from treeline.app.detect.scoreblock import Status
 from treeline.app.explain.incident_source import Observed, Score, ScoredPath
 from treeline.app.explain.server_replay import Replayed, ServerReplay
@@ -52,7 +53,13 @@ class Reproduction:
 
 
 def from_training(
-    package: ModelPackage, score: Score, path: ScoredPath, observed: Observed, origin: Origin, at: int
+    package: ModelPackage,
+    score: Score,
+    path: ScoredPath,
+    observed: Observed,
+    origin: Origin,
+    at: int,
+    overrides: Mapping[int, Override],
 ) -> tuple[RebuiltPart, ...] | str:
     """Rebuild every score of the server since its model was trained, from observations and model package alone.
 
@@ -74,7 +81,7 @@ def from_training(
     start = Origin(
         server_id=origin.server_id, state=of_server(state, origin.server_id), levels=origin.levels, policy=origin.policy
     )
-    replay = ServerReplay(start, package, score)
+    replay = ServerReplay(start, package, score, overrides)
     rows, stored_rows, stored_scores = [], [], []
     for t, values in zip(times, observed.values, strict=False):
         entry = known[t]

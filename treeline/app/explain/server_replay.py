@@ -1,12 +1,14 @@
 """Decides one server's observations again, with the detector's own functions and the forest that decided them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from treeline.app.detect.origin import Origin
+from treeline.app.detect.override import Override
+from treeline.app.detect.rules import Rules
 from treeline.app.explain.incident_source import Score
 from treeline.core.alert import AlertEvent, Priority
 from treeline.core.detection import detector
@@ -53,13 +55,17 @@ class Outcomes:
 
 
 class ServerReplay:
-    """Decides observations of one server, from an origin on, whose state is not changed; `score` is the forest's."""
+    """Decides observations of one server, from an origin on, whose state is not changed.
 
-    def __init__(self, origin: Origin, package: ModelPackage, score: Score) -> None:
+    `score` is the forest's; `overrides` has the one that decided an observation, by its time.
+    """
+
+    def __init__(self, origin: Origin, package: ModelPackage, score: Score, overrides: Mapping[int, Override]) -> None:
         self.state = origin.state.copy()
         self._origin = origin
         self._package = package
         self._score = score
+        self._overrides = overrides
 
     @property
     def server_id(self) -> str:
@@ -70,6 +76,10 @@ class ServerReplay:
     def step_ms(self) -> int:
         """The width of a bucket, which is the least time between two observations that count."""
         return self._package.step_ms
+
+    def rules(self, at: int) -> Rules:
+        """By what the observation of that time (ms) was decided."""
+        return Rules.of(self._package, self._origin.policy, self._overrides.get(at))
 
     def step(self, at: int, values: npt.NDArray[np.float32], *, given_score: float | None = None) -> Replayed:
         """Decide the next observation; `given_score` stands in for the forest's."""
@@ -125,5 +135,5 @@ class ServerReplay:
         return detector.prepare(state, batch, step_s=self._package.step_s)
 
     def _decide(self, state: FleetState, done: PreparedRound, scores: FloatArray) -> Decided:
-        package = self._package
-        return detector.decide(state, done, scores, package.calibration, self._origin.policy, step_ms=package.step_ms)
+        rules = self.rules(int(done.round.observed_at[0]))
+        return detector.decide(state, done, scores, rules.calibration, rules.policy, step_ms=self.step_ms)

@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.app.detect.origin import Origin
+from treeline.app.detect.override import Override
+from treeline.app.detect.rules import Rules
 from treeline.app.detect.scoreblock import Status
 from treeline.app.explain import reproduction
 from treeline.app.explain.counterfactual import Counterfactual, counterfactuals
-from treeline.app.explain.incident_source import LATEST_MS, IncidentSource, Observed, Score, ScoredPath
+from treeline.app.explain.incident_source import LATEST_MS, IncidentSource, Observed, Score, ScoredPath, overrides_of
 from treeline.app.explain.reproduction import Reproduction
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.core.alert import Alert, AlertEvent, MetricEvidence
@@ -187,7 +189,9 @@ class _Case:
         self.package: ModelPackage | None = None
         self.score: Score | None = None
         self.forest = ""
+        self.overrides: dict[int, Override] = {}
         try:
+            self.overrides = overrides_of(source, self.path, self.since_origin)
             self.package = source.package(self.version)
             self.score, self.forest = source.scorer(self.version)
         except (ModelMismatchError, ScorerUnavailableError) as error:
@@ -246,7 +250,10 @@ class _Case:
             else:
                 self.notes.append("decided again, the incident does not open: what is stored is not what decided it")
         if self.package is not None:
-            calibration["thresholds"] = self.package.calibration.to_json()
+            rules = Rules.of(self.package, self._policy(), self.overrides.get(self.at))
+            calibration["thresholds"] = rules.calibration.to_json()
+            if rules.override:
+                calibration["override"] = rules.override
         return Explanation(
             alerts=self.alerts,
             metrics=metrics,
@@ -314,7 +321,7 @@ class _Case:
         if not wanted or len(values) < len(wanted):
             self.notes.append("its observations have expired: nothing can be decided again")
             return None
-        replay = ServerReplay(self.origin, self.package, self.score)
+        replay = ServerReplay(self.origin, self.package, self.score, self.overrides)
         begin = next((i for i, t in enumerate(wanted) if t >= self.first), len(wanted) - 1)
         steps = [replay.step(t, v) for t, v in zip(wanted[:begin], values, strict=False)]
         before = replay.state.copy()
@@ -323,14 +330,20 @@ class _Case:
         origin = replace(self.origin, state=before, levels=levels | dict(self.origin.levels))
         return _Replay(
             steps=steps,
-            before=ServerReplay(origin, self.package, self.score),
+            before=ServerReplay(origin, self.package, self.score, self.overrides),
             times=wanted[begin:] + times,
             measured=np.array(values[begin:] + following),
             deciding=len(wanted) - begin - 1,
         )
 
-    def _persistence(self) -> Persistence | None:
+    def _policy(self) -> PolicySettings:
+        """What decided: the stage's policy, and what overrode it."""
         policy = self.origin.policy if self.origin else PolicySettings()
+        override = self.overrides.get(self.at)
+        return policy if override is None else override.policy_over(policy)
+
+    def _persistence(self) -> Persistence | None:
+        policy = self._policy()
         decided = self.path.decided()
         upto = decided.observed_at <= self.at
         times, severities = decided.observed_at[upto][-policy.of_last :], decided.severity[upto][-policy.of_last :]
@@ -355,7 +368,13 @@ class _Case:
             start = trained_until(self.package, self.server_id)
             path = self.source.scored(self.server_id, start, self.at, model_version=self.version)
             whole = reproduction.from_training(
-                self.package, self.score, path, self._observed(start, self.at), self.origin, self.at
+                self.package,
+                self.score,
+                path,
+                self._observed(start, self.at),
+                self.origin,
+                self.at,
+                overrides_of(self.source, path),
             )
             if isinstance(whole, str):
                 notes.append(f"not rebuilt from training on: {whole}")

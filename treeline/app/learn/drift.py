@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from treeline.app.alert.controls import Control
+from treeline.app.detect.override import Override
 from treeline.app.learn.rollup import Rollup, Rollups, reference_of
 from treeline.app.learn.training_runs import TrainingPipeline, start_training
 from treeline.app.metrics import OwnMetric
@@ -90,6 +91,7 @@ class DriftService:
     promotion: Callable[[], Progress | None]
     announcer: Announcer
     rules: DriftRules
+    override: Callable[[], Override | None] = lambda: None  # as it came with the last read of the active model
 
     def run(self, now_ms: int) -> DriftReport | None:
         """Judge the days up to `now_ms` (event time); None before the first model."""
@@ -135,7 +137,11 @@ class DriftService:
         reason = f"drift of {model_version}: {evaluation.measure} at {evaluation.shift:+.2f} sd"
         try:
             started = start_training(
-                self.pipeline, reason=reason, window_end_ms=evaluation.at, request_id=f"drift-{iso(evaluation.at)}"
+                self.pipeline,
+                reason=reason,
+                window_end_ms=evaluation.at,
+                request_id=f"drift-{iso(evaluation.at)}",
+                override=self.override(),
             )
         except Exception:
             self.retrainings.withdraw(evaluation.at, last)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from treeline.app.detect.override import Override
 from treeline.core.times import iso
 
 LATEST = "latest"
@@ -50,7 +51,14 @@ class Started:
     is_new: bool
 
 
-def start_training(pipeline: TrainingPipeline, *, reason: str, window_end_ms: int | None, request_id: str) -> Started:
+def start_training(
+    pipeline: TrainingPipeline,
+    *,
+    reason: str,
+    window_end_ms: int | None,
+    request_id: str,
+    override: Override | None = None,
+) -> Started:
     """Start a training run, unless one is under way: two at once would race for the promotion.
 
     Safe to repeat: the same request gives the same run. Of two that start at the same instant the later one stops
@@ -61,13 +69,15 @@ def start_training(pipeline: TrainingPipeline, *, reason: str, window_end_ms: in
         reason: Why, for the registry and the people who read it.
         window_end_ms: Event time up to which the model may learn; None for all there is.
         request_id: Names this request; a repetition carries the same.
+        override: Its forest settings and its policy count instead of the stage's; None: there is none.
     """
     under_way = pipeline.active()
     if under_way:
         return Started(under_way[0], is_new=False)
     window_end = LATEST if window_end_ms is None else iso(window_end_ms)
     token = hashlib.sha256(request_id.encode()).hexdigest()
-    run_id = pipeline.start(token, {"Reason": reason, "WindowEnd": window_end})
+    overridden = {} if override is None else override.training_parameters()
+    run_id = pipeline.start(token, {"Reason": reason, "WindowEnd": window_end, **overridden})
     first = next(iter(pipeline.active()), run_id)
     if first != run_id:
         pipeline.stop(run_id)

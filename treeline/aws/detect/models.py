@@ -6,8 +6,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from treeline.app.detect.handover import Pointer
+from treeline.app.detect.override import Override
 from treeline.app.promote.canary import Canary
 from treeline.aws.client_types import DynamoDBClient, S3Client
+from treeline.aws.detect.overrides import override_of
 from treeline.aws.retries import error_code
 from treeline.core.errors import ModelMismatchError, StateConflictError
 from treeline.core.model.package import ModelPackage
@@ -36,6 +38,7 @@ class ModelStore:
         self._packages: dict[str, ModelPackage] = {}
         self._pointer: Pointer | None = None
         self._canary: Canary | None = None
+        self._override: Override | None = None
 
     @property
     def pointer(self) -> Pointer | None:
@@ -47,8 +50,13 @@ class ModelStore:
         """The canary under way, as `active` or `read` last saw it."""
         return self._canary
 
+    @property
+    def override(self) -> Override | None:
+        """The newest override, as `active` or `read` last saw it; None before the first."""
+        return self._override
+
     def read(self) -> Pointer | None:
-        """Read both pointers at once; the active model's."""
+        """Read both pointers and the override at once; the active model's pointer."""
         items = self._dynamodb.query(
             TableName=self._controls_table,
             KeyConditionExpression="kind = :model",
@@ -58,6 +66,7 @@ class ModelStore:
         by_id = {item["id"]["S"]: item for item in items}
         self._pointer = _pointer(by_id["active"]) if "active" in by_id else None
         self._canary = _canary(by_id["canary"]) if "canary" in by_id else None
+        self._override = override_of(by_id["override"]) if "override" in by_id else None
         if self._pointer and self._canary and self._canary.model_version == self._pointer.model_version:
             self._canary = None  # cut over; the canary's item is about to go
         return self._pointer

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from botocore.exceptions import ClientError
 
+from treeline.app.detect.override import Override
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import LATEST_MS, Observed, Score, ScoredPath
 from treeline.app.promote.service import variant_name
 from treeline.aws.client_types import DynamoDBClient, S3Client, SageMakerClient
+from treeline.aws.detect.overrides import OverrideTable
 from treeline.aws.detect.score_blocks import LONGEST_BLOCK_MS, ScoreBlocks
 from treeline.aws.dynamodb import items_of
 from treeline.aws.incident_index import opened_between
@@ -75,6 +77,7 @@ class IncidentTables:
     observations_table: str
     servers_table: str
     models_bucket: str
+    overrides: OverrideTable
     scorer: Callable[[str], tuple[Score, str]]
 
     def incident(self, incident_id: str) -> list[Alert]:
@@ -153,6 +156,13 @@ class IncidentTables:
         return Observed(
             np.array(times, dtype=np.int64), np.array(values, dtype=np.float32).reshape(len(times), len(metrics))
         )
+
+    def override(self, id_: str) -> Override:
+        """An override by its id; raises ModelMismatchError where it is gone."""
+        entry = self.overrides.entry(id_)
+        if entry is None:
+            raise ModelMismatchError(f"the override {id_} that decided is not stored any more")
+        return entry
 
     def package(self, model_version: str) -> ModelPackage:
         """A model's package; raises ModelMismatchError where it is gone."""
