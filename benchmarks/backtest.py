@@ -144,7 +144,12 @@ def run(data: Path, incidents: Path, observations: int) -> dict[str, object]:
         forest = grow_forest(prepared.training_rows, setup)
     with stages.stage("calibrate"):
         package = calibrate_package(
-            prepared, forest.score, model_version="benchmark", workers=workers, progress=stages.progress
+            prepared,
+            forest.score,
+            model_version="benchmark",
+            samples_per_tree=forest.num_samples_per_tree,
+            workers=workers,
+            progress=stages.progress,
         )
     trained = int(past.present().sum())
     del past, prepared

@@ -113,7 +113,10 @@ class Trained:
     def on(cls, training: Grid, seed: int, hygiene: Disturbances | None = None) -> "Trained":
         prepared = prepare(training, seed=seed, hygiene=hygiene)
         forest = RandomCutForest.fit(prepared.training_rows, num_trees=100, num_samples_per_tree=256, seed=seed)
-        return cls(forest, calibrate_package(prepared, forest.score, model_version="poisoning"))
+        package = calibrate_package(
+            prepared, forest.score, model_version="poisoning", samples_per_tree=forest.num_samples_per_tree
+        )
+        return cls(forest, package)
 
     def score(self, after: Grid, first: int) -> float:
         """The victim's mean score in the first hour (six rows at least) of the fault that begins at row `first`."""

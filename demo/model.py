@@ -33,7 +33,13 @@ def train(
     """Train, calibrate and activate a model; returns when its endpoint is in service."""
     prepared = prepare(grid, seed=seed, progress=progress)
     forest = _training_job(deployment, model_version, prepared.training_rows)
-    package = calibrate_package(prepared, forest.score, model_version=model_version, progress=progress)
+    package = calibrate_package(
+        prepared,
+        forest.score,
+        model_version=model_version,
+        samples_per_tree=forest.num_samples_per_tree,
+        progress=progress,
+    )
     job = deployment.client("sagemaker").describe_training_job(TrainingJobName=model_version)
     host(deployment, package, job["ModelArtifacts"]["S3ModelArtifacts"])
     return package, forest

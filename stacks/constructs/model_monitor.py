@@ -1,5 +1,7 @@
 """SageMaker Model Monitor on captured data, for accounts that still have it; off by default."""
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -12,8 +14,14 @@ from stacks.config.learning import ANALYZER_ACCOUNTS
 from stacks.config.stage import StageConfig
 
 PREPROCESSOR = Path(__file__).with_name("model_monitor_preprocessor.py")
+NO_METRICS = "METRICS: tuple = ()"  # the script's line that names none
 INPUT = "/opt/ml/processing/input/endpoint"
 OUTPUT = "/opt/ml/processing/output"
+
+
+def preprocessor_of(metrics: Sequence[str]) -> str:
+    """The analyzer's script for rows over these metrics."""
+    return PREPROCESSOR.read_text(encoding="utf-8").replace(NO_METRICS, f"METRICS = {tuple(metrics)!r}", 1)
 
 
 class ModelMonitor(Construct):
@@ -23,7 +31,9 @@ class ModelMonitor(Construct):
         self, scope: Construct, id_: str, *, config: StageConfig, role: iam.Role, baseline_url: str, output_url: str
     ) -> None:
         super().__init__(scope, id_)
-        preprocessor = s3_assets.Asset(self, "Preprocessor", path=str(PREPROCESSOR))
+        script = Path(tempfile.mkdtemp()) / PREPROCESSOR.name
+        script.write_text(preprocessor_of(config.metric_names), encoding="utf-8")
+        preprocessor = s3_assets.Asset(self, "Preprocessor", path=str(script))
         preprocessor.grant_read(role)
         account = ANALYZER_ACCOUNTS[config.region]
         suffix = cdk.Stack.of(self).url_suffix

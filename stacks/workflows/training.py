@@ -275,6 +275,8 @@ def _evaluate(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--policy": parts.policy,
             "--policy-override": _get(f"Parameters.{POLICY_OVERRIDE}"),
             "--seed": str(config.forest.seed),
+            "--num-trees": str(config.forest.num_trees),
+            "--num-samples-per-tree": str(config.forest.num_samples_per_tree),
             "--max-page-rate-ratio": str(limits.max_page_rate_ratio),
             "--max-pages-per-server-week": str(limits.max_pages_per_server_week),
             "--max-recall-loss": str(limits.max_recall_loss),

@@ -70,7 +70,9 @@ class Promotions:
         """A second model's artifacts, in the bucket."""
         prepared = prepare(grid, seed=seed)
         forest = _training_job(self.deployment, version, prepared.training_rows)
-        package = calibrate_package(prepared, forest.score, model_version=version)
+        package = calibrate_package(
+            prepared, forest.score, model_version=version, samples_per_tree=forest.num_samples_per_tree
+        )
         self.store(package)
         return package
 

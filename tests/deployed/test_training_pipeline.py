@@ -203,7 +203,7 @@ def test_an_artifact_that_only_its_container_can_read_is_hosted_while_it_is_aske
     rows = np.random.default_rng(1).normal(size=(7000, 12)).astype(np.float32)
     role = "arn:aws:iam::000000000000:role/treeline-training"
     with Scorers(training.deployment.client, "m1", model.image, role, "ml.m5.large", poll_s=0.05) as scorers:
-        scores = scorers.of_artifact(tmp_path, model.model_data_url)(rows)
+        scores = scorers.of_artifact(tmp_path, model.model_data_url).score(rows)
         hosted = training.sagemaker.list_endpoints(NameContains=PREFIX)["Endpoints"]
         assert [e["EndpointName"] for e in hosted] == [f"{PREFIX}m1-0"]
     assert np.allclose(scores, read_model_tar(body).score(rows))

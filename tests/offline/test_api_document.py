@@ -72,7 +72,9 @@ def test_the_example_runs_with_the_wheel_and_numpy_alone(python, tmp_path):
     grid.values[TRAIN + 20 :, 1, 1:] += 60.0
     prepared = prepare(replace(grid, times_ms=grid.times_ms[:TRAIN], values=grid.values[:TRAIN]), seed=1)
     forest = RandomCutForest.fit(prepared.training_rows, num_trees=10, num_samples_per_tree=64, seed=1)
-    package = calibrate_package(prepared, forest.score, model_version="m1")
+    package = calibrate_package(
+        prepared, forest.score, model_version="m1", samples_per_tree=forest.num_samples_per_tree
+    )
     (tmp_path / "package.zip").write_bytes(package.to_bytes())
     (tmp_path / "model.tar.gz").write_bytes(write_model_tar(forest))
     with (tmp_path / "observations.jsonl").open("w") as lines:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.detection_fakes import distance_score, fleet, trained
+from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet, trained
 from training.evaluate.backtest import backtest
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
@@ -78,7 +78,13 @@ def test_processes_change_no_result(fleet_run):
 def test_fitting_in_processes_gives_the_same_package():
     past = fleet(5, 600)
     alone, shared = (
-        calibrate_package(prepare(past, seed=1, workers=w), distance_score, model_version="m", workers=w)
+        calibrate_package(
+            prepare(past, seed=1, workers=w),
+            distance_score,
+            model_version="m",
+            samples_per_tree=SAMPLES_PER_TREE,
+            workers=w,
+        )
         for w in (1, 2)
     )
     assert shared.to_bytes() == alone.to_bytes()

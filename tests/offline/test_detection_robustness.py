@@ -38,7 +38,9 @@ def run():
     def go(values, servers):
         prepared = prepare(grid(values[:TRAIN], servers), seed=1)
         forest = RandomCutForest.fit(prepared.training_rows, num_trees=50, num_samples_per_tree=32, seed=1)
-        package = calibrate_package(prepared, forest.score, model_version="m1")
+        package = calibrate_package(
+            prepared, forest.score, model_version="m1", samples_per_tree=forest.num_samples_per_tree
+        )
         return backtest(package, grid(values[TRAIN:], servers, first=TRAIN), forest.score, PolicySettings())
 
     return go

@@ -191,7 +191,7 @@ def test_what_hygiene_leaves_out_is_in_no_row_and_in_the_manifest(folder):
     assert learned.observations == history.row_count - 36 - 1 - 10  # three hours with their margins, and b's gap
     assert len(values.rows()) == learned.observations
     forest = RandomCutForest.fit(prepared.training_rows, num_trees=3, num_samples_per_tree=16, seed=1)
-    package = calibrate_package(prepared, forest.score, model_version="v")
+    package = calibrate_package(prepared, forest.score, model_version="v", samples_per_tree=forest.num_samples_per_tree)
     assert package.manifest["observations"] == learned.observations
     assert (package.manifest["from_ms"], package.manifest["to_ms"]) == (history.start_ms, history.end_ms)
 

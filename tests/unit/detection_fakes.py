@@ -24,6 +24,8 @@ from treeline.settings.pipeline import Detection
 USUAL = Detection()  # a stage's defaults
 STEP_MS = 60_000
 START_MS = 1_700_006_400_000
+SAMPLES_PER_TREE = 511
+LIMIT = 9.0  # of a score: log2(1 + SAMPLES_PER_TREE)
 METRICS = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
 
 
@@ -38,14 +40,17 @@ def fleet(servers: int, steps: int, seed: int = 1) -> Grid:
     return Grid(times, tuple(f"web-{i:02d}" for i in range(servers)), METRICS, values, 60.0)
 
 
-def distance_score(rows: np.ndarray) -> np.ndarray:
-    """A forest's stand-in: larger rows are stranger."""
-    return 0.5 + 0.05 * np.asarray(rows, dtype=np.float64).sum(axis=1)
+def distance_score(rows: np.ndarray, typical: float = 1.0) -> np.ndarray:
+    """A forest's stand-in: the score's measure is how large a row is, in what is typical."""
+    size = np.abs(np.asarray(rows, dtype=np.float64)).mean(axis=1) / typical
+    return LIMIT * size / (1.0 + size)
 
 
 def trained(grid: Grid, version: str = "m1") -> ModelPackage:
     """A package from a grid; goes through its wire format as in S3."""
-    package = calibrate_package(prepare(grid, seed=1), distance_score, model_version=version)
+    package = calibrate_package(
+        prepare(grid, seed=1), distance_score, model_version=version, samples_per_tree=SAMPLES_PER_TREE
+    )
     return ModelPackage.from_bytes(package.to_bytes())
 
 

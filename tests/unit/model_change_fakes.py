@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tests.unit.detection_fakes import METRICS, STEP_MS, TICK, Store, distance_score, fleet, service
+from tests.unit.detection_fakes import METRICS, SAMPLES_PER_TREE, STEP_MS, TICK, Store, distance_score, fleet, service
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
 from training.prepare.preparation import prepare
@@ -20,7 +20,7 @@ SERVERS, TRAIN, LIVE = 12, 1440, 240
 
 def second_score(rows: np.ndarray) -> np.ndarray:
     """Another forest: same order, another scale."""
-    return 0.9 + 0.08 * np.asarray(rows, dtype=np.float64).sum(axis=1)
+    return distance_score(rows, typical=1.5)
 
 
 def history() -> Grid:
@@ -34,8 +34,15 @@ def part(grid: Grid, start: int, stop: int) -> Grid:
 
 def packages(grid: Grid) -> tuple[ModelPackage, ModelPackage]:
     """m1 of the whole day; m2 of all but its first quarter, with another forest."""
-    first = calibrate_package(prepare(part(grid, 0, TRAIN), seed=1), distance_score, model_version="m1")
-    second = calibrate_package(prepare(part(grid, TRAIN // 4, TRAIN), seed=2), second_score, model_version="m2")
+    first = calibrate_package(
+        prepare(part(grid, 0, TRAIN), seed=1), distance_score, model_version="m1", samples_per_tree=SAMPLES_PER_TREE
+    )
+    second = calibrate_package(
+        prepare(part(grid, TRAIN // 4, TRAIN), seed=2),
+        second_score,
+        model_version="m2",
+        samples_per_tree=SAMPLES_PER_TREE,
+    )
     return ModelPackage.from_bytes(first.to_bytes()), ModelPackage.from_bytes(second.to_bytes())
 
 

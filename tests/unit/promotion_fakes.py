@@ -15,6 +15,7 @@ from treeline.app.promote.progress import Candidate, Progress, PromotionError
 from treeline.app.promote.protocol import START
 from treeline.app.promote.service import PromotionService
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
 from treeline.core.model.canary import CanaryLimits, HoldPlan
 from treeline.core.model.package import ModelPackage
@@ -28,7 +29,7 @@ def package(version: str, mean: float = 1.0) -> ModelPackage:
     seeds = FleetState(1, servers=list(SERVERS))
     seeds.phase[:], seeds.score_mean[:], seeds.score_var[:] = 1, mean, 0.04
     return ModelPackage(
-        model_version=version, metrics=("cpu",), step_s=60.0, calibration=Calibration(), seeds=seeds, typical={},
+        model_version=version, metrics=("cpu",), features=feature_names(("cpu",)), step_s=60.0, calibration=Calibration(), seeds=seeds, typical={},
         fingerprint="f",
     )  # fmt: skip
 

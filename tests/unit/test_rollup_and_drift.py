@@ -10,13 +10,16 @@ from treeline.app.alert.controls import Control, ControlKind, Scope
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.app.learn.drift import DriftService, Retraining
 from treeline.app.learn.rollup import Rollup, RollupService, reference_of
-from treeline.core.model.drift import DAY_MS, HOUR_MS, DriftOutcome, DriftRules, count_features
+from treeline.core.model.drift import DAY_MS, HOUR_MS, DriftOutcome, DriftRules, count_features, reference
 from treeline.core.sketch import Sketch
 
+WIDTH = len(package("m1").features)
 START = 1_700_006_400_000 - 1_700_006_400_000 % DAY_MS
 
 
-def block(hour: int, mean: float, *, version: str = "m1", status: Status = Status.SCORED) -> ScoreBlock:
+def block(
+    hour: int, mean: float, *, version: str = "m1", status: Status = Status.SCORED, width: int = WIDTH
+) -> ScoreBlock:
     """Twenty servers, six observations each, spread over an hour."""
     times = START + hour * HOUR_MS + 600_000 * np.arange(6)
     n = len(times) * len(SERVERS)
@@ -29,7 +32,7 @@ def block(hour: int, mean: float, *, version: str = "m1", status: Status = Statu
         status=np.full(n, status, dtype=np.uint8),
         score=mean + 0.1 * np.sin(np.arange(n)),
         severity=np.zeros(n, dtype=np.float32),
-        features=np.ones((n, 12), dtype=np.float32),
+        features=np.ones((n, width), dtype=np.float32),
     )
 
 
@@ -109,7 +112,7 @@ class Deployment:
             hour = START + i * HOUR_MS
             self.items["m1", hour] = Rollup(
                 model_version="m1", hour=hour, count=100, mean=1.0 + 0.2 * shift_of(i), variance=0.04,
-                sketch=Sketch({1: 100}), servers=20, features=count_features(np.ones((100, 12))),
+                sketch=Sketch({1: 100}), servers=20, features=count_features(np.ones((100, WIDTH))),
             )  # fmt: skip
 
 
@@ -123,9 +126,9 @@ def rollup(deployment: Deployment, now_ms: int):
     return service.run(now_ms)
 
 
-def drift(deployment: Deployment, day: int, *, promotion=None):
+def drift(deployment: Deployment, day: int, *, promotion=None, model=None):
     service = DriftService(
-        rollups=deployment, package=lambda: package("m1"), maintenance=deployment.maintenance,
+        rollups=deployment, package=lambda: model or package("m1"), maintenance=deployment.maintenance,
         retrainings=deployment, pipeline=deployment, promotion=lambda: promotion, announcer=deployment,
         rules=DriftRules(),
     )  # fmt: skip
@@ -140,7 +143,17 @@ def test_an_hour_is_summed_up_by_model(deployment):
     assert (item.count, item.servers, item.opened) == (120, 20, 3)
     assert item.mean == pytest.approx(1.0, abs=0.01)
     assert sum(item.sketch.bins.values()) == 120
-    assert item.features.sum() == 12 * 120
+    assert item.features.sum() == WIDTH * 120
+
+
+def test_an_hour_in_which_other_rows_came_to_be_made_counts_the_later_ones(deployment):
+    """A deployment changes how wide a row is, in the middle of an hour and under the same model."""
+    before, after = block(0, 1.0, width=12), block(0, 1.0)
+    deployment.blocks_ = [before, replace(after, observed_at=after.observed_at + 1)]
+    rollup(deployment, START + HOUR_MS)
+    item = deployment.items["m1", START]
+    assert item.count == 240
+    assert item.features.sum(axis=1).tolist() == [120.0] * WIDTH
 
 
 def test_rolling_up_again_changes_nothing_and_what_came_late_is_added(deployment):
@@ -227,6 +240,19 @@ def test_nothing_starts_while_a_run_or_a_promotion_is_under_way(deployment):
     under_way = Progress(execution="e", candidate=Candidate(model_version="m2", package_key="k"))
     assert drift(deployment, 20, promotion=under_way).evaluation.outcome is DriftOutcome.RETRAINING_RUNS
     assert deployment.runs == []
+
+
+def test_hours_that_were_counted_in_other_features_do_not_break_the_watch(deployment):
+    """Stored by the code before; they still say how the scores were."""
+    deployment.fill(lambda i: 3.0, days=20)
+    for key, item in sorted(deployment.items.items())[: -24 * 3]:
+        deployment.items[key] = replace(item, features=np.ones((12, 10)))
+    rows = np.random.default_rng(1).normal(size=(500, WIDTH))
+    model = replace(package("m1"), manifest={"reference": reference(np.full(500, 1.0), rows).to_json()})
+    report = drift(deployment, 20, model=model)
+    assert report.evaluation.outcome is DriftOutcome.RETRAIN
+    assert list(report.features) == list(model.features)
+    assert min(report.features.values()) > 0.25, "the three days that are left are all ones"
 
 
 def test_a_run_that_could_not_be_started_is_tried_again_the_next_day(deployment):

@@ -30,6 +30,14 @@ PARALLEL = 4
 _START_TIMEOUT_S = 1800.0
 
 
+@dataclass(frozen=True, slots=True)
+class TrainedScorer:
+    """A trained model's score function."""
+
+    score: Score
+    samples_per_tree: int | None  # None where the artifact is closed to us
+
+
 @dataclass(slots=True)
 class Scorers:
     """Makes score functions of model artifacts; a context that takes down what it hosted.
@@ -64,8 +72,8 @@ class Scorers:
             sagemaker.delete_model(ModelName=name)
         self._hosted.clear()
 
-    def of_artifact(self, folder: Path, url: str) -> Score:
-        """The score function of the training job's artifact, a copy of which is in `folder`."""
+    def of_artifact(self, folder: Path, url: str) -> TrainedScorer:
+        """The scorer of the training job's artifact, a copy of which is in `folder`."""
         files = sorted(folder.rglob("*.tar.gz"))
         if len(files) != 1:
             raise ModelMismatchError(f"expected one model.tar.gz from {url}, found {[f.name for f in files]}")
@@ -74,15 +82,18 @@ class Scorers:
     def of_url(self, url: str) -> Score:
         """The score function of an artifact in S3."""
         bucket, _, key = url.removeprefix("s3://").partition("/")
-        return self._of_bytes(self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(), url)
+        return self._of_bytes(self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(), url).score
 
-    def _of_bytes(self, data: bytes, url: str) -> Score:
+    def _of_bytes(self, data: bytes, url: str) -> TrainedScorer:
         try:
             with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
                 is_ours = any(Path(name).name == MEMBER for name in archive.getnames())
         except (tarfile.TarError, OSError, EOFError) as error:
             raise ModelMismatchError(f"the model at {url} is no model.tar.gz: {error}") from error
-        return read_model_tar(data).score if is_ours else self._endpoint_score(url)
+        if not is_ours:
+            return TrainedScorer(self._endpoint_score(url), None)
+        forest = read_model_tar(data)
+        return TrainedScorer(forest.score, forest.num_samples_per_tree)
 
     def _endpoint_score(self, url: str) -> Score:
         endpoint = Endpoint(self.client("sagemaker-runtime"), self._host(url))

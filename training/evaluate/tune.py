@@ -189,7 +189,10 @@ class Tuner:
             shared = self._prepared[name]
             forest = grow_forest(shared.training_rows, setup)
             own = replace(shared, state=shared.state.copy())  # calibrating writes into it
-            self._models[key] = calibrate_package(own, forest.score, model_version="trial"), forest
+            package = calibrate_package(
+                own, forest.score, model_version="trial", samples_per_tree=forest.num_samples_per_tree
+            )
+            self._models[key] = package, forest
         package, forest = self._models[key]
         return with_factor(package, setup), forest
 

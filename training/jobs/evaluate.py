@@ -39,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", type=Path, required=True)
     for name in ("model-version", "model-data", "image", "role", "instance-type", "reason", "group"):
         options.add_argument(f"--{name}", required=True)
+    for name in ("num-trees", "num-samples-per-tree"):
+        options.add_argument(f"--{name}", type=int, required=True, help="as the training job was asked for")
     options.add_argument("--controls-table", required=True, help="where the champion's pointer stands")
     options.add_argument("--models-bucket", required=True, help="where its package lies")
     options.add_argument("--policy", type=json.loads, default={}, help="JSON overrides of the incident policy")
@@ -64,10 +66,16 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         return judge(Contender(package, score, grid), faults, policy, holdout_from_ms=fleet.holdout_from_ms)
 
     with Scorers(client, asked.model_version, asked.image, asked.role, asked.instance_type) as scorers:
-        score = scorers.of_artifact(asked.model, asked.model_data)
-        rows = prepared.training_rows
+        trained = scorers.of_artifact(asked.model, asked.model_data)
+        score, rows = trained.score, prepared.training_rows
         manifest["reference"] = reference(score(rows), rows).to_json()
-        package = calibrate_package(prepared, score, model_version=asked.model_version, manifest=manifest)
+        package = calibrate_package(
+            prepared,
+            score,
+            model_version=asked.model_version,
+            samples_per_tree=trained.samples_per_tree or min(asked.num_samples_per_tree, len(rows) // asked.num_trees),
+            manifest=manifest,
+        )
         candidate = judged(package, score, fleet.holdout())
         rival = None
         if champion is not None:

@@ -35,7 +35,7 @@ def calibrate_package(
     score: Score,
     *,
     model_version: str,
-    samples_per_tree: int = 512,
+    samples_per_tree: int,
     calibration: Calibration | None = None,
     floors: Calibration | None = None,
     manifest: dict[str, object] | None = None,
@@ -46,7 +46,7 @@ def calibrate_package(
 
     Args:
         prepared: The first pass.
-        score: The forest; rows (n, 12) -> scores (n,).
+        score: The forest; rows (n, 2 * metrics) -> scores (n,).
         model_version: Name of the model.
         samples_per_tree: Of the forest, as it was grown: they limit its scores.
         calibration: Channel mapping; when None the fleet's own (`training.prepare.thresholds`).

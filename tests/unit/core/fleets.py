@@ -9,6 +9,7 @@ from treeline.core.channels.channel import TYPICAL_CHANGE_SD
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import Change, PolicySettings
+from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
 
 STEP_MS = 60_000
@@ -33,9 +34,16 @@ def ready_state(servers: int, metrics: int = 4, *, level: float = 50.0, spread: 
     return state
 
 
+# Of a model whose forest is the stand-in below: the channels over the metrics have their floors.
+CALIBRATION = Calibration(
+    thresholds={"score": Thresholds(p2=2.0, p1=3.0, decade=0.5), "relation": Thresholds(p2=2.0, p1=3.0, decade=0.5)}
+)
+
+
 def strangeness(rows: np.ndarray) -> np.ndarray:
-    """A forest's stand-in: larger rows are stranger."""
-    return 0.5 + 0.05 * np.asarray(rows, dtype=np.float64).sum(axis=1)
+    """A forest's stand-in: the score's measure is the mean size of a row's numbers."""
+    size = np.abs(np.asarray(rows, dtype=np.float64)).mean(axis=1)
+    return CALIBRATION.score_limit * size / (1.0 + size)
 
 
 @dataclass
@@ -44,7 +52,7 @@ class Run:
 
     state: FleetState
     policy: PolicySettings = field(default_factory=PolicySettings)
-    calibration: Calibration = field(default_factory=Calibration)
+    calibration: Calibration = CALIBRATION
     severities: dict[tuple[int, int], float] = field(default_factory=dict)
     rows: dict[tuple[int, int], bytes] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)

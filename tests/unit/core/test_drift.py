@@ -15,6 +15,7 @@ from treeline.core.model.drift import (
     DriftOutcome,
     DriftRules,
     Hour,
+    Reference,
     Window,
     count_features,
     evaluate,
@@ -171,27 +172,44 @@ def test_stability_index_by_hand():
     assert stability_index([1, 0], [1, 1]) == pytest.approx(empty)
 
 
-def test_features_are_counted_in_ten_bins_and_an_edge_belongs_to_the_bin_below_it():
-    edges = [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0]
-    assert count_features(np.repeat([[edge] for edge in edges], 12, axis=1))[0].tolist() == [1.0] * 9 + [0.0]
-    above = count_features(np.repeat([[edge * 1.01] for edge in edges], 12, axis=1))
-    assert above[11].tolist() == [0.0] + [1.0] * 9
+def test_features_are_counted_in_twelve_bins_and_an_edge_belongs_to_the_bin_below_it():
+    """A feature is signed: what is far below has bins of its own."""
+    edges = [-6.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 6.0]
+    assert count_features(np.repeat([[edge] for edge in edges], 8, axis=1))[0].tolist() == [1.0] * 11 + [0.0]
+    above = count_features(np.repeat([[edge + 0.01] for edge in edges], 8, axis=1))
+    assert above[7].tolist() == [0.0] + [1.0] * 11
 
 
 def test_the_shares_of_a_reference_come_to_one_however_few_its_rows():
-    assert [sum(shares) for shares in reference(np.array([1.0]), np.ones((1, 12))).features] == [1.0] * 12
+    assert [sum(shares) for shares in reference(np.array([1.0]), np.ones((1, 8))).features] == [1.0] * 8
 
 
-def test_features_that_moved_show_and_the_others_do_not():
+@pytest.mark.parametrize("way", [2.0, -2.0])
+def test_features_that_moved_either_way_show_and_the_others_do_not(way):
     rng = np.random.default_rng(1)
-    rows = np.abs(rng.normal(1.0, 0.5, (5000, 12)))
-    known = reference(rng.normal(1.0, 0.2, 5000), rows)
-    moved = np.abs(rng.normal(1.0, 0.5, (5000, 12)))
-    moved[:, 4] += 2.0
-    drift = list(feature_drift(known, count_features(moved)).values())
-    assert drift[4] > 0.25
-    assert max(drift[:4] + drift[5:]) < 0.05
+    names = tuple("abcdefgh")
+    known = reference(rng.normal(1.0, 0.2, 5000), rng.normal(0.0, 1.0, (5000, 8)))
+    moved = rng.normal(0.0, 1.0, (5000, 8))
+    moved[:, 4] += way
+    drift = feature_drift(known, count_features(moved), names)
+    assert tuple(drift) == names
+    assert drift.pop("e") > 0.25
+    assert max(drift.values()) < 0.05
     assert known.score_mean == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(("reference_of", "now"), [(12, 8), (8, 12), (0, 8)])
+def test_features_of_another_kind_are_not_compared(reference_of, now):
+    """A model keeps its training's reference, and hours counted by code that made other rows are still stored."""
+    rows = np.random.default_rng(1).normal(size=(100, 12))
+    known = reference(rows[:, 0], rows[:, :reference_of])
+    assert feature_drift(known, count_features(rows[:, :now]), tuple("abcdefgh")) == {}
+
+
+def test_a_reference_in_other_bins_is_not_compared():
+    rows = np.random.default_rng(1).normal(size=(100, 8))
+    of_ten_bins = Reference(score_mean=0.0, score_sd=1.0, features=((0.1,) * 10,) * 8)
+    assert feature_drift(of_ten_bins, count_features(rows), tuple("abcdefgh")) == {}
 
 
 @pytest.mark.parametrize("wrong", [{"window_days": 8}, {"threshold": 0.0}, {"clip": 1.5}, {"consecutive": 0}])

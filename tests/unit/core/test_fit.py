@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.detection_fakes import distance_score, fleet
+from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet
 from training.history.grid import Grid
 from training.prepare.calibrating import _gate, calibrate_package
 from training.prepare.preparation import prepare
@@ -55,6 +55,7 @@ def test_the_spread_of_the_rise_is_in_units_of_the_score_whatever_the_channel(ch
             prepare(grid, seed=1),
             lambda rows: scale * distance_score(rows),
             model_version="m",
+            samples_per_tree=SAMPLES_PER_TREE,
             calibration=Calibration(score_channel=channel),
         )
         return package.seeds.residual_sd
@@ -68,7 +69,9 @@ def test_a_server_that_never_moved_has_the_smallest_spreads_there_are():
     """Its first movement would be infinitely strange, and the seeds of a forest alone move a score a little."""
     grid = fleet(1, 200)
     still = replace(grid, values=np.full_like(grid.values, 50.0))
-    seeds = calibrate_package(prepare(still, seed=1), distance_score, model_version="m").seeds
+    seeds = calibrate_package(
+        prepare(still, seed=1), distance_score, model_version="m", samples_per_tree=SAMPLES_PER_TREE
+    ).seeds
     assert seeds.residual_sd.tolist() == pytest.approx([0.02])
     assert seeds.channel_floor[0].tolist() == pytest.approx([0.1] * len(registry.CHANNELS))
 
@@ -77,7 +80,7 @@ def test_a_channels_spread_is_never_taken_for_less_than_a_fifth_of_its_trainings
     prepared = prepare(fleet(1, 600), seed=1)
     prepared.magnitudes[:] *= 10.0  # well above the smallest there is
     sd = prepared.magnitudes[:, 0].astype(np.float64).std(axis=0)
-    seeds = calibrate_package(prepared, distance_score, model_version="m").seeds
+    seeds = calibrate_package(prepared, distance_score, model_version="m", samples_per_tree=SAMPLES_PER_TREE).seeds
     assert seeds.channel_floor[0].tolist() == pytest.approx((0.2 * sd).tolist())
 
 

@@ -7,9 +7,12 @@ from cli.main import run
 from training.history.cloudwatch.store import Folder
 from training.history.grid import Grid
 from training.prepare.data_quality import baseline, check_grid, read, write
-from treeline.core.detection.features import FEATURE_NAMES
+from treeline.core.detection.features import feature_names
 from treeline.core.errors import UsageError
 from treeline.core.model.data_quality import Violated
+
+
+FEATURES = feature_names(("x", "y"))
 
 
 def grid(seed, shift=0.0):
@@ -28,9 +31,9 @@ def full(seed, shift=0.0):
 
 
 def test_a_training_runs_baseline_is_written_read_and_checked(tmp_path):
-    rows = np.random.default_rng(2).normal(size=(1_000, len(FEATURE_NAMES))).astype(np.float32)
+    rows = np.random.default_rng(2).normal(size=(1_000, len(FEATURES))).astype(np.float32)
     statistics, constraints = baseline(("x", "y"), observed(grid(1)), seed=1, features=rows)
-    assert [column.name for column in statistics] == ["x", "y", *FEATURE_NAMES]
+    assert [column.name for column in statistics] == ["x", "y", *FEATURES]
     assert statistics[0].completeness == 1.0
     write(Folder(tmp_path), statistics, constraints, "quality")
     again = read(tmp_path / "quality")

@@ -2,16 +2,26 @@
 
 from types import SimpleNamespace
 
-from stacks.constructs.model_monitor_preprocessor import NAMES, preprocess_handler
-from treeline.core.detection.features import FEATURE_NAMES
+from stacks.constructs.model_monitor import preprocessor_of
+from treeline.core.detection.features import feature_names
+
+METRICS = ("cpu_percent", "disk_iops", "memory_percent")
+
+
+def script() -> SimpleNamespace:
+    """The file as it is uploaded for a profile, run."""
+    names: dict[str, object] = {}
+    exec(compile(preprocessor_of(METRICS), "preprocessor.py", "exec"), names)  # noqa: S102 -- our own file
+    return SimpleNamespace(**names)
 
 
 def test_it_has_the_features_names_in_their_order():
-    assert NAMES == FEATURE_NAMES
+    assert script().NAMES == feature_names(METRICS)
 
 
 def test_a_request_of_two_rows_becomes_two_named_records():
-    body = "\n".join(",".join(str(float(i + row)) for i in range(len(NAMES))) for row in range(2))
-    first, second = preprocess_handler(SimpleNamespace(endpoint_input=SimpleNamespace(data=body + "\n")))
-    assert list(first) == list(NAMES)
-    assert (first["value.max"], second["value.max"]) == (0.0, 1.0)
+    body = "\n".join(",".join(str(float(i + row)) for i in range(6)) for row in range(2))
+    capture = SimpleNamespace(endpoint_input=SimpleNamespace(data=body + "\n"))
+    first, second = script().preprocess_handler(capture)
+    assert list(first) == list(feature_names(METRICS))
+    assert (first["cpu_percent.relation"], second["memory_percent.level"]) == (0.0, 6.0)

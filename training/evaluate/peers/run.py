@@ -23,13 +23,15 @@ from training.history.grid import Grid
 from training.prepare.calibrating import Score, calibrate_package
 from training.prepare.preparation import Prepared, prepare
 from training.processes import Progress
+from treeline.core.channels.score import ScoreChannel
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.severity import Thresholds
 from treeline.core.statistics import FloatArray
 
 MIN_ROWS = 100  # of a server to fit a peer on
-FLOORS = Calibration(thresholds={"score": Thresholds(p2=3.0, p1=4.0)})  # the usual three-sigma
+# A peer's score has no limit that would make it a distance: it is held against the server's own, the usual three-sigma.
+FLOORS = Calibration(score_channel=ScoreChannel.EMA, thresholds={"score": Thresholds(p2=3.0, p1=4.0)})
 LIMIT = 100.0  # standard deviations; a metric that was constant in training must not drown the others
 
 Matrix = npt.NDArray[np.float64]
@@ -70,6 +72,7 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
         prepared,
         _in_order(prepared, before[np.isin(past.times_ms, prepared.times_ms)]),
         model_version=name,
+        samples_per_tree=1,  # limits the scores of a forest, and no others
         calibration=setup.calibration,
         floors=FLOORS,
     )

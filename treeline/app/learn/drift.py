@@ -15,6 +15,7 @@ from treeline.app.promote.ports import Announcer
 from treeline.app.promote.progress import Progress
 from treeline.app.telemetry import Telemetry
 from treeline.core.model.drift import (
+    BINS,
     DAY_MS,
     DriftEvaluation,
     DriftOutcome,
@@ -119,9 +120,7 @@ class DriftService:
         report = DriftReport(
             model_version=package.model_version,
             evaluation=evaluation,
-            features=dict(feature_drift(reference, np.sum([r.features for r in recent], axis=0), package.features))
-            if recent
-            else {},
+            features=_feature_drift(reference, recent, package.features),
             levels=_mean_levels(recent),
             hours=len(rollups),
             run_id=run_id,
@@ -180,6 +179,12 @@ def hours_of(rollups: Sequence[Rollup], reference: Reference) -> list[Hour]:
         for r in rollups
         if r.count
     ]
+
+
+def _feature_drift(reference: Reference, rollups: Sequence[Rollup], names: Sequence[str]) -> dict[str, float]:
+    """Of the hours that were counted in today's features and bins; others are left out."""
+    counted = [r.features for r in rollups if r.features.shape == (len(names), BINS)]
+    return dict(feature_drift(reference, np.sum(counted, axis=0), names)) if counted else {}
 
 
 def _mean_levels(rollups: Sequence[Rollup]) -> dict[str, float]:

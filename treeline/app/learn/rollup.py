@@ -145,7 +145,7 @@ class RollupService:
             if window.starts_ms < hour + HOUR_MS and hour < window.until_ms and not window.scope.fleet
         ]
         scores: dict[str, list[FloatArray]] = {}
-        rows: dict[str, list[FloatArray]] = {}
+        features: dict[str, FloatArray] = {}
         servers: dict[str, set[str]] = {}
         for group in range(fleet.groups):
             for block in self.history.blocks(group, hour, hour + HOUR_MS):
@@ -157,7 +157,11 @@ class RollupService:
                     continue
                 version = block.model_version
                 scores.setdefault(version, []).append(block.score[inside])
-                rows.setdefault(version, []).append(block.features[inside])
+                counted, before = count_features(block.features[inside]), features.get(version)
+                # A deployment that made other rows left both kinds in its hour: the later blocks' count.
+                if before is not None and before.shape == counted.shape:
+                    counted += before
+                features[version] = counted
                 servers.setdefault(version, set()).update(block.servers[int(s)] for s in block.server[inside])
         opened = self.history.opened(hour, hour + HOUR_MS) if scores else 0
         made = []
@@ -172,7 +176,7 @@ class RollupService:
                     variance=float(values.var()),
                     sketch=Sketch.of(np.maximum(values, 0.0)),
                     servers=len(servers[version]),
-                    features=count_features(np.concatenate(rows[version])),
+                    features=features[version],
                     levels=fleet.levels(hour, away) if fleet.active_version == version else {},
                     opened=opened,
                 )

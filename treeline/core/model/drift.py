@@ -19,6 +19,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 # Upper edges of the bins features are counted in; a feature is signed and at most 15 (see features.LARGEST_FEATURE).
 FEATURE_EDGES = (-6.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 6.0)
+BINS = len(FEATURE_EDGES) + 1
 PSI_FLOOR = 1e-4  # share an empty bin counts with; the usual choice, it bounds a bin's contribution
 
 
@@ -58,8 +59,7 @@ def reference(scores: FloatArray, rows: FloatArray) -> Reference:
 def count_features(rows: FloatArray) -> FloatArray:
     """Rows (n, features) by bin: shape (features, bins), whole numbers."""
     bins = np.searchsorted(np.array(FEATURE_EDGES), np.asarray(rows, dtype=np.float64), side="left")
-    width = len(FEATURE_EDGES) + 1
-    counts = [np.bincount(bins[:, i], minlength=width) for i in range(bins.shape[1])]
+    counts = [np.bincount(bins[:, i], minlength=BINS) for i in range(bins.shape[1])]
     return np.array(counts, dtype=np.float64)
 
 
@@ -181,7 +181,16 @@ def evaluate(
 
 
 def feature_drift(reference: Reference, counts: FloatArray, names: Sequence[str]) -> Mapping[str, float]:
-    """PSI of every feature, by its name in order; empty where the model says nothing about its training features."""
-    if not reference.features or not counts.size:
+    """Population stability index of every feature.
+
+    Args:
+        reference: The model's training.
+        counts: Of the same features now, shape (features, bins).
+        names: Of the features, in order.
+
+    Returns:
+        The index by name; empty where the training was of other features or other bins, or is not known.
+    """
+    if np.shape(reference.features) != (len(names), BINS) or counts.shape != (len(names), BINS):
         return {}
     return {name: stability_index(reference.features[i], counts[i].tolist()) for i, name in enumerate(names)}
