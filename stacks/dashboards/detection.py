@@ -71,6 +71,7 @@ def detection_rows(s: Sources) -> Rows:
                 OwnMetric.StateConflicts,
                 OwnMetric.PublishFailures,
                 OwnMetric.CandidateFailures,
+                OwnMetric.TableBlocksLost,
             ),
         ],
         [

@@ -26,6 +26,7 @@ from treeline.app.detect.ports import Record
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.page.ledger import position_of
 from treeline.aws.detect.detector_records import DetectorRecords
+from treeline.aws.detect.table_blocks import TableBlocks
 from treeline.aws.page.table import PageTable
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
@@ -43,6 +44,7 @@ class Tables(Store):
     def __init__(self, package: ModelPackage | None, client: Any) -> None:
         super().__init__(package)
         self.records = DetectorRecords(client, "state", clock_ms=lambda: NOW_MS, writes=True)
+        self.tables = TableBlocks(client, "state", clock_ms=lambda: NOW_MS)
 
     def load(self, group: int, model_version: str) -> Record | None:
         record = self.records.load(group, model_version)
@@ -55,6 +57,12 @@ class Tables(Store):
 
     def clear_outbox(self, record: Record) -> None:
         self.records.clear_outbox(record)
+
+    def read_block(self, group: int, model_version: str, number: int, name: str) -> bytes | None:
+        return self.tables.read_block(group, model_version, number, name)
+
+    def write_block(self, group: int, model_version: str, number: int, name: str, block: bytes) -> None:
+        self.tables.write_block(group, model_version, number, name, block)
 
 
 class Mutes:

@@ -12,9 +12,11 @@ from treeline.app.alert.muting import SuppressedIncident
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.ports import Pending, Record
 from treeline.app.detect.scoreblock import ScoreBlock
+from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.app.detect.service import DetectService
 from treeline.app.detect.ticks import Tick
 from treeline.core.alert import Alert
+from treeline.core.arrays import Home
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError
 from treeline.core.model.package import ModelPackage
@@ -62,6 +64,7 @@ class Store:
         self.items: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
         self.committed: dict[tuple[int, str], tuple[int, bytes, bytes | None, str]] = {}
         self.blocks: dict[str, ScoreBlock] = {}
+        self.table_blocks: dict[tuple[int, str, int, str], bytes] = {}
         self.sequences: dict[str, int] = {}
         self.alerts: list[Alert] = []
         self.untold = "{}"
@@ -116,13 +119,19 @@ class Store:
         self.untold = json.dumps({name: entry.to_json() for name, entry in record.suppressed.items()})
         self.committed[(record.group, record.model_version)] = (
             record.state.version,
-            record.state.pack(),
+            record.state.pack(Home.STATE),
             None if record.block is None else record.block.pack(),
             json.dumps([alert.to_json() for alert in record.outbox]),
         )
 
     def clear_outbox(self, record: Record) -> None:
         self._write(record)
+
+    def read_block(self, group: int, model_version: str, number: int, name: str) -> bytes | None:
+        return self.table_blocks.get((group, model_version, number, name))
+
+    def write_block(self, group: int, model_version: str, number: int, name: str, block: bytes) -> None:
+        self.table_blocks[group, model_version, number, name] = block
 
     def put(self, group: int, block: ScoreBlock, now_ms: int) -> None:
         self.blocks[block.tick] = block
@@ -165,6 +174,7 @@ def service(store: Store, *, now_ms: int = START_MS, policy: PolicySettings | No
     return DetectService(
         observations=store,
         records=store,
+        tables=SeasonBlocks(store),
         scores=store,
         incidents=store,
         publisher=store,

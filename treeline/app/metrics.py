@@ -58,6 +58,10 @@ class OwnMetric(Enum):
     ScorerUnavailable = "detect", "ticks put back because the endpoint failed or refused"
     StateConflicts = "detect", "commits that another worker was ahead of"
     TickFailures = "detect", "ticks that failed for another reason"
+    TableBlocksLost = (
+        "detect",
+        "blocks of the seasonal table that were missing or damaged, and began anew from training",
+    )
     CandidateFailures = "detect", "errors of the candidate that decides beside the active model"
     IncidentsOpened = "detect", "incidents opened", Unit.COUNT, "priority"
     IncidentsResolved = "detect", "incidents resolved"

@@ -11,6 +11,7 @@ from treeline.app.alert.muting import Muting, Paging
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.batch import TickBatch
 from treeline.app.detect.handover import HandoverRecords
+from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.app.detect.service import DetectService
 from treeline.app.metrics import OwnMetric
 from treeline.app.promote.candidate_run import CandidateRun, MeasuredScorer, WatchedDetect
@@ -23,6 +24,7 @@ from treeline.aws.detect.group_observations import GroupObservations
 from treeline.aws.detect.incidents import IncidentTable
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.detect.score_table import ScoreTable
+from treeline.aws.detect.table_blocks import TableBlocks
 from treeline.aws.observability import EmfTelemetry
 from treeline.aws.promote.candidate_decisions import CandidateDecisions
 from treeline.aws.sqs import SqsMessageDelay
@@ -79,6 +81,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
     champion = DetectService(
         observations=GroupObservations(boto3.client("dynamodb", config=_TABLE), settings.observations_table),
         records=HandoverRecords(records=records, scores=scores, models=models, clock_ms=now_ms),
+        tables=SeasonBlocks(TableBlocks(dynamodb, settings.state_table, clock_ms=now_ms)),
         scores=scores,
         incidents=IncidentTable(dynamodb, settings.incidents_table),
         publisher=AlertTopic(boto3.client("sns", config=_TOPIC), settings.alerts_topic_arn, stage=settings.stage),

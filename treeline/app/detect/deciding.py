@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.app.alert.writer import AlertWriter
-from treeline.app.detect.origin import origins
+from treeline.app.detect.origin import Origins
 from treeline.app.detect.override import Override
 from treeline.app.detect.ports import Pending, Scorer
 from treeline.app.detect.rules import Rules
 from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.core.alert import Alert
 from treeline.core.detection import detector
 from treeline.core.detection.features import Index, feature_names
@@ -40,6 +41,7 @@ class Decider:
     policy: PolicySettings  # the stage's
     override: Override | None  # what stands over it, and over the model's calibration
     clock_ms: Callable[[], int]
+    tables: SeasonBlocks
 
     def decide(
         self, group: int, state: FleetState, model: ModelPackage, pending: Pending, rows: Index, new: Index, late: Index
@@ -58,7 +60,7 @@ class Decider:
         Raises:
             ScorerUnavailableError, ScorerContractError: The state is then to be thrown away.
         """
-        before, levels, rules = state.pack(), dict[int, float](), Rules.of(model, self.policy, self.override)
+        before, levels, rules = state.copy(), dict[int, float](), Rules.of(model, self.policy, self.override)
         every = np.concatenate([new, late])
         block = ScoreBlock.empty(
             state.servers,
@@ -99,7 +101,8 @@ class Decider:
                 )
                 for change in decided.changes
             ]
-        block.origins = origins(before, state, decision.alerts, levels, self.policy)
+        origins = Origins(group, model.model_version, before, levels, self.policy, self.tables)
+        block.origins = origins.packed(state, decision.alerts)
         return decision
 
     def _score(self, model: ModelPackage, rows: npt.NDArray[np.float32]) -> FloatArray:

@@ -11,12 +11,17 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.core.alert import Alert, AlertEvent
+from treeline.core.arrays import Home
 from treeline.core.detection.policy import FLEET, NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation import season
+from treeline.core.state import table
 from treeline.core.state.fleet import FleetState
 
-MAX_ORIGINS = 16  # of one commit: each takes 3 KB of an item, which holds 400 KB
+MAX_ORIGIN_BYTES = 60_000  # of one commit, whose item holds 400 KB; one takes 3 KB at 4 metrics
+SLOTS_AHEAD = 2 * 3_600_000 // season.SLOT_MS  # of the seasonal table: what opens does so within two hours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,7 @@ class Origin:
         """As bytes, compressed."""
         head = {"levels": sorted(self.levels.items()), "policy": self.policy.to_json()}
         text = json.dumps(head, separators=(",", ":")).encode()
-        return zlib.compress(struct.pack("<I", len(text)) + text + self.state.pack())
+        return zlib.compress(struct.pack("<I", len(text)) + text + self.state.pack(Home.STATE, Home.TABLE))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Origin":
@@ -61,26 +66,47 @@ def of_server(state: FleetState, server_id: str) -> FleetState:
     return own
 
 
-def origins(
-    before: bytes, after: FleetState, alerts: Iterable[Alert], levels: Mapping[int, float], policy: PolicySettings
-) -> dict[str, bytes]:
-    """The packed origins, by server, of incidents that a commit opened or that may open soon.
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Makes the origins of one commit."""
 
-    Args:
-        before: The group's state, packed before the commit.
-        after: The state after it.
-        alerts: What the commit changed.
-        levels: Bucket -> shared severity, of the commit.
-        policy: The stage's.
-    """
-    opened = [a.server_id for a in alerts if a.event is AlertEvent.OPENED and a.server_id != FLEET]
-    suspects = [after.servers[row] for row in after.above_p2.nonzero()[0].tolist()]
-    if not opened and not suspects:
-        return {}
-    state = FleetState.unpack(before)
-    rows = state.rows()
-    suspects = [server_id for server_id in suspects if state.incident[rows[server_id]] == NONE]
-    return {
-        server_id: Origin(server_id=server_id, state=of_server(state, server_id), levels=levels, policy=policy).pack()
-        for server_id in list(dict.fromkeys([*opened, *suspects]))[:MAX_ORIGINS]
-    }
+    group: int
+    model_version: str
+    before: FleetState  # the group's state before the commit; its table is filled further where an origin needs it
+    levels: Mapping[int, float]  # bucket -> shared severity, of the commit
+    policy: PolicySettings  # the stage's
+    tables: SeasonBlocks
+
+    def packed(self, after: FleetState, alerts: Iterable[Alert]) -> dict[str, bytes]:
+        """The packed origins, by server, of incidents that the commit opened or that may open soon.
+
+        Args:
+            after: The state after the commit.
+            alerts: What the commit changed.
+        """
+        opened = [a.server_id for a in alerts if a.event is AlertEvent.OPENED and a.server_id != FLEET]
+        suspects = [after.servers[row] for row in after.above_p2.nonzero()[0].tolist()]
+        rows, found, size = self.before.rows(), dict[str, bytes](), 0
+        suspects = [server_id for server_id in suspects if self.before.incident[rows[server_id]] == NONE]
+        for server_id in dict.fromkeys([*opened, *suspects]):
+            origin = Origin(
+                server_id=server_id,
+                state=self._state(server_id, int(after.slot[rows[server_id]])),
+                levels=self.levels,
+                policy=self.policy,
+            ).pack()
+            size += len(origin)
+            if size > MAX_ORIGIN_BYTES:
+                break
+            found[server_id] = origin
+        return found
+
+    def _state(self, server_id: str, slot: int) -> FleetState:
+        """The server's own, with the part of the table for the slots up to two hours after the commit's last one."""
+        before = self.before
+        first = max(int(before.slot[before.rows()[server_id]]), slot - SLOTS_AHEAD)
+        blocks = season.blocks_at(range(first, slot + SLOTS_AHEAD + 1))
+        self.tables.fill(self.group, self.model_version, before, blocks)
+        state = of_server(before, server_id)
+        table.keep_only(state, blocks)
+        return state

@@ -26,6 +26,7 @@ def report(telemetry: Telemetry, group: int, outcome: TickOutcome, *, duration_m
         (OwnMetric.ServersSilent, len(outcome.silent_servers)),
         (OwnMetric.ServersWarmingUp, outcome.warming_servers),
         (OwnMetric.ServersKnown, outcome.servers),
+        (OwnMetric.TableBlocksLost, len(outcome.lost_blocks)),
         (OwnMetric.NoModel, 0 if outcome.has_model else 1),
         (OwnMetric.DetectDuration, duration_ms),
     ):
@@ -90,6 +91,8 @@ def _log_problems(telemetry: Telemetry, group: int, outcome: TickOutcome) -> Non
         )
     if outcome.silent_servers:
         log.warning("servers are silent", group=group, server_ids=outcome.silent_servers[:50])
+    if outcome.lost_blocks:
+        log.error("blocks of the seasonal table were lost", group=group, errors=outcome.lost_blocks)
     if not outcome.has_model:
         log.warning("no active model, observations wait", group=group)
 

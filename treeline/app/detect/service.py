@@ -31,13 +31,16 @@ from treeline.app.detect.ports import (
 )
 from treeline.app.detect.read_spans import ReadSpans
 from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.app.detect.ticks import Tick
 from treeline.core.alert import Alert
+from treeline.core.arrays import Home
 from treeline.core.detection import detector
 from treeline.core.detection.features import Index
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.detection.watermark import decidable
 from treeline.core.errors import StateConflictError
+from treeline.core.expectation import season
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER
@@ -62,6 +65,7 @@ class TickOutcome:
     published: list[Alert] = field(default_factory=list)
     suppressed: list[Alert] = field(default_factory=list)  # stored, not published: muted, or a shadow stage
     unpublished: int = 0
+    lost_blocks: list[str] = field(default_factory=list)  # of the seasonal table, with what was wrong
     has_model: bool = True
     oldest_received_ms: int | None = None
     silent_servers: list[str] = field(default_factory=list)
@@ -78,6 +82,7 @@ class DetectService:
 
     observations: Observations
     records: Records
+    tables: SeasonBlocks
     scores: Scores
     incidents: Incidents
     publisher: Publisher
@@ -100,7 +105,12 @@ class DetectService:
     @property
     def _decider(self) -> Decider:
         return Decider(
-            scorer=self.scorer, alerts=self.alerts, policy=self.policy, override=self.override(), clock_ms=self.clock_ms
+            scorer=self.scorer,
+            alerts=self.alerts,
+            policy=self.policy,
+            override=self.override(),
+            clock_ms=self.clock_ms,
+            tables=self.tables,
         )
 
     def has_read(self, group: int, *, asked_ms: int, since_ms: int) -> bool:
@@ -153,9 +163,11 @@ class DetectService:
     def _load(self, group: int, model: ModelPackage) -> Record:
         """The group's record; gives the worker that committed it the time to publish its alerts."""
         blank = Record(group, model.model_version, model.new_state())
-        return outbox.load_published(
+        record = outbox.load_published(
             lambda: self.records.load(group, model.model_version) or blank, clock_ms=self.clock_ms, sleep=self.sleep
         )
+        model.attach(record.state, Home.PACKAGE, Home.TABLE)
+        return record
 
     def _settle(self, record: Record, outcome: TickOutcome) -> None:
         """Finish what the last commit left to do: write its score block, publish its alerts."""
@@ -186,6 +198,9 @@ class DetectService:
             return tick
         if not len(new) and not len(late):
             return None
+        slots = season.slot_of(pending.observed_at[new] + 1000 * state.utc_offset_s[rows[new]].astype(np.int64))
+        turned = season.blocks_turned(state, rows[new], slots)
+        outcome.lost_blocks += self.tables.fill(record.group, record.model_version, state, turned)
         decision = self._decider.decide(record.group, state, model, pending, rows, new, late)
         block = decision.block
         state.version = previous + 1
@@ -199,6 +214,7 @@ class DetectService:
         committed = Record(
             record.group, record.model_version, state, block, record.outbox + alerts, self.clock_ms(), record.suppressed
         )
+        self.tables.write(record.group, record.model_version, state)
         self.records.commit(committed, previous)
         outcome.commits += 1
         outcome.scored += int((block.status == Status.SCORED).sum())

@@ -26,6 +26,7 @@ from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.dynamodb import items_of, write_conditionally
 from treeline.aws.retries import is_transient
 from treeline.core.alert import Alert
+from treeline.core.arrays import Home
 from treeline.core.errors import StateConflictError
 from treeline.core.state import delta as state_delta
 from treeline.core.state.codec import StoredState
@@ -93,10 +94,12 @@ class DetectorRecords:
         if kept is not None and kept.is_old_head:
             if not self._put_head(record, previous_version):
                 raise _conflict(record)
-            self._keep(key, StoredState.from_bytes(record.state.pack()), (record.state.version, self._clock_ms()))
+            self._keep(
+                key, StoredState.from_bytes(record.state.pack(Home.STATE)), (record.state.version, self._clock_ms())
+            )
             return
         head = kept.head if kept is not None else (0, self._clock_ms())
-        packed = record.state.pack()
+        packed = record.state.pack(Home.STATE)
         state = StoredState.from_bytes(packed)
         # None, too, in the first commit after what other code wrote: its states are laid out in another way.
         delta = None if base is None else state_delta.pack(base, state)
@@ -242,7 +245,7 @@ class DetectorRecords:
                 **_head_key(key),
                 **self._beside_state(record),
                 "version": {"N": version},
-                "whole": {"B": zlib.compress(record.state.pack(), 1)},
+                "whole": {"B": zlib.compress(record.state.pack(Home.STATE), 1)},
             },
             ConditionExpression=f"attribute_not_exists(#group) OR {condition}",
             ExpressionAttributeNames={"#group": "group", "#version": "version"},

@@ -1,0 +1,67 @@
+"""A group's seasonal table: the blocks that a batch needs are read before it is decided, and those that changed written.
+
+What was stored never changes, and the record that names it is committed after it: a commit that loses the race, or a
+crash at any point, leaves the old table and items that nobody names (docs/decisions/0130-table-in-blocks.md).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from treeline.core.errors import ModelMismatchError
+from treeline.core.state import table
+from treeline.core.state.fleet import FleetState
+
+
+class BlockItems(Protocol):
+    """Blocks of seasonal tables as they are stored, by group, model version, number and name."""
+
+    def read_block(self, group: int, model_version: str, number: int, name: str) -> bytes | None:
+        """What was stored under that name; None where it is no more. Damage is the caller's to notice."""
+
+    def write_block(self, group: int, model_version: str, number: int, name: str, block: bytes) -> None:
+        """Store it; storing it again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonBlocks:
+    """Reads and writes the blocks of a state's table."""
+
+    items: BlockItems
+
+    def fill(self, group: int, model_version: str, state: FleetState, blocks: Iterable[int]) -> list[str]:
+        """Take blocks that are stored into a state's table; what it has of the others is not to be read.
+
+        Args:
+            group: The group.
+            model_version: The model whose table it is.
+            state: Changed in place. Its table is as the model package has it, but for blocks filled before.
+            blocks: Which of them are needed.
+
+        Returns:
+            What was lost, in words, one entry a block: these stay as the package has them, and are stored anew by the
+            next `write`.
+        """
+        lost = []
+        for number in sorted(set(blocks) - set(state.filled)):
+            name, is_lost = state.table[number], False
+            if name:
+                stored = self.items.read_block(group, model_version, number, name)
+                try:
+                    if stored is None:
+                        raise ModelMismatchError(f"block {number} of the seasonal table is missing: {name}")
+                    table.fill(state, number, name, stored)
+                except ModelMismatchError as error:
+                    lost.append(str(error))
+                    is_lost = True
+            state.filled[number] = "" if is_lost else table.name_of(table.cut(state, number))
+        return lost
+
+    def write(self, group: int, model_version: str, state: FleetState) -> None:
+        """Store the filled blocks that have changed, and name them in the state, which is to be committed next."""
+        for number, before in state.filled.items():
+            block = table.cut(state, number)
+            name = table.name_of(block)
+            if name != before:
+                self.items.write_block(group, model_version, number, name, block)
+                state.filled[number] = state.table[number] = name
