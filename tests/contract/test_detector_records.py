@@ -61,7 +61,7 @@ def changed(record: Record, rng: np.random.Generator, now_ms: int) -> Record:
     row = int(rng.integers(len(state.servers)))
     state.version += 1
     state.last_at[row] = now_ms
-    state.view_mean[row] = rng.normal(size=state.view_mean[row].shape)
+    state.day_mean[row] = rng.normal(size=state.day_mean[row].shape)
     state.seen_at[row] = np.append(state.seen_at[row][1:], now_ms)
     block = ScoreBlock.empty(state.servers, "m1", np.array([row]), np.array([now_ms]))
     block.version = state.version
@@ -141,7 +141,7 @@ def test_what_a_caller_does_to_its_record_without_committing_stays_with_it(table
     worker = table.worker()
     written = table.advance(worker, 3).state.pack()
     record = table.load(worker)
-    record.state.view_mean[:] = 7
+    record.state.day_mean[:] = 7
     record.state.add(["z"])
 
     assert table.load(worker).state.pack() == written

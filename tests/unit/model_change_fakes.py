@@ -77,6 +77,7 @@ class PointedModels:
             package_key=version,
             activation=1 if before is None else before.activation + 1,
             previous_version="" if before is None else before.model_version,
+            previous_package_key="" if before is None else before.package_key,
         )
 
     def active(self) -> ModelPackage | None:

@@ -8,6 +8,7 @@ from tests.unit.detection_fakes import METRICS, TICK, Store, service
 from treeline.app.detect.ticks import Tick
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.features import feature_names
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, StateConflictError
 from treeline.core.model.package import ModelPackage
@@ -22,6 +23,7 @@ def store():
         ModelPackage(
             model_version="m1",
             metrics=METRICS,
+            features=feature_names(METRICS),
             step_s=60.0,
             calibration=Calibration(),
             seeds=ready_state(SERVERS),

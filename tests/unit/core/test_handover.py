@@ -1,13 +1,19 @@
 """A server's memory under a new model, by hand: 10 +- 2 was its baseline, 14 +- 4 is the new one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from treeline.core.arrays import NEVER
 from treeline.core.channels import registry
+from treeline.core.detection import novelty
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.features import feature_names
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.model.handover import hand_over
 from treeline.core.model.package import ModelPackage
+from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
 
 NOW = 1_700_006_400_000
@@ -21,15 +27,19 @@ def state(**values: object) -> FleetState:
     return made
 
 
-def package(seeds: FleetState, **typical: float) -> ModelPackage:
+def package(seeds: FleetState, calibration: Calibration | None = None, **typical: float) -> ModelPackage:
     return ModelPackage(
-        model_version="m2", metrics=("cpu", "disk"), step_s=60.0, calibration=Calibration(), seeds=seeds,
-        typical=typical, fingerprint="f",
+        model_version="m2", metrics=("cpu", "disk"), features=feature_names(("cpu", "disk")), step_s=60.0,
+        calibration=calibration or Calibration(), seeds=seeds, typical=typical, fingerprint="f",
     )  # fmt: skip
 
 
-OLD = {"base_mean": 10.0, "base_spread": 2.0, "score_mean": 5.0, "score_var": 4.0, "residual_sd": 0.3}
-NEW = {"base_mean": 14.0, "base_spread": 4.0, "score_mean": 1.0, "score_var": 0.25, "residual_sd": 0.7}
+def handed(package: ModelPackage, source: FleetState, **options: Any) -> FleetState:
+    return hand_over(package, source, **{"calibration": Calibration(), **options})
+
+
+OLD = {"base_mean": 10.0, "base_spread": 2.0, "score_mean": 5.0, "score_var": 4.0}
+NEW = {"base_mean": 14.0, "base_spread": 4.0, "score_mean": 1.0, "score_var": 0.25}
 
 
 @pytest.mark.parametrize(
@@ -40,32 +50,42 @@ NEW = {"base_mean": 14.0, "base_spread": 4.0, "score_mean": 1.0, "score_var": 0.
         ("day_mean", 3.0, 0.5),
         ("day_var", 8.0, 2.0),  # a variance by the square
         ("change_var", 8.0, 2.0),
-        ("view_var", 8.0, 2.0),
-        ("view_mean", 3.0, [[0.5, 0.5], [0.5, 0.5], [1.5, 1.5]]),  # a difference has no level
-        ("score_slots", 9.0, 2.0),  # two standard deviations above the mean, as before
+        ("trend_mean", 3.0, 0.5),
+        ("trend_var", 8.0, 2.0),
+        ("mean10_mean", 3.0, 0.5),
+        ("mean10_var", 8.0, 2.0),
         ("score_mean", 5.0, 1.0),
         ("score_var", 4.0, 0.25),
-        ("residual_sd", 0.3, 0.7),
         ("observations", 7, 7),
         ("incident", 2, 2),
         ("sequence", 3, 3),
     ],
 )
 def test_a_window_is_told_in_the_new_models_units(name: str, before: float, after: object):
-    new = hand_over(package(state(**NEW)), state(**OLD | {name: before}))
+    new = handed(package(state(**NEW)), state(**OLD | {name: before}))
     np.testing.assert_allclose(new.arrays()[name][0], np.broadcast_to(after, new.arrays()[name][0].shape), rtol=1e-6)
 
 
 def test_what_would_leave_the_clip_is_clipped():
-    new = hand_over(package(state(**NEW | {"base_spread": 0.5})), state(**OLD | {"recent": 9.0}))
+    new = handed(package(state(**NEW | {"base_spread": 0.5})), state(**OLD | {"recent": 9.0}))
     assert (new.recent == 10.0).all()
     assert new.version == 0, "nobody has committed it yet"
 
 
 def test_what_the_model_measured_is_the_new_ones():
-    measured = dict.fromkeys(("view_floor", "tail_start", "tail_scale", "channel_floor", "channel_gated"), 0.5)
-    measured["channel_gated"] = 1
-    new = hand_over(package(state(**NEW | measured)), state(**OLD))
+    names = (
+        "tail_start",
+        "mean10_floor",
+        "change_floor",
+        "channel_floor",
+        "residual_scale",
+        "band_sd",
+        "season_offset",
+    )
+    names += ("relation", "relation_mean", "relation_var", "relation_floor", "relation_recent", "relation_sd")
+    measured = dict.fromkeys((*names, "season_level", "season_var", "season_days"), 0.5)
+    measured |= {"channel_gated": 1, "basis": 2}
+    new = handed(package(state(**NEW | measured)), state(**OLD))
     for name, value in (NEW | measured).items():
         np.testing.assert_allclose(new.arrays()[name][0], value)
 
@@ -73,7 +93,7 @@ def test_what_the_model_measured_is_the_new_ones():
 def test_a_channel_that_is_free_of_the_model_keeps_its_own_averages():
     kept = np.array([channel.is_free_of_model for channel in registry.CHANNELS])
     old, seed = {"channel_mean": 1.0, "channel_var": 2.0}, {"channel_mean": 3.0, "channel_var": 4.0}
-    new = hand_over(package(state(**NEW | seed)), state(**OLD | old))
+    new = handed(package(state(**NEW | seed)), state(**OLD | old))
     assert kept.any()
     assert not kept.all()
     np.testing.assert_array_equal(new.channel_mean[0], np.where(kept, 1.0, 3.0))
@@ -86,13 +106,13 @@ def test_a_channel_that_is_free_of_the_model_keeps_its_own_averages():
 )
 def test_a_metric_that_one_model_has_no_baseline_for_comes_from_the_one_that_has(old_spread, new_spread, expected):
     seeds = state(**NEW | {"base_spread": new_spread, "day_mean": 7.0})
-    new = hand_over(package(seeds), state(**OLD | {"base_spread": old_spread, "day_mean": 3.0}))
+    new = handed(package(seeds), state(**OLD | {"base_spread": old_spread, "day_mean": 3.0}))
     np.testing.assert_allclose(new.day_mean[0], expected)
     assert (new.base_spread[0] > 0).all()
 
 
 def test_a_server_that_was_warming_up_and_that_the_model_has_met_is_ready():
-    new = hand_over(package(state(**NEW | {"day_mean": 7.0})), state(**OLD | {"phase": Phase.WARMING_UP}))
+    new = handed(package(state(**NEW | {"day_mean": 7.0})), state(**OLD | {"phase": Phase.WARMING_UP}))
     assert new.phase.tolist() == [Phase.READY]
     assert (new.day_mean == 7.0).all()
 
@@ -100,14 +120,14 @@ def test_a_server_that_was_warming_up_and_that_the_model_has_met_is_ready():
 @pytest.mark.parametrize(("behind", "mine"), [(3_600_000, True), (3_600_001, False)])
 def test_the_candidates_own_windows_are_used_where_they_are_an_hour_old_at_most(behind: int, mine: bool):
     own = state(**NEW | {"day_mean": 7.0, "last_at": NOW - behind})
-    new = hand_over(package(state(**NEW)), state(**OLD | {"day_mean": 3.0}), own=own)
+    new = handed(package(state(**NEW)), state(**OLD | {"day_mean": 3.0}), own=own)
     assert (new.day_mean == (7.0 if mine else 0.5)).all()
     assert new.last_at.tolist() == [NOW]
 
 
 def test_a_candidate_that_was_still_warming_up_has_no_windows_of_its_own():
     own = state(**NEW | {"day_mean": 7.0, "phase": Phase.WARMING_UP})
-    new = hand_over(package(state(**NEW)), state(**OLD | {"day_mean": 3.0}), own=own)
+    new = handed(package(state(**NEW)), state(**OLD | {"day_mean": 3.0}), own=own)
     assert (new.day_mean == 0.5).all()
 
 
@@ -115,9 +135,44 @@ def test_other_metrics_begin_anew():
     """What was told stays; a server the new model never met warms up."""
     old = FleetState(3, servers=["a", "b"])
     old.phase[:], old.incident[:], old.observations[:] = Phase.READY, 2, 99
-    new = hand_over(package(state(**NEW | {"day_mean": 7.0}), residual_sd=0.9), old)
+    new = handed(package(state(**NEW | {"day_mean": 7.0}), score_mean=0.9), old)
     assert new.phase.tolist() == [Phase.READY, Phase.WARMING_UP]
     assert new.observations.tolist() == [99, 0]
     assert new.incident.tolist() == [2, 2]
     assert (new.day_mean[0] == 7.0).all()
-    assert new.residual_sd.tolist() == pytest.approx([0.7, 0.9])
+    assert new.score_mean.tolist() == pytest.approx([1.0, 0.9])
+
+
+def test_the_slot_that_gathers_is_dropped_and_the_new_models_table_is_read_next():
+    """What gathered is in the old model's units, against a level of the old model's table."""
+    new = handed(package(state(**NEW | {"slot": 7})), state(**OLD | {"slot": 12_345, "slot_count": 3.0}))
+    assert new.slot.tolist() == [NEVER]
+    assert new.table == [""] * len(new.table), "no block that is stored belongs to the new model"
+
+
+def scale(p2: float, decade: float | None, p1: float | None = None) -> Calibration:
+    """Every channel's thresholds."""
+    floors = {name: Thresholds(p2, p1 or p2 + 1.0, decade) for name in Calibration().thresholds}
+    return Calibration(thresholds=floors)
+
+
+@pytest.mark.parametrize("server", ["a", "stranger"])
+@pytest.mark.parametrize(
+    ("old", "new", "peak", "expected"),
+    [
+        (scale(6.0, 0.5), scale(2.0, 4.0), 7.0, 10.0),  # two decades above P2 before and after
+        (scale(6.0, 0.5), scale(2.0, 4.0), 5.5, -2.0),  # one below
+        (scale(6.0, None, 8.0), scale(2.0, 4.0), 8.0, 6.0),  # where no decade is known, P1 stands one above P2
+        (scale(6.0, 0.5), scale(2.0, 4.0), novelty.LEAST, novelty.LEAST),
+        (None, scale(2.0, 4.0), 7.0, novelty.LEAST),
+    ],
+)
+def test_a_servers_own_peaks_are_as_rare_as_before(old, new, peak: float, expected: float, server: str):
+    """Else a promotion would open what is known, or hold back what is new."""
+    source = state(**OLD | {"peak": peak, "peak_hours": peak, "peak_hour": 472_224})
+    source.servers[0] = server
+    handed_over = handed(package(state(**NEW), new), source, calibration=old)
+    assert handed_over.peak[0].tolist() == pytest.approx([expected] * handed_over.peak.shape[1])
+    np.testing.assert_allclose(handed_over.peak_hours[0], expected, rtol=1e-6)
+    assert handed_over.peak_hour.tolist() == [472_224]
+    assert (source.peak == np.float32(peak)).all(), "the old model's state stays as it is"

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tests.unit.core.fleets import ready_state
+from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState, Phase
@@ -20,10 +22,11 @@ def package(**changes):
     values = {
         "model_version": "m1",
         "metrics": METRICS,
+        "features": feature_names(METRICS),
         "step_s": 60.0,
         "calibration": Calibration(),
         "seeds": ready_state(3),
-        "typical": {"residual_sd": 0.25, "channel_floor": [0.3, 0.3, 0.3, 0.3]},
+        "typical": {"score_mean": 0.25, "channel_floor": [0.3] * len(registry.CHANNELS)},
         "fingerprint": "0123456789abcdef",
         "manifest": {"servers": 3},
     }
@@ -56,7 +59,7 @@ def test_a_package_survives_its_bytes_and_equal_packages_have_equal_bytes():
     assert (back.metrics, back.calibration, back.typical, back.step_ms) == (
         METRICS,
         Calibration(),
-        {"residual_sd": 0.25, "channel_floor": [0.3, 0.3, 0.3, 0.3]},
+        {"score_mean": 0.25, "channel_floor": [0.3] * len(registry.CHANNELS)},
         60_000,
     )
     assert back.seeds.pack() == ready_state(3).pack()
@@ -83,7 +86,6 @@ def test_a_package_damaged_anywhere_is_refused_or_whole():
     "change",
     [
         with_manifest(format=1),
-        with_manifest(features=["other"]),
         with_manifest(metrics=["cpu"]),
         with_manifest(model_version=None),
         with_manifest(training=None),
@@ -97,6 +99,13 @@ def test_a_package_that_does_not_fit_this_code_is_refused(change):
         ModelPackage.from_bytes(repacked(package().to_bytes(), change))
 
 
+def test_a_forest_that_was_grown_on_other_rows_is_read_and_told_apart():
+    """Detection then goes on by the channels alone."""
+    other = ModelPackage.from_bytes(repacked(package().to_bytes(), with_manifest(features=["level_mean", "level_max"])))
+    assert not other.has_todays_rows
+    assert ModelPackage.from_bytes(package().to_bytes()).has_todays_rows
+
+
 def test_the_deployments_metrics_must_be_the_models_in_order():
     package().require_metrics(METRICS)
     with pytest.raises(ModelMismatchError, match="m1 was trained on"):
@@ -108,7 +117,7 @@ def test_a_server_the_model_knows_starts_from_its_seed_and_another_warms_up_with
     state = model.new_state()
     model.admit(state, ["stranger", "s01"])
     assert state.phase.tolist() == [Phase.WARMING_UP, Phase.READY]
-    assert state.residual_sd[0] == np.float32(0.25)
+    assert state.score_mean[0] == np.float32(0.25)
     for name, value in model.seeds.row_values(1).items():
         np.testing.assert_array_equal(getattr(state, name)[1], value)
     state.day_mean[1] = 99.0

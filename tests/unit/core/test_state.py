@@ -57,7 +57,7 @@ def test_a_blank_row_is_warming_up_and_has_never_been_seen():
     state = FleetState(4, servers=["a"])
     assert state.phase[0] == Phase.WARMING_UP
     assert state.last_at[0] == state.last_received_at[0] == NEVER
-    assert np.isnan(state.score_slots[0]).all()
+    assert np.isnan(state.season_level[0]).all()
 
 
 def test_unpacked_arrays_can_be_written_to():

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from treeline.app.detect.ports import ActivePackage, Record, Records, Scores
-from treeline.core.errors import StateConflictError
+from treeline.core.detection.calibration import Calibration
+from treeline.core.errors import ModelMismatchError, StateConflictError
 from treeline.core.model.handover import hand_over
+from treeline.core.model.package import ModelPackage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class Pointer:
     target_variant: str = ""  # the endpoint's variant that hosts it; empty where the endpoint has only one
     activation: int = 1  # counts changes of the pointer, from 1
     previous_version: str = ""  # the model it took over from; empty for the first
+    previous_package_key: str = ""  # that model's package; empty where it is not known
     package_arn: str = ""  # its model package in the registry; empty where it came from none
     model_name: str = ""  # SageMaker's name of the model; empty where it is not known
 
@@ -33,6 +36,9 @@ class ActiveModel(ActivePackage, Protocol):
     @property
     def pointer(self) -> Pointer | None:
         """None before the first model."""
+
+    def load(self, key: str) -> ModelPackage:
+        """The package of a key; raises ModelMismatchError where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,8 @@ class HandoverRecords:
             self.records.commit(source, source.state.version - 1)
         if source.block is not None:
             self.scores.put(group, source.block, self.clock_ms())
-        state = hand_over(package, source.state, own=None if record is None else record.state)
+        own = None if record is None else record.state
+        state = hand_over(package, source.state, calibration=self._calibration_before(pointer), own=own)
         before = state.version
         state.version, state.activation = before + 1, pointer.activation
         taken = Record(group, pointer.model_version, state, None, source.outbox, self.clock_ms(), source.suppressed)
@@ -91,3 +98,11 @@ class HandoverRecords:
         if source.outbox:  # the new record publishes it
             self.records.clear_outbox(Record(group, source.model_version, source.state))
         return taken
+
+    def _calibration_before(self, pointer: Pointer) -> Calibration | None:
+        if not pointer.previous_package_key:
+            return None
+        try:
+            return self.models.load(pointer.previous_package_key).calibration
+        except ModelMismatchError:  # gone, or of before this code: what was decided by it must not stop the hand-over
+            return None

@@ -1,4 +1,4 @@
-"""A group's seasonal table: the blocks that a batch needs are read before it is decided, and those that changed written.
+"""A group's seasonal table: the blocks that a batch needs are read before it is decided, changed ones written after.
 
 What was stored never changes, and the record that names it is committed after it: a commit that loses the race, or a
 crash at any point, leaves the old table and items that nobody names (docs/decisions/0130-table-in-blocks.md).

@@ -21,6 +21,7 @@ from treeline.app.detect.ticks import Tick
 from treeline.app.promote.canary import Canary, Side, candidate_group
 from treeline.app.promote.ports import DecidingModels
 from treeline.core.alert import Alert
+from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ScorerContractError, ScorerUnavailableError, StateConflictError, TreelineError
 from treeline.core.model.handover import hand_over
@@ -111,12 +112,16 @@ class CandidateRun:
         if canary is None or pointer is None:
             return
         try:
-            records = _CandidateRecords(self.records, pointer, canary, self.models.load(canary.package_key))
+            records = self._records(pointer, canary)
             records.load(group, canary.model_version)
         except StateConflictError:
             return  # the champion's tick comes first here
         except failures as error:
             self.on_error(error)
+
+    def _records(self, pointer: Pointer, canary: Canary) -> "_CandidateRecords":
+        champion, candidate = self.models.load(pointer.package_key), self.models.load(canary.package_key)
+        return _CandidateRecords(self.records, pointer, canary, candidate, champion.calibration)
 
     def run(self, tick: Tick, *, until_ms: int | None = None) -> int:
         """Let the candidate decide what the champion has decided; how many observations it scored.
@@ -132,8 +137,7 @@ class CandidateRun:
         scored = 0
         failures: tuple[type[Exception], ...] = (TreelineError, *self.adapter_errors)
         try:
-            package = self.models.load(canary.package_key)
-            records = _CandidateRecords(self.records, pointer, canary, package)
+            records = self._records(pointer, canary)
             sink = _CandidateSink(self.champion.scores, self.decisions, canary.model_version)
             service = replace(
                 self.champion,
@@ -143,7 +147,7 @@ class CandidateRun:
                 incidents=sink,
                 publisher=sink,
                 scorer=scorer,
-                models=_OneModel(package),
+                models=_OneModel(records.package),
                 policy=_without_fleet_cycle(self.champion.policy),
                 # What one of the two has read or found too late says nothing about the other.
                 _judged=self._judged,
@@ -217,6 +221,7 @@ class _CandidateRecords:
     pointer: Pointer
     canary: Canary
     package: ModelPackage
+    calibration: Calibration  # the champion's
 
     def load(self, group: int, model_version: str) -> Record | None:
         champion = self.records.load(group, self.pointer.model_version)
@@ -227,7 +232,7 @@ class _CandidateRecords:
             raise StateConflictError(f"group {group} is being taken over")
         if record is None or record.state.activation != -self.canary.number:
             servers = [s for s in champion.state.servers if self.canary.covers(s)]
-            state = hand_over(self.package, champion.state, servers=servers)
+            state = hand_over(self.package, champion.state, calibration=self.calibration, servers=servers)
             before = 0 if record is None else record.state.version
             state.version, state.activation = before + 1, -self.canary.number
             record = Record(group, model_version, state)

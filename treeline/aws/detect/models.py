@@ -116,6 +116,7 @@ class ModelStore:
         before = now.model_version if now is not None and now.model_version != wanted.model_version else ""
         for name, value in (
             ("previous_version", before),
+            ("previous_package_key", now.package_key if now is not None and before else ""),
             ("target_variant", wanted.target_variant),
             ("package_arn", wanted.package_arn),
             ("model_name", wanted.model_name),
@@ -181,6 +182,7 @@ def _pointer(item: Mapping[str, Any]) -> Pointer:
         target_variant=_text(item, "target_variant"),
         activation=int(item["activation"]["N"]) if "activation" in item else 1,
         previous_version=_text(item, "previous_version"),
+        previous_package_key=_text(item, "previous_package_key"),
         package_arn=_text(item, "package_arn"),
         model_name=_text(item, "model_name"),
     )

@@ -70,7 +70,7 @@ def place_of(slot: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDA
 
 
 def blocks_at(slots: Iterable[int]) -> set[int]:
-    """The blocks of the table that are read where these slots begin: a slot's own and its neighbours', of both kinds."""
+    """The blocks of the table that are read where slots begin: their own and their neighbours', of both kinds."""
     places = {(slot + near) % SLOTS for slot in slots for near in (-1, 0, 1)}
     return {(kind * SLOTS + place) // BLOCK_SLOTS for place in places for kind in range(KINDS)}
 

@@ -1,8 +1,9 @@
 """Handing a group over from one model to the next: what a detector state keeps, and what the new model brings.
 
-Incidents, persistence and the times seen stay. So do the trailing windows, converted to the new baselines: filling them
-again would take days. What concerns the forest's scores comes from the new model, shifted by how far the server's
-scores were from usual under the old one.
+Incidents, persistence and the times seen stay. So do the trailing averages, converted to the new baselines: filling
+them again would take days. What training measures comes from the new model: which expectation a metric has, the
+seasonal table, the relation between the metrics, the usual scores. How rare the server's own peaks were stays as well,
+so that a promotion neither opens nor silences anything.
 """
 
 from collections.abc import Sequence
@@ -11,29 +12,54 @@ from typing import Any
 
 import numpy as np
 
+from treeline.core.arrays import NEVER, Axis, Home
 from treeline.core.channels import registry
+from treeline.core.detection import novelty
+from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.metric_warmup import UNKNOWN
+from treeline.core.expectation import expectation, relation
 from treeline.core.model.package import ModelPackage
+from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import todays_layout
 from treeline.core.statistics import Z_LIMIT
 
 # The candidate's own windows are used where it last decided the server no longer than this before the champion did.
 FRESH_MS = 3_600_000
-_MODEL = ("base_mean", "base_spread", "view_floor", "tail_start", "tail_scale", "channel_floor", "channel_gated")
-_WINDOWS = (*("view_mean", "view_var", "recent", "day_mean", "day_var"), *("change_var", "channel_mean", "channel_var"))
-_SCORES = ("score_slots", "score_mean", "score_var", "residual_sd")
+_LEVELS = ("recent", "day_mean", "trend_mean", "mean10_mean")
+_VARIANCES = ("day_var", "trend_var", "mean10_var", "change_var")
+_CHANNELS = ("channel_mean", "channel_var")
+_SCORES = ("score_mean", "score_var")
+_PEAKS = tuple(spec.name for spec in novelty.ARRAYS)
+_MODEL = (
+    *("base_mean", "base_spread", "channel_floor", "channel_gated"),
+    *("tail_start", "tail_scale", "mean10_floor", "change_floor"),
+    *(spec.name for spec in (*expectation.ARRAYS, *relation.ARRAYS) if spec.name not in (*_LEVELS, *_VARIANCES)),
+)
+# By metric, of those above; the relation is of several metrics, and the table is the new model's.
+_OF_METRICS = tuple(
+    spec.name
+    for spec in todays_layout().only(Home.STATE).arrays
+    if spec.axes[-1:] == (Axis.METRICS,) and spec.name in (*_MODEL, *_LEVELS, *_VARIANCES)
+)
 Row = dict[str, Any]  # one server's values by name
-_OWN = (*_MODEL, *_WINDOWS, *_SCORES, "score_slot")
+_OWN = (*_MODEL, *_LEVELS, *_VARIANCES, *_CHANNELS, *_SCORES, *_PEAKS)
 
 
 def hand_over(
-    package: ModelPackage, source: FleetState, *, own: FleetState | None = None, servers: Sequence[str] | None = None
+    package: ModelPackage,
+    source: FleetState,
+    *,
+    calibration: Calibration | None,
+    own: FleetState | None = None,
+    servers: Sequence[str] | None = None,
 ) -> FleetState:
     """The state in which the package's model goes on where another one stopped.
 
     Args:
         package: The new model.
         source: The old model's state of the group.
+        calibration: The old model's; None where its package is gone: the servers' own peaks are then forgotten.
         own: What the new model already knows of some of its servers, from a canary.
         servers: Take only these; all when None.
 
@@ -42,6 +68,7 @@ def hand_over(
     """
     chosen = source.servers if servers is None else [s for s in source.servers if s in set(servers)]
     rows, seeds = source.rows(), package.seeds.rows()
+    source = _on_the_scale_of(package.calibration, source, calibration)
     own_rows = {} if own is None else own.rows()
     is_same_shape = source.metrics == len(package.metrics)
     state = package.new_state()
@@ -63,13 +90,34 @@ def hand_over(
         elif server in seeds:
             old |= _converted(package.seeds.row_values(seeds[server]), old)
         else:
-            old |= _rescored({name: np.asarray(value, np.float32) for name, value in package.typical.items()}, old)
+            old |= {name: package.typical[name] for name in _SCORES if name in package.typical}
         state.set_row(row, old)
+    package.attach(state, Home.PACKAGE, Home.TABLE)
     return state
 
 
 def _is_fresh(own: FleetState, row: int, old: Row) -> bool:
     return int(own.last_at[row]) >= int(old["last_at"]) - FRESH_MS and int(own.phase[row]) == Phase.READY
+
+
+def _on_the_scale_of(new: Calibration, source: FleetState, old: Calibration | None) -> FleetState:
+    """The state with each channel's peaks in the measures that are as rare under the new calibration."""
+    scaled = source.copy()
+    if old is None:
+        scaled.peak[:] = scaled.peak_hours[:] = novelty.LEAST
+        return scaled
+    for place, channel in enumerate(registry.every_channel()):
+        before, after = old[channel.name], new[channel.name]
+        for array in (scaled.peak, scaled.peak_hours):
+            peak = array[..., place]
+            decades = (peak - before.p2) / _decade(before)
+            array[..., place] = np.where(peak > novelty.LEAST, after.p2 + decades * _decade(after), peak)
+    return scaled
+
+
+def _decade(thresholds: Thresholds) -> float:
+    """What a decade of rarity is; where that is not known, the distance of the tiers stands for it."""
+    return thresholds.decade or thresholds.p1 - thresholds.p2
 
 
 def _converted(seed: Row, old: Row) -> Row:
@@ -79,37 +127,20 @@ def _converted(seed: Row, old: Row) -> Row:
     seed_spread = np.where(seed["base_spread"] == UNKNOWN, 1.0, seed["base_spread"])  # see _newly_known
     ratio = (old["base_spread"] / seed_spread).astype(np.float64)
     offset = (old["base_mean"].astype(np.float64) - seed["base_mean"]) / seed_spread
-    moved = np.stack([offset, offset, np.zeros_like(offset)])  # a difference has no level
     kept = np.array([channel.is_free_of_model for channel in registry.CHANNELS])
-    values = {name: seed[name] for name in _MODEL}
-    values |= {
-        "recent": np.clip(old["recent"] * ratio + offset, -Z_LIMIT, Z_LIMIT),
-        "view_mean": old["view_mean"] * ratio + moved,
-        "view_var": old["view_var"] * ratio**2,
-        "day_mean": old["day_mean"] * ratio + offset,
-        "day_var": old["day_var"] * ratio**2,
-        "change_var": old["change_var"] * ratio**2,
-        "channel_mean": np.where(kept, old["channel_mean"], seed["channel_mean"]),
-        "channel_var": np.where(kept, old["channel_var"], seed["channel_var"]),
-    }
-    return values | _newly_known(seed, old, values) | _rescored(seed, old)
+    values = {name: seed[name] for name in (*_MODEL, *_SCORES)}
+    values |= {name: old[name] * ratio + offset for name in _LEVELS}
+    values |= {name: old[name] * ratio**2 for name in _VARIANCES}
+    values["recent"] = np.clip(values["recent"], -Z_LIMIT, Z_LIMIT)
+    values |= {name: np.where(kept, old[name], seed[name]) for name in _CHANNELS}
+    values["slot"] = np.asarray(
+        NEVER
+    )  # what gathered is dropped; the new model's table is read at the next observation
+    return values | _newly_known(seed, old, values)
 
 
 def _newly_known(seed: Row, old: Row, values: Row) -> Row:
-    """A metric for which only one of the models has a baseline: all its values come from that model."""
+    """A metric for which only one of the models has a baseline: its values come from that model."""
     unknown = (seed["base_spread"] == UNKNOWN) | (old["base_spread"] == UNKNOWN)
     is_old = seed["base_spread"] == UNKNOWN  # also where neither has
-    names = [n for n in (*_MODEL, *_WINDOWS) if not n.startswith("channel")]
-    return {n: np.where(unknown, np.where(is_old, old[n], seed[n]), values[n]) for n in names}
-
-
-def _rescored(seed: Row, old: Row) -> Row:
-    """The scores' window: as far from the new mean in the new spread as it was from the old mean in the old one."""
-    sd = max(float(np.sqrt(old["score_var"])), 1e-6)
-    standing = (old["score_slots"].astype(np.float64) - float(old["score_mean"])) / sd
-    return {
-        "score_slots": float(seed["score_mean"]) + standing * float(np.sqrt(seed["score_var"])),
-        "score_mean": seed["score_mean"],
-        "score_var": seed["score_var"],
-        "residual_sd": seed["residual_sd"],
-    }
+    return {n: np.where(unknown, np.where(is_old, old[n], seed[n]), values[n]) for n in _OF_METRICS}

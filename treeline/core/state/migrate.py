@@ -1,8 +1,8 @@
 """From what an earlier version stored to what today's code works with.
 
 An array that the stored state lacks takes its initial values, one that the layout no longer has is dropped, and values
-along an axis of channels go by channel name. So a new array or channel needs an initial value and nothing else. Only where
-stored values have to become others is a *step* needed, with a format number of its own.
+along an axis of channels go by channel name. So a new array or channel needs an initial value and nothing else. Only
+where stored values have to become others is a *step* needed, with a format number of its own.
 """
 
 from collections.abc import Callable
