@@ -125,10 +125,11 @@ def bounded_step(
         mean: Current mean.
         variance: Current variance.
         floor: Smallest standard deviation worth noticing; where the variance is less, it counts as this.
-        alpha: The weight the value will have, in (0, 1].
+        alpha: The weight the value will have, in [0, 1]; at 0 it is not bounded, as it will not be learned.
         growth: Above 0.
     """
-    reach = np.sqrt(growth * np.maximum(variance, np.square(floor)) / alpha)
+    with np.errstate(divide="ignore"):
+        reach = np.sqrt(growth * np.maximum(variance, np.square(floor)) / alpha)
     bounded: FloatArray = np.clip(value, mean - reach, mean + reach)
     return bounded
 

@@ -12,6 +12,7 @@ from treeline.core.detection.features import feature_names
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, StateConflictError
 from treeline.core.model.package import ModelPackage
+from treeline.core.severity import Thresholds
 
 SERVERS, STEPS = 4, 20
 FAST = PolicySettings(quiet_s=180.0)
@@ -25,7 +26,7 @@ def store():
             metrics=METRICS,
             features=feature_names(METRICS),
             step_s=60.0,
-            calibration=Calibration(),
+            calibration=Calibration(thresholds={"score": Thresholds(3.0, 5.0)}),
             seeds=ready_state(SERVERS),
             typical={},
             fingerprint="f",

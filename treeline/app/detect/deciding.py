@@ -14,6 +14,7 @@ from treeline.app.detect.rules import Rules
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.core.alert import Alert
+from treeline.core.arrays import Home
 from treeline.core.detection import detector
 from treeline.core.detection.features import Index, feature_names
 from treeline.core.detection.policy import PolicySettings
@@ -60,7 +61,8 @@ class Decider:
         Raises:
             ScorerUnavailableError, ScorerContractError: The state is then to be thrown away.
         """
-        before, levels, rules = state.copy(), dict[int, float](), Rules.of(model, self.policy, self.override)
+        homes = (Home.STATE, Home.TABLE) if state.filled else (Home.STATE,)  # of what changes
+        before, levels, rules = state.copy(*homes), dict[int, float](), Rules.of(model, self.policy, self.override)
         every = np.concatenate([new, late])
         block = ScoreBlock.empty(
             state.servers,

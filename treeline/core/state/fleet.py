@@ -118,9 +118,11 @@ class FleetState:
         for name, value in values.items():
             self._arrays[name][row] = value
 
-    def copy(self) -> "FleetState":
-        """An independent copy."""
-        state = FleetState.of_stored(self._stored().copy(), self.layout)
+    def copy(self, *homes: Home) -> "FleetState":
+        """An independent copy; where homes are named, it shares the arrays of the others."""
+        stored = self._stored(*homes).copy()
+        stored = StoredState({**stored.head, **self.layout.to_json()}, self.layout, {**self._arrays, **stored.arrays})
+        state = FleetState.of_stored(stored, self.layout)
         state.filled = dict(self.filled)
         return state
 
