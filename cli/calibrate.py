@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +19,7 @@ from training.history.files import open_history
 from training.history.grid import Grid, grid_of
 from training.prepare.calibrating import FITTED, Score
 from training.processes import Progress as Tell
+from treeline.core.detection import novelty
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
@@ -124,10 +124,11 @@ def as_fitted(package: ModelPackage) -> Calibration:
 def at_the_start(seeds: FleetState) -> FleetState:
     """The seeds as if nothing had been seen yet: what they learned stays, what they remember of moments goes."""
     start = seeds.copy()
-    for name in ("last_at", "seen_at", "score_slot", "habit_slot"):
+    for name in ("last_at", "seen_at", "habit_slot", "slot", "peak_hour"):
         getattr(start, name)[:] = NEVER
-    start.score_slots[:] = np.nan
-    start.habit[:], start.habit_recent[:] = 0.0, 0.0
+    for name in ("habit", "habit_recent", "relation_recent", "slot_count"):
+        getattr(start, name)[:] = 0.0
+    start.peak[:], start.peak_hours[:] = novelty.LEAST, novelty.LEAST
     return start
 
 

@@ -14,7 +14,7 @@ from stacks.config.learning import ANALYZER_ACCOUNTS
 from stacks.config.stage import StageConfig
 
 PREPROCESSOR = Path(__file__).with_name("model_monitor_preprocessor.py")
-NO_METRICS = "METRICS: tuple = ()"  # the script's line that names none
+NO_METRICS = "METRICS: Any = ()"  # the script's line that names none
 INPUT = "/opt/ml/processing/input/endpoint"
 OUTPUT = "/opt/ml/processing/output"
 

@@ -6,7 +6,7 @@ an environment variable holds 256 characters: `model_monitor.preprocessor` write
 
 from typing import Any
 
-METRICS: tuple = ()  # in the order of the model
+METRICS: Any = ()  # in the order of the model
 NAMES = tuple("{}.{}".format(metric, part) for part in ("relation", "level") for metric in METRICS)  # noqa: UP032
 
 

@@ -7,7 +7,7 @@ comparable, and mapped back to each channel's own measure. Per-server thresholds
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from treeline.core.alert import Priority
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
-from treeline.core.severity import P1_SEVERITY, P2_SEVERITY, Thresholds
+from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.statistics import FloatArray
 
 DAY_MS = 86_400_000
@@ -186,7 +186,7 @@ def solve(
 def raised(calibration: Calibration, *, p2: float, p1: float) -> Calibration:
     """The calibration under which what was severity `p2` is 1.5 and what was `p1` is 3.0, in every channel."""
 
-    return calibration.moved(lambda k: Thresholds(p2=k.measure(p2), p1=k.measure(p1)))
+    return calibration.moved(lambda k: replace(k, p2=k.measure(p2), p1=k.measure(p1)))
 
 
 def _threshold(times_ms: Times, severity: FloatArray, lowest: float, allowed: float, settings: PolicySettings) -> float:

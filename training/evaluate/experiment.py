@@ -25,7 +25,6 @@ from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.errors import SettingsError, UsageError
 from treeline.core.model.package import ModelPackage
-from treeline.core.severity import Thresholds
 from treeline.core.times import iso
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
@@ -167,7 +166,7 @@ def with_factor(package: ModelPackage, setup: Setup) -> ModelPackage:
     factor = setup.threshold_factor
     if factor == 1.0:
         return package
-    moved = package.calibration.moved(lambda k: Thresholds(p2=k.p2 * factor, p1=k.p1 * factor))
+    moved = package.calibration.moved(lambda k: replace(k, p2=k.p2 * factor, p1=k.p1 * factor))
     return replace(package, calibration=moved)
 
 
