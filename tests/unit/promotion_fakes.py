@@ -29,8 +29,8 @@ def package(version: str, mean: float = 1.0) -> ModelPackage:
     seeds = FleetState(1, servers=list(SERVERS))
     seeds.phase[:], seeds.score_mean[:], seeds.score_var[:] = 1, mean, 0.04
     return ModelPackage(
-        model_version=version, metrics=("cpu",), features=feature_names(("cpu",)), step_s=60.0, calibration=Calibration(), seeds=seeds, typical={},
-        fingerprint="f",
+        model_version=version, metrics=("cpu",), features=feature_names(("cpu",)), step_s=60.0,
+        calibration=Calibration(), seeds=seeds, typical={}, fingerprint="f",
     )  # fmt: skip
 
 

@@ -14,8 +14,7 @@ from training.prepare.gate import is_periodic
 from training.prepare.preparation import Prepared, fingerprint
 from training.prepare.thresholds import Peaks, fitted
 from training.processes import Progress, run_jobs, shares
-from treeline.core.channels import registry
-from treeline.core.channels.measure import measure
+from treeline.core.channels import measure, registry
 from treeline.core.channels.score import ScoreChannel, distance, slow_sd
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
@@ -143,8 +142,10 @@ def _seed_channels(prepared: Prepared) -> npt.NDArray[np.float32]:
     for t in range(len(magnitudes)):
         rows = np.flatnonzero(present[t])
         if len(rows):
-            aged = np.full(len(rows), prepared.step_s)
-            measures[t, rows] = measure(state, rows, np.full(len(rows), times[t]), magnitudes[t, rows], aged)
+            aged, at = np.full(len(rows), prepared.step_s), np.full(len(rows), times[t])
+            measured = measure.measure(state, rows, at, magnitudes[t, rows])
+            measure.learn(state, rows, at, magnitudes[t, rows], measured, aged)
+            measures[t, rows] = measured.counted
     return measures
 
 

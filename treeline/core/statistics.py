@@ -7,7 +7,7 @@ FloatArray = npt.NDArray[np.floating]
 
 Z_LIMIT = 10.0  # standard deviations; what is farther out is not stranger
 FLOOR_SHARE_OF_RANGE = 0.01  # a metric's noise below 1 % of its observed range is not worth noticing
-
+SMALLEST_ALPHA = 1e-9  # what learns nothing, as while a server has an open incident, must not divide by 0
 
 _NUMPY_ADDS_IN_TURN = 8  # numpy adds rows shorter than this in order, longer ones in eight partial sums
 
@@ -125,11 +125,10 @@ def bounded_step(
         mean: Current mean.
         variance: Current variance.
         floor: Smallest standard deviation worth noticing; where the variance is less, it counts as this.
-        alpha: The weight the value will have, in [0, 1]; at 0 it is not bounded, as it will not be learned.
+        alpha: The weight the value will have, in [0, 1].
         growth: Above 0.
     """
-    with np.errstate(divide="ignore"):
-        reach = np.sqrt(growth * np.maximum(variance, np.square(floor)) / alpha)
+    reach = np.sqrt(growth * np.maximum(variance, np.square(floor)) / np.maximum(alpha, SMALLEST_ALPHA))
     bounded: FloatArray = np.clip(value, mean - reach, mean + reach)
     return bounded
 

@@ -7,15 +7,19 @@ from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW, position
 from tests.unit.core.fleets import START_MS, STEP_MS, Run, ready_state
-from treeline.core.channels import registry
-from treeline.core.channels.measure import measure
+from treeline.core.channels import measure, registry
 from treeline.core.channels.tail import CAP, improbability
 
 ONE = np.array([0])
+COUNT = len(registry.CHANNELS)
 
 
 def measured(state, magnitudes, *, at=START_MS, learn=True):
-    return measure(state, ONE, np.array([at]), np.array([magnitudes], np.float32), np.array([60.0]), learn=learn)[0]
+    at, magnitudes = np.array([at]), np.array([magnitudes], np.float32)
+    found = measure.measure(state, ONE, at, magnitudes)
+    if learn:
+        measure.learn(state, ONE, at, magnitudes, found, np.array([60.0]))
+    return found.counted[0]
 
 
 def test_improbability_by_hand():
@@ -51,30 +55,31 @@ def test_the_exponential_tail_is_the_data_s_own_where_the_data_are_exponential()
 
 def test_a_measure_is_how_far_a_magnitude_is_from_the_server_s_own_usual():
     state = ready_state(1)
-    state.channel_mean[0], state.channel_var[0] = [1.0, 2.0, 3.0, 4.0], [1.0, 4.0, 9.0, 16.0]
-    assert measured(state, [3.0, 6.0, 9.0, 12.0], learn=False).tolist() == pytest.approx([2.0] * 4)
+    usual = np.arange(1.0, 1.0 + COUNT)
+    state.channel_mean[0], state.channel_var[0] = usual, usual**2
+    assert measured(state, 3.0 * usual, learn=False).tolist() == pytest.approx([2.0] * COUNT)
 
 
 def test_trailing_channels_learn_and_static_ones_do_not():
     state = ready_state(1)
     before = state.channel_mean[0].copy()
     for t in range(600):
-        measured(state, [3.0] * 4, at=START_MS + t * STEP_MS)
+        measured(state, [3.0] * COUNT, at=START_MS + t * STEP_MS)
     moved = state.channel_mean[0] - before
     assert {channel.name for channel, way in zip(registry.CHANNELS, moved, strict=True) if way > 0.3} == {"day", "tail"}
-    assert (moved[[position("mean10"), position("difference")]] == 0.0).all()
+    assert (moved[[position("mean10"), position("difference"), position("relation")]] == 0.0).all()
 
 
 def test_an_outage_does_not_teach_a_channel_that_outages_are_normal():
     state = ready_state(1)
-    measured(state, [1e3] * 4)
+    measured(state, [1e3] * COUNT)
     assert state.channel_mean[0].max() < 1.3
 
 
 def test_measuring_without_learning_leaves_the_state_bit_for_bit():
     state = ready_state(1)
     before = state.pack()
-    measured(state, [9.0] * 4, learn=False)
+    measured(state, [9.0] * COUNT, learn=False)
     assert state.pack() == before
 
 
@@ -84,7 +89,7 @@ def test_no_magnitudes_make_a_measure_that_is_not_finite(magnitudes, minutes):
     state = ready_state(1)
     state.channel_floor[:], state.channel_var[:] = 0.1, 0.0
     for t, value in enumerate(magnitudes):
-        assert np.isfinite(measured(state, [value] * 4, at=START_MS + t * minutes * STEP_MS)).all()
+        assert np.isfinite(measured(state, [value] * COUNT, at=START_MS + t * minutes * STEP_MS)).all()
     assert np.isfinite(state.habit).all()
 
 

@@ -11,7 +11,6 @@ from treeline.core.detection.features import feature_names
 from treeline.core.errors import UsageError
 from treeline.core.model.data_quality import Violated
 
-
 FEATURES = feature_names(("x", "y"))
 
 

@@ -16,7 +16,7 @@ def script() -> SimpleNamespace:
 
 
 def test_it_has_the_features_names_in_their_order():
-    assert script().NAMES == feature_names(METRICS)
+    assert feature_names(METRICS) == script().NAMES
 
 
 def test_a_request_of_two_rows_becomes_two_named_records():

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.arrays import Rows, together
-from treeline.core.channels import registry
+from treeline.core.channels import measure, registry
 from treeline.core.channels.channel import Views
-from treeline.core.channels.measure import measure
+from treeline.core.channels.measure import Measured
 from treeline.core.expectation import expectation, relation
 from treeline.core.expectation.expectation import Expected
 from treeline.core.expectation.relation import Related
@@ -40,10 +40,8 @@ class Features:
     """What one bucket of observations says, one row each; `compared` is what they are learned from."""
 
     rows: npt.NDArray[np.float32]  # shape (n, 2 * metrics) float32, the scorer's input
-    # Shape (n, channels), what the channels of `treeline.core.channels.registry` measured, each in standard deviations
-    # of the server's own.
-    measures: FloatArray
-    magnitudes: FloatArray  # shape (n, channels), what they were made from: each channel's number for the observation
+    measured: Measured  # what the channels of `treeline.core.channels.registry` measured
+    magnitudes: FloatArray  # shape (n, channels), what that was made from: each channel's number for the observation
     expected: FloatArray  # shape (n, metrics), what is expected now, in the metric's unit
     spread: FloatArray  # shape (n, metrics), a third of the distance from there to the band's edges, same unit
     implied: FloatArray  # shape (n, metrics), what the other metrics imply, same unit
@@ -51,6 +49,11 @@ class Features:
     imputed: npt.NDArray[np.bool_]  # shape (n, metrics) bool, where a missing value was replaced by the last one seen
     outside: npt.NDArray[np.bool_]  # shape (n, metrics) bool, outside either band: evidence that people are shown
     compared: "Compared"
+
+    @property
+    def measures(self) -> FloatArray:
+        """What counts of the channels' measures, shape (n, channels), in standard deviations of the server's own."""
+        return self.measured.counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,11 @@ def learn_round(
     state.recent[at], state.relation_recent[at] = compared.window, compared.related.window
     aged_s = np.where(frozen, np.float32(0.0), compared.aged_s)
     raw = np.where(frozen[:, None], np.nan, compared.raw)
-    for place, channel in enumerate(registry.CHANNELS):
+    for channel in registry.CHANNELS:
         channel.learn(state, at, compared.seen, aged_s)
     expectation.learn(state, at, raw, compared.now, aged_s)
     relation.learn(state, at, compared.related, aged_s)
-    measure(state, rows, observed_at, features.magnitudes, aged_s, learn=True)
+    measure.learn(state, rows, observed_at, features.magnitudes, features.measured, aged_s)
 
 
 def _compare(
@@ -170,7 +173,7 @@ def _features(
     row = np.concatenate([related.sustained, level], axis=1)
     return Features(
         rows=np.clip(row, -LARGEST_FEATURE, LARGEST_FEATURE).astype(np.float32),
-        measures=measure(state, rows, observed_at, magnitudes, compared.aged_s, learn=False),
+        measured=measure.measure(state, rows, observed_at, magnitudes),
         magnitudes=magnitudes,
         expected=base_mean + base_spread * now.value,
         spread=base_spread * now.sd * (band_sd / 3.0),
