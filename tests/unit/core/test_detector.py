@@ -4,6 +4,7 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.detector import Group, compare_late, mark_seen, rounds, split_late
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.detection.watermark import decidable
+from treeline.core.expectation.expectation import Basis
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import LATE_SLOTS, NEVER
 
@@ -260,3 +262,70 @@ def test_what_a_group_shares_is_taken_off_its_own_servers_and_no_others():
     decided = detector.decide(state, done, np.ones(4), Calibration(), policy, step_ms=STEP_MS, groups=groups)
     shared = decided.calibrated.severity - decided.severity
     assert shared.tolist() == [0.0, 0.0, 2.0, 2.0]
+
+
+def calm(steps, seed=3, metrics=4):
+    return np.random.default_rng(seed).normal(50, 2, (steps, metrics))
+
+
+def openings(values, *, step_ms=STEP_MS, **policy):
+    """What one server's values open, by the position of the observation."""
+    run = Run(ready_state(1), policy=PolicySettings(**policy))
+    run.series(values, step_ms=step_ms)
+    opened = [change for change in run.changes if change.event is AlertEvent.OPENED]
+    return [(change.at - START_MS) // step_ms for change in opened]
+
+
+def test_one_sample_however_far_out_opens_nothing():
+    """At one minute a jump and the return from it used to be two of three: `cases/06`, 600 Mbit/s for one sample."""
+    values = calm(90)
+    values[60, 2] = 600.0
+    assert openings(values) == []
+
+
+def test_a_fault_that_lasts_opens_and_its_end_opens_nothing_more():
+    values = calm(400)
+    values[60:100] += 40.0
+    (opened,) = openings(values, quiet_s=180.0)
+    assert 61 <= opened <= 63
+
+
+def test_a_return_to_normal_opens_nothing():
+    """From a level that has become usual back to the one of training: every metric jumps, none lies outside."""
+    run = Run(ready_state(1))
+    values = calm(1500)
+    values[:-60] += 12.0
+    run.state.day_mean[:], run.state.recent[:] = 6.0, 6.0
+    run.state.mean10_mean[:] = 6.0
+    run.state.basis[:] = Basis.MOVED_SEASON
+    run.state.season_days[:], run.state.season_level[:], run.state.season_var[:] = 1000.0, 0.0, 1.0
+    run.state.season_offset[:] = 6.0
+    run.state.band_sd[:] = 8.0  # a metric of two levels: both are within what is shown as expected
+    severities = run.series(values)
+    assert severities[-60:].max() > 1.5, "the jump is severe in itself"
+    assert [change for change in run.changes if change.event is AlertEvent.OPENED] == []
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_an_open_incident_is_not_learned(is_open):
+    """The trailing day used to learn it, and called it resolved while memory was still at half."""
+    run = Run(ready_state(1), policy=PolicySettings(needed=32, of_last=32))
+    if is_open:
+        run.state.incident[:], run.state.opened_at[:], run.state.last_p2_at[:] = 2, START_MS, START_MS
+    run.series(np.full((30, 4), 90.0))
+    assert (run.state.incident != 0).all() == is_open
+    for name in ("day_mean", "trend_mean", "season_offset", "mean10_mean", "slot_count"):
+        assert (getattr(run.state, name) == 0.0).all() == is_open, name
+
+
+def test_after_a_day_an_open_incident_is_learned():
+    """It may be the new normal."""
+    state = ready_state(1)
+    run = Run(state)
+    state.incident[:], state.opened_at[:], state.last_p2_at[:] = 2, START_MS, START_MS
+    day = 24 * 60
+    run.series(np.full((day, 4), 90.0))
+    assert (run.state.incident != 0).all(), "still open: it is still far out"
+    assert (run.state.day_mean == 0.0).all()
+    run.series(np.full((60, 4), 90.0), start=START_MS + day * STEP_MS)
+    assert (run.state.day_mean > 0.2).all()

@@ -111,6 +111,8 @@ def test_a_metric_is_evidence_too_where_the_others_imply_something_else():
     found = observe(state, [50.0, 54.0, 50.0, 50.0], learn=False)
     assert found.outside.tolist() == [[True, True, False, False]]
     assert abs(found.implied[0, 0] - 50.0) > 3 * found.implied_spread[0, 0] > 0.0
+    missing = observe(state, [math.nan, 54.0, 50.0, 50.0], learn=False)
+    assert missing.outside.tolist() == [[False, True, False, False]], "nobody can be shown a value that did not come"
 
 
 @pytest.mark.parametrize(("changed", "share"), [(1, 0.2), (4, 0.8), (5, 1.0), (8, 1.0)])
