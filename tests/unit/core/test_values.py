@@ -81,9 +81,13 @@ def test_attributes_carry_the_labels_that_filters_use_and_no_others():
     }
 
 
+WIDTH = 8
+
+
 def block():
-    made = ScoreBlock.empty(["a", "b", "c"], "m1", np.array([2, 0, 2, 2]), np.array([30, 10, 40, 20]) * 1000)
-    rows = np.arange(24, dtype=np.float32).reshape(2, 12) / 7
+    times = np.array([30, 10, 40, 20]) * 1000
+    made = ScoreBlock.empty(["a", "b", "c"], "m1", np.array([2, 0, 2, 2]), times, features=WIDTH)
+    rows = np.arange(2 * WIDTH, dtype=np.float32).reshape(2, WIDTH) / 7
     made.fill(np.array([1, 3]), rows, np.array([0.1, 0.2]), np.array([1.0, 2.0]), Status.SCORED)
     made.version = 7
     return made

@@ -12,6 +12,7 @@ from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, Run
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.detection.warmup import observations_needed, spread_floor
+from treeline.core.expectation.expectation import Basis
 from treeline.core.state.fleet import FleetState, Phase
 
 HOUR_S = 3600.0
@@ -78,12 +79,22 @@ def test_whatever_came_the_baseline_is_finite_and_its_spread_positive(values):
         values = values.astype(np.float32)
     state = warmed(values)
     assert state.phase[0] == Phase.READY
-    for name in ("base_mean", "base_spread", "day_mean", "day_var", "recent", "view_mean", "view_var"):
+    for name in (
+        "base_mean",
+        "base_spread",
+        "day_mean",
+        "day_var",
+        "recent",
+        "trend_mean",
+        "trend_var",
+        "mean10_var",
+        "residual_scale",
+    ):
         assert np.isfinite(getattr(state, name)).all(), name
     came = ~np.isnan(values).all(axis=0)
     assert ((state.base_spread[0] > 0) == came).all(), "one that never came has none and warms up when it comes"
     assert (np.abs(state.recent) <= 10.0).all()
-    assert (state.view_mean == 0).all()
+    assert (state.trend_mean == 0).all()
 
 
 def test_a_metric_that_never_came_or_never_moved_has_a_finite_baseline():
@@ -134,8 +145,10 @@ def test_a_server_that_has_warmed_up_begins_with_what_is_typical():
     state = warmed(values)
     assert state.day_mean[0].tolist() == [0.0, 0.0]
     assert state.recent[0, :, 1].tolist() == [0.0] * 10, "a last value that is missing is taken to be the mean"
-    assert state.view_var[0, :, 0].tolist() == pytest.approx([1.0, 0.49, 0.49])
-    assert state.view_floor[0, :, 0].tolist() == pytest.approx([0.1, 0.07, 0.07], rel=1e-3)
+    assert (state.trend_var[0, 0], state.mean10_var[0, 0]) == (pytest.approx(1.0), pytest.approx(0.49))
+    assert (state.mean10_floor[0, 0], state.change_floor[0, 0]) == pytest.approx((0.07, 0.07), rel=1e-3)
+    assert state.residual_scale[0, 0] == pytest.approx(1.0)
+    assert (state.basis == Basis.DAY).all(), "no season is known yet"
     assert (state.tail_start[0, 0], state.tail_scale[0, 0]) == (2.0, 1.0)
     assert state.change_var[0, 0] == pytest.approx(0.49)
 
