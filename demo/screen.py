@@ -13,9 +13,9 @@ from report.console import wide_console
 from report.quality_table import kind_table, plain_table, tables
 from training.evaluate.judge import TierQuality
 from training.evaluate.pages import Tier
-from treeline.app.alert.text import moved
 from treeline.core.alert import Alert, AlertEvent, Priority
 from treeline.core.times import parse_iso
+from treeline.core.wording import moved
 
 _EVENT_STYLE = {
     AlertEvent.OPENED: "bold",

@@ -12,6 +12,7 @@ from report.style import COLOURS, PAGE, SCRIPT, SHAPES
 from report.timeline import anchor_key, fleet_timeline, mark_shape
 from report.traces import never_judged_line
 from training.evaluate.judge import Place, Verdict
+from treeline.core.wording import moved
 
 _BUDGET_BYTES = 3_600_000  # of all close-ups together; the page stays under 5 MB
 _BYTES_A_COLUMN, _BYTES_A_FRAME = 95, 3_000  # of one close-up, measured: six lines, two points a column each
@@ -142,13 +143,8 @@ def _why(mark: IncidentMark | None, label: LabelMark | None) -> str:
     if mark and mark.decided_by:
         parts.append(text(mark.decided_by))
     if mark and mark.evidence:
-        first = mark.evidence[0]
-        unit = f" {text(first.unit)}" if first.unit else ""
-        parts.append(
-            f"{text(first.name)} {number(first.measured)}{unit}, "
-            f"expected {number(first.expected)} ({first.deviation:+.1f} sd)"
-            + (f" at {moment(mark.evidence_ms)}" if mark.evidence_ms is not None else "")
-        )
+        seen_at = f" at {moment(mark.evidence_ms)}" if mark.evidence_ms is not None else ""
+        parts.append(text(moved(mark.evidence[0])) + seen_at)
     if mark is None and label:
         parts.append(text(label.seen) or f"lasted {duration((label.end_ms - label.start_ms) / 1000)}")
     return " · ".join(parts)

@@ -8,6 +8,7 @@ from report.data import IncidentMark, LabelMark, ReportData, ServerTrace
 from report.drawing import TimeScale, ValueScale, band_path, line_path, moment, number, text, value_scale
 from treeline.core.alert import MetricEvidence
 from treeline.core.profile import Metric
+from treeline.core.wording import moved
 
 WIDTH = 900
 _LEFT, _RIGHT, _HEAD, _PANEL, _GAP = 62, 12, 50, 66, 28
@@ -162,10 +163,7 @@ def _told(evidence: MetricEvidence | None, incident: IncidentMark | None) -> str
         return ""
     at_ms = incident.opened_ms if incident.evidence_ms is None else incident.evidence_ms
     when = "opening" if at_ms == incident.opened_ms else moment(at_ms)
-    return (
-        f"at {when} {number(evidence.measured)}, expected {number(evidence.expected)} "
-        f"({number(evidence.low)} to {number(evidence.high)}), {evidence.deviation:+.1f} sd"
-    )
+    return f"at {when} {moved(evidence)}"
 
 
 def _panel(name: str, note: str, ys: ValueScale, xs: TimeScale, behind: str, line: str) -> str:

@@ -7,17 +7,19 @@ import numpy as np
 from report.data import ServerTrace
 from training.evaluate.backtest import Trace
 from training.history.grid import Grid
-from treeline.core.evidence import BAND_SD
+from treeline.core.detection.evidence import shown_band
+from treeline.core.profile import DEFAULT_METRICS
 
+DECLARED = {metric.name: metric for metric in DEFAULT_METRICS}
 _NAMED = 5  # of the servers that a line is about
 
 
 def server_trace(grid: Grid, trace: Trace, column: int) -> ServerTrace:
     """What is drawn of the server in `column`: its values, what was expected of them, and how it was scored."""
     expected = low = high = None
-    if trace.expected is not None and trace.spread is not None:
-        expected, spread = trace.expected[:, column], trace.spread[:, column]
-        low, high = expected - BAND_SD * spread, expected + BAND_SD * spread
+    if trace.bands is not None:
+        bands = trace.bands.at(np.s_[:, column])
+        expected, low, high = shown_band(bands.expected, bands.spread, grid.metrics, DECLARED)
     return ServerTrace(
         server_id=grid.servers[column],
         times_ms=grid.times_ms,

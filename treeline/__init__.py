@@ -1,15 +1,15 @@
 """Treeline: fleet-wide server anomaly detection inside its owner's AWS account.
 
-For programs of one's own: `Detector`, `Decision`, `Observation`, `PolicySettings` and `Status` (docs/api.md).
+For programs of one's own: `Detector`, `Decision`, `Metric`, `Observation`, `PolicySettings` and `Status` (docs/api.md).
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from treeline.api import Decision, Detector, Observation, PolicySettings, Status
+    from treeline.api import Decision, Detector, Metric, Observation, PolicySettings, Status
 
 __version__ = "0.1.0"
-__all__ = ["Decision", "Detector", "Observation", "PolicySettings", "Status", "__version__"]
+__all__ = ["Decision", "Detector", "Metric", "Observation", "PolicySettings", "Status", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,7 @@ the deployed functions would take, by the same code.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -18,13 +18,15 @@ from treeline.app.detect.scoreblock import Status as Status
 from treeline.core.alert import FLEET, MetricEvidence
 from treeline.core.detection import detector
 from treeline.core.detection.detector import Decided, PreparedRound
-from treeline.core.detection.features import Features, Index
+from treeline.core.detection.evidence import Bands, metric_evidence
+from treeline.core.detection.features import Index
 from treeline.core.detection.policy import FLEET_ROW, Change
 from treeline.core.detection.policy import PolicySettings as PolicySettings
 from treeline.core.errors import MalformedRecordError, ModelMismatchError
-from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
 from treeline.core.observation import Observation as Observation
+from treeline.core.profile import DEFAULT_METRICS
+from treeline.core.profile import Metric as Metric
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
 from treeline.forest.storage import read_model_tar
@@ -44,8 +46,8 @@ class Decision:
         score: The forest's, unbounded; only to be compared with `threshold`. NaN while warming up.
         threshold: The score that would have meant severity 1.5 by itself. NaN unless scored.
         channel: What gave the severity: "score", or a channel over the metrics' own deviations. Empty unless scored.
-        metrics: Measured and expected value, band and deviation of each metric, the farthest first. Empty while
-            warming up.
+        metrics: Measured, expected and implied value, bands and deviation of each metric, those outside a band first.
+            Empty while warming up.
         change: What it did to the server's incident: opened, escalated, deescalated or resolved it. Mostly None. Its
             `row` means nothing outside the detector.
     """
@@ -66,9 +68,10 @@ class Detector:
 
     Args:
         package: Baselines and calibration.
-        score: Its forest: rows of shape (n, 12) to n scores.
+        score: Its forest: rows of shape (n, 2 * metrics) to n scores.
         policy: When exceedances become an incident.
-        units: By metric name, shown beside the values.
+        metrics: As the deployment declares them: units, and limits that no band passes. One that is not declared has
+            neither.
         state: What `save_state` gave, to go on from there; None begins where training ended.
 
     Raises:
@@ -81,13 +84,13 @@ class Detector:
         score: Callable[[npt.NDArray[np.float32]], FloatArray],
         *,
         policy: PolicySettings | None = None,
-        units: Mapping[str, str] | None = None,
+        metrics: Sequence[Metric] = DEFAULT_METRICS,
         state: bytes | None = None,
     ) -> None:
         self.package = package
         self.policy = policy or PolicySettings()
-        self._score = score
-        self._units = units or {}
+        self._score = package.scoring(score)
+        self._declared = {metric.name: metric for metric in metrics}
         self._columns = {name: column for column, name in enumerate(package.metrics)}
         self._state = package.new_state() if state is None else FleetState.unpack(state)
         if self._state.metrics != len(package.metrics):
@@ -102,7 +105,7 @@ class Detector:
         model: str | PathLike[str],
         *,
         policy: PolicySettings | None = None,
-        units: Mapping[str, str] | None = None,
+        metrics: Sequence[Metric] = DEFAULT_METRICS,
         state: bytes | None = None,
     ) -> Self:
         """A detector from the two files that training leaves.
@@ -110,7 +113,7 @@ class Detector:
         Args:
             package: `package.zip`.
             model: The forest, `model.tar.gz`.
-            policy, units, state: See `Detector`.
+            policy, metrics, state: See `Detector`.
 
         Raises:
             ModelMismatchError: A file is damaged, or of a format that this version does not read.
@@ -118,7 +121,7 @@ class Detector:
         """
         forest = read_model_tar(Path(model).read_bytes())
         read = ModelPackage.from_bytes(Path(package).read_bytes())
-        return cls(read, forest.score, policy=policy, units=units, state=state)
+        return cls(read, forest.score, policy=policy, metrics=metrics, state=state)
 
     def observe(self, observations: Iterable[Observation]) -> list[Decision]:
         """Decide observations, in order of their time whatever their order here.
@@ -180,6 +183,7 @@ class Detector:
         ready, features = detector.compare_late(self._state, rows, at, values, step_s=self.package.step_s)
         detector.mark_seen(self._state, rows, at)
         scores = self._score(features.rows)
+        bands = Bands.of(self._state, rows[ready], features)
         compared = {position: i for i, position in enumerate(ready.tolist())}
         return [
             Decision(
@@ -187,7 +191,7 @@ class Detector:
                 observed_at_ms=int(at[position]),
                 status=Status.LATE,
                 score=float(scores[compared[position]]) if position in compared else math.nan,
-                metrics=self._evidence(values[position], features, compared[position]) if position in compared else [],
+                metrics=self._evidence(values[position], bands.at(compared[position])) if position in compared else [],
             )
             for position, row in enumerate(rows.tolist())
         ]
@@ -200,6 +204,7 @@ class Detector:
                 server_id=FLEET, observed_at_ms=shared.at, status=Status.SCORED, severity=shared.severity, change=shared
             )
         compared = {position: i for i, position in enumerate(prepared.ready.tolist())}
+        bands = Bands.of(self._state, batch.rows[prepared.ready], prepared.features)
         for position, row in enumerate(batch.rows.tolist()):
             at = int(batch.observed_at[position])
             if (i := compared.get(position)) is None:
@@ -213,9 +218,9 @@ class Detector:
                 score=float(scores[i]),
                 threshold=float(decided.calibrated.threshold[i]),
                 channel=decided.calibrated.deciding(i).name,
-                metrics=self._evidence(batch.values[position], prepared.features, i),
+                metrics=self._evidence(batch.values[position], bands.at(i)),
                 change=own.get(row),
             )
 
-    def _evidence(self, measured: FloatArray, features: Features, i: int) -> list[MetricEvidence]:
-        return metric_evidence(self.package.metrics, measured, features.expected[i], features.spread[i], self._units)
+    def _evidence(self, measured: FloatArray, bands: Bands) -> list[MetricEvidence]:
+        return metric_evidence(self.package.metrics, measured, bands, self._declared)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from report.backtest.evidence import PageCause, evidence_at, farthest, page_cause, reading
+from report.backtest.evidence import PageCause, evidence_at, farthest, page_cause
 from report.data import LabelMark
 from training.evaluate.backtest import Backtest
 from training.evaluate.experiment import ExperimentOutcome
@@ -18,6 +18,7 @@ from training.history.grid import Grid
 from treeline.core.alert import AlertEvent, MetricEvidence
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.times import iso
+from treeline.core.wording import moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class MissedLabel:
         if self.severity is not None and self.severity_at_ms is not None:
             parts.append(f"severity at most {self.severity:.2f}, {clock(self.severity_at_ms)}")
         if self.evidence is not None:
-            parts.append(reading(self.evidence))
+            parts.append(moved(self.evidence))
         return "; ".join([*parts, self.why])
 
     def to_json(self) -> dict[str, Any]:

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from report.traces import DECLARED
 from training.evaluate.backtest import Backtest, Trace
 from training.history.grid import Grid
 from treeline.core.alert import MetricEvidence
 from treeline.core.channels import registry
-from treeline.core.evidence import metric_evidence
-from treeline.core.profile import DEFAULT_METRICS
+from treeline.core.detection.evidence import metric_evidence
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.times import iso
+from treeline.core.wording import moved
 
 EVIDENCE = 5
-_UNITS = {metric.name: metric.unit for metric in DEFAULT_METRICS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +45,14 @@ class PageCause:
     """
 
     channel: DecidingChannel | None  # None: the fleet as such, which is judged by its servers' severities
-    metrics: tuple[MetricEvidence, ...]  # the farthest from its expected value first
+    metrics: tuple[MetricEvidence, ...]  # those outside a band first, the farthest of them at the top
     metrics_at_ms: int | None  # event time of that observation; None without metrics
 
     def __str__(self) -> str:
         """As people read it."""
         parts = [] if self.channel is None else [str(self.channel)]
         if self.metrics and self.metrics_at_ms is not None:
-            parts.append(f"{reading(self.metrics[0])} at {iso(self.metrics_at_ms)[11:16]}Z")
+            parts.append(f"{moved(self.metrics[0])}, at {iso(self.metrics_at_ms)[11:16]}Z")
         return "; ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def page_cause(grid: Grid, detected: Backtest, server: str, at_ms: int, priority
 
 
 def evidence_at(grid: Grid, trace: Trace, column: int, row: int) -> tuple[MetricEvidence, ...]:
-    """The measured metrics of one observation that were farthest from their expected values.
+    """The measured metrics of one observation, those outside a band first.
 
     Args:
         grid: What was measured.
@@ -95,10 +95,9 @@ def evidence_at(grid: Grid, trace: Trace, column: int, row: int) -> tuple[Metric
         column: The server's in the grid.
         row: The observation's.
     """
-    if trace.expected is None or trace.spread is None:
+    if trace.bands is None:
         return ()
-    measured, expected, spread = (array[row, column] for array in (grid.values, trace.expected, trace.spread))
-    found = metric_evidence(grid.metrics, measured, expected, spread, _UNITS)
+    found = metric_evidence(grid.metrics, grid.values[row, column], trace.bands.at((row, column)), DECLARED)
     return tuple(metric for metric in found if metric.measured is not None)[:EVIDENCE]
 
 
@@ -114,21 +113,12 @@ def farthest(grid: Grid, trace: Trace, column: int, rows: npt.NDArray[np.intp] |
     Returns:
         A position among `rows`; None where there is no metric with an expected value.
     """
-    if trace.expected is None or trace.spread is None:
+    if trace.bands is None:
         return None
-    spread = trace.spread[rows, column]
-    away = np.abs(grid.values[rows, column] - trace.expected[rows, column])
-    deviation = np.divide(away, spread, out=np.full(away.shape, np.nan, dtype=np.float64), where=spread > 0)
+    deviation = trace.bands.at((rows, column)).deviation(grid.values[rows, column])
     if np.isnan(deviation).all():
         return None
     return int(np.unravel_index(np.nanargmax(deviation), deviation.shape)[0])
-
-
-def reading(metric: MetricEvidence) -> str:
-    """A metric beside its expected value."""
-    unit = f" {metric.unit}" if metric.unit else ""
-    measured = "missing" if metric.measured is None else f"{metric.measured:.4g}{unit}"
-    return f"{metric.name} {measured}, expected {metric.expected:.4g} ({metric.deviation:+.1f} sd)"
 
 
 def _counted(detected: Backtest, row: int, column: int, priority: str) -> npt.NDArray[np.intp]:

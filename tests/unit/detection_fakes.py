@@ -20,6 +20,7 @@ from treeline.core.arrays import Home
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import PublishError, ScorerUnavailableError, StateConflictError
 from treeline.core.model.package import ModelPackage
+from treeline.core.profile import Metric
 from treeline.core.times import iso
 from treeline.settings.pipeline import Detection
 
@@ -180,7 +181,7 @@ def service(store: Store, *, now_ms: int = START_MS, policy: PolicySettings | No
         publisher=store,
         scorer=store,
         models=store,
-        alerts=AlertWriter(identity="1/r/p", units=dict.fromkeys(METRICS, "%")),
+        alerts=AlertWriter(identity="1/r/p", declared={name: Metric(name=name, unit="%") for name in METRICS}),
         policy=policy or PolicySettings(),
         clock_ms=lambda: now_ms,
         late_window_ms=1000 * USUAL.late_window_s,

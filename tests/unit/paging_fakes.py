@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from treeline.app.messages import QueueMessage
 from treeline.app.page.ledger import PageEntry
 from treeline.app.page.service import Delivery, PagingService
-from treeline.core.alert import Alert, AlertEvent, Clocks, MetricEvidence, Priority
+from treeline.core.alert import Alert, AlertEvent, Clocks, ExpectedBy, MetricEvidence, Priority
 from treeline.core.errors import StoreUnavailableError
 
 
@@ -113,7 +113,16 @@ def alert(
 
 
 def metric(name: str = "cpu_percent", measured: float | None = 97.3, high: float = 60.0) -> MetricEvidence:
-    return MetricEvidence(name=name, unit="%", measured=measured, expected=41.0, low=22.0, high=high, deviation=8.9)
+    return MetricEvidence(
+        name=name,
+        unit="%",
+        measured=measured,
+        expected=41.0,
+        low=22.0,
+        high=high,
+        deviation=8.9,
+        expected_by=ExpectedBy.TIME_OF_DAY,
+    )
 
 
 def message(told: Alert, receive_count: int = 1) -> QueueMessage:

@@ -99,17 +99,20 @@ def test_a_saved_state_goes_on_where_it_was(package, present):
 
 
 def test_evidence_says_what_was_expected(package, present):
-    detector = treeline.Detector(package, distance_score, policy=POLICY, units={"disk_iops": "1/s"})
+    detector = treeline.Detector(
+        package, distance_score, policy=POLICY, metrics=[treeline.Metric(name="disk_iops", unit="1/s")]
+    )
     decisions = [d for step in present[:30] for d in detector.observe(step)]
     (opened,) = [d for d in decisions if d.change and d.change.event == "opened"]
     assert (opened.server_id, opened.status) == ("web-01", treeline.Status.SCORED)
     assert opened.severity >= 1.5
-    assert opened.channel == "tail"
+    assert opened.channel == "score"
     assert sorted(m.name for m in opened.metrics) == sorted(package.metrics)
     worst, calmest = opened.metrics[0], opened.metrics[-1]
     assert worst.measured > worst.high > worst.expected > worst.low
-    assert calmest.name == "cpu_percent"  # the only one that did not move
+    assert calmest.name == "cpu_percent"  # the only one that did not move, and so does not fit the others
     assert calmest.low < calmest.measured < calmest.high
+    assert {each.name for each in calmest.implied_by} < {m.name for m in opened.metrics if m.is_unexpected}
     assert {m.name: m.unit for m in opened.metrics}["disk_iops"] == "1/s"
 
 

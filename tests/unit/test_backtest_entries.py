@@ -17,6 +17,7 @@ from training.history.labels import STANDARD, Label
 from treeline.core.alert import AlertEvent, Priority
 from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.evidence import Bands
 from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.severity import Thresholds
 from treeline.core.times import iso
@@ -37,8 +38,9 @@ def grid_of(*servers):
 
 
 def detected(grid, severity, changes=()):
-    expected, spread = np.full_like(grid.values, 50.0), np.full_like(grid.values, 2.0)
-    return Backtest(list(changes), Trace(severity, severity, severity, expected, spread))
+    bands = Bands.blank(grid.values.shape)
+    bands.expected[:], bands.spread[:] = 50.0, 2.0
+    return Backtest(list(changes), Trace(severity, severity, severity, bands))
 
 
 def change(event, minute, opened):
@@ -81,7 +83,7 @@ def test_a_miss_names_the_metric_that_went_farthest_and_when():
     values[299], values[320, 1], values[330, 0] = 99.0, 40.0, 56.0
     miss = a_miss(values=values)
     assert (miss.evidence.name, miss.evidence.measured, miss.evidence_at_ms) == ("memory_percent", 40.0, at(320))
-    assert "memory_percent 40 %, expected 50 (-5.0 sd)" in str(miss)
+    assert "memory 40 %, expected 50 (44 to 56) going by the last day" in str(miss)
 
 
 def test_a_miss_of_single_observations_says_that_they_were_too_few():
@@ -157,7 +159,8 @@ def test_a_page_says_which_channel_decided_and_shows_the_counted_observation_tha
     cause = page_cause(*spiked(), "web-1", at(302), "P1")
     assert cause.channel == DecidingChannel(name="mean10", measure=7.0, priority="P1", threshold=6.0)
     assert (cause.metrics_at_ms, cause.metrics[0].measured, cause.metrics[0].deviation) == (at(300), 90.0, 20.0)
-    assert str(cause) == f"mean10 7.0, P1 above 6.0; cpu_percent 90 %, expected 50 (+20.0 sd) at {iso(at(300))[11:16]}Z"
+    said = "cpu 90 %, expected 50 (44 to 56) going by the last day"
+    assert str(cause) == f"mean10 7.0, P1 above 6.0; {said}, at {iso(at(300))[11:16]}Z"
     assert cause.to_json()["channel"]["threshold"] == 6.0
 
 

@@ -79,11 +79,12 @@ def test_a_page_says_which_metrics_moved_and_where_to_look():
     body = build_event(alert(), EventAction.TRIGGER).body
 
     payload = body["payload"]
-    assert payload["summary"] == "P1 web-042: cpu_percent 97.3 %, expected 41 % (severity 3.4)"
+    assert payload["summary"] == "P1 web-042: cpu 97.3 %, expected 41 (22 to 60) at this time of day (severity 3.4)"
     assert payload["timestamp"] == "2026-11-22T15:58:30.000Z"
     assert payload["custom_details"]["metrics"] == [
         {"name": "cpu_percent", "unit": "%", "measured": 97.3, "expected": 41.0, "band": [22.0, 60.0],
-         "deviation_sd": 8.9}
+         "deviation_sd": 8.9, "expected_by": "time_of_day", "implied": None, "implied_band": None, "implied_by": [],
+         "outside": True}
     ]  # fmt: skip
     assert [link["href"] for link in body["links"]] == [alert().runbook_url, alert().dashboard_url]
 
@@ -92,7 +93,7 @@ def test_a_missing_metric_and_an_open_band_are_said_in_valid_json():
     body = build_event(alert(metrics=[metric(measured=None, high=float("inf"))]), EventAction.TRIGGER).body
 
     json.dumps(body, allow_nan=False)
-    assert "cpu_percent missing, expected 41 %" in body["payload"]["summary"]
+    assert "cpu missing, expected 41 (" in body["payload"]["summary"]
 
 
 def test_the_limits_of_pagerduty_are_kept_and_what_was_cut_is_said():

@@ -71,7 +71,7 @@ def test_a_server_that_was_observed_and_never_scored_is_named():
     grid = Grid(START + MINUTE * np.arange(5), ("scored", "new", "absent"), ("a", "b"), values, 60.0)
     severity = np.full((5, 3), np.nan, dtype=np.float32)
     severity[4, 0] = 0.1
-    assert never_judged(grid, Trace(severity, severity, severity, None, None)) == ("new",)
+    assert never_judged(grid, Trace(severity, severity, severity, None)) == ("new",)
 
 
 def test_the_line_names_a_few_of_them():

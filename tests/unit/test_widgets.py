@@ -44,7 +44,7 @@ def test_the_worst_incident_comes_first_with_its_evidence():
     html = incidents_html([_alert("a", "P2", 2.0), _alert("b", "P1", 9.0)], limit=50)
 
     assert html.index(">b<") < html.index(">a<")
-    assert "cpu_percent 90.5 %, expected 30 (10 to 50), +5.5 sd" in html
+    assert "cpu 90.5 %, expected 30 (10 to 50)" in html
 
 
 def test_what_a_server_calls_itself_cannot_become_markup():

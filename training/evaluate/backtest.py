@@ -12,6 +12,7 @@ from training.prepare.calibrating import Score
 from training.processes import Progress, run_jobs, shares
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.evidence import Bands
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change, PolicySettings
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
@@ -20,23 +21,20 @@ from treeline.core.statistics import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What detection saw, on the grid's axes; NaN where a server was absent or warming up.
+    """What detection saw, arrays of shape (times, servers); NaN where a server was absent or warming up.
 
-    Attributes:
-        score, severity, threshold: Shape (times, servers); threshold is the raw score that means P2.
-        expected, spread: Shape (times, servers, metrics), in the metric's unit; None unless asked for.
-        channel: Shape (times, servers): which channel gave the severity, a position in `registry.every_channel()`; -1
-            where nothing was scored. None for a rule of alarms, which has no channels.
-        measure: That channel's measure in its standard deviations, shape (times, servers); None as `channel`.
+    A rule of alarms has no channels and no novelty: what is about them is None.
     """
 
     score: npt.NDArray[np.float32]
     severity: npt.NDArray[np.float32]
-    threshold: npt.NDArray[np.float32]
-    expected: npt.NDArray[np.float32] | None
-    spread: npt.NDArray[np.float32] | None
+    threshold: npt.NDArray[np.float32]  # the raw score that means P2
+    bands: Bands | None  # shape (times, servers, metrics); None unless asked for
+    # Which channel gave the severity, a position in `registry.every_channel()`; -1 where nothing was scored.
     channel: npt.NDArray[np.int8] | None = None
-    measure: npt.NDArray[np.float32] | None = None
+    measure: npt.NDArray[np.float32] | None = None  # that channel's
+    held: npt.NDArray[np.int8] | None = None  # which channel novelty kept from a tier, likewise; -1 for none
+    held_severity: npt.NDArray[np.float32] | None = None  # what the severity would have been without novelty
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +70,10 @@ def backtest(
     Args:
         package: The model.
         grid: What to detect in; follows the training history.
-        score: The forest; rows (n, 12) -> scores (n,).
+        score: The forest; rows (n, 2 * metrics) -> scores (n,).
         policy: When exceedances become incidents.
         groups: Group of each server; servers share a fleet cycle within their group. One group when None.
-        with_bands: Also keep expected values and spreads (takes 2 x the grid's memory).
+        with_bands: Also keep what the metrics were held against (takes 6 x the grid's memory).
         given_scores: Another detector's scores, shape (times, servers), to stand in the place of the forest's.
         workers: Processes to share the groups out to; they do not change the result.
         progress: Told how far it is.
@@ -108,7 +106,9 @@ def backtest(
     for result, own in zip(done, columns, strict=True):
         for name in Trace.__slots__:
             whole, piece = getattr(trace, name), getattr(result.trace, name)
-            if whole is not None:
+            if isinstance(whole, Bands):
+                whole.put(np.s_[:, own], piece)
+            elif whole is not None:
                 whole[:, own] = piece
     changes = [entry for result in done for entry in result.changes]
     return Backtest(_in_order(changes, grid), trace, package.calibration, policy)
@@ -122,10 +122,11 @@ def _blank(shape: tuple[int, ...], with_bands: bool) -> Trace:
         score=numbers(shape[:2]),
         severity=numbers(shape[:2]),
         threshold=numbers(shape[:2]),
-        expected=numbers(shape) if with_bands else None,
-        spread=numbers(shape) if with_bands else None,
+        bands=Bands.blank(shape) if with_bands else None,
         channel=np.full(shape[:2], -1, dtype=np.int8),
         measure=numbers(shape[:2]),
+        held=np.full(shape[:2], -1, dtype=np.int8),
+        held_severity=numbers(shape[:2]),
     )
 
 
@@ -221,7 +222,10 @@ class _Run:
         if trace.channel is not None and trace.measure is not None:
             trace.channel[t, at_columns] = decided.calibrated.channel
             trace.measure[t, at_columns] = decided.calibrated.measures[np.arange(len(part)), decided.calibrated.channel]
-        if trace.expected is not None and trace.spread is not None:
-            trace.expected[t, at_columns] = done.features.expected
-            trace.spread[t, at_columns] = done.features.spread
+        if trace.held is not None and trace.held_severity is not None:
+            shared = decided.calibrated.severity - decided.severity
+            trace.held[t, at_columns] = decided.calibrated.held
+            trace.held_severity[t, at_columns] = np.maximum(decided.calibrated.without_novelty - shared, 0.0)
+        if trace.bands is not None:
+            trace.bands.put((t, at_columns), Bands.of(state, done.round.rows[done.ready], done.features))
         return [(FLEET if c.row == FLEET_ROW else state.servers[c.row], c) for c in decided.changes]

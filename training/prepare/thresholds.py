@@ -130,7 +130,9 @@ def fitted(peaks: Peaks, floors: Calibration) -> Calibration:
             max(line.measure(rarity), lowest)
             for rarity, lowest in ((channel.rarity.p2, floor.p2), (channel.rarity.p1, floor.p1))
         )
-        thresholds[channel.name] = Thresholds(p2=p2, p1=max(p1, TIERS_APART * p2), decade=1.0 / line.slope)
+        thresholds[channel.name] = Thresholds(
+            p2=p2, p1=max(p1, TIERS_APART * p2), decade=1.0 / line.slope, rarity_at_zero=line.at_zero
+        )
     calibration = replace(floors, thresholds=thresholds)
     object.__setattr__(
         calibration,

@@ -1,8 +1,9 @@
 """The alert: what Treeline tells people, as JSON on SNS (schema_version 1)."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 SCHEMA_VERSION = 1
 FLEET = "fleet"  # stands as server_id of an incident that the servers share
@@ -28,9 +29,25 @@ class Priority(StrEnum):
     P2 = "P2"
 
 
+class ExpectedBy(StrEnum):
+    """What a metric's expected value is taken from."""
+
+    TRAILING_DAY = "trailing_day"
+    TIME_OF_DAY = "time_of_day"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImplyingMetric:
+    """Another metric of the same observation, from which it follows what a metric should be."""
+
+    name: str
+    unit: str
+    measured: float | None  # None: missing
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricEvidence:
-    """One metric of the deciding observation beside what the server normally does."""
+    """One metric of the deciding observation beside what the server normally does; bands hold only possible values."""
 
     name: str
     unit: str
@@ -38,7 +55,42 @@ class MetricEvidence:
     expected: float
     low: float  # the band a normal value stays in
     high: float
-    deviation: float  # standard deviations, signed
+    deviation: float  # thirds of the way from the expected value to the band's edge, signed: beyond 3 is outside
+    expected_by: ExpectedBy | None = None  # None: an alert of a version that did not say
+    implied: float | None = None  # what the server's other metrics imply; None: they say nothing of it
+    implied_low: float | None = None  # the band around that
+    implied_high: float | None = None
+    implied_deviation: float | None = None  # from the implied value, in thirds of the way to its band's edge
+    implied_by: tuple[ImplyingMetric, ...] = ()  # the metrics that weigh most in it, at most two
+
+    @property
+    def is_unexpected(self) -> bool:
+        """Whether the measured value lies outside the band around the expected one."""
+        return self.measured is not None and not self.low <= self.measured <= self.high
+
+    @property
+    def is_unrelated(self) -> bool:
+        """Whether it lies outside the band around what the other metrics imply."""
+        if self.measured is None or self.implied_low is None or self.implied_high is None:
+            return False
+        return not self.implied_low <= self.measured <= self.implied_high
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it lies outside either band: what the page shows is then evidence."""
+        return self.is_unexpected or self.is_unrelated
+
+    @property
+    def is_told_by_relation(self) -> bool:
+        """Whether the implied value says more of it than the expected one does."""
+        return self.is_unrelated and not self.is_unexpected
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read a metric of the wire format, of this version or of one that told less; raises TypeError for holes."""
+        by = body.get("expected_by")
+        implied_by = tuple(ImplyingMetric(**each) for each in body.get("implied_by", ()))
+        return cls(**{**body, "expected_by": ExpectedBy(by) if by else None, "implied_by": implied_by})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +141,7 @@ class Alert:
         values = {"suppressed" if name == "quiet" else name: value for name, value in body.items()}
         values["event"] = AlertEvent(values["event"])
         values["priority"] = Priority(values["priority"])
-        values["metrics"] = [MetricEvidence(**m) for m in values["metrics"]]
+        values["metrics"] = [MetricEvidence.from_json(m) for m in values["metrics"]]
         values["clocks"] = Clocks(**values["clocks"])
         return cls(**values)
 

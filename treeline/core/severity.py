@@ -18,8 +18,9 @@ class Thresholds:
 
     p2: float  # the measure that means severity 1.5
     p1: float  # the measure that means severity 3.0; above p2
-    # What one decade of rarity is in the measure: ten times fewer pages. None: not known, and so no novelty is asked for.
+    # What one decade of rarity is in the measure: ten times fewer pages. None: not known, so no novelty is asked for.
     decade: float | None = None
+    rarity_at_zero: float | None = None  # of a measure of 0; with `decade` it gives the rarity of any measure
 
     def __post_init__(self) -> None:
         """Check the order."""
@@ -32,6 +33,12 @@ class Thresholds:
         beyond = measure * (P1_SEVERITY / self.p1)
         lower = np.maximum(measure, 0.0) * (P2_SEVERITY / self.p2)
         return np.where(measure < self.p2, lower, np.where(measure < self.p1, middle, beyond))
+
+    def rarity(self, measure: float) -> float | None:
+        """How rare a measure is in the fleet's past, as -log10 of pages a server-week; None where that is not known."""
+        if self.decade is None or self.rarity_at_zero is None:
+            return None
+        return self.rarity_at_zero + measure / self.decade
 
     def measure(self, severity: float) -> float:
         """The measure that gives a severity > 0: the inverse of `severity`."""

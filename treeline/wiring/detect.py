@@ -89,7 +89,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
         models=models,
         alerts=AlertWriter(
             identity=_identity(settings),
-            units={metric.name: metric.unit for metric in settings.metrics},
+            declared={metric.name: metric for metric in settings.metrics},
             runbook_url=settings.runbook_url,
             dashboard_url=settings.dashboard_url,
         ),

@@ -62,7 +62,7 @@ class Rule:
         severity = np.where(present_at, np.nan_to_num(largest), np.float32(np.nan))
         limit = np.broadcast_to(np.float32(alarm.p1 if alarm.p2 is None else alarm.p2), severity.shape)
         ordered = sorted(changes, key=lambda entry: (entry[1].at, entry[0], entry[1].sequence))
-        return Backtest(ordered, Trace(severity, severity, limit, None, None))
+        return Backtest(ordered, Trace(severity, severity, limit, None))
 
 
 def static_share(past: Grid, present: Grid) -> FloatArray:

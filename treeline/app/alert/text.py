@@ -2,7 +2,8 @@
 
 from shlex import quote
 
-from treeline.core.alert import FLEET, P1_SEVERITY, P2_SEVERITY, Alert, AlertEvent, MetricEvidence
+from treeline.core.alert import FLEET, P1_SEVERITY, P2_SEVERITY, Alert, AlertEvent
+from treeline.core.wording import moved
 
 # SNS: "ASCII text that begins with a letter, number or punctuation mark", no line breaks or control characters, up to
 # 100 characters (API reference, Publish). A server's name may be any UTF-8.
@@ -15,18 +16,6 @@ _SAID = {
     AlertEvent.SUPPRESSED: "is away from its normal; a mute keeps it from being paged",
 }
 _WITH_ADVICE = (AlertEvent.OPENED, AlertEvent.ESCALATED)
-
-
-def number(value: float, unit: str) -> str:
-    """Four digits and the unit."""
-    return f"{value:,.4g} {unit}".rstrip()
-
-
-def moved(metric: MetricEvidence) -> str:
-    """One metric in words: measured, expected (in the same unit), and how far that is; a line of a narrow terminal."""
-    measured = "missing" if metric.measured is None else number(metric.measured, metric.unit)
-    expected, band = f"{metric.expected:,.4g}", f"{metric.low:,.4g} to {metric.high:,.4g}"
-    return f"{metric.name} {measured}, expected {expected} ({band}), {metric.deviation:+.1f} sd"
 
 
 def subject(alert: Alert) -> str:

@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from treeline.core.alert import Alert, Clocks
 from treeline.core.detection.detector import Decided, PreparedRound
+from treeline.core.detection.evidence import Bands, metric_evidence
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change
-from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
+from treeline.core.profile import Metric
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
@@ -25,7 +26,7 @@ class AlertWriter:
     """Writes alerts; knows what a deployment is called and where its pages are."""
 
     identity: str  # "<account>/<region>/<profile>", the stable part of every dedup key
-    units: Mapping[str, str] = field(default_factory=dict)
+    declared: Mapping[str, Metric] = field(default_factory=dict)  # by name: units and limits
     runbook_url: str = ""
     dashboard_url: str = ""
 
@@ -64,10 +65,9 @@ class AlertWriter:
         else:
             opened, server_id, labels = iso(change.opened_at), state.servers[change.row], {}
             at = int(np.flatnonzero(batch.rows[prepared.ready] == change.row)[0])
-            features = prepared.features
-            metrics = metric_evidence(
-                model.metrics, batch.values[prepared.ready[at]], features.expected[at], features.spread[at], self.units
-            )[:TOP_METRICS]
+            bands = Bands.of(state, batch.rows[prepared.ready], prepared.features).at(at)
+            measured = batch.values[prepared.ready[at]]
+            metrics = metric_evidence(model.metrics, measured, bands, self.declared)[:TOP_METRICS]
             score, threshold = float(scores[at]), float(decided.calibrated.threshold[at])
             received = int(received_ms[batch.index[prepared.ready[at]]])
         return Alert(

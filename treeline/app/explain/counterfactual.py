@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.app.explain.server_replay import Outcomes, ServerReplay
+from treeline.core.detection.evidence import Bands
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.statistics import FloatArray
 from treeline.core.times import iso
@@ -28,7 +29,7 @@ class Bound:
 
     name: str
     unit: str
-    expected: float  # at the deciding observation
+    expected: float  # what would have been usual at the deciding observation
     value: float
     is_at_most: bool
     broken: tuple[tuple[int, float], ...]  # each observation that breaks it, one or more: time (ms), measured
@@ -109,8 +110,7 @@ def counterfactuals(
     times: Sequence[int],
     measured: npt.NDArray[np.float32],
     deciding: int,
-    expected: FloatArray,
-    spread: FloatArray,
+    bands: Bands,
     *,
     names: Sequence[str],
     units: Sequence[str],
@@ -127,13 +127,14 @@ def counterfactuals(
         times: From that observation to the last one of the incident that is stored, ms.
         measured: Theirs, shape (times, metrics).
         deciding: Which of the times opened the incident.
-        expected, spread: Of the deciding observation, shape (metrics,).
+        bands: What the deciding observation was held against, shape (metrics,).
         names, units: Of the metrics.
 
     Returns:
         Those that prevent and those that delay; without one that prevents where not even the expected values of all
         metrics would have.
     """
+    expected, spread = bands.usual(measured[deciding])
     # The side is that of the farthest observation up to the deciding one, which may be normal; the search begins at the
     # farthest of all on that side, where the bound cuts nothing.
     away = measured[: deciding + 1] - expected

@@ -48,9 +48,7 @@ class ScoredPath:
     @classmethod
     def of(cls, blocks: Iterable[ScoreBlock], server_id: str, start_ms: int, end_ms: int) -> "ScoredPath":
         """A server's part of score blocks, observations in [start, end]."""
-        nothing = ScoreBlock.empty([], "", np.empty(0, np.intp), np.empty(0, np.int64))
-        parts = [[getattr(nothing, name) for name in _ARRAYS]]
-        kept, overrides = list[Origin](), dict[int, str]()
+        parts, kept, overrides = list[list[Any]](), list[Origin](), dict[int, str]()
         for block in blocks:
             if server_id in block.origins:
                 kept.append(Origin.unpack(block.origins[server_id]))
@@ -60,7 +58,11 @@ class ScoredPath:
                 parts.append([getattr(block, name)[own] for name in _ARRAYS])
                 if block.override:
                     overrides |= dict.fromkeys(block.observed_at[own].tolist(), block.override)
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        if not parts:
+            nothing = ScoreBlock.empty([], "", np.empty(0, np.intp), np.empty(0, np.int64))
+            parts = [[getattr(nothing, name) for name in _ARRAYS]]
+        *most, features = (list(column) for column in zip(*parts, strict=True))
+        columns = [*map(np.concatenate, most), np.concatenate(_of_one_width(features))]
         order = np.argsort(columns[0], kind="stable")
         arrays: dict[str, Any] = {name: column[order] for name, column in zip(_ARRAYS, columns, strict=True)}
         return cls(**arrays, origins=tuple(kept), overrides=overrides)
@@ -106,6 +108,12 @@ class IncidentSource(Protocol):
 
     def override(self, id_: str) -> Override:
         """An override by its id; raises ModelMismatchError where it is gone."""
+
+
+def _of_one_width(rows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    """Feature rows of the newest kind; what an earlier version of Treeline made otherwise is NaN."""
+    width = rows[-1].shape[1]
+    return [each if each.shape[1] == width else np.full((len(each), width), np.nan, np.float32) for each in rows]
 
 
 def overrides_of(source: IncidentSource, *paths: ScoredPath) -> dict[int, Override]:

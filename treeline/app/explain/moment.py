@@ -13,13 +13,13 @@ from treeline.app.detect.scoreblock import Status
 from treeline.app.explain.incident_source import IncidentSource, ScoredPath, overrides_of
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.app.explain.service import AFTER_MS, BEFORE_MS, Explanation, explain, trained_until
-from treeline.app.explain.wanting import UNITS, OutOfReach, Wanting, wanting
+from treeline.app.explain.wanting import DECLARED, OutOfReach, Wanting, wanting
 from treeline.core.alert import AlertEvent, MetricEvidence
 from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.evidence import metric_evidence
 from treeline.core.detection.policy import NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
-from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.state.fleet import FleetState
@@ -179,7 +179,9 @@ class _Moment:
                 moment,
                 shared=step.shared(severity),
                 channels=_readings(step, again.calibration, again.gated),
-                metrics=metric_evidence(package.metrics, again.rows[-1], step.expected, step.spread, UNITS),
+                metrics=[]
+                if step.bands is None
+                else metric_evidence(package.metrics, again.rows[-1], step.bands, DECLARED),
                 wanting=found,
                 out_of_reach=out_of_reach,
             )
@@ -278,13 +280,13 @@ class _Moment:
         count = min(self.policy.needed, len(again.steps))
         for step, values in zip(again.steps[:-count], again.rows[:-count], strict=True):
             replay.step(step.at, values)
-        last = again.steps[-1]
+        if (bands := again.steps[-1].bands) is None:
+            return [], []
         return wanting(
             ServerReplay(replace(start, state=replay.state), package, score, self.overrides),
             [step.at for step in again.steps[-count:]],
             again.rows[-count:],
-            last.expected,
-            last.spread,
+            bands,
             names=package.metrics,
         )
 

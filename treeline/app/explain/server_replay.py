@@ -14,6 +14,7 @@ from treeline.core.alert import AlertEvent, Priority
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibrated
 from treeline.core.detection.detector import Decided, PreparedRound, Round
+from treeline.core.detection.evidence import Bands
 from treeline.core.detection.policy import Change
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetCycle, FleetState
@@ -25,12 +26,12 @@ class Replayed:
     """One observation decided again."""
 
     at: int  # its time, ms
-    features: npt.NDArray[np.float32]  # the row that is scored, shape (12,); empty while the server warms up
+    features: npt.NDArray[np.float32]  # the row that is scored; empty while the server warms up
     score: float = float("nan")
     severity: float = float("nan")  # with what the group shares taken off
     calibrated: Calibrated | None = None  # None while the server warms up
-    expected: FloatArray  # by metric, in its unit; so is the spread
-    spread: FloatArray
+    bands: Bands | None = None  # what the metrics were held against, shape (metrics,); None while the server warms up
+    peaks: FloatArray | None = None  # of the server's earlier hours, by channel; None while the server warms up
     changes: list[Change] = field(default_factory=list)
 
     def shared(self, severity: float) -> float:
@@ -62,9 +63,10 @@ class ServerReplay:
 
     def __init__(self, origin: Origin, package: ModelPackage, score: Score, overrides: Mapping[int, Override]) -> None:
         self.state = origin.state.copy()
+        package.attach(self.state)
         self._origin = origin
         self._package = package
-        self._score = score
+        self._score = package.scoring(score)
         self._overrides = overrides
 
     @property
@@ -86,8 +88,7 @@ class ServerReplay:
         state = self.state
         done = self._prepare(state, at, values[None])
         if not len(done.ready):
-            blank = np.full(len(values), np.nan)
-            return Replayed(at=at, features=np.empty(0, np.float32), expected=blank, spread=blank)
+            return Replayed(at=at, features=np.empty(0, np.float32))
         rows = done.features.rows
         scores = self._score(rows) if given_score is None else np.array([given_score])
         decided = self._decide(state, done, scores)
@@ -97,8 +98,8 @@ class ServerReplay:
             score=float(scores[0]),
             severity=float(decided.severity[0]),
             calibrated=decided.calibrated,
-            expected=done.features.expected[0].astype(np.float64),
-            spread=done.features.spread[0].astype(np.float64),
+            bands=Bands.of(state, done.round.rows[done.ready], done.features).at(0),
+            peaks=state.peak[0].copy(),
             changes=list(decided.changes),
         )
 
@@ -109,7 +110,8 @@ class ServerReplay:
             times: Of the observations, ms.
             candidates: Shape (k, times, metrics).
         """
-        state = FleetState(self.state.metrics, servers=[str(i) for i in range(len(candidates))])
+        versions = [str(i) for i in range(len(candidates))]
+        state = FleetState(self.state.metrics, servers=versions, layout=self.state.layout)
         own = self.state.row_values(0)
         for row in range(len(candidates)):
             state.set_row(row, own)

@@ -1,7 +1,7 @@
 """Why an incident opened: measured and expected, the score's path, the rule that fired, what would prevent it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,15 @@ from treeline.app.explain.reproduction import Reproduction
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.core.alert import Alert, AlertEvent, MetricEvidence
 from treeline.core.channels import registry
+from treeline.core.detection.evidence import metric_evidence
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
-from treeline.core.evidence import metric_evidence
 from treeline.core.model.package import ModelPackage
+from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.state.layout import NEVER
 from treeline.core.times import iso, parse_iso
+from treeline.core.wording import moved
 
 BEFORE_MS, AFTER_MS = 6 * 3_600_000, 3_600_000  # of the path around the opening
 
@@ -113,6 +115,13 @@ class Explanation:
                     "low": m.low,
                     "high": m.high,
                     "deviation_sd": m.deviation,
+                    "expected_by": m.expected_by,
+                    "implied": m.implied,
+                    "implied_low": m.implied_low,
+                    "implied_high": m.implied_high,
+                    "implied_by": [asdict(each) for each in m.implied_by],
+                    "outside": m.is_outside,
+                    "text": moved(m),
                 }
                 for m in self.metrics
             ],
@@ -230,21 +239,21 @@ class _Case:
         replayed = self._replay()
         if replayed is not None and self.package is not None and self.origin is not None:
             last = replayed.steps[-1]
-            units = {m.name: m.unit for m in opening.metrics}
+            declared = declared_of(opening)
             measured = replayed.measured[replayed.deciding]
-            metrics = metric_evidence(self.package.metrics, measured, last.expected, last.spread, units)
+            if last.bands is not None:
+                metrics = metric_evidence(self.package.metrics, measured, last.bands, declared)
             level = self.origin.levels.get(self.at // self.package.step_ms, 0.0)
             calibration |= _calibrated(last) | {"fleet_level": level}
-            if replayed.opens:
+            if replayed.opens and last.bands is not None:
                 found = counterfactuals(
                     replayed.before,
                     replayed.times,
                     replayed.measured,
                     replayed.deciding,
-                    last.expected,
-                    last.spread,
+                    last.bands,
                     names=self.package.metrics,
-                    units=[units.get(name, "") for name in self.package.metrics],
+                    units=[declared[name].unit if name in declared else "" for name in self.package.metrics],
                 )
                 prevention = self._prevention(found)
             else:
@@ -395,6 +404,14 @@ def trained_until(package: ModelPackage, server_id: str) -> int:
         return 0
     last = int(package.seeds.last_at[package.seeds.rows()[server_id]])
     return 0 if last == NEVER else last + 1
+
+
+def declared_of(alert: Alert) -> dict[str, Metric]:
+    """Units and limits by metric: the default ones, with the units that the alert was written in."""
+    known = {metric.name: metric for metric in DEFAULT_METRICS}
+    for metric in alert.metrics:
+        known[metric.name] = replace(known.get(metric.name, Metric(name=metric.name)), unit=metric.unit)
+    return known
 
 
 def _calibrated(step: Replayed) -> dict[str, Any]:

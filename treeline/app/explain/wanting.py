@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.app.explain.server_replay import ServerReplay
-from treeline.core.profile import DEFAULT_METRICS
+from treeline.core.detection.evidence import Bands
+from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.statistics import FloatArray
 from treeline.core.times import iso
 
 FARTHEST_SD = 40.0  # beyond the farthest measured value: what would not have paged by then is not named
 GRID, BISECTIONS = 41, 14
 MAX_METRICS = 6  # tried one at a time, the farthest from their expectation first
-UNITS = {metric.name: metric.unit for metric in DEFAULT_METRICS}  # no alert carries them where nothing paged
-_LIMITS = {metric.name: (metric.minimum, metric.maximum) for metric in DEFAULT_METRICS}
+DECLARED = {metric.name: metric for metric in DEFAULT_METRICS}  # no alert carries units where nothing paged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +64,7 @@ class OutOfReach:
 
 
 def wanting(
-    replay: ServerReplay,
-    times: Sequence[int],
-    measured: npt.NDArray[np.float32],
-    expected: FloatArray,
-    spread: FloatArray,
-    *,
-    names: Sequence[str],
+    replay: ServerReplay, times: Sequence[int], measured: npt.NDArray[np.float32], bands: Bands, *, names: Sequence[str]
 ) -> tuple[list[Wanting], list[OutOfReach]]:
     """For each metric that alone would have opened an incident, how far it would have had to be.
 
@@ -82,10 +76,11 @@ def wanting(
         replay: The server just before the first of the observations, without an open incident.
         times: Of as many observations as persistence needs, ms.
         measured: Theirs, shape (times, metrics).
-        expected, spread: Of the last of them, shape (metrics,).
+        bands: What the last of them was held against, shape (metrics,).
         names: Of the metrics.
     """
     last = measured[-1].astype(np.float64)
+    expected, spread = bands.usual(last)
     usable = np.flatnonzero(np.isfinite(last) & np.isfinite(expected) & (spread > 0))
     away = np.abs(last - expected) / np.maximum(spread, 1e-12)
     found, out_of_reach = list[Wanting](), list[OutOfReach]()
@@ -93,7 +88,8 @@ def wanting(
         return found, out_of_reach
     for metric in usable[np.argsort(-away[usable], kind="stable")][:MAX_METRICS].tolist():
         name = names[metric]
-        low, high = _LIMITS.get(name, (-math.inf, math.inf))
+        declared = DECLARED.get(name, Metric(name=name))
+        low, high, unit = declared.minimum, declared.maximum, declared.unit
         near_side = bool(last[metric] >= expected[metric])
         for upwards in (near_side, not near_side):
             value = _tipping(
@@ -101,10 +97,10 @@ def wanting(
             )
             if value is not None:
                 at = tuple(zip(times, measured[:, metric].astype(float).tolist(), strict=True))
-                found.append(Wanting(name=name, unit=UNITS.get(name, ""), value=value, is_at_least=upwards, at=at))
+                found.append(Wanting(name=name, unit=unit, value=value, is_at_least=upwards, at=at))
                 break
             if upwards and math.isfinite(high):
-                out_of_reach.append(OutOfReach(name=name, unit=UNITS.get(name, ""), maximum=high))
+                out_of_reach.append(OutOfReach(name=name, unit=unit, maximum=high))
     return found, out_of_reach
 
 

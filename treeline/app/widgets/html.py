@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from treeline.app.alert.text import moved
 from treeline.core.alert import MetricEvidence
+from treeline.core.wording import moved
 
 COLOURS = {
     "p1": "#d13212",
@@ -38,7 +38,7 @@ def incidents_html(incidents: Sequence[Mapping[str, Any]], *, limit: int) -> str
 def _incident_row(alert: Mapping[str, Any]) -> str:
     colour = COLOURS["p1" if alert["priority"] == "P1" else "p2"]
     since = str(alert["clocks"]["first_anomalous_at"])[:16].replace("T", " ")
-    evidence = "<br>".join(escape(moved(MetricEvidence(**metric))) for metric in alert["metrics"][:3])
+    evidence = "<br>".join(escape(moved(MetricEvidence.from_json(metric))) for metric in alert["metrics"][:3])
     url = str(alert.get("runbook_url", ""))
     server = escape(str(alert["server_id"]))
     if url.startswith("https://"):

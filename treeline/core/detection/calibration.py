@@ -75,6 +75,7 @@ class Calibrated:
 
     severity: FloatArray  # on the fixed scale, shape (n,), at most `LARGEST_SEVERITY`
     without_novelty: FloatArray  # what it would be if the server's own earlier peaks held nothing back
+    held: npt.NDArray[np.intp]  # the channel that they keep from a tier, a position as below; -1 for none
     # Each channel's, in its standard deviations, shape (n, channels), in the order of `registry.every_channel()`: the
     # score's rise first.
     measures: FloatArray
@@ -129,7 +130,7 @@ def calibrate(
     thresholds = [calibration[channel.name] for channel in channels]
     severities = np.stack([each.severity(every[:, i]) for i, each in enumerate(thresholds)])
     severities[1:][state.channel_gated[at].T > 0] = 0.0
-    raw = severities.max(axis=0)
+    raw, loudest = severities.max(axis=0), severities.argmax(axis=0)
     decade = np.array([each.decade or 0.0 for each in thresholds], dtype=np.float32)
     if learn:
         novelty.turn(state, rows, observed_at, decade)
@@ -139,8 +140,11 @@ def calibrate(
             for tier, most in ((each.p1, P1_SEVERITY), (each.p2, BELOW_P2)):
                 held = every[:, i] <= np.minimum(peak, tier + novelty.MOST * each.decade)
                 severities[i][held] = np.minimum(severities[i][held], most)
+    severity = severities.max(axis=0)
+    is_held = ((raw > P1_SEVERITY) & (severity <= P1_SEVERITY)) | ((raw >= P2_SEVERITY) & (severity < P2_SEVERITY))
     result = Calibrated(
-        severity=np.minimum(severities.max(axis=0), LARGEST_SEVERITY),
+        severity=np.minimum(severity, LARGEST_SEVERITY),
+        held=np.where(is_held, loudest, -1),
         without_novelty=np.minimum(raw, LARGEST_SEVERITY),
         measures=every,
         threshold=threshold,

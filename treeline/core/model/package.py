@@ -8,10 +8,12 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from treeline.core.arrays import Axis, Home
 from treeline.core.channels.score import ScoreChannel
@@ -22,6 +24,7 @@ from treeline.core.formats import require_format
 from treeline.core.state import format_2
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import todays_layout
+from treeline.core.statistics import FloatArray
 
 FORMAT = 4  # 2 did not name its channels; up to 3 the forest was grown on other rows, and its score measured otherwise
 _FIELDS = {
@@ -35,6 +38,7 @@ _FIELDS = {
     "fingerprint",
     "training",
 }
+Score = Callable[[npt.NDArray[np.float32]], FloatArray]
 Typical = dict[str, float | list[float]]
 
 
@@ -57,6 +61,10 @@ class ModelPackage:
     def has_todays_rows(self) -> bool:
         """Whether the forest was grown on rows as this code makes them; else detection goes on without its score."""
         return self.features == feature_names(self.metrics)
+
+    def scoring(self, score: Score) -> Score:
+        """The forest as it can score today's rows: a score of 0 for each where it was grown on others."""
+        return score if self.has_todays_rows else lambda rows: np.zeros(len(rows))
 
     @property
     def step_ms(self) -> int:

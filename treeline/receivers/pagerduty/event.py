@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from treeline.app.alert.text import number
-from treeline.core.alert import Alert, AlertEvent, MetricEvidence, Priority
+from treeline.core.alert import Alert, AlertEvent, Priority
+from treeline.core.wording import moved
 
 # Limits of the Events API v2: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and, for the
 # size, https://developer.pagerduty.com/docs/events-api-v2/overview/ (512 KB).
@@ -103,13 +103,8 @@ def _size(body: dict[str, Any]) -> int:
 
 
 def _summary(alert: Alert) -> str:
-    moved = "; ".join(_moved(m) for m in alert.metrics[:_SUMMARY_METRICS])
-    return f"{alert.priority} {alert.server_id}: {moved or 'anomalous'} (severity {alert.severity:.1f})"
-
-
-def _moved(metric: MetricEvidence) -> str:
-    measured = "missing" if metric.measured is None else number(metric.measured, metric.unit)
-    return f"{metric.name} {measured}, expected {number(metric.expected, metric.unit)}"
+    said = "; ".join(moved(metric) for metric in alert.metrics[:_SUMMARY_METRICS])
+    return f"{alert.priority} {alert.server_id}: {said or 'anomalous'} (severity {alert.severity:.1f})"
 
 
 def _finite(value: float | None) -> float | None:
@@ -133,6 +128,11 @@ def _details(alert: Alert) -> dict[str, Any]:
                 "expected": _finite(m.expected),
                 "band": [_finite(m.low), _finite(m.high)],
                 "deviation_sd": _finite(m.deviation),
+                "expected_by": m.expected_by,
+                "implied": _finite(m.implied),
+                "implied_band": None if m.implied is None else [_finite(m.implied_low), _finite(m.implied_high)],
+                "implied_by": [{"name": by.name, "measured": _finite(by.measured)} for by in m.implied_by],
+                "outside": m.is_outside,
             }
             for m in alert.metrics
         ],
