@@ -32,15 +32,15 @@ LIMIT = 9.0  # of a score: log2(1 + SAMPLES_PER_TREE)
 METRICS = ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
 
 
-def fleet(servers: int, steps: int, seed: int = 1) -> Grid:
+def fleet(servers: int, steps: int, seed: int = 1, *, step_ms: int = STEP_MS) -> Grid:
     """Noisy servers with a daily cycle, nothing wrong with them."""
     rng = np.random.default_rng(seed)
-    times = START_MS + STEP_MS * np.arange(steps)
-    daily = np.sin(2 * np.pi * np.arange(steps) / 1440.0)[:, None, None]
+    times = START_MS + step_ms * np.arange(steps)
+    daily = np.sin(2 * np.pi * np.arange(steps) * step_ms / 86_400_000)[:, None, None]
     level = rng.uniform(20, 60, (1, servers, len(METRICS)))
     noise = rng.normal(0, 1.5, (steps, servers, len(METRICS)))
     values = (level + 8 * daily + noise).astype(np.float32)
-    return Grid(times, tuple(f"web-{i:02d}" for i in range(servers)), METRICS, values, 60.0)
+    return Grid(times, tuple(f"web-{i:02d}" for i in range(servers)), METRICS, values, step_ms / 1000)
 
 
 def distance_score(rows: np.ndarray, typical: float = 1.0) -> np.ndarray:

@@ -17,12 +17,13 @@ from training.history.files import History
 from training.prepare.hygiene import Disturbances, Exclusion
 from training.prepare.kept import Kept
 from training.prepare.related import RelatedRows, related
-from training.prepare.sampling import Rows, ServerSamples, drawn
+from training.prepare.sampling import Rows, ServerSamples, drawn, with_typical
 from training.prepare.seeds import seeded
 from training.prepare.source import HistorySource
 from training.prepare.survey import Survey, survey
 from training.processes import Progress, run_jobs
 from treeline.core.detection import detector
+from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.errors import UsageError
 from treeline.core.state.fleet import FleetState, Phase
 
@@ -105,8 +106,10 @@ def prepare(
     parts = source.shares(workers if values is None else 1)
     jobs = [partial(_features, part, surveyed, coarser, size, values) for part in parts]
     read = _joined(run_jobs(jobs, progress))
-    if not (read.state.phase == Phase.READY).any():
+    ready = read.state.phase == Phase.READY
+    if not ready.any():
         raise UsageError("the training history holds no server with two observations or more")
+    unknown = (read.state.base_spread[ready] == UNKNOWN).all(axis=0)
     left_out = [] if surveyed is None else surveyed.all_exclusions()
     return Prepared(
         metrics=source.metrics,
@@ -116,7 +119,7 @@ def prepare(
         rows=read.kept.rows,
         magnitudes=read.kept.magnitudes,
         held_out=read.kept.held_out,
-        training_rows=drawn(read.kept.rows, read.kept.learned, seed),
+        training_rows=with_typical(drawn(read.kept.rows, read.kept.learned, seed), unknown, seed),
         learned=Learned(
             from_ms=source.start_ms,
             to_ms=source.end_ms,

@@ -26,6 +26,21 @@ def drawn(kept: Rows, learned: NDArray[np.bool_], seed: int) -> Rows:
     return np.concatenate(chosen)
 
 
+def with_typical(rows: Rows, unknown: NDArray[np.bool_], seed: int) -> Rows:
+    """Rows in which metrics that no server reported vary as metrics usually do.
+
+    The forest would find such a metric infinitely strange once it comes.
+
+    Args:
+        rows: Shape (n, 2 * metrics); changed.
+        unknown: The metrics that are meant, shape (metrics,).
+        seed: Of the values.
+    """
+    columns = np.flatnonzero(np.tile(unknown, 2))
+    rows[:, columns] = np.random.default_rng([seed, 3]).normal(size=(len(rows), len(columns)))
+    return rows
+
+
 class ServerSamples:
     """A uniform sample without replacement of each server's rows, of one size, however the stream is cut."""
 

@@ -8,9 +8,10 @@ import pytest
 from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet
 from training.history.grid import Grid
 from training.prepare.calibrating import _gate, calibrate_package
+from training.prepare.expectations import held_out as held_out_from
+from training.prepare.expectations import warm_up
 from training.prepare.preparation import prepare
 from treeline.core.channels import registry
-from treeline.core.channels.score import ScoreChannel
 from treeline.core.channels.tail import Tail
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.metric_warmup import UNKNOWN
@@ -34,7 +35,23 @@ def test_a_server_that_never_reported_stays_out_and_the_others_are_learned():
     prepared = prepare(grid, seed=1)
     assert prepared.state.phase.tolist() == [1, 0]
     assert np.isfinite(prepared.training_rows).all()
-    assert len(prepared.training_rows) == 20
+    settled, held_out = warm_up(40, 60.0), held_out_from(40, 60.0)
+    assert len(prepared.training_rows) == held_out - settled == 18, "a third to settle in, a third held out"
+
+
+@pytest.mark.parametrize(("reporting", "is_known"), [((), False), ((0,), True), ((0, 1), True)])
+def test_a_metric_that_no_server_reported_varies_in_the_forests_rows_as_metrics_usually_do(reporting, is_known):
+    """Else the forest would find it infinitely strange once it comes; one that some server reported it has seen."""
+    values = np.random.default_rng(1).normal(50, 2, (400, 2, 2)).astype(np.float32)
+    for server in {0, 1} - set(reporting):
+        values[:, server, 1] = np.nan
+    grid = Grid(np.arange(400, dtype=np.int64) * 600_000, ("a", "b"), ("x", "y"), values, 600.0)
+    rows = prepare(grid, seed=1).training_rows
+    one_of_b = rows[-1]
+    if is_known:
+        assert (one_of_b[[1, 3]] == 0.0).all() == (1 not in reporting)
+    else:
+        assert rows[:, [1, 3]].std(axis=0) == pytest.approx([1.0, 1.0], abs=0.15)
 
 
 @pytest.mark.parametrize(("seen", "known"), [(19, False), (20, True)])
@@ -45,42 +62,52 @@ def test_a_metric_of_fewer_than_twenty_values_has_no_baseline_from_training(seen
     assert (prepare(grid, seed=1).state.base_spread[0] != UNKNOWN).tolist() == [True, known]
 
 
-@pytest.mark.parametrize("channel", ScoreChannel)
-def test_the_spread_of_the_rise_is_in_units_of_the_score_whatever_the_channel(channel):
-    """The EMA channel floors its own spread with a share of it: in other units the floor would hide everything."""
-    grid = fleet(1, 200)
+def package_of(prepared, score=distance_score, **options):
+    return calibrate_package(prepared, score, model_version="m", samples_per_tree=SAMPLES_PER_TREE, **options)
 
-    def residual_sd(scale):
-        package = calibrate_package(
-            prepare(grid, seed=1),
-            lambda rows: scale * distance_score(rows),
-            model_version="m",
-            samples_per_tree=SAMPLES_PER_TREE,
-            calibration=Calibration(score_channel=channel),
-        )
-        return package.seeds.residual_sd
 
-    one, ten = residual_sd(1.0), residual_sd(10.0)
+@pytest.mark.parametrize(("samples", "limit"), [(255, 8.0), (511, 9.0)])
+def test_the_limit_of_a_score_is_that_of_the_trees_as_they_were_grown(samples, limit):
+    package = calibrate_package(
+        prepare(fleet(1, 200), seed=1), distance_score, model_version="m", samples_per_tree=samples
+    )
+    assert package.calibration.score_limit == pytest.approx(limit)
+    assert Calibration.from_json(package.calibration.to_json()).score_limit == pytest.approx(limit)
 
-    assert ten == pytest.approx(10 * one, rel=0.05)
+
+def test_the_slow_mean_of_the_scores_begins_where_training_left_it():
+    prepared = prepare(fleet(2, 200), seed=1)
+    scores = [distance_score(prepared.rows[prepared.present[:, i], i]) for i in range(2)]
+    seeds = package_of(prepared).seeds
+    assert seeds.score_mean.tolist() == pytest.approx([own.mean() for own in scores], rel=1e-5)
+    assert seeds.score_var.tolist() == pytest.approx([own.var() for own in scores], rel=1e-4)
+
+
+def test_thresholds_of_model_evidence_are_found_on_what_was_held_out():
+    """A forest finds nothing strange in the rows that it was grown on."""
+    prepared = prepare(fleet(3, 1440, step_ms=600_000), seed=1)
+    learned = prepared.present & ~prepared.held_out
+    usual = package_of(replace(prepared, state=prepared.state.copy())).calibration["score"]
+    prepared.rows[learned] *= 5.0
+    assert package_of(prepared).calibration["score"] == usual
 
 
 def test_a_server_that_never_moved_has_the_smallest_spreads_there_are():
-    """Its first movement would be infinitely strange, and the seeds of a forest alone move a score a little."""
+    """Its first movement would be infinitely strange."""
     grid = fleet(1, 200)
     still = replace(grid, values=np.full_like(grid.values, 50.0))
-    seeds = calibrate_package(
-        prepare(still, seed=1), distance_score, model_version="m", samples_per_tree=SAMPLES_PER_TREE
-    ).seeds
-    assert seeds.residual_sd.tolist() == pytest.approx([0.02])
+    seeds = package_of(prepare(still, seed=1)).seeds
     assert seeds.channel_floor[0].tolist() == pytest.approx([0.1] * len(registry.CHANNELS))
+    assert (seeds.residual_scale > 0).all()
+    assert (seeds.relation_sd > 0).all()
+    assert seeds.relation[0] == pytest.approx(np.eye(4)), "nothing is known to imply anything"
 
 
 def test_a_channels_spread_is_never_taken_for_less_than_a_fifth_of_its_trainings():
     prepared = prepare(fleet(1, 600), seed=1)
     prepared.magnitudes[:] *= 10.0  # well above the smallest there is
     sd = prepared.magnitudes[:, 0].astype(np.float64).std(axis=0)
-    seeds = calibrate_package(prepared, distance_score, model_version="m", samples_per_tree=SAMPLES_PER_TREE).seeds
+    seeds = package_of(prepared).seeds
     assert seeds.channel_floor[0].tolist() == pytest.approx((0.2 * sd).tolist())
 
 

@@ -14,14 +14,13 @@ from treeline.core.model.handover import hand_over
 
 STEP_S = 600.0
 STEP_MS = 600_000  # a day in few observations
-TRAIN, NEEDED = 400, observations_needed(STEP_S)
+TRAIN, NEEDED = 7 * 144, observations_needed(STEP_S)
 NEW = 2  # the metric that no server reports in training
 
 
 @pytest.fixture(scope="module")
 def whole():
-    grid = fleet(3, TRAIN + NEEDED + 60)
-    return replace(grid, times_ms=START_MS + STEP_MS * np.arange(len(grid.times_ms)), step_s=STEP_S)
+    return fleet(3, TRAIN + NEEDED + 60, step_ms=STEP_MS)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,8 @@ def test_a_new_model_that_knows_the_metric_brings_its_baseline_and_one_that_does
     old = store.load(0, package.model_version).state
     assert (old.base_spread[:, NEW] == UNKNOWN).all()
 
-    better, same = hand_over(knows, old), hand_over(package, old)
+    calibration = package.calibration
+    better, same = (hand_over(new, old, calibration=calibration) for new in (knows, package))
 
     assert better.base_spread[:, NEW] == pytest.approx(knows.seeds.base_spread[:, NEW])
     assert same.base_mean[:, NEW].tolist() == [100.0] * 3, "goes on counting"

@@ -1,9 +1,9 @@
-"""A fleet's own thresholds: pages counted in its past, per channel, never below the floors."""
+"""A fleet's own thresholds: how rare a measure is in its past, per channel, never below the floors."""
 
 import numpy as np
 import pytest
 
-from training.prepare.thresholds import MOST_OVER_FLOOR, Peaks, fitted
+from training.prepare.thresholds import NEVER, TIERS_APART, Peaks, fitted
 from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
 
@@ -73,16 +73,75 @@ def test_halves_of_a_fleet_together_are_the_fleet():
     assert fitted(halves, FLOORS) == fitted(whole, FLOORS)
 
 
-def test_a_quiet_past_leaves_the_floors_and_a_loud_one_is_bounded():
-    times, measures = history()
-    assert fitted(peaks_of(times, measures), FLOORS)["score"] == FLOORS["score"]
-    loud = fitted(peaks_of(times, 1000.0 * measures), FLOORS)
-    for name in NAMES:
-        channel, floor = loud[name], FLOORS[name]
-        assert channel.p2 == pytest.approx(MOST_OVER_FLOOR * floor.p2)
-        assert channel.p1 > channel.p2
+def rising(peaks_a_week, weeks=4, decade=2.0, servers=2, seed=3):
+    """A past whose pages thin out tenfold every `decade` of the measure, above a quiet rest."""
+    times, measures = history(weeks=weeks, servers=servers, seed=seed)
+    rng = np.random.default_rng(seed)
+    measures *= 0.01
+    hours = len(times) // 12
+    for server in range(servers):
+        for hour in np.sort(rng.choice(hours // 2, int(peaks_a_week * weeks), replace=False)) * 2:
+            measures[hour * 12 + 3 : hour * 12 + 6, server] = rng.exponential(decade / np.log(10))
+    return peaks_of(times, measures)
 
 
-def test_a_history_of_nobody_leaves_the_floors():
+def test_a_line_is_fitted_on_the_bulk_of_the_pages_by_hand():
+    """Forty pages a server-week begin at 0 and thin out tenfold with each 2 of the measure."""
+    line = rising(40.0, weeks=40).line(0)
+    assert 1.0 / line.slope == pytest.approx(2.0, rel=0.1)
+    assert line.at_zero == pytest.approx(-np.log10(40.0), abs=0.1)
+    assert line.measure(0.0) == pytest.approx(2.0 * np.log10(40.0), rel=0.1), "once a server-week"
+    assert line.measure(2.0) - line.measure(1.0) == pytest.approx(1.0 / line.slope)
+
+
+def test_the_pasts_own_incidents_do_not_move_the_line():
+    """What is rarer than 2.5 a server-week is not fitted."""
+    times, measures = history(weeks=20, servers=2)
+    plain = peaks_of(times, measures).line(0)
+    raise_at(measures, 300, 0, 1e4)
+    raise_at(measures, 1300, 1, 1e5)
+    assert peaks_of(times, measures).line(0).measure(2.0) == pytest.approx(plain.measure(2.0), rel=0.03)
+
+
+def test_a_threshold_is_the_measure_of_the_channels_rarity_and_moves_with_the_unit():
     times, measures = history()
-    assert fitted(peaks_of(times, np.full_like(measures, np.nan)), FLOORS)["difference"] == FLOORS["difference"]
+    for unit in (1.0, 1000.0):
+        peaks = peaks_of(times, unit * measures)
+        found = fitted(peaks, FLOORS)
+        for position, channel in enumerate(registry.every_channel()):
+            if not channel.is_model_evidence:
+                continue
+            line = peaks.line(position)
+            assert found[channel.name].p2 == pytest.approx(line.measure(channel.rarity.p2))
+            assert found[channel.name].p1 == pytest.approx(
+                max(line.measure(channel.rarity.p1), TIERS_APART * found[channel.name].p2)
+            )
+            assert found[channel.name].decade == pytest.approx(1.0 / line.slope)
+
+
+def test_a_quiet_past_leaves_the_floors_of_channels_that_have_one():
+    times, measures = history()
+    found = fitted(peaks_of(times, 0.1 * measures), FLOORS)
+    for channel in registry.every_channel():
+        if not channel.is_model_evidence:
+            assert (found[channel.name].p2, found[channel.name].p1) == (
+                FLOORS[channel.name].p2,
+                FLOORS[channel.name].p1,
+            )
+
+
+def test_a_past_that_does_not_count_for_one_channel_counts_for_the_others():
+    """Model evidence is held against the held-out part alone."""
+    times, measures = history()
+    measures[: len(times) // 2, :, 0] = np.nan
+    peaks = peaks_of(times, measures)
+    assert peaks.server_weeks[:2] == pytest.approx([4.0, 8.0])
+
+
+def test_model_evidence_of_which_nothing_is_known_opens_nothing_and_a_channel_has_its_floor():
+    times, measures = history()
+    nobody = fitted(peaks_of(times, np.full_like(measures, np.nan)), FLOORS)
+    still = fitted(peaks_of(times, np.zeros_like(measures)), FLOORS)
+    for found in (nobody, still):
+        assert found["score"] == found["relation"] == NEVER
+        assert found["difference"] == FLOORS["difference"]

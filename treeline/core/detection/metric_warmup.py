@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from treeline.core.arrays import together
 from treeline.core.channels import registry
+from treeline.core.channels.channel import TYPICAL_MEAN10_SD
 from treeline.core.detection.features import Index
 from treeline.core.detection.warmup import (
     LARGEST,
@@ -19,11 +20,18 @@ from treeline.core.detection.warmup import (
     observations_needed,
     spread_floor,
 )
+from treeline.core.expectation import expectation, relation
 from treeline.core.expectation.expectation import SMALLEST_SCALE
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray, bounded_step, ew_update, standardize
 
 UNKNOWN = 0.0  # base_spread of a metric without a baseline
+# What training measures of an expectation and of a relation, as of a metric that nothing is known of.
+TYPICAL = {
+    spec.name: spec.initial
+    for spec in (*expectation.ARRAYS, *relation.ARRAYS)
+    if spec.name in ("basis", "band_sd", "relation_mean", "relation_var", "relation_floor")
+} | {"relation_sd": TYPICAL_MEAN10_SD}
 FEWEST_VALUES = 20  # in training; a spread made from less says nothing
 
 
@@ -84,6 +92,9 @@ def _settle(state: FleetState, rows: Index, done: npt.NDArray[np.bool_], last: F
     state.trend_var[rows] = np.where(done, variance, state.trend_var[rows])
     scale = np.maximum(np.sqrt(variance), SMALLEST_SCALE)
     state.residual_scale[rows] = np.where(done, scale, state.residual_scale[rows])
+    for name, typical in TYPICAL.items():
+        array = getattr(state, name)
+        array[rows] = np.where(done, typical, array[rows])
     for channel in registry.CHANNELS:
         for name, value in channel.settled().items():
             array = getattr(state, name)
