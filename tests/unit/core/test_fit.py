@@ -68,9 +68,8 @@ def package_of(prepared, score=distance_score, **options):
 
 @pytest.mark.parametrize(("samples", "limit"), [(255, 8.0), (511, 9.0)])
 def test_the_limit_of_a_score_is_that_of_the_trees_as_they_were_grown(samples, limit):
-    package = calibrate_package(
-        prepare(fleet(1, 200), seed=1), distance_score, model_version="m", samples_per_tree=samples
-    )
+    prepared = prepare(fleet(1, 200), seed=1)
+    package = calibrate_package(prepared, distance_score, model_version="m", samples_per_tree=samples)
     assert package.calibration.score_limit == pytest.approx(limit)
     assert Calibration.from_json(package.calibration.to_json()).score_limit == pytest.approx(limit)
 

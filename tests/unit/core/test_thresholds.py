@@ -98,8 +98,8 @@ def test_the_pasts_own_incidents_do_not_move_the_line():
     """What is rarer than 2.5 a server-week is not fitted."""
     times, measures = history(weeks=20, servers=2)
     plain = peaks_of(times, measures).line(0)
-    raise_at(measures, 300, 0, 1e4)
-    raise_at(measures, 1300, 1, 1e5)
+    for number in range(12):
+        raise_at(measures, 300 + 1000 * number, number % 2, 1e4)
     assert peaks_of(times, measures).line(0).measure(2.0) == pytest.approx(plain.measure(2.0), rel=0.03)
 
 
@@ -124,10 +124,8 @@ def test_a_quiet_past_leaves_the_floors_of_channels_that_have_one():
     found = fitted(peaks_of(times, 0.1 * measures), FLOORS)
     for channel in registry.every_channel():
         if not channel.is_model_evidence:
-            assert (found[channel.name].p2, found[channel.name].p1) == (
-                FLOORS[channel.name].p2,
-                FLOORS[channel.name].p1,
-            )
+            now, floor = found[channel.name], FLOORS[channel.name]
+            assert (now.p2, now.p1) == (floor.p2, floor.p1)
 
 
 def test_a_past_that_does_not_count_for_one_channel_counts_for_the_others():
