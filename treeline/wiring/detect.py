@@ -70,6 +70,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
         controls_table=settings.controls_table,
         bucket=settings.models_bucket,
         metrics=settings.metric_names,
+        reads_whole=False,
     )
     records = DetectorRecords(dynamodb, settings.state_table, clock_ms=now_ms, writes=True)
     scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)

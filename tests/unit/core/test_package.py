@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from tests.unit.core.fleets import ready_state
+from treeline.core.arrays import Home
 from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
 from treeline.core.model.package import ModelPackage
+from treeline.core.model.seeds import SERVERS_A_MEMBER
 from treeline.core.state.fleet import FleetState, Phase
 
 METRICS = ("cpu", "memory", "network", "disk")
@@ -89,7 +91,10 @@ def test_a_package_damaged_anywhere_is_refused_or_whole():
         with_manifest(metrics=["cpu"]),
         with_manifest(model_version=None),
         with_manifest(training=None),
-        lambda members: {**members, "seeds.bin": members["seeds.bin"][:-1]},
+        lambda members: {**members, "seeds/00000.bin": members["seeds/00000.bin"][:-1]},
+        lambda members: {**members, "servers.json": b'["s00"]'},
+        lambda members: {name: data for name, data in members.items() if name != "seeds/00000.bin"},
+        with_manifest(members_sha256=["a", "list"]),
         lambda members: {"manifest.json": members["manifest.json"]},
         lambda members: {**members, "manifest.json": b"{"},
     ],
@@ -133,3 +138,81 @@ def test_admitting_nobody_changes_nothing():
 def test_typical_values_are_numbers():
     typical = ModelPackage.from_bytes(package().to_bytes()).typical
     assert all(np.isfinite(value).all() for value in typical.values())
+
+
+class Reads(io.BytesIO):
+    """A file that notes which bytes are read of it."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        self.ranges = []
+
+    def read(self, size=-1):
+        start = self.tell()
+        found = super().read(size)
+        self.ranges.append((start, start + len(found)))
+        return found
+
+
+def test_the_seeds_of_a_groups_servers_are_read_alone():
+    """A function of a large fleet has no room for all of them, and no time to read them."""
+    servers = 4 * SERVERS_A_MEMBER
+    whole = package(seeds=ready_state(servers))
+    whole.seeds.day_mean[:, 0] = np.arange(servers)
+    file = Reads(whole.to_bytes())
+    opened = ModelPackage.open(file)
+    assert opened.seeds.servers == []
+    read_to_open = sum(end - start for start, end in file.ranges)
+
+    known = [f"s{i:02d}" for i in range(SERVERS_A_MEMBER, SERVERS_A_MEMBER + 5)]
+    opened.fetch(["stranger", *known])
+    assert opened.seeds.servers == [f"s{i:02d}" for i in range(SERVERS_A_MEMBER, 2 * SERVERS_A_MEMBER)]
+    read_for_one = sum(end - start for start, end in file.ranges) - read_to_open
+    assert read_to_open + read_for_one < len(whole.to_bytes()) / 2
+
+    state = opened.new_state()
+    opened.admit(state, ["stranger", "s51", "s199"])
+    assert state.day_mean[:, 0].tolist() == [0.0, 51.0, 199.0]
+    before = len(file.ranges)
+    opened.attach(state)
+    assert len(file.ranges) == before, "what is in memory is not read again"
+
+
+def test_no_more_seeds_stay_in_memory_than_a_worker_has_room_for(monkeypatch):
+    monkeypatch.setattr("treeline.core.model.package.MOST_SEEDS", SERVERS_A_MEMBER)
+    opened = ModelPackage.open(io.BytesIO(package(seeds=ready_state(3 * SERVERS_A_MEMBER)).to_bytes()))
+    opened.fetch(["s00"])
+    opened.fetch(["s50"])
+    opened.fetch(["s100", "s51"])
+    assert sorted(opened.seeds.servers) == sorted(f"s{i:02d}" for i in range(50, 150))
+
+
+def test_a_member_that_would_unpack_to_more_than_any_package_has_is_refused(monkeypatch):
+    data = package().to_bytes()
+    monkeypatch.setattr("treeline.core.model.seeds.LARGEST_MEMBER", 1000)
+    with pytest.raises(ModelMismatchError, match="would unpack to more than"):
+        ModelPackage.from_bytes(data)
+
+
+def test_a_damaged_member_is_told_when_it_is_read():
+    def damage(members):
+        return {**members, "seeds/00001.bin": b"other"}
+
+    opened = ModelPackage.open(io.BytesIO(repacked(package(seeds=ready_state(60)).to_bytes(), damage)))
+    opened.fetch(["s00"])
+    with pytest.raises(ModelMismatchError, match=r"seeds/00001\.bin is damaged"):
+        opened.fetch(["s55"])
+
+
+def test_what_only_the_package_has_is_attached_to_the_servers_it_knows():
+    model = package()
+    model.seeds.relation[:], model.seeds.season_level[:] = 0.5, 7.0
+    model.seeds.day_mean[:] = 3.0
+    state = FleetState(4, servers=["stranger", "s01"])
+    model.attach(state)
+    assert state.relation[:, 0, 0].tolist() == [0.0, 0.5], "without weights a stranger's relation is silent"
+    assert np.isnan(state.season_level).all()
+    model.attach(state, Home.TABLE)
+    assert state.season_level[1, 0, 0, 0] == 7.0
+    assert np.isnan(state.season_level[0]).all()
+    assert (state.day_mean == 0.0).all(), "what is stored with the state stays"

@@ -8,7 +8,9 @@ of the two: one that was received before all the later ones was decided when it 
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import NEVER
 
 Key = tuple[str, int]  # server_id, observed_at in milliseconds
 _REMEMBERED = 20_000
@@ -22,25 +24,37 @@ class KnownObservations:
             too late, or were decided so long ago that the state no longer holds their time: the scores table knows.
     """
 
-    def __init__(self, state: FleetState, seeds: FleetState) -> None:
+    def __init__(self, state: FleetState, package: ModelPackage) -> None:
         self.out_of_turn: list[Key] = []
         self._last: dict[str, int] = {}
         self._seen: dict[str, set[int]] = {}
-        for source in (seeds, state):  # a server that has a state no longer needs its seed
-            self._last.update(zip(source.servers, source.last_at.tolist(), strict=True))
-            self._seen.update(zip(source.servers, map(set, source.seen_at.tolist()), strict=True))
-        self._oldest = {server: min(times) for server, times in self._seen.items()}
+        self._oldest: dict[str, int] = {}
+        self._package = package
         self._own = set(state.servers)
+        self._note(state)
         self._in_turn: dict[str, list[tuple[str, int]]] = {}  # by server: receipt and event time, ascending in both
+
+    def _note(self, state: FleetState) -> None:
+        """What a state says of its servers."""
+        for server, last, seen in zip(state.servers, state.last_at.tolist(), state.seen_at.tolist(), strict=True):
+            self._last[server], self._seen[server], self._oldest[server] = last, set(seen), min(seen)
+
+    def _note_seed(self, server: str) -> None:
+        """What the model's training saw of a server that has no state yet; nothing of one that it has not met."""
+        self._last[server], self._seen[server], self._oldest[server] = NEVER, set(), NEVER
+        self._package.fetch([server])
+        row = self._package.seeds.rows().get(server)
+        if row is not None:
+            self._note(self._package.seeds.part(slice(row, row + 1)))
 
     def has(self, server: str, observed_at: int, received_at: str) -> bool:
         """Whether the observation was decided, or is too old to be told from one that was.
 
         `observed_at` (ms) is not before that of the last call for this server; `received_at` is ISO, compared as text.
         """
-        last = self._last.get(server)
-        if last is None:
-            return False
+        if server not in self._last:
+            self._note_seed(server)
+        last = self._last[server]
         earlier = self._in_turn.get(server)
         while earlier and earlier[-1][0] > received_at:
             self.out_of_turn.append((server, earlier.pop()[1]))

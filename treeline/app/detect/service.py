@@ -254,7 +254,7 @@ class DetectService:
         state = record.state
         limit, start = MAX_OBSERVATIONS_PER_COMMIT, self._start(state, tick, model.step_ms)
         while True:
-            known = KnownObservations(state, model.seeds)
+            known = KnownObservations(state, model)
             pending = self.observations.read(record.group, start, model.metrics, skip=known.has, limit=limit)
             rows = self._admit(state, model, pending.servers)
             new, late = detector.split_late(state, rows, pending.observed_at)

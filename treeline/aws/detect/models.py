@@ -1,5 +1,6 @@
 """Which models decide: the pointers in the controls table, the packages in S3."""
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from treeline.app.detect.handover import Pointer
 from treeline.app.detect.override import Override
 from treeline.app.promote.canary import Canary
 from treeline.aws.client_types import DynamoDBClient, S3Client
+from treeline.aws.object_file import ObjectFile
 from treeline.aws.detect.overrides import override_of
 from treeline.aws.retries import error_code
 from treeline.core.errors import ModelMismatchError, StateConflictError
@@ -19,7 +21,12 @@ CANARY_KEY = {"kind": {"S": "model"}, "id": {"S": "canary"}}
 
 
 class ModelStore:
-    """Follows the pointers at every tick, loads a package once a worker."""
+    """Follows the pointers at every tick, loads a package once a worker.
+
+    Args:
+        metrics: What the deployment watches; a package of other metrics is refused.
+        reads_whole: False for a function that works on some servers: it reads a package's seeds as they are needed.
+    """
 
     def __init__(
         self,
@@ -29,12 +36,14 @@ class ModelStore:
         controls_table: str,
         bucket: str,
         metrics: tuple[str, ...] | None = None,
+        reads_whole: bool = True,
     ) -> None:
         self._dynamodb = dynamodb
         self._s3 = s3
         self._controls_table = controls_table
         self._bucket = bucket
         self._metrics = metrics
+        self._reads_whole = reads_whole
         self._packages: dict[str, ModelPackage] = {}
         self._pointer: Pointer | None = None
         self._canary: Canary | None = None
@@ -80,17 +89,21 @@ class ModelStore:
         """The package of a key; raises ModelMismatchError where there is none, or one that does not fit."""
         if key not in self._packages:
             try:
-                body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                package = self._read(key)
             except ClientError as error:
                 if error_code(error) in {"NoSuchKey", "404"}:
                     raise ModelMismatchError(f"no model package at {key}") from error
                 raise
-            package = ModelPackage.from_bytes(body)
             if self._metrics is not None:
                 package.require_metrics(self._metrics)
             keep = {p.package_key for p in (self._pointer, self._canary) if p is not None}
             self._packages = {k: v for k, v in self._packages.items() if k in keep} | {key: package}
         return self._packages[key]
+
+    def _read(self, key: str) -> ModelPackage:
+        if self._reads_whole:
+            return ModelPackage.from_bytes(self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read())
+        return ModelPackage.open(io.BufferedReader(ObjectFile(self._s3, bucket=self._bucket, key=key)))
 
     def activate(self, package: ModelPackage) -> str:
         """Store a package and point detection at it, without a canary; returns its key."""

@@ -67,6 +67,7 @@ def hand_over(
         A new state of version `own.version` (0 without one); no argument is changed.
     """
     chosen = source.servers if servers is None else [s for s in source.servers if s in set(servers)]
+    package.fetch(chosen)
     rows, seeds = source.rows(), package.seeds.rows()
     source = _on_the_scale_of(package.calibration, source, calibration)
     own_rows = {} if own is None else own.rows()

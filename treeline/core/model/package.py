@@ -1,16 +1,16 @@
 """The model package: everything detection needs beside the forest itself, in one versioned file.
 
-A zip of `manifest.json` and `seeds.bin` (the detector state at the end of training, one row a server).
+A zip of `manifest.json` and the seeds: the detector state at the end of training, one row a server, in members of
+`treeline.core.model.seeds`.
 """
 
 import hashlib
 import io
 import json
 import zipfile
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,14 @@ from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
 from treeline.core.formats import require_format
+from treeline.core.model.seeds import SeedFile, members_of, read_member
 from treeline.core.state import format_2
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import todays_layout
 from treeline.core.statistics import FloatArray
 
 FORMAT = 4  # 2 did not name its channels; up to 3 the forest was grown on other rows, and its score measured otherwise
+MOST_SEEDS = 2_000  # in memory; the servers of 40 groups
 _FIELDS = {
     "model_version",
     "metrics",
@@ -56,6 +58,7 @@ class ModelPackage:
     fingerprint: str  # SHA-256 of the training rows, first 16 hexadecimal digits
     # What was trained on, with what, and what was left out and why.
     manifest: dict[str, Any] = field(default_factory=dict)
+    seed_file: SeedFile | None = None  # where seeds are read from that are not in memory; None: all are
 
     @property
     def has_todays_rows(self) -> bool:
@@ -75,6 +78,25 @@ class ModelPackage:
         """An empty state for a group under this model."""
         return FleetState(len(self.metrics), layout=self.seeds.layout)
 
+    def fetch(self, servers: Iterable[str]) -> None:
+        """Have the seeds of these servers in memory, of those that the model knows.
+
+        Raises ModelMismatchError where the file is damaged.
+        """
+        if self.seed_file is None:
+            return
+        missing = set(servers) - set(self.seeds.servers)
+        parts = self.seed_file.read(missing)
+        if not parts:
+            return
+        for part in parts:
+            _require_width(part, self.metrics)
+        if len(self.seeds.servers) > MOST_SEEDS:
+            parts = [*parts, *self.seed_file.read(set(servers) - missing)]
+            self.seeds.take_over(FleetState.joined(parts))
+        else:
+            self.seeds.take_over(FleetState.joined([self.seeds, *parts]))
+
     def attach(self, state: FleetState, *homes: Home) -> None:
         """Give a state's servers what is not stored with it but in this package.
 
@@ -84,6 +106,7 @@ class ModelPackage:
             homes: Which arrays; those of `Home.PACKAGE` where none is named. `Home.TABLE` gives the seasonal table as
                 training left it, over which `Records.fill` reads what was learned since.
         """
+        self.fetch(state.servers)
         known = self.seeds.rows()
         rows = [(row, known[server]) for row, server in enumerate(state.servers) if server in known]
         if not rows:
@@ -94,6 +117,7 @@ class ModelPackage:
 
     def admit(self, state: FleetState, servers: list[str]) -> None:
         """Give servers their rows in a state: seeded where the model knows them, else warming up."""
+        self.fetch(servers)
         known = self.seeds.rows()
         first = len(state.servers)
         state.add(servers)
@@ -105,6 +129,7 @@ class ModelPackage:
 
     def to_bytes(self) -> bytes:
         """Serialize; equal packages give equal bytes."""
+        members = dict(members_of(self.seeds))
         manifest = {
             "format": FORMAT,
             "model_version": self.model_version,
@@ -115,54 +140,68 @@ class ModelPackage:
             "channels": list(self.seeds.layout.channels),
             "typical": self.typical,
             "fingerprint": self.fingerprint,
-            "seeds_sha256": hashlib.sha256(self.seeds.pack()).hexdigest(),
+            "members_sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
             "training": self.manifest,
         }
+        members["manifest.json"] = json.dumps(manifest, indent=1, sort_keys=True).encode()
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in (
-                ("manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode()),
-                ("seeds.bin", self.seeds.pack()),
-            ):
+            for name, data in members.items():
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ModelPackage":
-        """Read a package of this or an earlier format; raises ModelMismatchError naming what does not fit this code."""
+        """Read a package whole, of this or an earlier format; raises ModelMismatchError for what does not fit."""
+        package = cls.open(io.BytesIO(data))
+        if package.seed_file is None:
+            return package
+        package.fetch(package.seed_file.rows)
+        return replace(package, seed_file=None)
+
+    @classmethod
+    def open(cls, file: BinaryIO) -> "ModelPackage":
+        """Read a package of this or an earlier format, but its seeds only as far as they are asked for (`fetch`).
+
+        Args:
+            file: Stays open as long as the package is used; it is read at any place.
+
+        Raises:
+            ModelMismatchError: It names what does not fit this code.
+        """
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                manifest = json.loads(archive.read("manifest.json"))
-                seeds = archive.read("seeds.bin")
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, ValueError) as error:
+            archive = zipfile.ZipFile(file)
+            manifest = dict(json.loads(read_member(archive, "manifest.json")))
+        except (zipfile.BadZipFile, EOFError, ValueError, TypeError) as error:
             raise ModelMismatchError(f"not a model package: {error}") from error
         found = require_format("model package", manifest.get("format"), newest=FORMAT, oldest=2)
         if found == 2:
             manifest["channels"] = list(format_2.LAYOUT.channels)
-        if manifest.get("seeds_sha256") != (check_sum := hashlib.sha256(seeds).hexdigest()):
-            raise ModelMismatchError(
-                f"model package: seeds_sha256 is {manifest.get('seeds_sha256')}, found {check_sum}"
-            )
         if found < 4 and "calibration" in manifest:
             manifest["calibration"] = {**manifest["calibration"], "score_channel": ScoreChannel.LEVEL}
         missing = sorted(_FIELDS - set(manifest))
         if missing:
             raise ModelMismatchError(f"model package: the manifest lacks {', '.join(missing)}")
-        state = FleetState.unpack(seeds)
-        if state.metrics != len(manifest["metrics"]):
-            raise ModelMismatchError(
-                f"model package: seeds have {state.metrics} metrics, the manifest names {len(manifest['metrics'])}"
+        metrics = tuple(manifest["metrics"])
+        if found < 4:
+            seeds, seed_file = (
+                FleetState.unpack(read_member(archive, "seeds.bin", manifest.get("seeds_sha256", ""))),
+                None,
             )
+        else:
+            seeds, seed_file = FleetState(len(metrics)), SeedFile.of(archive, manifest.get("members_sha256"))
+        _require_width(seeds, metrics)
         return cls(
             model_version=manifest["model_version"],
-            metrics=tuple(manifest["metrics"]),
+            metrics=metrics,
             features=tuple(manifest["features"]),
             step_s=manifest["step_s"],
             calibration=Calibration.from_json(manifest["calibration"]),
-            seeds=state,
+            seeds=seeds,
             typical=_typical(manifest["typical"], manifest["channels"]),
             fingerprint=manifest["fingerprint"],
             manifest=manifest["training"],
+            seed_file=seed_file,
         )
 
     def require_metrics(self, metrics: tuple[str, ...]) -> None:
@@ -171,6 +210,13 @@ class ModelPackage:
             raise ModelMismatchError(
                 f"model {self.model_version} was trained on {self.metrics}, this deployment watches {metrics}"
             )
+
+
+def _require_width(seeds: FleetState, metrics: tuple[str, ...]) -> None:
+    if seeds.metrics != len(metrics):
+        raise ModelMismatchError(
+            f"model package: seeds have {seeds.metrics} metrics, the manifest names {len(metrics)}"
+        )
 
 
 def _typical(stored: Typical, channels: list[str]) -> Typical:

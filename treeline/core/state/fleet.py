@@ -96,6 +96,10 @@ class FleetState:
             state._arrays[name][:] = np.concatenate([part._arrays[name] for part in parts])
         return state
 
+    def take_over(self, other: "FleetState") -> None:
+        """Have the servers and arrays of another state of the same layout, which is not to be used any more."""
+        self._hold(other.servers, other._arrays)
+
     def rows(self) -> dict[str, int]:
         """Server id -> row."""
         return {server: row for row, server in enumerate(self.servers)}
