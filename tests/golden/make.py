@@ -28,8 +28,10 @@ from treeline.app.page.ledger import position_of
 from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.detect.table_blocks import TableBlocks
 from treeline.aws.page.table import PageTable
+from treeline.core.arrays import Home
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
+from treeline.core.state import table
 from treeline.core.state.fleet import FleetState
 
 SERVERS, TRAIN, STORED, ALL = 4, 1600, 72, 95  # steps of a minute: trained on, decided before storing, and in all
@@ -111,8 +113,9 @@ def observations(grid: Any, start: int, stop: int) -> list[list[Any]]:
     ]
 
 
-def values(state: FleetState) -> dict[str, Any]:
-    """A state as JSON values."""
+def values(state: FleetState, *homes: Home) -> dict[str, Any]:
+    """A state as JSON values, of all arrays or of those in some homes."""
+    layout = state.layout.only(*homes) if homes else state.layout
     return {
         "servers": state.servers,
         "version": state.version,
@@ -120,9 +123,21 @@ def values(state: FleetState) -> dict[str, Any]:
         "cycle": asdict(state.cycle),
         "channels": list(state.layout.channels),
         "arrays": {
-            name: {"dtype": str(array.dtype), "values": array.tolist()} for name, array in state.arrays().items()
+            spec.name: {"dtype": spec.dtype, "values": state.arrays()[spec.name].tolist()} for spec in layout.arrays
         },
     }
+
+
+def blocks(store: Store, record: Record) -> dict[str, Any]:
+    """The stored blocks of the seasonal table by number, each with its name and its arrays' values."""
+    found = {}
+    for number, name in enumerate(record.state.table):
+        if name:
+            state = FleetState(record.state.metrics, servers=record.state.servers)
+            table.fill(state, number, name, store.read_block(record.group, record.model_version, number, name) or b"")
+            arrays = {name: part.tolist() for name, part in table.parts(state, number).items()}
+            found[str(number)] = {"name": name, "arrays": arrays}
+    return found
 
 
 def block_values(block: ScoreBlock) -> dict[str, Any]:
@@ -162,7 +177,8 @@ def main(folder: Path) -> None:
     grid.values[TRAIN + 68 : TRAIN + 75, 2] += 60.0
     known = replace(grid, values=grid.values[:TRAIN, :3], times_ms=grid.times_ms[:TRAIN], servers=grid.servers[:3])
     package = trained(known)
-    package.seeds.channel_gated[2, 3] = 1  # training found nothing to gate, and no array is to be blank
+    package.seeds.channel_gated[2, 3] = 1  # no array is to be blank, and training found nothing to gate
+    package.seeds.utc_offset_s[1], package.seeds.peak[:] = 3600, 0.5
     with mock_aws():
         client = tables()
         store = Tables(package, client)
@@ -176,7 +192,7 @@ def main(folder: Path) -> None:
         block = next(block for block in store.blocks.values() if block.origins and len(block.servers) == SERVERS)
         items = client.scan(TableName="state")["Items"]
         head = next(item["version"]["N"] for item in items if item["model_version"]["S"] == "m1")
-        items = [i for i in items if "version" in i or int(i["model_version"]["S"][3:]) >= int(head)]
+        items = [i for i in items if "#" not in (key := i["model_version"]["S"]) or int(key[3:]) >= int(head)]
         pages = PageTable(client, "pages", clock_ms=lambda: NOW_MS)
         for alert in store.alerts:
             entry = pages.load(alert.dedup_key).claim(position_of(alert), NOW_MS)
@@ -188,7 +204,8 @@ def main(folder: Path) -> None:
         page_items = client.scan(TableName="pages")["Items"]
 
         before = {
-            "state": values(record.state),
+            "state": values(record.state, Home.STATE),
+            "blocks": blocks(store, record),
             "block": block_values(block),
             "outbox": [alert.to_json() for alert in record.outbox],
             "untold": {server: entry.to_json() for server, entry in record.suppressed.items()},
@@ -196,6 +213,7 @@ def main(folder: Path) -> None:
             "package": {
                 "model_version": package.model_version,
                 "metrics": list(package.metrics),
+                "features": list(package.features),
                 "step_s": package.step_s,
                 "calibration": package.calibration.to_json(),
                 "typical": package.typical,
@@ -216,11 +234,11 @@ def main(folder: Path) -> None:
             "observations": ahead,
             "alerts": [alert.to_json() for alert in store.alerts[told:]],
             "scored": [[*key, *result] for key, result in sorted(store.scored().items()) if key in decided],
-            "state": values(after.state),
+            "state": values(after.state, Home.STATE),
         }
     (folder / "package.zip").write_bytes(package.to_bytes())
     (folder / "block.bin").write_bytes(block.pack())
-    (folder / "state.bin").write_bytes(record.state.pack())
+    (folder / "state.bin").write_bytes(record.state.pack(Home.STATE))
     dump(folder, "tables.json", as_json({"state": items, "pages": page_items}))
     dump(folder, "stored.json", before)
     dump(folder, "continued.json", continued)

@@ -28,11 +28,11 @@ def name_of(block: bytes) -> str:
 
 def cut(state: FleetState, number: int) -> bytes:
     """The bytes of a block, of all servers of a state."""
-    parts = _parts(state, number)
-    arrays = {name: [part.dtype.str[1:], *part.shape[1:]] for name, part in parts.items()}
+    part_of = parts(state, number)
+    arrays = {name: [part.dtype.str[1:], *part.shape[1:]] for name, part in part_of.items()}
     head = {"format": FORMAT, "servers": len(state.servers), "arrays": arrays}
     text = json.dumps(head, separators=(",", ":")).encode()
-    return struct.pack("<I", len(text)) + text + b"".join(part.tobytes() for part in parts.values())
+    return struct.pack("<I", len(text)) + text + b"".join(part.tobytes() for part in part_of.values())
 
 
 def fill(state: FleetState, number: int, name: str, block: bytes) -> None:
@@ -52,28 +52,28 @@ def fill(state: FleetState, number: int, name: str, block: bytes) -> None:
     (size,) = struct.unpack_from("<I", block)
     head, offset = json.loads(block[4 : 4 + size]), 4 + size
     require_format("a block of the seasonal table", head["format"], newest=FORMAT)
-    rows, parts = head["servers"], _parts(state, number)
+    rows, part_of = head["servers"], parts(state, number)
     if rows > len(state.servers):
         raise ModelMismatchError(f"block {number} of the seasonal table is of more servers than the group has")
     for array, (dtype, *shape) in head["arrays"].items():
         stored = np.frombuffer(block, np.dtype(dtype).newbyteorder("<"), rows * prod(shape), offset)
         offset += stored.nbytes
-        if array not in parts:
+        if array not in part_of:
             continue
-        if parts[array].shape[1:] != tuple(shape):
+        if part_of[array].shape[1:] != tuple(shape):
             raise ModelMismatchError(f"block {number} of the seasonal table has {array!r} of shape {shape}")
-        parts[array][:rows] = stored.reshape(rows, *shape)
+        part_of[array][:rows] = stored.reshape(rows, *shape)
 
 
 def keep_only(state: FleetState, blocks: set[int]) -> None:
     """Empty all other blocks of a state's table."""
     for number in set(range(BLOCKS)) - blocks:
         for spec in state.layout.at_home(Home.TABLE):
-            part = _parts(state, number)[spec.name]
+            part = parts(state, number)[spec.name]
             part[...] = np.nan if spec.initial is None else spec.initial
 
 
-def _parts(state: FleetState, number: int) -> dict[str, Array]:
+def parts(state: FleetState, number: int) -> dict[str, Array]:
     """A block's part of each array, as a view."""
     kind, first = divmod(number * BLOCK_SLOTS, SLOTS)
     return {
