@@ -19,7 +19,7 @@ from training.history.files import open_history
 from training.history.grid import Grid, grid_of
 from training.prepare.calibrating import FITTED, Score
 from training.processes import Progress as Tell
-from treeline.core.detection import novelty
+from treeline.core.channels import novelty
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage

@@ -18,6 +18,7 @@ from treeline.settings.values import read
 
 _PARTS = ("model_version", "calibration", "policy", "forest")
 _OF_CALIBRATE = ("budget", "server_days", "tiers")  # what `treeline calibrate --json` says beside them
+SCORE_LIMIT = "score_limit"  # in a calibration: no threshold, but what the forest's scores cannot pass
 _PERSISTENCE = ("needed", "of_last")
 
 
@@ -100,6 +101,8 @@ def merged(calibration: Calibration, given: object, source: str) -> Calibration:
     unknown = sorted(set(wanted) - set(known))
     if unknown:
         raise UsageError(f"{source}: there is no threshold {unknown[0]}; there are {', '.join(known)}")
+    if wanted.get(SCORE_LIMIT, known[SCORE_LIMIT]) != known[SCORE_LIMIT]:
+        raise UsageError(f"{source}: {SCORE_LIMIT} is the forest's own, {known[SCORE_LIMIT]:g}, and cannot be changed")
     for name, value in wanted.items():
         if isinstance(known[name], int | float) and not (_is_number(value) and math.isfinite(value)):
             raise UsageError(f"{source}: {name} must be a number, got {value!r}")

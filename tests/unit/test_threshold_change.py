@@ -32,7 +32,7 @@ def read(package, tmp_path):
 
 def one_threshold(package):
     """A number among the package's thresholds: its dotted name, and a nested object that holds it alone."""
-    name, value = next((n, v) for n, v in leaves(package.calibration.to_json()) if isinstance(v, float))
+    name, value = next((n, v) for n, v in leaves(package.calibration.to_json()) if n.endswith(".p2"))
     body = value
     for part in reversed(name.split(".")):
         body = {part: body}
@@ -77,6 +77,19 @@ def test_what_a_file_does_not_name_stays(package):
 def test_what_cannot_count_is_refused_by_name(read, body, told):
     with pytest.raises(UsageError, match=told):
         read(body)
+
+
+def test_the_limit_of_the_scores_is_the_forests_and_is_refused(package):
+    same = package.calibration.to_json()
+    assert merged(package.calibration, same, "f") == package.calibration
+    with pytest.raises(UsageError, match="score_limit is the forest's own, 9, and cannot be changed"):
+        merged(package.calibration, {"score_limit": 8.0}, "f")
+
+
+@pytest.mark.parametrize("value", [0.0, -0.5, "wide"])
+def test_a_decade_of_rarity_that_is_none_is_refused(package, value):
+    with pytest.raises(UsageError, match=r"^f: "):
+        merged(package.calibration, {"score": {"decade": value}}, "f")
 
 
 @pytest.mark.parametrize("value", [-1.0, True, "high", None, [1.0], float("nan"), float("inf")])

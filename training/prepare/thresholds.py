@@ -30,7 +30,7 @@ WEEK_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RarityLine:
     """How rare a measure is: `-log10(pages a server-week) = at_zero + slope * measure`."""
 
     at_zero: float
@@ -80,7 +80,7 @@ class Peaks:
         hours, joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("hours", "joined"))
         return cls(hours, joined, np.sum([part.server_weeks for part in parts], axis=0))
 
-    def line(self, channel: int) -> "Line | None":
+    def line(self, channel: int) -> "RarityLine | None":
         """How rare each measure is, fitted on the bulk; None where the past is too short or too quiet to tell.
 
         A line through the measures that were exceeded 20 to 2.5 times a server-week, carried on beyond: the past's few
@@ -91,7 +91,7 @@ class Peaks:
         if weeks <= 0 or known[-1] - known[0] <= 1e-6 * abs(known[-1]):
             return None
         slope, at_zero = np.polyfit(known, -np.log10(BULK_PAGES), 1)
-        return Line(float(at_zero), float(slope)) if slope > 0 else None
+        return RarityLine(float(at_zero), float(slope)) if slope > 0 else None
 
     def threshold(self, channel: int, pages: float) -> float:
         """The measure from which on a channel pages no more than so many times in this history."""

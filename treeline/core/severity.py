@@ -26,6 +26,8 @@ class Thresholds:
         """Check the order."""
         if not 0.0 < self.p2 < self.p1:
             raise SettingsError(f"a channel needs 0 < p2 < p1, got p2={self.p2}, p1={self.p1}")
+        if self.decade is not None and not self.decade > 0.0:
+            raise SettingsError(f"a decade of rarity needs to be > 0, got {self.decade}")
 
     def severity(self, measure: FloatArray) -> FloatArray:
         """Piecewise linear: 0 -> 0, p2 -> 1.5, p1 -> 3.0, then 3.0 for each further p1; below 0 is 0."""

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from treeline.core.arrays import NEVER
-from treeline.core.channels import registry
-from treeline.core.detection import novelty
+from treeline.core.channels import novelty, registry
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.detection.metric_warmup import UNKNOWN

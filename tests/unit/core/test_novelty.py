@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from tests.unit.core.fleets import START_MS, ready_state
-from treeline.core.channels import registry
-from treeline.core.detection import novelty
+from treeline.core.channels import novelty, registry
 from treeline.core.detection.calibration import Calibration, calibrate
 from treeline.core.severity import Thresholds
 

@@ -10,8 +10,8 @@ from treeline.app.detect.handover import Pointer
 from treeline.app.detect.override import Override
 from treeline.app.promote.canary import Canary
 from treeline.aws.client_types import DynamoDBClient, S3Client
-from treeline.aws.object_file import ObjectFile
 from treeline.aws.detect.overrides import override_of
+from treeline.aws.object_file import ObjectFile
 from treeline.aws.retries import error_code
 from treeline.core.errors import ModelMismatchError, StateConflictError
 from treeline.core.model.package import ModelPackage

@@ -20,7 +20,7 @@ def _half_lives_s(channels: tuple[MetricChannel, ...]) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ChannelMeasures:
     """How far each channel's magnitude is from the server's usual one, in its own standard deviations.
 
     Both of shape (n, channels), in the order of the registry.
@@ -32,7 +32,7 @@ class Measured:
 
 def measure(
     state: State, rows: npt.NDArray[np.intp], observed_at: npt.NDArray[np.int64], magnitudes: FloatArray
-) -> Measured:
+) -> ChannelMeasures:
     """Hold magnitudes against the servers' usual ones.
 
     Args:
@@ -46,7 +46,7 @@ def measure(
     counted = own.copy()
     for place, channel in enumerate(registry.CHANNELS):
         counted[:, place] = channel.counted(state, rows, observed_at, own[:, place])
-    return Measured(own, counted)
+    return ChannelMeasures(own, counted)
 
 
 def learn(
@@ -54,7 +54,7 @@ def learn(
     rows: npt.NDArray[np.intp],
     observed_at: npt.NDArray[np.int64],
     magnitudes: FloatArray,
-    measured: Measured,
+    measured: ChannelMeasures,
     aged_s: FloatArray,
 ) -> None:
     """Learn magnitudes that were measured. Changes the state.

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.arrays import together
-from treeline.core.channels import registry
+from treeline.core.channels import novelty, registry
 from treeline.core.channels.channel import Channel
 from treeline.core.channels.score import ScoreChannel, distance, slow_sd
-from treeline.core.detection import novelty
 from treeline.core.detection.features import Index
 from treeline.core.errors import SettingsError
 from treeline.core.severity import LARGEST_SEVERITY, P1_SEVERITY, P2_SEVERITY, Thresholds

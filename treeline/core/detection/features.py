@@ -14,7 +14,7 @@ import numpy.typing as npt
 from treeline.core.arrays import Rows, together
 from treeline.core.channels import measure, registry
 from treeline.core.channels.channel import Views
-from treeline.core.channels.measure import Measured
+from treeline.core.channels.measure import ChannelMeasures
 from treeline.core.expectation import expectation, relation
 from treeline.core.expectation.expectation import Expected
 from treeline.core.expectation.relation import Related
@@ -40,7 +40,7 @@ class Features:
     """What one bucket of observations says, one row each; `compared` is what they are learned from."""
 
     rows: npt.NDArray[np.float32]  # shape (n, 2 * metrics) float32, the scorer's input
-    measured: Measured  # what the channels of `treeline.core.channels.registry` measured
+    measured: ChannelMeasures  # what the channels of `treeline.core.channels.registry` measured
     magnitudes: FloatArray  # shape (n, channels), what that was made from: each channel's number for the observation
     expected: FloatArray  # shape (n, metrics), what is expected now, in the metric's unit
     spread: FloatArray  # shape (n, metrics), a third of the distance from there to the band's edges, same unit
@@ -48,7 +48,7 @@ class Features:
     implied_spread: FloatArray  # shape (n, metrics), a third of the distance from there to its band's edges
     imputed: npt.NDArray[np.bool_]  # shape (n, metrics) bool, where a missing value was replaced by the last one seen
     outside: npt.NDArray[np.bool_]  # shape (n, metrics) bool, outside either band: evidence that people are shown
-    compared: "Compared"
+    compared: "HeldAgainstPast"
 
     @property
     def measures(self) -> FloatArray:
@@ -57,7 +57,7 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class HeldAgainstPast:
     """Observations beside their past: what channels see, and what the averages learn."""
 
     raw: FloatArray  # (n, metrics), in the spreads of training, NaN where missing
@@ -132,7 +132,7 @@ def learn_round(
 
 def _compare(
     state: FleetState, at: Rows, values: FloatArray, now: Expected, after_gap: npt.NDArray[np.bool_], aged_s: FloatArray
-) -> Compared:
+) -> HeldAgainstPast:
     recent = state.recent[at]
     with np.errstate(over="ignore"):  # a value near the float limit is clipped
         raw = standardize(values, state.base_mean[at], state.base_spread[at], limit=expectation.LARGEST).astype(
@@ -154,7 +154,7 @@ def _compare(
         sustained=related.sustained,
         missing=missing,
     )
-    return Compared(raw, window, seen, now, related, aged_s)
+    return HeldAgainstPast(raw, window, seen, now, related, aged_s)
 
 
 def _features(
@@ -162,7 +162,7 @@ def _features(
     rows: Index,
     at: Rows,
     observed_at: npt.NDArray[np.int64],
-    compared: Compared,
+    compared: HeldAgainstPast,
     magnitudes: FloatArray,
 ) -> Features:
     now, related, missing = compared.now, compared.related, compared.seen.missing

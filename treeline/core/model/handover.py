@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from treeline.core.arrays import NEVER, Axis, Home
-from treeline.core.channels import registry
-from treeline.core.detection import novelty
+from treeline.core.channels import novelty, registry
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.expectation import expectation, relation

@@ -13,9 +13,8 @@ import numpy as np
 
 from treeline.core.arrays import NEVER as NEVER
 from treeline.core.arrays import Array, ArraySpec, Axis, Home
-from treeline.core.channels import registry
+from treeline.core.channels import novelty, registry
 from treeline.core.channels.channel import Channel, MetricChannel
-from treeline.core.detection import novelty
 from treeline.core.expectation import expectation, relation
 
 RECENT = 10  # observations that are averaged
