@@ -10,11 +10,13 @@ from rich.table import Table
 
 from treeline.app.explain.incident_source import ScoredPath
 from treeline.app.explain.moment import ChannelReading, QuietMoment
+from treeline.app.explain.rarity import how_rare
 from treeline.app.explain.service import Explanation
 from treeline.app.explain.wanting import FARTHEST_SD
 from treeline.core.alert import MetricEvidence
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.times import iso, parse_iso
+from treeline.core.wording import moved
 
 _BARS = " ▁▂▃▄▅▆▇█"
 # "score" is also a channel: how far the forest's score is from the usual, in standard deviations
@@ -41,8 +43,7 @@ def show(explanation: Explanation, console: Console) -> None:
         checked = "checked by scoring again" if found.is_verified else "NOT confirmed by scoring again"
         until = _time(iso(found.until))
         console.print(f"  [green]{escape(str(found))}[/] (severity {found.severity:.2f}; {checked} until {until})")
-    if explanation.metrics:
-        console.print(_metrics(explanation.metrics))
+    _told(explanation.metrics, console)
     _rule(explanation, console)
     _path(explanation.path, parse_iso(opening.clocks.observed_at), "opened", console)
     _calibration(explanation.calibration, console)
@@ -75,8 +76,7 @@ def show_moment(moment: QuietMoment, console: Console) -> None:
         console.print(
             f"  [green]no metric alone would have paged, up to {FARTHEST_SD:g} sd beyond what was measured[/]"
         )
-    if moment.metrics:
-        console.print(_metrics(moment.metrics))
+    _told(moment.metrics, console)
     if moment.channels:
         console.print(_channels(moment.channels))
     counted = ", ".join(f"{_time(iso(at))} ({severity:.2f})" for at, severity in moment.last)
@@ -87,26 +87,37 @@ def show_moment(moment: QuietMoment, console: Console) -> None:
 
 
 def _channels(channels: Sequence[ChannelReading]) -> Table:
-    table = Table("channel", "measured (its sd)", "P2 from", "P1 above", "", box=None, header_style="dim")
+    table = Table("channel", "measured", "P2 from", "P1 above", "", "", box=None, header_style="dim")
     for channel in channels:
         short = channel.p2 - channel.measure
         said = "off on this server" if channel.is_gated else "reached" if short <= 0 else f"short by {short:.2f}"
-        table.add_row(channel.name, f"{channel.measure:.2f}", f"{channel.p2:g}", f"{channel.p1:g}", said)
+        rare = "" if channel.rarity is None else how_rare(channel.rarity)
+        table.add_row(channel.name, f"{channel.measure:.2f}", f"{channel.p2:.4g}", f"{channel.p1:.4g}", said, rare)
     return table
 
 
-def _metrics(metrics: Sequence[MetricEvidence]) -> Table:
-    table = Table("metric", "measured", "expected", "band", "deviation", box=None, header_style="dim")
+def _told(metrics: Sequence[MetricEvidence], console: Console) -> None:
+    """What lies outside a band in words, then all metrics as a table."""
     for metric in metrics:
-        outside = metric.measured is not None and not metric.low <= metric.measured <= metric.high
+        if metric.is_outside:
+            console.print(f"  {escape(moved(metric))}", style="bold")
+    if metrics:
+        console.print(_metrics(metrics))
+
+
+def _metrics(metrics: Sequence[MetricEvidence]) -> Table:
+    table = Table("metric", "measured", "expected", "band", "others imply", "band", box=None, header_style="dim")
+    for metric in metrics:
+        is_implied = metric.implied is not None
         unit = f" {metric.unit}" if metric.unit else ""
         table.add_row(
             escape(metric.name),
             "missing" if metric.measured is None else f"{metric.measured:.4g}{unit}",
             f"{metric.expected:.4g}{unit}",
             f"{metric.low:.4g} to {metric.high:.4g}",
-            f"{metric.deviation:+.1f} sd",
-            style="bold" if outside else "",
+            f"{metric.implied:.4g}{unit}" if is_implied else "",
+            f"{metric.implied_low:.4g} to {metric.implied_high:.4g}" if is_implied else "",
+            style="bold" if metric.is_outside else "",
         )
     return table
 
@@ -157,18 +168,23 @@ def _sparkline(times: Any, severity: Any, at: int) -> tuple[str, int]:
 
 def _calibration(calibration: Mapping[str, Any], console: Console) -> None:
     values = [
-        f"{_NAMES.get(name, name)} {value:.4g}" for name, value in calibration.items() if isinstance(value, int | float)
+        f"{_NAMES.get(name, name)} {value:.4g}"
+        for name, value in calibration.items()
+        if isinstance(value, int | float) and name != "rarity"
     ]
     if values:
         console.print(f"calibration: {', '.join(values)}")
     if "override" in calibration:
         console.print(f"thresholds or rule overridden by {calibration['override']} (treeline threshold list)")
     if "channel" in calibration:
-        console.print(f"decided by the channel {calibration['channel']}: {calibration['meaning']}")
+        rare = f", {calibration['how_rare']}" if "how_rare" in calibration else ""
+        console.print(f"decided by the channel {calibration['channel']}: {calibration['meaning']}{rare}")
+    if calibration.get("held_back"):
+        console.print(escape(calibration["held_back"]["text"]))
     measures = calibration.get("measures", {})
     for name, body in calibration.get("thresholds", {}).items():
         if isinstance(body, Mapping):
-            measured = f"measured {measures[name]:.3g} of its sd, " if name in measures else ""
+            measured = f"measured {measures[name]:.3g}, " if name in measures else ""
             console.print(f"  channel {name}: {measured}p2 {body['p2']:g}, p1 {body['p1']:g}", style="dim")
 
 

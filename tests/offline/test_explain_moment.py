@@ -17,8 +17,10 @@ from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_hist
 from treeline.app.detect.scoreblock import Status
 from treeline.app.explain.moment import QuietMoment, explain_moment
 from treeline.app.explain.service import Explanation
-from treeline.app.explain.wanting import _LIMITS
+from treeline.app.explain.wanting import DECLARED
+from treeline.core.channels import registry
 from treeline.core.errors import UsageError
+from treeline.core.profile import Metric
 from treeline.core.times import iso
 
 DECIDING = START_MS + (TRAIN + FAULT_AT + 1) * STEP_MS
@@ -54,7 +56,7 @@ def test_a_quiet_observation_is_below_p2_and_says_by_how_much(source):
 
 def test_the_channels_stand_beside_their_thresholds_and_give_the_severity(source, package):
     found = explain_moment(source, "web-03", QUIET)
-    assert {c.name for c in found.channels} == {"score", "difference", "tail", "day", "mean10"}
+    assert {c.name for c in found.channels} == {channel.name for channel in registry.every_channel()}
     severities = [
         float(package.calibration[c.name].severity(np.array(c.measure))) for c in found.channels if not c.is_gated
     ]
@@ -106,24 +108,29 @@ def test_what_would_have_paged_does_so_in_the_pipeline_itself(package, source, m
         assert bool(again.alerts) is opens
 
 
+def limit(monkeypatch, name, minimum, maximum):
+    monkeypatch.setitem(DECLARED, name, Metric(name=name, unit=DECLARED[name].unit, minimum=minimum, maximum=maximum))
+
+
 def test_no_metric_is_wanted_beyond_what_it_can_be(source, monkeypatch):
     def network():
         return [each for each in explain_moment(source, "web-03", QUIET).wanting if each.name == "network_mbps"]
 
     [bound] = network()
-    assert bound.is_at_least
-    monkeypatch.setitem(_LIMITS, "network_mbps", (0.0, 0.9 * bound.value))
+    nearest, farthest = sorted((measured for _, measured in bound.at), key=lambda m: abs(m - bound.value))
+    limit(monkeypatch, "network_mbps", min(nearest, farthest) - 1.0, max(nearest, farthest) + 1.0)
     assert network() == []
 
 
 def test_a_metric_that_no_possible_value_of_would_have_paged_is_said(package, source, monkeypatch, capsys):
     [bound] = [each for each in explain_moment(source, "web-03", QUIET).wanting if each.name == "network_mbps"]
-    maximum = 0.9 * bound.value
-    monkeypatch.setitem(_LIMITS, "network_mbps", (0.0, maximum))
+    maximum = 1.0 + max(measured for _, measured in bound.at)
+    limit(monkeypatch, "network_mbps", maximum - 5.0, maximum)
     found = explain_moment(source, "web-03", QUIET)
     [said] = [each for each in found.out_of_reach if each.name == "network_mbps"]
     assert str(said) == f"no network_mbps up to {maximum:g} Mbit/s would have paged"
-    assert str(bound).startswith(f"network_mbps >= {bound.value:.6g} Mbit/s at ")
+    sign = ">=" if bound.is_at_least else "<="
+    assert str(bound).startswith(f"network_mbps {sign} {bound.value:.6g} Mbit/s at ")
     assert said.to_json() in found.to_json()["out_of_reach"]
     assert all(each.name != "network_mbps" for each in found.wanting)
     show_moment(found, wide_console())
@@ -140,7 +147,7 @@ def test_what_pages_by_itself_is_not_said_to_be_out_of_reach(source, monkeypatch
 def test_where_no_metric_alone_would_have_paged_that_is_said(source, monkeypatch, capsys):
     measured = source.store.items["web-03", QUIET][1].tolist()
     for name, value in zip(METRICS, measured, strict=True):
-        monkeypatch.setitem(_LIMITS, name, (value, value))
+        limit(monkeypatch, name, value - 1e-3, value + 1e-3)
     found = explain_moment(source, "web-03", QUIET)
     assert found.wanting == []
     show_moment(found, wide_console())

@@ -102,9 +102,9 @@ class Origins:
         return found
 
     def _state(self, server_id: str, slot: int) -> FleetState:
-        """The server's own, with the part of the table for the slots up to two hours after the commit's last one."""
+        """The server's own, with the table's slots of the commit, a day at most, and those of the next two hours."""
         before = self.before
-        first = max(int(before.slot[before.rows()[server_id]]), slot - SLOTS_AHEAD)
+        first = max(int(before.slot[before.rows()[server_id]]), slot - season.SLOTS)
         blocks = season.blocks_at(range(first, slot + SLOTS_AHEAD + 1))
         self.tables.fill(self.group, self.model_version, before, blocks)
         state = of_server(before, server_id)

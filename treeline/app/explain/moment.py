@@ -11,6 +11,7 @@ from treeline.app.detect.origin import Origin, of_server
 from treeline.app.detect.override import Override
 from treeline.app.detect.scoreblock import Status
 from treeline.app.explain.incident_source import IncidentSource, ScoredPath, overrides_of
+from treeline.app.explain.rarity import HeldBack
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.app.explain.service import AFTER_MS, BEFORE_MS, Explanation, explain, trained_until
 from treeline.app.explain.wanting import DECLARED, OutOfReach, Wanting, wanting
@@ -37,6 +38,7 @@ class ChannelReading:
     measure: float
     p2: float  # the measure that means severity 1.5
     p1: float  # and 3.0
+    rarity: float | None  # of the measure in the fleet's past, as -log10 of pages a server-week; None: not known
     is_gated: bool  # switched off on this server, which exceeds it too often to be told anything by it
 
 
@@ -55,6 +57,7 @@ class QuietMoment:
     policy: PolicySettings
     last: Sequence[tuple[int, float]]  # the observations that persistence counts: time in ms, severity
     path: ScoredPath
+    held: HeldBack | None = None  # what novelty kept from a tier
     channels: Sequence[ChannelReading] = ()
     metrics: Sequence[MetricEvidence] = ()
     wanting: Sequence[Wanting] = ()  # what would have paged
@@ -78,6 +81,7 @@ class QuietMoment:
                 "of_last": self.policy.of_last,
                 "observations": [{"observed_at": iso(at), "severity": severity} for at, severity in self.last],
             },
+            "held_back": None if self.held is None else self.held.to_json(),
             "channels": [asdict(channel) for channel in self.channels],
             "metrics": [asdict(metric) for metric in self.metrics],
             "would_have_paged": [each.to_json() for each in self.wanting],
@@ -135,6 +139,7 @@ class _Moment:
         policies = [origin.policy for origin in path.origins]
         self.stage_policy = policies[-1] if policies else PolicySettings()
         self.overrides: dict[int, Override] = {}
+        self.is_evident: dict[int, bool] = {}  # of the observations that were decided again, by time
         self._find_overrides(path)
         override = self.overrides.get(self.at)
         self.policy = self.stage_policy if override is None else override.policy_over(self.stage_policy)
@@ -175,8 +180,10 @@ class _Moment:
         if package is not None and again is not None:
             step = again.steps[-1]
             found, out_of_reach = self._wanting(package, again)
+            self.is_evident = {each.at: each.is_evident for each in again.steps}
             moment = replace(
                 moment,
+                held=HeldBack.of(step),
                 shared=step.shared(severity),
                 channels=_readings(step, again.calibration, again.gated),
                 metrics=[]
@@ -185,9 +192,9 @@ class _Moment:
                 wanting=found,
                 out_of_reach=out_of_reach,
             )
-        return replace(moment, why=self._why(status, severity, moment.shared))
+        return replace(moment, why=self._why(status, severity, moment.shared, moment.held))
 
-    def _why(self, status: Status, severity: float, shared: float) -> list[str]:
+    def _why(self, status: Status, severity: float, shared: float, held: HeldBack | None) -> list[str]:
         """Each rule that was not met."""
         if status is Status.WARMING_UP:
             return ["the server was warming up: it learned its baseline, and nothing is scored before that ends"]
@@ -198,7 +205,14 @@ class _Moment:
             told.append(f"below P2 by {P2_SEVERITY - severity:.2f}: severity {severity:.2f}, P2 from {P2_SEVERITY:g}")
             if severity + shared >= P2_SEVERITY:
                 told.append(f"{shared:.2f} was taken off, because the servers of its group shared it")
-        count = sum(each >= P2_SEVERITY for _, each in self.last)
+        if held is not None:
+            told.append(str(held))
+        reached = [at for at, each in self.last if each >= P2_SEVERITY]
+        count = sum(self.is_evident.get(at, True) for at in reached)
+        if count < len(reached):
+            told.append(
+                f"{len(reached) - count} of them not counted: no metric lay outside what was expected of it then"
+            )
         if count < self.policy.needed:
             of_last, needed = self.policy.of_last, self.policy.needed
             told.append(f"{count} of the last {of_last} observations at or above P2, {needed} are needed")
@@ -317,6 +331,7 @@ def _readings(step: Replayed, calibration: Calibration, gated: Mapping[str, bool
             measure=float(measure),
             p2=calibration[channel.name].p2,
             p1=calibration[channel.name].p1,
+            rarity=calibration[channel.name].rarity(float(measure)),
             is_gated=gated.get(channel.name, False),
         )
         for channel, measure in zip(registry.every_channel(), step.calibrated.measures[0], strict=True)

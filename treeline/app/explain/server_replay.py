@@ -31,6 +31,7 @@ class Replayed:
     severity: float = float("nan")  # with what the group shares taken off
     calibrated: Calibrated | None = None  # None while the server warms up
     bands: Bands | None = None  # what the metrics were held against, shape (metrics,); None while the server warms up
+    is_evident: bool = True  # whether a metric lies outside what people are shown; else it opens nothing
     peaks: FloatArray | None = None  # of the server's earlier hours, by channel; None while the server warms up
     changes: list[Change] = field(default_factory=list)
 
@@ -99,6 +100,7 @@ class ServerReplay:
             severity=float(decided.severity[0]),
             calibrated=decided.calibrated,
             bands=Bands.of(state, done.round.rows[done.ready], done.features).at(0),
+            is_evident=bool(done.features.outside[0].any()),
             peaks=state.peak[0].copy(),
             changes=list(decided.changes),
         )

@@ -14,10 +14,12 @@ from treeline.app.detect.scoreblock import Status
 from treeline.app.explain import reproduction
 from treeline.app.explain.counterfactual import Counterfactual, counterfactuals
 from treeline.app.explain.incident_source import LATEST_MS, IncidentSource, Observed, Score, ScoredPath, overrides_of
+from treeline.app.explain.rarity import HeldBack, how_rare
 from treeline.app.explain.reproduction import Reproduction
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.core.alert import Alert, AlertEvent, MetricEvidence
 from treeline.core.channels import registry
+from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.evidence import metric_evidence
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
@@ -260,6 +262,8 @@ class _Case:
                 self.notes.append("decided again, the incident does not open: what is stored is not what decided it")
         if self.package is not None:
             rules = Rules.of(self.package, self._policy(), self.overrides.get(self.at))
+            if replayed is not None:
+                calibration |= _rarity(replayed.steps[-1], rules.calibration)
             calibration["thresholds"] = rules.calibration.to_json()
             if rules.override:
                 calibration["override"] = rules.override
@@ -268,7 +272,7 @@ class _Case:
             metrics=metrics,
             calibration=calibration,
             path=self.path,
-            persistence=self._persistence(),
+            persistence=self._persistence({} if replayed is None else {s.at: s.is_evident for s in replayed.steps}),
             counterfactuals=found,
             prevention=prevention,
             reproduction=self._reproduction(replayed) if reproduce else None,
@@ -351,16 +355,19 @@ class _Case:
         override = self.overrides.get(self.at)
         return policy if override is None else override.policy_over(policy)
 
-    def _persistence(self) -> Persistence | None:
+    def _persistence(self, is_evident: Mapping[int, bool]) -> Persistence | None:
+        """The rule that fired; an observation of which nothing is known counts by its severity."""
         policy = self._policy()
         decided = self.path.decided()
         upto = decided.observed_at <= self.at
         times, severities = decided.observed_at[upto][-policy.of_last :], decided.severity[upto][-policy.of_last :]
         if not len(times) or int(times[-1]) != self.at:
             return None
-        is_p1 = int((severities > P1_SEVERITY).sum()) >= policy.needed and severities[-1] > P1_SEVERITY
+        evident = np.array([is_evident.get(int(at), True) for at in times])
+        at_p1 = (severities > P1_SEVERITY) & evident
+        is_p1 = int(at_p1.sum()) >= policy.needed and bool(at_p1[-1])
         tier = P1_SEVERITY if is_p1 else P2_SEVERITY
-        counted = severities > tier if is_p1 else severities >= tier
+        counted = at_p1 if is_p1 else (severities >= tier) & evident
         return Persistence(
             priority="P1" if is_p1 else "P2",
             tier=tier,
@@ -406,6 +413,16 @@ def trained_until(package: ModelPackage, server_id: str) -> int:
     return 0 if last == NEVER else last + 1
 
 
+def _rarity(step: Replayed, calibration: Calibration) -> dict[str, Any]:
+    """How rare the deciding measure is in the fleet's past, where that is known."""
+    if step.calibrated is None:
+        return {}
+    channel = int(step.calibrated.channel[0])
+    name = registry.every_channel()[channel].name
+    rarity = calibration[name].rarity(float(step.calibrated.measures[0, channel]))
+    return {} if rarity is None else {"rarity": rarity, "how_rare": how_rare(rarity)}
+
+
 def declared_of(alert: Alert) -> dict[str, Metric]:
     """Units and limits by metric: the default ones, with the units that the alert was written in."""
     known = {metric.name: metric for metric in DEFAULT_METRICS}
@@ -426,5 +443,6 @@ def _calibrated(step: Replayed) -> dict[str, Any]:
         "threshold": float(calibrated.threshold[0]),
         "channel": decided_by.name,
         "meaning": decided_by.meaning,
+        "held_back": None if (held := HeldBack.of(step)) is None else held.to_json(),
         "measures": dict(zip(names, map(float, calibrated.measures[0]), strict=True)),
     }
