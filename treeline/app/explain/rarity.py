@@ -16,7 +16,8 @@ def how_rare(rarity: float) -> str:
         rarity: -log10 of pages a server-week (`Thresholds.rarity`).
     """
     if rarity <= 0:
-        return f"as seen about {_short(10.0**-rarity)} times a server-week"
+        times = _short(10.0**-rarity)
+        return f"as seen about {'once' if times == '1' else f'{times} times'} a server-week"
     if 10.0**rarity > MOST_WEEKS:
         return f"as seen less than once in {MOST_WEEKS:,} server-weeks"
     return f"as seen about once in {_short(10.0**rarity)} server-weeks"
