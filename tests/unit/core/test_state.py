@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.examples import FEW
-from treeline.core.arrays import together
+from treeline.core.arrays import Home, together
 from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation import season
+from treeline.core.state import table
 from treeline.core.state.fleet import FleetCycle, FleetState, Phase
 from treeline.core.state.layout import NEVER, todays_layout
 
@@ -150,15 +153,60 @@ def test_bytes_that_are_no_state_are_refused(data):
         FleetState.unpack(data)
 
 
-def test_fifty_servers_of_38_metrics_and_a_full_block_leave_room_in_one_item():
-    """DynamoDB's limit is 400 KB: 120 KB must be left for names and undelivered alerts."""
-    from treeline.app.detect.scoreblock import ScoreBlock
-    from treeline.app.detect.service import MAX_OBSERVATIONS_PER_COMMIT
+@pytest.mark.parametrize("metrics", [4, 38])
+def test_fifty_servers_and_a_full_score_block_leave_room_in_one_item(metrics):
+    """DynamoDB's limit is 400 KB: 48 KB for origins, and the rest for alerts that nobody was told of yet.
 
-    state = FleetState(38, servers=[f"server-{i:04d}.example.internal" for i in range(50)])
-    n = MAX_OBSERVATIONS_PER_COMMIT
-    block = ScoreBlock.empty(state.servers, "m1", np.arange(n) % 50, np.arange(n))
-    assert len(state.pack()) + len(block.pack()) < ITEM_LIMIT - 120 * 1024
+    The noise here compresses less than any fleet: 305 KB of 341 at 38 metrics, where a fleet's state takes 263.
+    """
+    from treeline.app.detect.origin import MAX_ORIGIN_BYTES
+    from treeline.app.detect.scoreblock import ScoreBlock
+    from treeline.app.detect.service import most_observations
+
+    state, n = filled(metrics, 50), most_observations(metrics)
+    block = ScoreBlock.empty(state.servers, "m1", np.arange(n) % 50, np.arange(n), features=2 * metrics)
+    block.features[:] = np.random.default_rng(1).normal(size=block.features.shape)
+    assert n >= 2 * 50, "two rounds of a full group in one commit"
+    whole = zlib.compress(state.pack(Home.STATE), 1)
+    assert len(whole) + len(block.pack()) + MAX_ORIGIN_BYTES < ITEM_LIMIT
+
+
+@pytest.mark.parametrize("metrics", [1, 4, 38])
+def test_a_block_of_the_seasonal_table_is_far_from_an_items_limit(metrics):
+    state = filled(metrics, 50)
+    sizes = [len(table.cut(state, number)) for number in range(season.BLOCKS)]
+    assert max(sizes) < 820 * metrics + 700
+    assert max(sizes) < 32_000
+
+
+def test_a_block_is_taken_back_value_for_value_and_only_by_its_name():
+    state, other = filled(4, 3), FleetState(4, servers=["s0", "s1", "s2", "later"])
+    other.season_level[3] = 5.0
+    for number in (0, 23, 24, 47):
+        block = table.cut(state, number)
+        table.fill(other, number, table.name_of(block), block)
+        for name, part in table.parts(other, number).items():
+            np.testing.assert_array_equal(part[:3], table.parts(state, number)[name])
+        assert (table.parts(other, number)["season_level"][3] == 5.0).all(), "came after the block was stored"
+        with pytest.raises(ModelMismatchError, match="does not add up"):
+            table.fill(other, number, table.name_of(block), block[:-1] + b"x")
+    assert np.isnan(table.parts(other, 1)["season_level"][:3]).all(), "other hours stay as they were"
+
+
+def test_a_block_of_more_servers_or_another_width_is_refused():
+    block = table.cut(filled(4, 3), 0)
+    for state in (FleetState(4, servers=["s0"]), FleetState(5, servers=["s0", "s1", "s2"])):
+        with pytest.raises(ModelMismatchError):
+            table.fill(state, 0, table.name_of(block), block)
+
+
+def test_a_part_of_the_table_is_kept_alone():
+    state = filled(2, 1)
+    before = table.cut(state, 5)
+    table.keep_only(state, {5})
+    assert table.cut(state, 5) == before
+    assert np.isnan(state.season_level).sum() == state.season_level.size * 47 // 48
+    assert (state.season_days == 0).sum() >= state.season_days.size * 47 // 48
 
 
 @pytest.mark.parametrize("rows", [[0], [0, 1, 2], [2, 3], [], [2, 1], [0, 2, 1, 3], [0, 2, 3], [1, 1, 2], [0, 0, 2]])

@@ -41,6 +41,11 @@ _FIELDS: tuple[tuple[str, str], ...] = (
 _FEATURES = ("features", "<f4")  # the last array; as wide as the model's rows
 
 
+def row_bytes(features: int) -> int:
+    """What one observation takes of a block's arrays."""
+    return sum(np.dtype(kind).itemsize for _, kind in _FIELDS) + features * np.dtype(_FEATURES[1]).itemsize
+
+
 @dataclass(slots=True)
 class ScoreBlock:
     """Arrays of one entry an observation; NaN score and features where the server was warming up."""

@@ -30,7 +30,7 @@ from treeline.app.detect.ports import (
     Scores,
 )
 from treeline.app.detect.read_spans import ReadSpans
-from treeline.app.detect.scoreblock import ScoreBlock, Status
+from treeline.app.detect.scoreblock import ScoreBlock, Status, row_bytes
 from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.app.detect.ticks import Tick
 from treeline.core.alert import Alert
@@ -45,9 +45,15 @@ from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER
 
-MAX_OBSERVATIONS_PER_COMMIT = 800  # keeps the committed item below DynamoDB's 400 KB
+MAX_OBSERVATIONS_PER_COMMIT = 800
+MAX_BLOCK_BYTES = 44_000  # of a commit's score block: with a whole state of 38 metrics its item stays below 400 KB
 MAX_OBSERVATIONS_READ = 16_000  # where none of those read may be decided yet
 MAX_CONFLICTS = 3
+
+
+def most_observations(metrics: int) -> int:
+    """How many observations of so many metrics one commit may decide."""
+    return min(MAX_OBSERVATIONS_PER_COMMIT, MAX_BLOCK_BYTES // row_bytes(2 * metrics))
 
 
 @dataclass(slots=True)
@@ -228,7 +234,7 @@ class DetectService:
         received = int(pending.received_at[np.concatenate([new, late])].min())
         outcome.oldest_received_ms = min(received, outcome.oldest_received_ms or received)
         self._settle(committed, outcome)
-        if len(pending.servers) < MAX_OBSERVATIONS_PER_COMMIT:
+        if len(pending.servers) < most_observations(len(model.metrics)):
             return None
         return self._rest(tick, pending, np.concatenate([new, late]))
 
@@ -252,7 +258,8 @@ class DetectService:
         the table: then more is read.
         """
         state = record.state
-        limit, start = MAX_OBSERVATIONS_PER_COMMIT, self._start(state, tick, model.step_ms)
+        most = limit = most_observations(len(model.metrics))
+        start = self._start(state, tick, model.step_ms)
         while True:
             known = KnownObservations(state, model)
             pending = self.observations.read(record.group, start, model.metrics, skip=known.has, limit=limit)
@@ -280,8 +287,8 @@ class DetectService:
                 break
             limit *= 4
         outcome.waiting = int((~may).sum())
-        new = new[may][:MAX_OBSERVATIONS_PER_COMMIT]
-        return pending, known, rows, new, late[: MAX_OBSERVATIONS_PER_COMMIT - len(new)]
+        new = new[may][:most]
+        return pending, known, rows, new, late[: most - len(new)]
 
     def _is_read_in_part(
         self, rows: Index, received_at: npt.NDArray[np.int64], next_at: npt.NDArray[np.int64], start: int

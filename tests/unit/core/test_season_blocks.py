@@ -1,0 +1,177 @@
+"""The seasonal table in blocks: a tick touches those its observations turn, and no crash leaves half a table."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.core.examples import FEW
+from tests.unit.core.test_state import filled
+from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
+from treeline.app.detect.season_blocks import SeasonBlocks
+from treeline.core.arrays import NEVER
+from treeline.core.expectation import season
+from treeline.core.state import table
+
+TRAIN, LIVE, SERVERS = 1500, 150, 3
+WEEK = 7 * season.SLOTS
+
+
+@FEW
+@given(
+    st.lists(st.integers(0, 2 * WEEK), min_size=3, max_size=3),
+    st.lists(st.integers(0, 2 * WEEK), min_size=3, max_size=3),
+)
+def test_a_turn_needs_and_changes_no_other_block(before, now):
+    whole, rows = filled(2, 3), np.arange(3)
+    for name in ("season_level", "season_var", "season_days", "trend_var"):
+        whole.arrays()[name][:] = np.abs(whole.arrays()[name])
+    whole.slot[:] = before
+    slots = np.array(now)
+    blocks = season.blocks_turned(whole, rows, slots)
+    lean = whole.copy()
+    table.keep_only(lean, blocks)
+    original = {number: table.cut(whole, number) for number in range(season.BLOCKS)}
+
+    for state in (whole, lean):
+        season.turn(state, rows, slots, step_s=60.0)
+
+    for name in ("slot", "slot_level", "slot_sd"):
+        np.testing.assert_array_equal(lean.arrays()[name], whole.arrays()[name], err_msg=name)
+    for number in range(season.BLOCKS):
+        if number in blocks:
+            assert table.cut(lean, number) == table.cut(whole, number)
+        else:
+            assert table.cut(whole, number) == original[number]
+
+
+def test_an_observation_in_the_slot_that_lasts_needs_no_block_and_the_first_of_all_needs_its_own():
+    state, rows = filled(2, 2), np.arange(2)
+    state.slot[:] = [100, NEVER]
+    assert season.blocks_turned(state, rows[:1], np.array([100])) == set()
+    assert season.blocks_turned(state, rows[1:], np.array([100])) == {0, 1, 24, 25}  # 01:00 and 00:45
+
+
+class CountingStore(Store):
+    """Counts reads and writes of blocks, and can lose them."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.reads, self.writes = [], []
+        self.die_before_commit = False
+
+    def read_block(self, group, model_version, number, name):
+        self.reads.append(number)
+        return super().read_block(group, model_version, number, name)
+
+    def write_block(self, group, model_version, number, name, block):
+        self.writes.append(number)
+        super().write_block(group, model_version, number, name, block)
+
+    def commit(self, record, previous_version):
+        if self.die_before_commit:
+            raise SystemExit("killed")
+        super().commit(record, previous_version)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    return fleet(SERVERS, TRAIN + LIVE)
+
+
+@pytest.fixture(scope="module")
+def package(grid):
+    from tests.unit.model_change_fakes import part
+
+    return trained(part(grid, 0, TRAIN))
+
+
+def send(store, grid, first, last):
+    """One tick a step."""
+    for step in range(first, last):
+        for row, server in enumerate(grid.servers):
+            store.add(server, int(grid.times_ms[TRAIN + step]), grid.values[TRAIN + step, row])
+        service(store, now_ms=int(grid.times_ms[TRAIN + step])).run(TICK)
+
+
+def table_of(store):
+    """What is stored of the table, by block, and the record's own part."""
+    record = store.load(0, "m1")
+    named = {n: store.table_blocks[0, "m1", n, name] for n, name in enumerate(record.state.table) if name}
+    return named, record.state.slot_level.tolist(), record.state.last_at.tolist()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(package, grid):
+    store = CountingStore(package)
+    send(store, grid, 0, LIVE)
+    return store
+
+
+def test_a_tick_that_turns_no_slot_reads_and_writes_no_block(package, grid):
+    store, quiet = CountingStore(package), 0
+    for step in range(60):
+        touched = len(store.reads), len(store.writes)
+        send(store, grid, step, step + 1)
+        is_turn = (START_MS + (TRAIN + step) * STEP_MS) % season.SLOT_MS == 0
+        assert ((len(store.reads), len(store.writes)) == touched) == (not is_turn), step
+        quiet += not is_turn
+    assert quiet == 56
+
+
+def test_what_a_slot_taught_is_there_when_its_time_comes_again(undisturbed):
+    """The stored blocks are the hours that passed, and differ from what training left."""
+    stored, *_ = table_of(undisturbed)
+    hours = {(START_MS + (TRAIN + step) * STEP_MS) // 3_600_000 % 24 for step in range(-1, LIVE - 15)}
+    assert {number % 24 for number in stored} == hours
+    fresh = undisturbed.package.new_state()
+    undisturbed.package.admit(fresh, sorted(undisturbed.package.seeds.servers))
+    assert all(table.cut(fresh, number) != block for number, block in stored.items())
+
+
+@pytest.mark.parametrize("fault", ["steal_next_commit", "die_before_commit", "die_after_commit"])
+def test_a_lost_race_or_a_crash_around_the_commit_leaves_the_same_table(package, grid, undisturbed, fault):
+    store = CountingStore(package)
+    for step in range(LIVE):
+        setattr(store, fault, 1 if step % 5 == 0 else 0)
+        try:
+            send(store, grid, step, step + 1)
+        except SystemExit:
+            setattr(store, fault, 0)
+            service(store, now_ms=int(grid.times_ms[TRAIN + step])).run(TICK)
+    assert len(store.writes) > 9
+    assert table_of(store) == table_of(undisturbed)
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"other bytes"])
+def test_a_lost_block_begins_anew_from_training_is_told_and_is_stored_again(package, grid, damage):
+    store = CountingStore(package)
+    send(store, grid, 0, 55)
+    (number,) = {n for n, name in enumerate(store.load(0, "m1").state.table) if name and n % 24 == 1}
+    for key in [key for key in store.table_blocks if key[2] == number]:
+        store.table_blocks.pop(key)
+        if damage is not None:
+            store.table_blocks[key] = damage
+    at = next(s for s in range(55, LIVE) if (START_MS + (TRAIN + s) * STEP_MS) % season.SLOT_MS == 0)
+    send(store, grid, 55, at)
+    for row, server in enumerate(grid.servers):
+        store.add(server, int(grid.times_ms[TRAIN + at]), grid.values[TRAIN + at, row])
+
+    outcome = service(store, now_ms=int(grid.times_ms[TRAIN + at])).run(TICK)
+
+    assert [f"block {number}" in text for text in outcome.lost_blocks] == [True]
+    assert store.load(0, "m1").state.last_at.tolist() == [grid.times_ms[TRAIN + at]] * SERVERS, "detection goes on"
+    name = store.load(0, "m1").state.table[number]
+    assert table.name_of(store.table_blocks[0, "m1", number, name]) == name, "and the next tick finds it"
+
+
+def test_a_lost_block_that_is_only_read_is_stored_again_and_one_that_was_never_stored_is_not():
+    """Else every quarter hour of that time of day would tell of the loss again."""
+    store, state = Store(None), filled(2, 2)
+    state.table[5] = "gone"
+    blocks = SeasonBlocks(store)
+    assert len(blocks.fill(0, "m1", state, [5, 6])) == 1
+    blocks.write(0, "m1", state)
+    assert [key[2] for key in store.table_blocks] == [5]
+    state.filled.clear()
+    assert blocks.fill(0, "m1", state, [5, 6]) == []
