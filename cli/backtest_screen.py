@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from report.backtest.entries import BacktestPage, MissedLabel, clock, miss_entries, page_entries
+from report.backtest.held_back import HeldBackPage, held_back_entries
 from report.backtest.results import count_pages, points_line
 from report.console import wide_console
 from report.quality_table import NOTHING, kind_table, minutes, plain_table, tables
@@ -87,6 +88,8 @@ class BacktestScreen:
             self.console.print(page_table(pages))
         else:
             self.console.print("No page, neither P1 nor P2")
+        if held := held_back_entries(outcome.grid, outcome.backtest):
+            self.console.print(held_back_table(held))
         if misses := miss_entries(outcome.evaluations.get(Tier.ALL), outcome.grid, outcome.backtest):
             self.console.print(miss_table(misses))
 
@@ -142,6 +145,14 @@ def miss_table(entries: Sequence[MissedLabel]) -> Table:
         label = entry.label.label
         kind = f"{label.kind}: " if label.kind else ""
         table.add_row(clock(label.start_ms), escape(label.server_id), escape(f"{kind}{entry}"))
+    return _with_rest(table, len(entries))
+
+
+def held_back_table(entries: Sequence[HeldBackPage]) -> Table:
+    """What novelty kept from paging, and why."""
+    table = _list_table(f"Held back by the servers' own earlier peaks: {len(entries)}", "would page", "server", "why")
+    for entry in entries[:MOST_LISTED]:
+        table.add_row(clock(entry.at_ms), escape(entry.server_id), escape(str(entry)))
     return _with_rest(table, len(entries))
 
 

@@ -249,11 +249,11 @@ def _miss(judged: JudgedLabel, grid: Grid, detected: Backtest, recovery: Opening
         severity_at_ms=None if highest is None else int(times[highest]),
         evidence=evidence[0] if evidence else None,
         evidence_at_ms=None if place is None else int(times[place]),
-        why=_why(severity, _open_incident(detected, label.server_id, label.start_ms), recovery),
+        why=_why(severity, open_incident(detected, label.server_id, label.start_ms), recovery),
     )
 
 
-def _open_incident(detected: Backtest, server_id: str, at_ms: int) -> int | None:
+def open_incident(detected: Backtest, server_id: str, at_ms: int) -> int | None:
     """When the incident was opened that a server had open at a time; None where it had none."""
     opened = [c for server, c in detected.changes if server == server_id and c.at <= at_ms]
     if not opened or opened[-1].event is AlertEvent.RESOLVED:

@@ -7,6 +7,7 @@ from typing import Any
 from report.backtest.comparison import comparison
 from report.backtest.entries import label_entries, label_marks, miss_entries, page_entries
 from report.backtest.evidence import page_cause
+from report.backtest.held_back import held_back_entries
 from report.data import IncidentMark, ReportData, judged_incidents
 from report.traces import never_judged, server_trace
 from training.evaluate.experiment import ExperimentOutcome, Setup
@@ -57,6 +58,7 @@ def summary(
         },
         "detectors": {outcome.name: _figures(outcome) for outcome in outcomes},
         "pages": [entry.to_json() for entry in page_entries(history, ours)],
+        "held_back": [entry.to_json() for entry in held_back_entries(grid, ours.backtest)],
         "misses": [entry.to_json() for entry in miss_entries(ours.evaluations.get(Tier.ALL), grid, ours.backtest)],
         "judged_labels": label_entries(ours),
         "never_judged": list(never_judged(grid, ours.backtest.trace)),

@@ -16,7 +16,13 @@ def model_rows(s: Sources) -> Rows:
                 OwnMetric.ObservationsWarmingUp,
                 OwnMetric.ObservationsLate,
             ),
-            graph("Missing values filled in", [s.own(OwnMetric.ValuesImputed, label="imputed")]),
+            graph(
+                "Filled in and held back",
+                [
+                    s.own(OwnMetric.ValuesImputed, label="missing values"),
+                    s.own(OwnMetric.ObservationsHeldBack, label="held back by own peaks"),
+                ],
+            ),
             graph("No model", [s.own(OwnMetric.NoModel, "Maximum", "ticks without a model")]),
         ],
         [

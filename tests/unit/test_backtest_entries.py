@@ -7,6 +7,7 @@ import pytest
 
 from report.backtest.entries import BacktestPage, label_marks, miss_entries, page_entries
 from report.backtest.evidence import DecidingChannel, page_cause
+from report.backtest.held_back import held_back_entries
 from training.evaluate.backtest import Backtest, Trace
 from training.evaluate.experiment import ExperimentOutcome
 from training.evaluate.judge import Verdict, evaluate_tiers
@@ -188,3 +189,34 @@ def test_a_page_that_became_p1_later_says_so():
     assert page.why == f"{cause}; P1 later"
     assert replace(page, priority="P2").why == str(cause)
     assert replace(page, servers=("web-1", "web-2")).why == str(cause)
+
+
+def held_back(minutes, severity, changes=()):
+    grid = grid_of("web-1")
+    names = [each.name for each in registry.every_channel()]
+    held = np.full((ROWS, 1), -1, dtype=np.int8)
+    without = np.full((ROWS, 1), 0.3, dtype=np.float32)
+    held[minutes], without[minutes] = names.index("relation"), np.array(severity)[:, None]
+    run = detected(grid, np.full((ROWS, 1), 0.3, dtype=np.float32), changes)
+    return held_back_entries(grid, replace(run, trace=replace(run.trace, held=held, held_severity=without)))
+
+
+def test_what_the_servers_own_peaks_kept_from_paging_is_one_entry_with_its_reason():
+    (entry,) = held_back([300, 301, 302, 350], [2.0, 4.0, 2.5, 2.0])
+    assert (entry.server_id, entry.at_ms, entry.until_ms) == ("web-1", at(301), at(350))
+    assert str(entry) == "relation meant severity 4.00, but the server had reached as much in earlier hours"
+    assert entry.to_json()["channel"] == "relation"
+
+
+def test_two_stretches_apart_are_two_entries_and_a_single_observation_is_none():
+    assert [each.at_ms for each in held_back([100, 101, 300, 301, 500], [2.0] * 5)] == [at(101), at(301)]
+
+
+def test_what_an_open_incident_tells_is_not_listed_as_held_back():
+    opened = change(AlertEvent.OPENED, 90, 90)
+    assert held_back([100, 101], [2.0, 2.0], [opened]) == []
+
+
+def test_a_rule_of_alarms_holds_nothing_back():
+    grid = grid_of("web-1")
+    assert held_back_entries(grid, detected(grid, np.zeros((ROWS, 1), np.float32))) == []

@@ -47,6 +47,7 @@ class OwnMetric(Enum):
     ObservationsLate = "detect", "observations scored after a later one of their server"
     ObservationsTooLate = "detect", "observations that came when their server was too far ahead to score them"
     ValuesImputed = "detect", "missing values filled in"
+    ObservationsHeldBack = "detect", "observations kept from a tier, as their server had reached as much before"
     Severity = "detect", "severities, a sample of 90 with the lowest and the highest", Unit.NONE
     MaxSeverity = "detect", "the highest severity", Unit.NONE
     FleetCycleLevel = "detect", "the median severity of a group", Unit.NONE

@@ -26,11 +26,12 @@ from treeline.core.statistics import FloatArray
 
 @dataclass(slots=True)
 class DecidedBatch:
-    """What came of a batch: its score block, the alerts to publish or store, and how many values were imputed."""
+    """What came of a batch: its score block, the alerts to publish or store, and what was counted."""
 
     block: ScoreBlock
     alerts: list[Alert] = field(default_factory=list)
-    imputed: int = 0
+    imputed: int = 0  # missing values filled in
+    held_back: int = 0  # observations that novelty kept from a tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ class Decider:
             own = self._score(model, done.features.rows)
             scored_ms = self.clock_ms()
             decided = detector.decide(state, done, own, rules.calibration, rules.policy, step_ms=model.step_ms)
+            decision.held_back += int((decided.calibrated.held >= 0).sum())
             levels[done.round.bucket] = state.cycle.level
             block.fill(index[done.ready], done.features.rows, own, decided.severity, Status.SCORED)
             decision.alerts += [

@@ -20,6 +20,7 @@ def report(telemetry: Telemetry, group: int, outcome: TickOutcome, *, duration_m
         (OwnMetric.ObservationsLate, outcome.late),
         (OwnMetric.ObservationsTooLate, len(outcome.too_late)),
         (OwnMetric.ValuesImputed, outcome.imputed),
+        (OwnMetric.ObservationsHeldBack, outcome.held_back),
         (OwnMetric.StateConflicts, outcome.conflicts),
         (OwnMetric.AlertsPublished, len(outcome.published)),
         (OwnMetric.PublishFailures, outcome.unpublished),

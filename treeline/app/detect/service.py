@@ -68,6 +68,7 @@ class TickOutcome:
     conflicts: int = 0
     waiting: int = 0
     imputed: int = 0
+    held_back: int = 0  # observations that novelty kept from a tier
     published: list[Alert] = field(default_factory=list)
     suppressed: list[Alert] = field(default_factory=list)  # stored, not published: muted, or a shadow stage
     unpublished: int = 0
@@ -227,6 +228,7 @@ class DetectService:
         outcome.warming_up += int((block.status == Status.WARMING_UP).sum())
         outcome.late += int((block.status == Status.LATE).sum())
         outcome.imputed += decision.imputed
+        outcome.held_back += decision.held_back
         outcome.suppressed.extend(alert for alert in alerts if alert.suppressed)
         decided = block.severity[block.status == Status.SCORED]
         outcome.max_severity = max(outcome.max_severity, float(decided.max(initial=0.0)))
