@@ -18,9 +18,17 @@ channels: [decision 20](decisions/0020-detection-channels.md).
 
 """
 _FOOT = """
-**Where thresholds come from.** Training looks for the measure that the channel exceeded as often as the last column
-says in the fleet's own unlabelled past. That is the threshold, unless the floor is higher. `treeline calibrate` raises
-the thresholds further, until a budget of pages holds. For an experiment, `model.calibration.<channel>` in a `--config`
+**Where thresholds come from.** The last column says how rare a measure must be: 2 is one page in 100 server-weeks, 0 is
+one a server-week, -0.25 is 1.8. Training fits a line to how often the channel rose to which measure in a held-out part
+of the fleet's own unlabelled past, 20 to 2.5 times a server-week, and carries it on. What that gives is the threshold,
+unless the floor is higher. `treeline calibrate` moves the thresholds until a budget of pages holds, and `treeline
+explain` says of an incident how rare its measure is.
+
+**Model evidence** (the forest's score and the relation) opens an incident only above what the same server reached in
+earlier hours. That peak fades by a factor of ten in rarity a day, and never asks for more than the tier and two such
+factors. What it holds back is listed by `treeline backtest` and by `treeline explain --at`.
+
+For an experiment, `model.calibration.<channel>` in a `--config`
 sets `p2` and `p1` themselves.
 
 **A new channel** is a module in `treeline/core/channels/` and an entry in `registry.py`. The detector's state,
@@ -34,7 +42,7 @@ def page() -> str:
     """The whole document."""
     columns = (
         *("channel", "when it fires", "what it looks at", "metrics become one number by", "compared with"),
-        *("may be switched off for a server", "floors P2, P1", "pages a server-week P2, P1"),
+        *("may be switched off for a server", "floors P2, P1", "rarity P2, P1"),
     )
     rows = [columns, ("---",) * len(columns), *map(_row, registry.every_channel())]
     return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows) + _FOOT
