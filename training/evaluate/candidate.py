@@ -19,6 +19,7 @@ from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import FLEET, PolicySettings
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import P2_SEVERITY
+from treeline.core.statistics import within_reach
 
 GROUP = 50  # servers that share a fleet cycle, as in the pipeline
 WEEK_MS = 7 * 86_400_000
@@ -116,7 +117,7 @@ def with_faults(grid: Grid, faults: list[Disturbance], *, offset: int) -> Grid:
     """
     values = grid.values.copy()
     for fault in faults:
-        own = grid.values[offset:, fault.server]
+        own = within_reach(grid.values[offset:, fault.server])
         spread = np.nanstd(own, axis=0)
         step = FAULT_SD * np.where(spread > 0, spread, np.abs(np.nanmean(own, axis=0)) / FAULT_SD + 1e-3)
         values[offset + fault.start : offset + fault.stop + 1, fault.server] += step

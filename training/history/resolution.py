@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.history.files import History, open_history
-from treeline.core.statistics import FloatArray
+from treeline.core.statistics import FloatArray, within_reach
 from treeline.core.times import from_ms
 
 _FOLDER = "period_s="
@@ -64,7 +64,7 @@ def variance_within(fine: ResolvedSeries, period_s: float) -> FloatArray:
     within = np.full(fine.values.shape[1], np.nan)
     if not len(starts):
         return within
-    data = fine.values.astype(np.float64)
+    data = within_reach(fine.values)
     seen = ~np.isnan(data)
     centre = np.where(seen.any(axis=0), np.nanmean(np.where(seen.any(axis=0), data, 0.0), axis=0), 0.0)
     shifted = np.where(seen, data - centre, 0.0)
@@ -81,7 +81,7 @@ def variance_within(fine: ResolvedSeries, period_s: float) -> FloatArray:
 
 
 def mixed_baseline(by_period: Mapping[float, ResolvedSeries]) -> Mixed:
-    """One server's statistics from all its resolutions.
+    """One server's statistics from all its resolutions, each series' own few absurd values bounded.
 
     Where the finest resolution cannot tell the variance within a coarser period (too little of it), that coarser
     one is left out: a mean without its spread would be worth less than nothing.
@@ -93,7 +93,7 @@ def mixed_baseline(by_period: Mapping[float, ResolvedSeries]) -> Mixed:
     weight, total, squares = np.zeros(metrics), np.zeros(metrics), np.zeros(metrics)
     low, high = np.full(metrics, np.inf), np.full(metrics, -np.inf)
     for period_s, series in sorted(by_period.items()):
-        data = series.values.astype(np.float64)
+        data = within_reach(series.values)
         seen = ~np.isnan(data)
         lost = np.zeros(metrics) if period_s == finest else variance_within(fine, period_s)
         use = seen.any(axis=0) & ~np.isnan(lost)

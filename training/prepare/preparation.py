@@ -169,11 +169,13 @@ def _features(
     progress: Progress,
 ) -> _Read:
     """Run the detector's features over the history, a window at a time."""
+    # By the clock and not by what was seen, which in a part of the fleet is not what it is in the whole.
+    step_ms, rounds = round(source.step_s * 1000), 0
+    kept_from_ms = (source.end_ms // step_ms - size + 1) * step_ms
     state = seeded(source, surveyed, coarser, progress)
     kept = Kept(len(source.servers), size, len(source.metrics))
     observations, every_gap = 0, list[Exclusion]()
     start_ms, length_ms = source.start_ms, max(source.end_ms - source.start_ms, 1)
-    step_ms, rounds = round(source.step_s * 1000), 0
     for observed in source.windows():
         window, gaps = (observed, []) if surveyed is None else surveyed.clean(observed)
         every_gap += gaps
@@ -185,7 +187,8 @@ def _features(
             batch = detector.Round(at_ms // step_ms, present, present, np.full(len(present), at_ms), row_values)
             done = detector.prepare(state, batch, step_s=source.step_s)
             ready = present[done.ready]
-            kept.add(at_ms, ready, done.features, state.season_offset[ready])
+            if at_ms >= kept_from_ms:
+                kept.add(at_ms, ready, done.features, state.season_offset[ready])
             detector.learn(state, done)
             observations += len(present)
             if rounds % 500 == 0:

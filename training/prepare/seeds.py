@@ -16,7 +16,7 @@ from treeline.core.channels import registry
 from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.state.fleet import FleetState, Phase
-from treeline.core.statistics import FloatArray, standardize
+from treeline.core.statistics import FloatArray, standardize, within_reach
 
 
 def seeded(
@@ -49,7 +49,7 @@ def seed_server(state: FleetState, row: int, values: FloatArray, baseline: Mixed
     if len(data) < 2:
         return
     mean, spread = baseline.mean, spread_floor(baseline.sd, baseline.value_range, baseline.mean)
-    x = standardize(data, mean, spread)
+    x = standardize(within_reach(data), mean, spread)
     x = np.where(np.isnan(x), 0.0, x)
     unknown = _hardly_seen(data)
     state.base_mean[row], state.base_spread[row] = np.where(unknown, 0.0, mean), np.where(unknown, UNKNOWN, spread)

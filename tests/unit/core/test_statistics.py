@@ -17,6 +17,7 @@ from treeline.core.statistics import (
     rolling_zscore,
     row_sums,
     standardize,
+    within_reach,
 )
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -181,3 +182,36 @@ def test_no_value_adds_more_than_its_share_to_the_variance():
 )
 def test_row_sums_are_numpys_bit_for_bit_at_every_width(values):
     np.testing.assert_array_equal(row_sums(values), values.sum(axis=-1), strict=True)
+
+
+def test_one_absurd_value_is_bounded_by_the_range_of_the_others_by_hand():
+    """From the second smallest to the second largest, 2 to 5, and that width once more to both sides."""
+    column = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [1e12]])
+    assert within_reach(column)[:, 0].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 8.0]
+    assert within_reach(-column)[:, 0].tolist() == [-1.0, -2.0, -3.0, -4.0, -5.0, -8.0]
+
+
+@FEW
+@given(hnp.arrays(np.float64, (40, 2), elements=st.floats(-1e3, 1e3)), st.floats(-1e3, 1e3), st.floats(0.5, 50))
+def test_a_reach_moves_with_the_unit_and_leaves_what_lies_within_it(values, shift, scale):
+    moved = within_reach(shift + scale * values)
+    np.testing.assert_allclose(moved, shift + scale * within_reach(values), rtol=1e-9, atol=1e-6)
+    ordered = np.sort(values, axis=0)
+    inside = (values >= ordered[1]) & (values <= ordered[-2])
+    np.testing.assert_array_equal(within_reach(values)[inside], values[inside])
+
+
+@pytest.mark.parametrize("few", [0, 1, 4])
+def test_of_few_values_none_is_absurd(few):
+    values = np.array([[1.0], [1.0], [1.0], [1e9]])[:few]
+    np.testing.assert_array_equal(within_reach(values), values)
+    among_missing = np.concatenate([values, np.full((9, 1), np.nan)])
+    np.testing.assert_array_equal(within_reach(among_missing), among_missing)
+
+
+def test_a_missing_value_stays_missing_and_a_metric_that_left_its_value_twice_keeps_what_it_did():
+    values = np.zeros((50, 2))
+    values[7], values[[3, 30], 1] = np.nan, [4.0, 6.0]
+    bounded = within_reach(values)
+    assert np.isnan(bounded[7]).all()
+    assert bounded[[3, 30], 1].tolist() == [4.0, 6.0]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from treeline.core.errors import ModelMismatchError
 from treeline.core.model.drift import stability_index
-from treeline.core.statistics import FloatArray
+from treeline.core.statistics import FloatArray, within_reach
 
 VERSION = 0.0  # Model Monitor's own, of both documents
 BINS = 10
@@ -100,7 +100,7 @@ def summarize(names: Sequence[str], values: FloatArray) -> tuple[FeatureStatisti
 
 
 def _summarize(name: str, column: FloatArray) -> FeatureStatistics:
-    known = column[np.isfinite(column)]
+    known = within_reach(column[np.isfinite(column)][:, None])[:, 0]  # one absurd value must not make every other fit
     if len(known):
         inner = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]))
         mean, sd, low, high = float(known.mean()), float(known.std()), float(known.min()), float(known.max())
