@@ -147,7 +147,8 @@ def fit_model(
         UsageError: The history is too short for the forest asked for.
     """
     workers = workers_for(past.values.size)
-    prepared = prepare(past, seed=setup.seed, workers=workers, progress=progress)
+    groups = groups_of(past, setup.group_size)
+    prepared = prepare(past, seed=setup.seed, groups=groups, workers=workers, progress=progress)
     forest = grow_forest(prepared.training_rows, setup)
     package = calibrate_package(
         prepared,

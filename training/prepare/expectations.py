@@ -16,7 +16,7 @@ from treeline.core.statistics import FloatArray
 BETTER = 0.9  # of the error: a season is believed where it predicts so much better than the trailing day
 LARGEST_ERROR = 3.0  # of the training spread: one outage must not decide what predicts best
 SCALE_QUANTILE = 0.68
-BAND_QUANTILE = 0.985
+BAND_QUANTILE = 0.97
 SMALLEST_BAND_SD, LARGEST_BAND_SD = 1.5, 8.0
 WARM_UP_DAYS, WARM_UP_SHARE = 2.0, 1 / 3
 LEARNED_SHARE = 2 / 3  # of what follows the warm-up; the rest is held out for thresholds
@@ -36,8 +36,8 @@ def held_out(observations: int, step_s: float) -> int:
 
 def choose(
     state: FleetState, row: int, deviations: npt.NDArray[np.float32], sds: npt.NDArray[np.float32], step_s: float
-) -> npt.NDArray[np.float32]:
-    """Choose each series' expectation; its residuals and standard deviations, shape (n, 2, metrics).
+) -> tuple[FloatArray, FloatArray]:
+    """Choose each series' expectation.
 
     Args:
         state: Its row is filled.
@@ -47,7 +47,7 @@ def choose(
         step_s: The sampling step.
 
     Returns:
-        The residuals in their scale, 0 where missing, and the deviations in the standard deviation of what was chosen.
+        In the residuals' scale, shape (n, metrics) each: the residuals, 0 where missing, and the standard deviation.
     """
     n, _, metrics = deviations.shape
     half = deviations[n // 2 :]
@@ -70,25 +70,19 @@ def choose(
     state.band_sd[row] = np.clip(band, SMALLEST_BAND_SD, LARGEST_BAND_SD)
     filled = np.where(known, chosen, 0.0)
     residual = np.clip(filled / state.residual_scale[row], -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
-    return np.stack([residual, filled / sd], axis=1).astype(np.float32)
+    return residual, sd / state.residual_scale[row]
 
 
-def relate(state: FleetState, row: int, residuals: npt.NDArray[np.float32], step_s: float) -> None:
+def relate(state: FleetState, row: int, residuals: npt.NDArray[np.float32]) -> None:
     """Learn the weights by which a server's metrics imply each other from its residuals (n, metrics); fills the row."""
-    learned = np.clip(residuals[_learned(len(residuals), step_s)], -LARGEST_LEARNED, LARGEST_LEARNED).astype(np.float64)
+    learned = np.clip(residuals, -LARGEST_LEARNED, LARGEST_LEARNED).astype(np.float64)
     state.relation[row] = weights = relation.weights(learned)
-    bounded = np.clip(
-        residuals[_learned(len(residuals), step_s)], -relation.LARGEST_RESIDUAL, relation.LARGEST_RESIDUAL
-    )
+    bounded = np.clip(residuals, -relation.LARGEST_RESIDUAL, relation.LARGEST_RESIDUAL)
     rest = np.clip(bounded @ weights.T, -LARGEST_LEARNED, LARGEST_LEARNED)
     sd = np.maximum(rest.std(axis=0) if len(rest) else 0.0, relation.SMALLEST_SD)
     state.relation_mean[row], state.relation_var[row] = 0.0, sd**2
     state.relation_floor[row] = relation.FLOOR_SHARE * sd + relation.FLOOR
     state.relation_recent[row] = 0.0
-
-
-def _learned(observations: int, step_s: float) -> slice:
-    return slice(warm_up(observations, step_s), held_out(observations, step_s))
 
 
 def _quantile(values: FloatArray, share: float) -> npt.NDArray[np.float64]:

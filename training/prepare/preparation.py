@@ -16,7 +16,7 @@ import numpy.typing as npt
 from training.history.files import History
 from training.prepare.hygiene import Disturbances, Exclusion
 from training.prepare.kept import Kept
-from training.prepare.related import RelatedRows, related
+from training.prepare.related import ChosenRows, chosen, related
 from training.prepare.sampling import Rows, ServerSamples, drawn, with_typical
 from training.prepare.seeds import seeded
 from training.prepare.source import HistorySource
@@ -78,6 +78,7 @@ def prepare(
     hygiene: Disturbances | None = None,
     coarser: Mapping[int, History] | None = None,
     values: ServerSamples | None = None,
+    groups: Mapping[str, int] | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Prepared:
@@ -90,6 +91,7 @@ def prepare(
             from everything.
         coarser: The same fleet's earlier months, by period in seconds; they widen the baselines only.
         values: Offered every observation that is learned from, as of one server.
+        groups: By server: the group in which it is decided. None: in the order of their names.
         workers: Processes to share the servers of a grid out to; they do not change the result.
         progress: Told what is going on, and how far.
 
@@ -110,16 +112,18 @@ def prepare(
     if not ready.any():
         raise UsageError("the training history holds no server with two observations or more")
     unknown = (read.state.base_spread[ready] == UNKNOWN).all(axis=0)
+    groups = numbered(source.servers) if groups is None else groups
+    rows = related(read.state, read.kept, groups=groups, step_s=source.step_s, progress=progress)
     left_out = [] if surveyed is None else surveyed.all_exclusions()
     return Prepared(
         metrics=source.metrics,
         step_s=source.step_s,
         state=read.state,
         times_ms=read.kept.times_ms,
-        rows=read.kept.rows,
+        rows=rows,
         magnitudes=read.kept.magnitudes,
         held_out=read.kept.held_out,
-        training_rows=with_typical(drawn(read.kept.rows, read.kept.learned, seed), unknown, seed),
+        training_rows=with_typical(drawn(rows, read.kept.learned, seed), unknown, seed),
         learned=Learned(
             from_ms=source.start_ms,
             to_ms=source.end_ms,
@@ -127,6 +131,14 @@ def prepare(
             left_out=tuple(sorted([*left_out, *read.gaps])),
         ),
     )
+
+
+GROUP_SIZE = 50
+
+
+def numbered(servers: Sequence[str]) -> dict[str, int]:
+    """Server -> group, where servers are numbered in this order."""
+    return {server: number // GROUP_SIZE for number, server in enumerate(servers)}
 
 
 def _require_same_metrics(source: HistorySource, coarser: Mapping[int, History]) -> None:
@@ -143,7 +155,7 @@ class _Read:
     """What one process has read."""
 
     state: FleetState
-    kept: RelatedRows
+    kept: ChosenRows
     observations: int = 0
     gaps: list[Exclusion] = field(default_factory=list)
 
@@ -154,7 +166,7 @@ def _joined(parts: Sequence[_Read]) -> _Read:
         return parts[0]
     return _Read(
         FleetState.joined([part.state for part in parts]),
-        RelatedRows.together([part.kept for part in parts]),
+        ChosenRows.together([part.kept for part in parts]),
         sum(part.observations for part in parts),
         [gap for part in parts for gap in part.gaps],
     )
@@ -195,8 +207,7 @@ def _features(
                 progress("features", (at_ms - start_ms) / length_ms)
             rounds += 1
     progress("features", 1.0)
-    rows = related(state, kept.in_order(), step_s=source.step_s, progress=progress)
-    return _Read(state, rows, observations, every_gap)
+    return _Read(state, chosen(state, kept.in_order(), step_s=source.step_s), observations, every_gap)
 
 
 def fingerprint(rows: Rows) -> str:

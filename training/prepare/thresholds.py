@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.channels import registry
+from treeline.core.channels.channel import Channel
 from treeline.core.detection.calibration import Calibration
 from treeline.core.severity import Thresholds
 from treeline.core.statistics import FloatArray
@@ -124,30 +125,19 @@ def fitted(peaks: Peaks, floors: Calibration) -> Calibration:
     for position, channel in enumerate(registry.every_channel()):
         floor, line = floors[channel.name], peaks.line(position)
         if line is None:
-            thresholds[channel.name] = floor if not channel.is_model_evidence else NEVER
+            thresholds[channel.name] = NEVER if channel.is_model_evidence else floor
             continue
-        p2, p1 = (
-            max(line.measure(rarity), lowest)
-            for rarity, lowest in ((channel.rarity.p2, floor.p2), (channel.rarity.p1, floor.p1))
-        )
+        p2, p1 = (max(line.measure(rarity), lowest) for rarity, lowest in _tiers(channel, floor))
+        if channel.p2_pages is not None:
+            weeks = float(peaks.server_weeks[position])
+            p2 = max(p2, min(peaks.threshold(position, channel.p2_pages * weeks), MOST_OVER_FLOOR * floor.p2))
+            p1 = max(p1, min(peaks.threshold(position, channel.p1_pages * weeks), MOST_OVER_FLOOR * floor.p1))
         thresholds[channel.name] = Thresholds(
             p2=p2, p1=max(p1, TIERS_APART * p2), decade=1.0 / line.slope, rarity_at_zero=line.at_zero
         )
-    calibration = replace(floors, thresholds=thresholds)
-    object.__setattr__(
-        calibration,
-        "lines",
-        {
-            c.name: (l.at_zero, l.slope) if (l := peaks.line(i)) else None
-            for i, c in enumerate(registry.every_channel())
-        },
-    )
-    object.__setattr__(
-        calibration,
-        "emp",
-        {
-            c.name: (peaks.threshold(i, 1.2 * peaks.server_weeks[i]), peaks.threshold(i, 0.5 * peaks.server_weeks[i]))
-            for i, c in enumerate(registry.every_channel())
-        },
-    )
-    return calibration
+    return replace(floors, thresholds=thresholds)
+
+
+def _tiers(channel: Channel, floor: Thresholds) -> tuple[tuple[float, float], ...]:
+    """Each tier's rarity and floor."""
+    return (channel.rarity.p2, floor.p2), (channel.rarity.p1, floor.p1)

@@ -32,9 +32,7 @@ class Views:
     """The metrics of some servers' observations from every side that a channel may look at."""
 
     value: FloatArray  # shape (n, metrics), in the spreads of training, at most ten; a missing one is the last one seen
-    # Shape (n, metrics), the distance from the trailing day's mean in that day's standard deviations, at most ten; 0
-    # where missing.
-    from_day: FloatArray
+    raw: FloatArray  # shape (n, metrics), the same with room for what is far out; NaN where missing
     difference: FloatArray  # shape (n, metrics), to the observation before, in the spreads of training; 0 after a gap
     mean10: FloatArray  # shape (n, metrics), the mean of the last ten values
     # Shape (n, metrics), how far that the relation between the metrics has been violated over the last ten observations.
@@ -78,7 +76,9 @@ class Channel(ABC):
     floors: ClassVar[Thresholds]
     arrays: ClassVar[tuple[ArraySpec, ...]] = ()
     trained: ClassVar[tuple[str, ...]] = ()
-    rarity: ClassVar[Rarity] = Rarity(p2=-0.25, p1=0.25)
+    rarity: ClassVar[Rarity] = Rarity(p2=-0.2, p1=0.25)
+    p2_pages: ClassVar[float | None] = 1.2
+    p1_pages: ClassVar[float] = 0.5
     is_model_evidence: ClassVar[bool] = False
     is_standardized: ClassVar[bool] = False
 

@@ -32,6 +32,7 @@ class Score(Channel):
     aggregate = "one number already"
     floors = Thresholds(p2=1e-3, p1=2e-3)
     rarity = Rarity(p2=2.0, p1=2.25)
+    p2_pages = None
     is_model_evidence = True
     arrays = (ArraySpec("score_mean", "f4"), ArraySpec("score_var", "f4", (), 1.0))
     trained = ("score_mean", "score_var")

@@ -18,6 +18,7 @@ from treeline.core.detection.metric_warmup import warm_up_metrics, without_unkno
 from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.detection.policy import Group as Group
 from treeline.core.detection.warmup import warm_up
+from treeline.core.expectation import peers
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
@@ -44,6 +45,7 @@ class PreparedRound:
     ready: Index
     features: Features
     elapsed_s: FloatArray
+    step_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,16 @@ def rounds(rows: Index, observed_at: npt.NDArray[np.int64], values: FloatArray, 
             yield Round(int(buckets[part[0]]), part, rows[part], observed_at[part], values[part])
 
 
-def prepare(state: FleetState, batch: Round, *, step_s: float) -> PreparedRound:
-    """Feature rows of the round's ready servers; the others warm up. Changes the state."""
+def prepare(state: FleetState, batch: Round, *, step_s: float, common: FloatArray | None = None) -> PreparedRound:
+    """Feature rows of the round's ready servers; the others warm up. Changes the state.
+
+    Args:
+        state: Changed in place.
+        batch: The round.
+        step_s: The profile's sampling step in seconds.
+        common: What the ready servers' peers had in common then, where the state does not hold the peers (a replay of
+            one server); see `treeline.core.expectation.peers`.
+    """
     every = together(batch.rows)
     before = state.last_at[every]
     elapsed_s = np.where(before == NEVER, step_s, (batch.observed_at - before) / 1000.0)
@@ -91,7 +101,9 @@ def prepare(state: FleetState, batch: Round, *, step_s: float) -> PreparedRound:
         warm_up(state, batch.rows[warming], batch.values[warming], step_s=step_s)
     values, rows = batch.values[ready], batch.rows[ready]
     counted = warm_up_metrics(state, rows, values, step_s=step_s)
-    extracted = features.extract(state, rows, batch.observed_at[ready], counted, step_s=step_s)
+    extracted = features.extract(
+        state, rows, batch.observed_at[ready], counted, step_s=step_s, bucket=batch.bucket, common=common
+    )
     if counted is not values:  # people are not shown metrics that have no baseline yet
         shown = batch.values.copy()
         shown[ready] = counted
@@ -100,7 +112,7 @@ def prepare(state: FleetState, batch: Round, *, step_s: float) -> PreparedRound:
     state.observations[every] += 1
     state.last_at[every] = batch.observed_at
     state.seen_at[every] = np.concatenate([state.seen_at[every, 1:], batch.observed_at[:, None]], axis=1)
-    return PreparedRound(batch, ready, extracted, elapsed_s[ready])
+    return PreparedRound(batch, ready, extracted, elapsed_s[ready], step_s)
 
 
 def decide(
@@ -139,12 +151,12 @@ def decide(
 
 
 def learn(state: FleetState, prepared: PreparedRound) -> None:
-    """Learn a round that was prepared; servers with an open incident learn nothing for `FROZEN_MS`. Changes the state."""
+    """Learn a round that was prepared; what is expected of a server does not learn an open incident. Changes the state."""
     batch = prepared.round
     rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
     here = together(rows)
     frozen = np.logical_and(state.incident[here] != policy.NONE, at - state.opened_at[here] < FROZEN_MS)
-    features.learn_round(state, rows, at, prepared.features, frozen)
+    features.learn_round(state, rows, at, prepared.features, bucket=batch.bucket, step_s=prepared.step_s, frozen=frozen)
 
 
 def _fleet_level(
@@ -173,7 +185,13 @@ def compare_late(
     """
     ready = np.flatnonzero(state.phase[rows] == Phase.READY)
     counted = without_unknown(state, rows[ready], values[ready])
-    compared = features.extract(state, rows[ready], observed_at[ready], counted, step_s=step_s, learn=False)
+    buckets = observed_at[ready] // round(step_s * 1000)
+    common = np.array(
+        [peers.common(state, rows[i : i + 1], bucket)[0] for i, bucket in zip(ready, buckets.tolist(), strict=True)]
+    ).reshape(len(ready), state.metrics)
+    compared = features.extract(
+        state, rows[ready], observed_at[ready], counted, step_s=step_s, bucket=0, common=common, learn=False
+    )
     return ready, compared
 
 

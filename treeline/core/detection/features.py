@@ -15,7 +15,7 @@ from treeline.core.arrays import Rows, together
 from treeline.core.channels import measure, registry
 from treeline.core.channels.channel import Views
 from treeline.core.channels.measure import ChannelMeasures
-from treeline.core.expectation import expectation, relation
+from treeline.core.expectation import expectation, peers, relation
 from treeline.core.expectation.expectation import Expected
 from treeline.core.expectation.relation import Related
 from treeline.core.state.fleet import FleetState
@@ -25,7 +25,7 @@ from treeline.core.statistics import Z_LIMIT, FloatArray, standardize
 LARGEST_FEATURE = 15.0
 MAX_ELAPSED_STEPS = 5  # a long gap ages the averages by no more than this
 GAP_STEPS = 3  # beyond it a difference to the value before the gap says nothing
-RELATION_BAND_SD = 3.0
+RELATION_BAND_SD = 5.0
 
 Index = npt.NDArray[np.intp]
 
@@ -64,6 +64,8 @@ class HeldAgainstPast:
     window: FloatArray  # (n, RECENT, metrics), this observation's value last
     seen: Views
     now: Expected
+    common: FloatArray  # (n, metrics), what peers have in common, in the residuals' scale
+    residual: FloatArray  # (n, metrics), less that
     related: Related
     aged_s: FloatArray  # (n,)
 
@@ -75,6 +77,8 @@ def extract(
     values: FloatArray,
     *,
     step_s: float,
+    bucket: int,
+    common: FloatArray | None = None,
     learn: bool = True,
 ) -> Features:
     """Compare one observation of each of some ready servers with their past.
@@ -85,6 +89,9 @@ def extract(
         observed_at: Milliseconds, shape (n,).
         values: Raw metrics, shape (n, metrics), NaN where missing.
         step_s: The profile's sampling step in seconds.
+        bucket: The step that the observations are of.
+        common: What the servers' peers had in common then, shape (n, metrics), where their residuals are not in the
+            state; None: found in the state.
         learn: Whether `learn_round` follows; False for late observations.
 
     Returns:
@@ -96,7 +103,9 @@ def extract(
     aged_s = np.minimum(elapsed_s, MAX_ELAPSED_STEPS * step_s).astype(np.float32)
     local_ms = observed_at + state.utc_offset_s[at] * 1000
     now = expectation.expected(state, rows, at, local_ms, step_s=step_s, learn=learn)
-    compared = _compare(state, at, values, now, elapsed_s > GAP_STEPS * step_s, aged_s)
+    if common is None:
+        common = peers.common(state, at, bucket)
+    compared = _compare(state, at, values, now, common, elapsed_s > GAP_STEPS * step_s, aged_s)
     magnitudes = np.empty((len(rows), len(registry.CHANNELS)), dtype=np.float32)
     for place, channel in enumerate(registry.CHANNELS):
         magnitudes[:, place] = channel.magnitude(state, at, compared.seen)
@@ -108,6 +117,9 @@ def learn_round(
     rows: Index,
     observed_at: npt.NDArray[np.int64],
     features: Features,
+    *,
+    bucket: int,
+    step_s: float,
     frozen: npt.NDArray[np.bool_],
 ) -> None:
     """Learn compared observations. Changes the state.
@@ -117,21 +129,30 @@ def learn_round(
         rows: As given to `extract`, distinct, shape (n,).
         observed_at: Milliseconds, shape (n,).
         features: What it returned for them.
-        frozen: Shape (n,), whose averages stay as they are: an open incident must not become normal.
+        bucket: The step that they are of.
+        step_s: The sampling step.
+        frozen: Shape (n,), of whom nothing new is expected: an open incident must not become normal.
     """
     at, compared = together(rows), features.compared
     state.recent[at], state.relation_recent[at] = compared.window, compared.related.window
-    aged_s = np.where(frozen, np.float32(0.0), compared.aged_s)
-    raw = np.where(frozen[:, None], np.nan, compared.raw)
+    aged_s = compared.aged_s
     for channel in registry.CHANNELS:
         channel.learn(state, at, compared.seen, aged_s)
-    expectation.learn(state, at, raw, compared.now, aged_s)
+    raw = np.where(frozen[:, None], np.nan, compared.raw)
+    expectation.learn(state, at, raw, compared.now, np.where(frozen, np.float32(0.0), aged_s))
     relation.learn(state, at, compared.related, aged_s)
+    peers.remember(state, at, bucket, compared.residual + compared.common, step_s)
     measure.learn(state, rows, observed_at, features.magnitudes, features.measured, aged_s)
 
 
 def _compare(
-    state: FleetState, at: Rows, values: FloatArray, now: Expected, after_gap: npt.NDArray[np.bool_], aged_s: FloatArray
+    state: FleetState,
+    at: Rows,
+    values: FloatArray,
+    now: Expected,
+    common: FloatArray,
+    after_gap: npt.NDArray[np.bool_],
+    aged_s: FloatArray,
 ) -> HeldAgainstPast:
     recent = state.recent[at]
     with np.errstate(over="ignore"):  # a value near the float limit is clipped
@@ -145,16 +166,17 @@ def _compare(
     window = np.concatenate([recent[:, 1:], value[:, None]], axis=1)
     residual = np.where(missing, 0.0, (raw - now.value) / state.residual_scale[at])
     residual = np.clip(residual, -expectation.LARGEST_RESIDUAL, expectation.LARGEST_RESIDUAL)
+    residual -= np.where(missing, 0.0, common)
     related = relation.relate(state, at, residual)
     seen = Views(
         value=value,
-        from_day=standardize(np.where(missing, now.day_mean, raw), now.day_mean, now.day_sd),
+        raw=raw,
         difference=difference,
         mean10=window_mean(window),
         sustained=related.sustained,
         missing=missing,
     )
-    return HeldAgainstPast(raw, window, seen, now, related, aged_s)
+    return HeldAgainstPast(raw, window, seen, now, common, residual, related, aged_s)
 
 
 def _features(
@@ -166,8 +188,9 @@ def _features(
     magnitudes: FloatArray,
 ) -> Features:
     now, related, missing = compared.now, compared.related, compared.seen.missing
-    level = np.where(missing, 0.0, (compared.raw - now.value) / now.sd)
     base_mean, base_spread, scale = state.base_mean[at], state.base_spread[at], state.residual_scale[at]
+    level = compared.residual * scale / now.sd
+    expected = now.value + scale * compared.common
     band_sd = state.band_sd[at]
     outside = (np.abs(level) > band_sd) | (np.abs(related.deviation) > RELATION_BAND_SD)
     row = np.concatenate([related.sustained, level], axis=1)
@@ -175,9 +198,9 @@ def _features(
         rows=np.clip(row, -LARGEST_FEATURE, LARGEST_FEATURE).astype(np.float32),
         measured=measure.measure(state, rows, observed_at, magnitudes),
         magnitudes=magnitudes,
-        expected=base_mean + base_spread * now.value,
+        expected=base_mean + base_spread * expected,
         spread=base_spread * now.sd * (band_sd / 3.0),
-        implied=base_mean + base_spread * (now.value + scale * (related.implied + state.relation_mean[at])),
+        implied=base_mean + base_spread * (expected + scale * (related.implied + state.relation_mean[at])),
         implied_spread=base_spread * scale * related.sd * (RELATION_BAND_SD / 3.0),
         imputed=missing,
         outside=outside & ~missing,

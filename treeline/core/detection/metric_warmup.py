@@ -87,9 +87,11 @@ def warm_up_metrics(state: FleetState, rows: Index, values: FloatArray, *, step_
 def _settle(state: FleetState, rows: Index, done: npt.NDArray[np.bool_], last: FloatArray) -> None:
     """The views of metrics whose baseline is learned, as of a server that has just warmed up."""
     state.recent[rows] = np.where(done[:, None, :], last[:, None, :], state.recent[rows])
-    state.trend_mean[rows] = np.where(done, 0.0, state.trend_mean[rows])
     variance = state.day_var[rows]
-    state.trend_var[rows] = np.where(done, variance, state.trend_var[rows])
+    for name in ("trailing", "trend"):
+        means, variances = getattr(state, f"{name}_mean"), getattr(state, f"{name}_var")
+        means[rows] = np.where(done, 0.0, means[rows])
+        variances[rows] = np.where(done, variance, variances[rows])
     scale = np.maximum(np.sqrt(variance), SMALLEST_SCALE)
     state.residual_scale[rows] = np.where(done, scale, state.residual_scale[rows])
     for name, typical in TYPICAL.items():

@@ -38,8 +38,8 @@ ARRAYS = (
     ArraySpec("basis", "u1", (_M,)),
     ArraySpec("residual_scale", "f4", (_M,), 1.0),  # what 68 % of the past's residuals do not exceed
     ArraySpec("band_sd", "f4", (_M,), 3.0),  # half the band's width in standard deviations
-    ArraySpec("day_mean", "f4", (_M,)),
-    ArraySpec("day_var", "f4", (_M,)),
+    ArraySpec("trailing_mean", "f4", (_M,)),
+    ArraySpec("trailing_var", "f4", (_M,)),
     ArraySpec("trend_mean", "f4", (_M,)),
     ArraySpec("trend_var", "f4", (_M,), 1.0),
     ArraySpec("season_offset", "f4", (_M,)),
@@ -80,7 +80,7 @@ def expected(
     """
     if learn:
         season.turn(state, rows, season.slot_of(local_ms), step_s=step_s)
-    day_mean, day_sd = state.day_mean[at], np.maximum(np.sqrt(state.day_var[at]), DAY_FLOOR)
+    day_mean, day_sd = state.trailing_mean[at], np.maximum(np.sqrt(state.trailing_var[at]), DAY_FLOOR)
     level, basis = season.level_at(state, at, local_ms), state.basis[at]
     by_day = basis == Basis.DAY
     moved = np.where(basis == Basis.MOVED_SEASON, state.season_offset[at], 0.0)
@@ -104,7 +104,7 @@ def learn(state: State, at: Rows, value: FloatArray, now: Expected, aged_s: Floa
         now: What was expected of them.
         aged_s: Seconds by which each server's averages age, shape (n,).
     """
-    for name, floor, window_s in (("day", DAY_FLOOR, DAY_S), ("trend", season.FLOOR_SD, TREND_S)):
+    for name, floor, window_s in (("trailing", DAY_FLOOR, DAY_S), ("trend", season.FLOOR_SD, TREND_S)):
         means, variances = getattr(state, f"{name}_mean"), getattr(state, f"{name}_var")
         mean, variance, alpha = means[at], variances[at], ew_alpha(aged_s, window_s)[:, None]
         ew_update(mean, variance, bounded_step(value, mean, variance, floor, alpha), alpha)

@@ -16,7 +16,7 @@ from treeline.core.arrays import NEVER, Axis, Home
 from treeline.core.channels import novelty, registry
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.metric_warmup import UNKNOWN
-from treeline.core.expectation import expectation, relation
+from treeline.core.expectation import expectation, peers, relation
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
@@ -25,15 +25,19 @@ from treeline.core.statistics import Z_LIMIT
 
 # The candidate's own windows are used where it last decided the server no longer than this before the champion did.
 FRESH_MS = 3_600_000
-_LEVELS = ("recent", "day_mean", "trend_mean", "mean10_mean")
-_VARIANCES = ("day_var", "trend_var", "mean10_var", "change_var")
+_LEVELS = ("recent", "day_mean", "trailing_mean", "trend_mean", "mean10_mean")
+_VARIANCES = ("day_var", "trailing_var", "trend_var", "mean10_var", "change_var")
 _CHANNELS = ("channel_mean", "channel_var")
 _SCORES = ("score_mean", "score_var")
 _PEAKS = tuple(spec.name for spec in novelty.ARRAYS)
 _MODEL = (
     *("base_mean", "base_spread", "channel_floor", "channel_gated"),
     *("tail_start", "tail_scale", "mean10_floor", "change_floor"),
-    *(spec.name for spec in (*expectation.ARRAYS, *relation.ARRAYS) if spec.name not in (*_LEVELS, *_VARIANCES)),
+    *(
+        spec.name
+        for spec in (*expectation.ARRAYS, *peers.ARRAYS, *relation.ARRAYS)
+        if spec.name not in (*_LEVELS, *_VARIANCES)
+    ),
 )
 # By metric, of those above; the relation is of several metrics, and the table is the new model's.
 _OF_METRICS = tuple(

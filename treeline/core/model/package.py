@@ -20,6 +20,7 @@ from treeline.core.channels.score import ScoreChannel
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation.peers import NOBODY
 from treeline.core.formats import require_format
 from treeline.core.model.seeds import SeedFile, members_of, read_member
 from treeline.core.state import format_2
@@ -114,6 +115,10 @@ class ModelPackage:
         here, there = np.array(rows, dtype=np.intp).T
         for spec in state.layout.only(*homes or (Home.PACKAGE,)).arrays:
             state.arrays()[spec.name][here] = self.seeds.arrays()[spec.name][there]
+        if not homes or Home.PACKAGE in homes:  # peers are rows of the seeds; in this state they have others, or none
+            row_of = np.full(len(self.seeds.servers) + 1, NOBODY, dtype=np.int32)
+            row_of[there] = here
+            state.peer_rows[here] = row_of[self.seeds.peer_rows[there]]
 
     def admit(self, state: FleetState, servers: list[str]) -> None:
         """Give servers their rows in a state: seeded where the model knows them, else warming up."""
@@ -126,6 +131,7 @@ class ModelPackage:
                 state.set_row(row, self.seeds.row_values(known[server]))
             else:
                 state.set_row(row, {name: np.asarray(value, np.float32) for name, value in self.typical.items()})
+        self.attach(state)
 
     def to_bytes(self) -> bytes:
         """Serialize; equal packages give equal bytes."""

@@ -15,7 +15,7 @@ from treeline.core.arrays import NEVER as NEVER
 from treeline.core.arrays import Array, ArraySpec, Axis, Home
 from treeline.core.channels import novelty, registry
 from treeline.core.channels.channel import Channel, MetricChannel
-from treeline.core.expectation import expectation, relation
+from treeline.core.expectation import expectation, peers, relation
 
 RECENT = 10  # observations that are averaged
 LATE_SLOTS = 32  # observation times remembered to tell a late observation from a repeated one
@@ -109,5 +109,13 @@ def todays_layout() -> Layout:
 def _layout_of(channels: tuple[Channel, ...]) -> Layout:
     declared = tuple(spec for channel in channels for spec in channel.arrays)
     names = tuple(channel.name for channel in channels if isinstance(channel, MetricChannel))
-    arrays = (*_OF_THE_DETECTOR, *expectation.ARRAYS, *relation.ARRAYS, *declared, *novelty.ARRAYS, *_OF_THE_POLICY)
+    arrays = (
+        *_OF_THE_DETECTOR,
+        *expectation.ARRAYS,
+        *peers.ARRAYS,
+        *relation.ARRAYS,
+        *declared,
+        *novelty.ARRAYS,
+        *_OF_THE_POLICY,
+    )
     return Layout(names, arrays)

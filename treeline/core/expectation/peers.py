@@ -1,0 +1,94 @@
+"""What a server's peers do too: servers of one group whose metrics usually move together.
+
+Servers behind one load balancer share their load. What the ten best correlated peers of a metric have in common, over
+the last five minutes, is taken off a server's residual by as much as the metric usually follows them. Only what peers
+did in earlier steps counts, so that the order in which servers are decided changes nothing.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from treeline.core.arrays import NEVER, ArraySpec, Axis, Home, Rows, State
+from treeline.core.statistics import FloatArray
+
+PEERS, FEWEST = 10, 5
+LEAST_CORRELATION = 0.25
+LARGEST_SLOPE = 1.5
+WINDOW_S = 300.0
+LARGEST_RESIDUAL = 8.0  # one peer's outage must not move the others' expectation far
+STALE_STEPS = 10  # a peer that has been silent for longer has nothing in common any more
+NOBODY = -1
+_M = Axis.METRICS
+ARRAYS = (
+    ArraySpec("peer_rows", "i4", (_M, PEERS), NOBODY, Home.PACKAGE),
+    ArraySpec("peer_slope", "f4", (_M,), 0, Home.PACKAGE),
+    ArraySpec("shared", "f4", (_M,)),  # the residual's mean over the last five minutes, as of `shared_bucket`
+    ArraySpec("shared_before", "f4", (_M,)),  # as of the observation before
+    ArraySpec("shared_bucket", "i8", (), NEVER),
+)
+
+
+def common(state: State, at: Rows, bucket: int) -> FloatArray:
+    """What each server's peers have in common, as far as the server follows them, shape (n, metrics).
+
+    In each metric's residual scale; 0 where a metric has too few peers.
+
+    Args:
+        state: Not changed.
+        at: The servers' rows.
+        bucket: The step that is compared; what peers did in it does not count.
+    """
+    slope, peers = state.peer_slope[at], state.peer_rows[at]
+    if not slope.any():
+        return np.zeros_like(slope)
+    earlier = np.where((state.shared_bucket < bucket)[:, None], state.shared, state.shared_before)
+    fresh = state.shared_bucket >= bucket - STALE_STEPS
+    absent = (peers == NOBODY) | ~fresh[peers]
+    theirs = np.where(absent, np.inf, earlier[peers, np.arange(slope.shape[1])[:, None]])
+    theirs.sort(axis=-1)
+    count = PEERS - absent.sum(axis=-1)
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, PEERS - 1)
+    middle = (_take(theirs, low) + _take(theirs, high)) / 2
+    follows: FloatArray = np.where(count >= FEWEST, slope * np.where(np.isfinite(middle), middle, 0.0), 0.0)
+    return follows
+
+
+def remember(state: State, at: Rows, bucket: int, residual: FloatArray, step_s: float) -> None:
+    """Note the servers' residuals (n, metrics) of a step, before what is common was taken off. Changes the state."""
+    before = state.shared[at].copy()
+    weight = -np.expm1(-step_s / max(WINDOW_S, step_s))
+    state.shared_before[at] = before
+    state.shared[at] = before + weight * (np.clip(residual, -LARGEST_RESIDUAL, LARGEST_RESIDUAL) - before)
+    state.shared_bucket[at] = bucket
+
+
+def _take(ordered: FloatArray, place: npt.NDArray[np.intp]) -> FloatArray:
+    return np.take_along_axis(ordered, place[..., None], axis=-1)[..., 0]
+
+
+def choose(means: FloatArray, metric: int) -> tuple[npt.NDArray[np.int32], FloatArray]:
+    """The peers of each server of a group for one metric, and how far it follows them.
+
+    Args:
+        means: Residuals averaged over quarter hours, shape (servers, times, metrics), in their scale.
+        metric: Which of them.
+
+    Returns:
+        Rows within the group, shape (servers, PEERS), `NOBODY` where there is none; and slopes, shape (servers,).
+    """
+    own = means[:, :, metric] - means[:, :, metric].mean(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        correlation = np.nan_to_num(np.corrcoef(own)).reshape(len(own), len(own))
+    np.fill_diagonal(correlation, -1.0)
+    rows = np.full((len(own), PEERS), NOBODY, dtype=np.int32)
+    slopes = np.zeros(len(own))
+    for server in range(len(own)):
+        best = np.argsort(-correlation[server], kind="stable")[:PEERS]
+        best = best[correlation[server][best] > LEAST_CORRELATION]
+        if len(best) < FEWEST:
+            continue
+        shared = np.median(means[best, :, metric], axis=0)
+        shared -= shared.mean()
+        slope = float((own[server] * shared).sum() / max(float((shared**2).sum()), 1e-9))
+        rows[server, : len(best)], slopes[server] = best, min(max(slope, 0.0), LARGEST_SLOPE)
+    return rows, slopes
