@@ -28,7 +28,7 @@ MAX_SERVERS = 200
 _SUGGESTED = 5  # names shown where the one that was given means nothing
 MAX_QUIET = 40  # reading a server's scores takes up to a second
 _INDEX, _SERIES, _PACKAGE, _FOREST = "incidents.json", "series.npz", "package.zip", "model.tar.gz"
-_SCORED = ("observed_at", "status", "score", "severity", "features")
+_SCORED = ("observed_at", "status", "score", "severity", "features", "common")
 
 
 def save(
@@ -154,8 +154,8 @@ class IncidentFolder:
         origins = tuple(
             Origin.unpack(self._series[name].tobytes()) for name in self._series.files if name.startswith(prefix)
         )
-        at, status, score, severity, features = (columns[name][within] for name in _SCORED)
-        return ScoredPath(at, status, score, severity, features, origins)
+        at, status, score, severity, features, common = (columns[name][within] for name in _SCORED)
+        return ScoredPath(at, status, score, severity, features, common, origins)
 
     def observations(self, server_id: str, start_ms: int, end_ms: int, metrics: tuple[str, ...]) -> Observed:
         """The observations of a server in [start, end]."""

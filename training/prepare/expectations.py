@@ -42,7 +42,8 @@ def choose(
     Args:
         state: Its row is filled.
         row: The server's.
-        deviations: Value less each expectation, shape (n, bases, metrics), in the spreads of training, NaN where missing.
+        deviations: Value less each expectation, shape (n, bases, metrics), in the spreads of training; NaN where
+            missing.
         sds: Standard deviation of the trailing day and of the season, shape (n, 2, metrics).
         step_s: The sampling step.
 

@@ -79,7 +79,14 @@ class Decider:
         )
         detector.mark_seen(state, rows[late], pending.observed_at[late])
         late_scores = self._score(model, late_features.rows)
-        block.fill(len(new) + late_ready, late_features.rows, late_scores, np.zeros(len(late_ready)), Status.LATE)
+        block.fill(
+            len(new) + late_ready,
+            late_features.rows,
+            late_scores,
+            np.zeros(len(late_ready)),
+            Status.LATE,
+            late_features.compared.common,
+        )
         # What a round leaves decides what the next one learns: rounds are scored one after the other.
         for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
             done, index = detector.prepare(state, batch, step_s=model.step_s), batch.index
@@ -90,7 +97,14 @@ class Decider:
             decided = detector.decide(state, done, own, rules.calibration, rules.policy, step_ms=model.step_ms)
             decision.held_back += int((decided.calibrated.held >= 0).sum())
             levels[done.round.bucket] = state.cycle.level
-            block.fill(index[done.ready], done.features.rows, own, decided.severity, Status.SCORED)
+            block.fill(
+                index[done.ready],
+                done.features.rows,
+                own,
+                decided.severity,
+                Status.SCORED,
+                done.features.compared.common,
+            )
             decision.alerts += [
                 self.alerts.write(
                     change,

@@ -19,7 +19,7 @@ from treeline.core.formats import require_format
 from treeline.core.statistics import FloatArray
 from treeline.core.times import iso
 
-FORMAT = 1
+FORMAT = 2  # 1 did not say what peers had in common
 
 
 class Status(IntEnum):
@@ -38,12 +38,13 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("score", "<f8"),
     ("severity", "<f4"),
 )
-_FEATURES = ("features", "<f4")  # the last array; as wide as the model's rows
+_WIDE = (("features", "<f4"), ("common", "<f4"))  # the last arrays; as wide as the model's rows, and its metrics
 
 
-def row_bytes(features: int) -> int:
+def row_bytes(features: int, metrics: int) -> int:
     """What one observation takes of a block's arrays."""
-    return sum(np.dtype(kind).itemsize for _, kind in _FIELDS) + features * np.dtype(_FEATURES[1]).itemsize
+    wide = sum(width * np.dtype(kind).itemsize for width, (_, kind) in zip((features, metrics), _WIDE, strict=True))
+    return sum(np.dtype(kind).itemsize for _, kind in _FIELDS) + wide
 
 
 @dataclass(slots=True)
@@ -59,6 +60,9 @@ class ScoreBlock:
     score: FloatArray
     severity: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
+    # What the server's peers had in common, in its residuals' scale (`treeline.core.expectation.peers`), shape
+    # (n, metrics): to decide it again without them. No column where nobody asked for it.
+    common: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
     origins: dict[str, bytes] = field(default_factory=dict)  # by server; see treeline.app.detect.origin
     override: str = ""  # id of the override that decided; empty: the package's calibration and the stage's policy
 
@@ -71,6 +75,7 @@ class ScoreBlock:
         observed_at: npt.NDArray[np.int64],
         *,
         features: int = 0,
+        metrics: int = 0,
     ) -> "ScoreBlock":
         """A block of observations none of which is scored yet; keeps only the servers that occur.
 
@@ -80,6 +85,7 @@ class ScoreBlock:
             rows: The row of each observation, shape (n,).
             observed_at: Milliseconds, shape (n,).
             features: How many a row of the model has.
+            metrics: How many the model has.
         """
         present, server = np.unique(rows, return_inverse=True)
         n = len(rows)
@@ -93,6 +99,7 @@ class ScoreBlock:
             score=np.full(n, np.nan),
             severity=np.full(n, np.nan, dtype=np.float32),
             features=np.full((n, features), np.nan, dtype=np.float32),
+            common=np.zeros((n, metrics), dtype=np.float32),
         )
 
     @classmethod
@@ -115,8 +122,11 @@ class ScoreBlock:
         scores: FloatArray,
         severity: FloatArray,
         status: Status,
+        common: FloatArray | None = None,
     ) -> None:
         """Enter the results of some observations."""
+        if common is not None:
+            self.common[positions] = common
         self.features[positions] = features
         self.score[positions] = scores
         self.severity[positions] = severity.astype(np.float32)
@@ -137,13 +147,14 @@ class ScoreBlock:
             "version": self.version,
             "rows": len(self.observed_at),
             "features": self.features.shape[1],
+            "metrics": self.common.shape[1],
         }
         if self.origins:
             head["origins"] = {server: len(data) for server, data in self.origins.items()}
         if self.override:
             head["override"] = self.override
         text = json.dumps(head, separators=(",", ":")).encode()
-        fields = (*_FIELDS, _FEATURES)
+        fields = (*_FIELDS, *_WIDE)
         arrays = [np.ascontiguousarray(getattr(self, name), dtype=kind).tobytes() for name, kind in fields]
         return struct.pack("<I", len(text)) + text + b"".join([*arrays, *self.origins.values()])
 
@@ -156,8 +167,9 @@ class ScoreBlock:
         except (struct.error, ValueError, TypeError) as error:
             raise ModelMismatchError(f"score block is not readable: {error}") from error
         require_format("score block", head.get("format", 1), newest=FORMAT)
-        rows, width = head["rows"], head["features"]
-        fields = [(name, kind, (rows,)) for name, kind in _FIELDS] + [(*_FEATURES, (rows, width))]
+        rows, widths = head["rows"], (head["features"], head.get("metrics", 0))
+        fields: list[tuple[str, str, tuple[int, ...]]] = [(name, kind, (rows,)) for name, kind in _FIELDS]
+        fields += [(name, kind, (rows, width)) for (name, kind), width in zip(_WIDE, widths, strict=True)]
         size_bytes = sum(np.dtype(kind).itemsize * prod(shape) for _, kind, shape in fields)
         kept: dict[str, int] = head.get("origins", {})
         if len(data) != 4 + size + size_bytes + sum(kept.values()):

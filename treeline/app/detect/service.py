@@ -53,7 +53,7 @@ MAX_CONFLICTS = 3
 
 def most_observations(metrics: int) -> int:
     """How many observations of so many metrics one commit may decide."""
-    return min(MAX_OBSERVATIONS_PER_COMMIT, MAX_BLOCK_BYTES // row_bytes(2 * metrics))
+    return min(MAX_OBSERVATIONS_PER_COMMIT, MAX_BLOCK_BYTES // row_bytes(2 * metrics, metrics))
 
 
 @dataclass(slots=True)

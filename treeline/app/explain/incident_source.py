@@ -14,7 +14,7 @@ from treeline.core.alert import Alert
 from treeline.core.model.package import ModelPackage
 from treeline.core.statistics import FloatArray
 
-_ARRAYS = ("observed_at", "status", "score", "severity", "features")
+_ARRAYS = ("observed_at", "status", "score", "severity", "features", "common")
 LATEST_MS = 253_402_300_799_000  # the last time that ISO 8601 writes with four digits of a year
 Score = Callable[[npt.NDArray[np.float32]], FloatArray]
 
@@ -41,6 +41,7 @@ class ScoredPath:
     score: FloatArray
     severity: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
+    common: npt.NDArray[np.float32]  # what the server's peers had in common; no column in blocks of before
     origins: tuple[Origin, ...] = ()
     # Time of an observation (ms) -> id of the override it was decided by; only those that were.
     overrides: Mapping[int, str] = field(default_factory=dict)
@@ -61,11 +62,16 @@ class ScoredPath:
         if not parts:
             nothing = ScoreBlock.empty([], "", np.empty(0, np.intp), np.empty(0, np.int64))
             parts = [[getattr(nothing, name) for name in _ARRAYS]]
-        *most, features = (list(column) for column in zip(*parts, strict=True))
-        columns = [*map(np.concatenate, most), np.concatenate(_of_one_width(features))]
+        *most, features, common = (list(column) for column in zip(*parts, strict=True))
+        columns = [*map(np.concatenate, most), *(np.concatenate(_of_one_width(wide)) for wide in (features, common))]
         order = np.argsort(columns[0], kind="stable")
         arrays: dict[str, Any] = {name: column[order] for name, column in zip(_ARRAYS, columns, strict=True)}
         return cls(**arrays, origins=tuple(kept), overrides=overrides)
+
+    @property
+    def commons(self) -> Mapping[int, npt.NDArray[np.float32]]:
+        """What the server's peers had in common, by the time of the observation, ms; empty where it was not stored."""
+        return dict(zip(self.observed_at.tolist(), self.common, strict=True)) if self.common.shape[1] else {}
 
     def decided(self) -> "ScoredPath":
         """Only the observations that were decided, not those that were late or of a server warming up."""

@@ -254,7 +254,7 @@ class _Moment:
             self.notes.append("no channels and no bands: observations since its last kept state have expired")
             return None
         self._find_overrides(path)
-        replay = ServerReplay(start, package, _no_forest, self.overrides)
+        replay = ServerReplay(start, package, _no_forest, self.overrides, path.commons)
         before, steps = replay.state, list[Replayed]()
         gated: Mapping[str, bool] = {}
         for at, score in zip(wanted, path.score.tolist(), strict=True):
@@ -275,6 +275,7 @@ class _Moment:
             rows=np.array([observed[step.at] for step in steps]),
             gated=gated,
             calibration=replay.rules(self.at).calibration,
+            commons=path.commons,
         )
 
     def _wanting(self, package: ModelPackage, again: "_Again") -> tuple[list[Wanting], list[OutOfReach]]:
@@ -290,14 +291,14 @@ class _Moment:
         state.incident[0] = NONE  # levels that are not known may have opened one in the replay
         state.above_p2[0] = state.above_p1[0] = 0
         start = Origin(server_id=self.server_id, state=state, levels=levels, policy=self.stage_policy)
-        replay = ServerReplay(start, package, score, self.overrides)
+        replay = ServerReplay(start, package, score, self.overrides, again.commons)
         count = min(self.policy.needed, len(again.steps))
         for step, values in zip(again.steps[:-count], again.rows[:-count], strict=True):
             replay.step(step.at, values)
         if (bands := again.steps[-1].bands) is None:
             return [], []
         return wanting(
-            ServerReplay(replace(start, state=replay.state), package, score, self.overrides),
+            ServerReplay(replace(start, state=replay.state), package, score, self.overrides, again.commons),
             [step.at for step in again.steps[-count:]],
             again.rows[-count:],
             bands,
@@ -309,6 +310,7 @@ class _Moment:
 class _Again:
     """The observations that persistence counts, decided again."""
 
+    commons: Mapping[int, npt.NDArray[np.float32]]  # what the server's peers had in common, by time
     before: FleetState  # of the server alone, before the first of them
     steps: list[Replayed]
     rows: npt.NDArray[np.float32]  # what was measured, shape (steps, metrics)

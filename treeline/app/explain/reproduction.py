@@ -81,7 +81,7 @@ def from_training(
     start = Origin(
         server_id=origin.server_id, state=of_server(state, origin.server_id), levels=origin.levels, policy=origin.policy
     )
-    replay = ServerReplay(start, package, score, overrides)
+    replay = ServerReplay(start, package, score, overrides, path.commons)
     rows, stored_rows, stored_scores = [], [], []
     for t, values in zip(times, observed.values, strict=False):
         entry = known[t]

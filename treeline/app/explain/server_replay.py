@@ -59,16 +59,25 @@ class Outcomes:
 class ServerReplay:
     """Decides observations of one server, from an origin on, whose state is not changed.
 
-    `score` is the forest's; `overrides` has the one that decided an observation, by its time.
+    `score` is the forest's; `overrides` has the one that decided an observation, by its time, and
+    `commons` what the server's peers had in common then.
     """
 
-    def __init__(self, origin: Origin, package: ModelPackage, score: Score, overrides: Mapping[int, Override]) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        package: ModelPackage,
+        score: Score,
+        overrides: Mapping[int, Override],
+        commons: Mapping[int, npt.NDArray[np.float32]],
+    ) -> None:
         self.state = origin.state.copy()
         package.attach(self.state)
         self._origin = origin
         self._package = package
         self._score = package.scoring(score)
         self._overrides = overrides
+        self._commons = commons
 
     @property
     def server_id(self) -> str:
@@ -136,7 +145,9 @@ class ServerReplay:
         batch = Round(bucket, rows, rows, np.full(len(values), at, dtype=np.int64), values)
         # The shared level is the one that was taken off then: these rows are not a group of their own.
         state.cycle = FleetCycle(bucket=bucket, level=self._origin.levels.get(bucket, 0.0))
-        return detector.prepare(state, batch, step_s=self._package.step_s)
+        nothing = np.zeros(len(self._package.metrics), dtype=np.float32)
+        common = np.tile(self._commons.get(at, nothing), (len(values), 1))
+        return detector.prepare(state, batch, step_s=self._package.step_s, common=common)
 
     def _decide(self, state: FleetState, done: PreparedRound, scores: FloatArray) -> Decided:
         rules = self.rules(int(done.round.observed_at[0]))

@@ -334,7 +334,7 @@ class _Case:
         if not wanted or len(values) < len(wanted):
             self.notes.append("its observations have expired: nothing can be decided again")
             return None
-        replay = ServerReplay(self.origin, self.package, self.score, self.overrides)
+        replay = ServerReplay(self.origin, self.package, self.score, self.overrides, self.since_origin.commons)
         begin = next((i for i, t in enumerate(wanted) if t >= self.first), len(wanted) - 1)
         steps = [replay.step(t, v) for t, v in zip(wanted[:begin], values, strict=False)]
         before = replay.state.copy()
@@ -343,7 +343,9 @@ class _Case:
         origin = replace(self.origin, state=before, levels=levels | dict(self.origin.levels))
         return _Replay(
             steps=steps,
-            before=ServerReplay(origin, self.package, self.score, self.overrides),
+            before=ServerReplay(
+                origin, self.package, self.score, self.overrides, {**self.since_origin.commons, **self.path.commons}
+            ),
             times=wanted[begin:] + times,
             measured=np.array(values[begin:] + following),
             deciding=len(wanted) - begin - 1,

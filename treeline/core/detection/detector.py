@@ -88,8 +88,8 @@ def prepare(state: FleetState, batch: Round, *, step_s: float, common: FloatArra
         state: Changed in place.
         batch: The round.
         step_s: The profile's sampling step in seconds.
-        common: What the ready servers' peers had in common then, where the state does not hold the peers (a replay of
-            one server); see `treeline.core.expectation.peers`.
+        common: What each server's peers had in common then, shape (n, metrics), where the state does not hold the
+            peers: a replay of one server (`treeline.core.expectation.peers`).
     """
     every = together(batch.rows)
     before = state.last_at[every]
@@ -102,7 +102,13 @@ def prepare(state: FleetState, batch: Round, *, step_s: float, common: FloatArra
     values, rows = batch.values[ready], batch.rows[ready]
     counted = warm_up_metrics(state, rows, values, step_s=step_s)
     extracted = features.extract(
-        state, rows, batch.observed_at[ready], counted, step_s=step_s, bucket=batch.bucket, common=common
+        state,
+        rows,
+        batch.observed_at[ready],
+        counted,
+        step_s=step_s,
+        bucket=batch.bucket,
+        common=None if common is None else common[ready],
     )
     if counted is not values:  # people are not shown metrics that have no baseline yet
         shown = batch.values.copy()
