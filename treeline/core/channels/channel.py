@@ -35,7 +35,7 @@ class Views:
     raw: FloatArray  # shape (n, metrics), the same with room for what is far out; NaN where missing
     difference: FloatArray  # shape (n, metrics), to the observation before, in the spreads of training; 0 after a gap
     mean10: FloatArray  # shape (n, metrics), the mean of the last ten values
-    # Shape (n, metrics), how far that the relation between the metrics has been violated over the last ten observations.
+    # Shape (n, metrics), how far the last ten observations together are from what the other metrics imply.
     sustained: FloatArray
     missing: npt.NDArray[np.bool_]  # shape (n, metrics) bool
 
@@ -49,38 +49,29 @@ class Rarity:
 
 
 class Channel(ABC):
-    """What every channel declares.
+    """What every channel declares."""
 
-    Attributes:
-        name: In packages, config keys and tables; it is stored, so it stays.
-        title: For headings.
-        meaning: What it says of a server when it fires, as a sentence goes on: "the metrics ...".
-        view: What it looks at.
-        aggregate: How the metrics become one number.
-        can_be_gated: Whether training may switch it off for a server on which it fires at the same times of day.
-        floors: The lowest thresholds of any fleet, however quiet its past. Decision 20 has the figures.
-        trained: Arrays of the state that training measures: a server that the model has not met gets the fleet's
-            medians of them, and a new model brings its own.
-        arrays: What it remembers of a server, beside the mean and variance of its number that every channel over the
-            metrics has.
-        p2_pages, p1_pages: How often in a server-week the fleet's own past may exceed a threshold that training finds.
-            Of this channel alone: channels rise together, so all of them open fewer incidents than the sum.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    meaning: ClassVar[str]
-    view: ClassVar[str]
-    aggregate: ClassVar[str]
-    can_be_gated: ClassVar[bool] = False
-    floors: ClassVar[Thresholds]
+    name: ClassVar[str]  # in packages, config keys and tables; it is stored, so it stays
+    title: ClassVar[str]  # for headings
+    meaning: ClassVar[str]  # what it says of a server when it fires, as a sentence goes on: "the metrics ..."
+    view: ClassVar[str]  # what it looks at
+    aggregate: ClassVar[str]  # how the metrics become one number
+    can_be_gated: ClassVar[bool] = False  # whether training may switch it off where it fires at the same times of day
+    floors: ClassVar[Thresholds]  # the lowest thresholds of any fleet, however quiet its past (decision 20)
+    # What it remembers of a server, beside the mean and variance of its number that every channel over the metrics has.
     arrays: ClassVar[tuple[ArraySpec, ...]] = ()
+    # Arrays that training measures: a server that the model has not met gets the fleet's medians of them, and a new
+    # model brings its own.
     trained: ClassVar[tuple[str, ...]] = ()
-    rarity: ClassVar[Rarity] = Rarity(p2=-0.2, p1=0.25)
+    rarity: ClassVar[Rarity] = Rarity(p2=-0.2, p1=0.25)  # of a tier, above its floor
+    # How often in a server-week the fleet's own past may exceed a threshold, counted and not extrapolated; None: the
+    # rarity alone tells. Of this channel alone: channels rise together, so all of them open fewer than the sum.
     p2_pages: ClassVar[float | None] = 1.2
     p1_pages: ClassVar[float] = 0.5
+    # Whether it goes by what training learned of the metrics together, so that it has no floor and may say P1 at once;
+    # its own earlier peaks hold it back (`novelty`).
     is_model_evidence: ClassVar[bool] = False
-    is_standardized: ClassVar[bool] = False
+    is_standardized: ClassVar[bool] = False  # whether its number is in standard deviations already
 
     @abstractmethod
     def past(self) -> str:

@@ -17,8 +17,8 @@ class Relation(MetricChannel):
     title = "relation"
     meaning = "the metrics do not fit each other as they did in training"
     view = (
-        "the mean of the last ten distances from what the other metrics imply (`core/expectation/relation`), in its own "
-        "standard deviations of training, cut at 15"
+        "the mean of the last ten distances from what the other metrics imply, in its own standard deviations of "
+        "training, cut at 15"
     )
     aggregate = "root mean square over the metrics"
     floors = Thresholds(p2=1e-3, p1=2e-3)

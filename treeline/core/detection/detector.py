@@ -157,7 +157,7 @@ def decide(
 
 
 def learn(state: FleetState, prepared: PreparedRound) -> None:
-    """Learn a round that was prepared; what is expected of a server does not learn an open incident. Changes the state."""
+    """Learn a round; what is expected of a server does not learn an open incident. Changes the state."""
     batch = prepared.round
     rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
     here = together(rows)

@@ -1,8 +1,8 @@
-"""From observations to the forest's row: each metric's deviation from what its relation to the others and the time imply.
+"""From observations to the forest's row: how far each metric is from what the time and the other metrics imply.
 
 A row has two numbers a metric, `[q_1 .. q_M, r_1 .. r_M]`: q is the mean of the last ten deviations from what the other
 metrics imply, r the deviation from what is expected now; each signed, in its own standard deviations, cut at 15. An
-observation is compared first and learned afterwards, and not at all while its server has an open incident.
+observation is compared first and learned afterwards.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Relation: what a server's other metrics imply for each metric, learned from the server's own past.
 
 With P the inverse of the covariance of a server's residuals (value less expectation), `e = diag(P)^-1 P r` is, metric
-by metric, the residual of its regression on all others: r less e is what the others imply (Lauritzen 1996, section 5.1).
+by metric, the residual of its regression on all others: r less e is what the others imply (Lauritzen 1996, 5.1).
 A metric may be where it usually is and still be wrong for the load that the others show, or far out and just right.
 """
 
