@@ -35,7 +35,7 @@ from training.history.grid import Grid, grid_of
 from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
-from treeline.core.profile import DEFAULT_METRICS, Metric
+from treeline.core.profile import Metric, declared
 from treeline.core.times import iso
 from treeline.forest.forest import RandomCutForest
 from treeline.settings import outputs
@@ -60,12 +60,6 @@ class ReplayPlan:
     during: Callable[[Deployment, Sent], None] | None = None  # fault tests act here, in a thread of their own
 
 
-def metric_set(names: tuple[str, ...]) -> tuple[Metric, ...]:
-    """The metrics of a history, with units and ranges where we know them."""
-    known = {metric.name: metric for metric in DEFAULT_METRICS}
-    return tuple(known.get(name, Metric(name=name)) for name in names)
-
-
 def split(plan: ReplayPlan) -> tuple[Grid, Grid]:
     """The unlabelled past to train on, and the part to replay."""
     history = plan.history
@@ -88,7 +82,7 @@ def replay_fleet(plan: ReplayPlan, screen: DemoScreen) -> tuple[results.ReplayRe
         UsageError: The history cannot be replayed.
         TreelineError: Something did not come up.
     """
-    metrics = metric_set(plan.history.metrics)
+    metrics = declared(plan.history.metrics)
     plan.output.mkdir(parents=True, exist_ok=True)
     with EmbeddedCloud(directory=plan.output / "cloud") as cloud:
         deployment, past, present = _deploy(plan, metrics, cloud, screen)

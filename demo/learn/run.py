@@ -15,10 +15,10 @@ from demo.learn.event_time import EventTime
 from demo.learn.fleet import DAY_MS, DriftingFleet, LearnPlan, drifting_fleet, last_report
 from demo.learn.stopwatch import Stopwatch
 from demo.learn.watch import ModelWatch
-from demo.run import metric_set
 from demo.screen import DemoScreen
 from emulator.launcher import EmbeddedCloud
 from treeline.app.promote.progress import PromotionStage
+from treeline.core.profile import declared
 from treeline.core.times import iso
 from treeline.settings import outputs
 
@@ -81,7 +81,7 @@ def learn(plan: LearnPlan, screen: DemoScreen) -> Story:
     ):
         screen.step("synthesizing and deploying the CloudFormation templates")
         with screen.spinner("synthesizing"), watch.of("synthesis"):
-            assembly = stage.build(Path(folder), metric_set(fleet.past.metrics), cloud.pagerduty.url, OVERRIDES)
+            assembly = stage.build(Path(folder), declared(fleet.past.metrics), cloud.pagerduty.url, OVERRIDES)
         with watch.of("deployment"):
             deployment = stage.deploy(cloud, assembly)
         story = Loop(plan, deployment, fleet, screen, watch).play()

@@ -15,7 +15,7 @@ from treeline.app.metrics import NAMESPACE, OwnMetric
 
 ANOMALIES_LIMIT = 5  # starting within ANOMALIES_WINDOW
 ANOMALIES_WINDOW = cdk.Duration.minutes(15)
-QUARANTINE_LIMIT = 100  # records a minute
+QUARANTINE_LIMIT = 100  # records, or single values, a minute
 ERROR_LINES_LIMIT = 10  # a minute, all functions together
 
 
@@ -47,6 +47,16 @@ class FleetAlarms(Construct):
                 "QuarantineSurge",
                 f"Are more than {QUARANTINE_LIMIT} records a minute set aside as bad?",
                 own(OwnMetric.RecordsQuarantined, stage=stage),
+                threshold=QUARANTINE_LIMIT,
+                datapoints=3,
+                periods=5,
+            ).alarm,
+            OperationsAlarm(
+                self,
+                "ValuesSetAside",
+                f"Are more than {QUARANTINE_LIMIT} values a minute set aside as bad, the rest of their records stored?",
+                own(OwnMetric.ValuesSetAside, stage=stage),
+                runbook="quarantine-surge",
                 threshold=QUARANTINE_LIMIT,
                 datapoints=3,
                 periods=5,

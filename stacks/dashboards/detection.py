@@ -74,7 +74,11 @@ def detection_rows(s: Sources) -> Rows:
             ),
         ],
         [
-            graph("Quarantine by reason", [own_by(OwnMetric.RecordsQuarantined, stage=s.stage)], stacked=True),
+            graph(
+                "Quarantine by reason",
+                [own_by(each, stage=s.stage) for each in (OwnMetric.RecordsQuarantined, OwnMetric.ValuesSetAside)],
+                stacked=True,
+            ),
             graph("Failed pages by reason", [own_by(OwnMetric.PagesFailed, stage=s.stage)], stacked=True),
             graph("What logs say", [metric for _, metric in sorted(s.log_metrics.items())]),
         ],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import boto3
 import numpy as np
@@ -18,7 +19,7 @@ from treeline.aws.detect.endpoint_status import SageMakerEndpointStatus
 from treeline.aws.detect.group_observations import GroupObservations
 from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.ingest.observations import DynamoObservationStore, to_item
-from treeline.aws.ingest.quarantine import S3Quarantine
+from treeline.aws.ingest.quarantine import S3Quarantine, to_line
 from treeline.aws.ingest.servers import DynamoServerRegistry, server_count
 from treeline.aws.sqs import SqsMessageDelay
 from treeline.core.errors import StoreUnavailableError
@@ -383,6 +384,14 @@ def test_a_rejected_record_is_kept_with_all_it_takes_to_put_it_back():
             "received_at": "2026-11-22T15:58:31.087Z",
         }
     ]
+
+
+def test_a_value_set_aside_alone_is_kept_with_the_name_of_its_metric():
+    """So that who puts records back knows which were stored without it."""
+    entry = quarantined()
+    of_value = replace(entry, rejection=replace(entry.rejection, metric="cpu_percent"))
+
+    assert json.loads(to_line(of_value)) == {**json.loads(to_line(entry)), "metric": "cpu_percent"}
 
 
 def test_a_bucket_that_is_busy_is_told_from_one_that_is_missing():

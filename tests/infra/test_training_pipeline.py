@@ -11,7 +11,10 @@ from emulator.sagemaker.pipelines import in_order
 from emulator.sagemaker.service import coerce
 from stacks.config.stage import load
 from stacks.workflows.training import MAX_ARGUMENT, PipelineParts, definition
+from treeline.core.profile import Metric
 from treeline.settings import outputs
+from treeline.settings.environment import decompressed
+from treeline.settings.values import convert
 
 ACTIONS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}
 NAMES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName"}
@@ -98,19 +101,23 @@ def test_spot_is_managed_and_its_wait_within_what_sagemaker_allows(deployed):
 
 def parts(**values):
     names = ("name", "image", "algorithm_image", "models_bucket", "training_bucket", "admit_function_arn", "role_arn")
-    others = {"metrics": ("cpu_percent",), "policy": "{}", "step_s": 60}
+    others = {"metrics": (Metric(name="cpu_percent"),), "policy": "{}", "step_s": 60}
     others["tables"] = {f"--{name}-table": name for name in ("controls", "incidents", "servers")}
     return PipelineParts(**{n: n for n in names} | others | values)
 
 
 def test_arguments_keep_to_their_length_with_as_many_metrics_as_there_are():
-    metrics = tuple(f"a_metric_with_a_long_name_{i:02d}" for i in range(38))
+    names = [f"a_metric_with_a_long_name_{i:02d}" for i in range(38)]
+    metrics = tuple(Metric(name=name, maximum=100.0 + i, minimum_deviation=i / 7) for i, name in enumerate(names))
     body = definition(load("prod").learning, parts(metrics=metrics))
     (arguments,) = [s["Arguments"]["AppSpecification"]["ContainerArguments"] for s in body["Steps"][:1]]
     assert max(len(a) for a in arguments if isinstance(a, str)) <= MAX_ARGUMENT
     assert len(arguments) <= 100
-    given = arguments[arguments.index("--metrics") + 1 : arguments.index("--window-end")]
-    assert tuple(",".join(given).split(",")) == metrics
+    given = arguments[arguments.index("--metrics") + 1 : arguments.index("--declared")]
+    assert ",".join(given).split(",") == names
+    pieces = arguments[arguments.index("--declared") + 1 : arguments.index("--window-end")]
+    assert len(pieces) > 1
+    assert convert(tuple[Metric, ...], json.loads(decompressed("".join(pieces))), "", "") == metrics
 
 
 @pytest.mark.parametrize(("approval", "status"), [("automatic", "Approved"), ("manual", "PendingManualApproval")])

@@ -1,6 +1,8 @@
 """From history to training rows: the window, what cannot be trained on, and what is handed to the next step."""
 
+import json
 from dataclasses import replace
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -17,9 +19,11 @@ from training.prepare.fleet_file import FACTS, FleetFile
 from training.prepare.hygiene import Disturbances
 from training.prepare.preparation import prepare
 from treeline.core.errors import ModelMismatchError, UsageError
+from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import iso
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
+from treeline.settings.environment import compressed
 
 STEPS = 1440
 DAY_MS = 86_400_000
@@ -84,6 +88,19 @@ def test_the_rows_in_s3_are_those_that_evaluate_is_handed(history, tmp_path):
     handed = FleetFile.read(tmp_path / "fleet")
     (shard,) = (tmp_path / "train").iterdir()
     assert np.array_equal(recordio.decode(shard.read_bytes())[0], handed.prepared.training_rows)
+
+
+def test_what_the_stage_declares_of_a_metric_decides_which_values_are_learned(history, tmp_path):
+    """The default range of CPU would take them all."""
+    metrics = (Metric(name="cpu_percent", unit="%", minimum=0.0, maximum=40.0), *declared(METRICS[1:]))
+    prepare_run.work([*arguments(history, tmp_path), "--declared", *wrap(compressed(to_json(metrics)), 256)])
+    handed = FleetFile.read(tmp_path / "fleet")
+    highest = np.nanmax(fleet(4, STEPS).values[:, :, 0])
+    assert highest > 42.0
+    assert np.nanmax(handed.recent.values[:, :, 0]) == 40.0
+    baseline = json.loads((tmp_path / "quality" / "statistics.json").read_text())["features"][0]
+    assert (baseline["name"], baseline["numerical_statistics"]["max"]) == ("cpu_percent", 40.0)
+    assert handed.manifest["declared_metrics"][0] == {"name": "cpu_percent", "unit": "%", "minimum": 0, "maximum": 40}
 
 
 def test_rows_that_are_not_those_of_the_forest_are_refused(history, tmp_path):

@@ -5,6 +5,7 @@ baseline: statistics.json and constraints.json).
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,10 @@ from training.prepare.sampling import Draw
 from training.prepare.shards import write_shards
 from treeline.core.detection.features import FEATURE_NAMES
 from treeline.core.errors import UsageError
+from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import from_ms, iso, parse_iso
+from treeline.settings.environment import decompressed
+from treeline.settings.values import convert
 
 LATEST = "latest"
 DAY_MS = 86_400_000
@@ -43,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--history", type=Path, required=True, help="folder of parquet files in the history format")
     options.add_argument("--out", type=Path, required=True)
     options.add_argument("--metrics", nargs="+", required=True, help="the metric set in order, joined by commas")
+    options.add_argument("--declared", nargs="+", default=[], help="what is declared of it, compressed and in parts")
     options.add_argument("--window-end", default=LATEST, help="event time, ISO 8601, or latest")
     options.add_argument("--window-days", type=float, required=True)
     options.add_argument("--holdout-days", type=float, required=True)
@@ -58,7 +63,9 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     """Do the step; raises UsageError when the history cannot be trained on."""
     asked = parser().parse_args(arguments)
     metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
-    histories = {period: history.of_metrics(metrics) for period, history in open_resolutions(asked.history).items()}
+    known = _declared(asked, metrics)
+    opened = open_resolutions(asked.history, known)
+    histories = {period: history.of_metrics(metrics) for period, history in opened.items()}
     require_step(histories[min(histories)].step_s, asked.step_s)
     cut = window(
         histories[min(histories)],
@@ -97,12 +104,21 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         "window": [iso(learned.from_ms), iso(cut.last_ms)],
         "holdout_from": iso(cut.holdout_from_ms),
         "seed": asked.seed,
+        "declared_metrics": json.loads(to_json(known)),
     }
     replace(fleet, manifest=manifest).write(asked.out / "fleet")
     print(
         f"{len(rows)} training rows of {learned.observations} observations and {len(history.servers)} servers, "
         f"held out from {iso(cut.holdout_from_ms)}"
     )
+
+
+def _declared(asked: argparse.Namespace, metrics: tuple[str, ...]) -> tuple[Metric, ...]:
+    if not asked.declared:
+        return declared(metrics)
+    plain = json.loads(decompressed("".join(asked.declared)))
+    found: tuple[Metric, ...] = convert(tuple[Metric, ...], plain, "--declared", "metrics")
+    return found
 
 
 def _known(asked: argparse.Namespace, client: Callable[[str], Any], servers: Sequence[str]) -> Disturbances:
@@ -138,7 +154,8 @@ class Cut:
     def recent(self, history: History) -> Grid:
         """The held-out part, and what the champion gets used to the present on."""
         start_ms = max(self.start_ms, self.holdout_from_ms - LEAD_IN_MS)
-        part = open_history(history.path, start=from_ms(start_ms), end=from_ms(self.last_ms))
+        end = from_ms(self.last_ms)
+        part = open_history(history.path, start=from_ms(start_ms), end=end, declared=history.declared)
         return grid_of(part.of_metrics(history.metrics))
 
 
