@@ -38,7 +38,6 @@ from treeline.core.model.package import ModelPackage
 from treeline.core.profile import Metric, declared
 from treeline.core.times import iso
 from treeline.forest.forest import RandomCutForest
-from treeline.settings import outputs
 from treeline.settings.values import read
 from treeline.wiring.incident_tables import tables
 
@@ -135,9 +134,10 @@ def _train(
             progress.update(task, completed=round(100 * share), note=what)
 
         package, forest = train(deployment, past, model_version=f"demo-{plan.seed}", seed=plan.seed, progress=tell)
+    where = f"hosted it on endpoint {deployment.endpoint_name}" if deployment.endpoint_name else "detect asks it itself"
     screen.step(
         f"trained a forest on {package.manifest['training_rows']:,} rows of {len(past.servers)} servers "
-        f"({len(past.metrics)} metrics), hosted it on endpoint {deployment.output(outputs.ENDPOINT_NAME)}"
+        f"({len(past.metrics)} metrics), {where}"
     )
     return package, forest
 

@@ -39,7 +39,8 @@ def _of_profile(profile: StageConfig, client: Clients, found: Deployed) -> Itera
     whose = f" of {profile.further}" if profile.further else ""
     yield Check(f"model{whose}", lambda: model(client, told[outputs.CONTROLS_TABLE], profile))
     yield Check(f"thresholds{whose}", lambda: thresholds(client, told[outputs.CONTROLS_TABLE]))
-    yield Check(f"endpoint{whose}", lambda: endpoint(client, told[outputs.ENDPOINT_NAME]))
+    if not profile.is_embedded:
+        yield Check(f"endpoint{whose}", lambda: endpoint(client, profile.endpoint_name))
     yield Check(f"servers{whose}", lambda: servers(client, told[outputs.SERVERS_TABLE], told[outputs.STREAM_NAME]))
 
 

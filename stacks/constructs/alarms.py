@@ -66,7 +66,9 @@ class FleetAlarms(Construct):
             OperationsAlarm(
                 self,
                 "ScorerUnavailable",
-                "Does the model endpoint fail or refuse?",
+                "Can the model's forest not be read?"
+                if config.is_embedded
+                else "Does the model endpoint fail or refuse?",
                 own(OwnMetric.ScorerUnavailable, stage=stage),
                 datapoints=3,
                 periods=5,

@@ -1,6 +1,7 @@
 """The dashboard of the detector's health."""
 
 import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
 
 from stacks.constructs.operations_alarm import queue_age_s, queue_depth
 from stacks.constructs.own_metrics import own_by
@@ -52,18 +53,7 @@ def detection_rows(s: Sources) -> Rows:
             ),
         ],
         [
-            graph(
-                "Endpoint latency by variant",
-                [by_variant("ModelLatency", endpoint=s.endpoint, statistic="p99")],
-                unit="us",
-            ),
-            graph(
-                "Endpoint errors by variant",
-                [
-                    by_variant(name, endpoint=s.endpoint, statistic="Sum")
-                    for name in ("Invocation5XXErrors", "Invocation4XXErrors")
-                ],
-            ),
+            *(_endpoint(s) if s.endpoint else []),
             s.counts(
                 "Detect could not",
                 OwnMetric.ScorerUnavailable,
@@ -136,3 +126,18 @@ def detection_rows(s: Sources) -> Rows:
         ],
     ]
     return rows
+
+
+def _endpoint(s: Sources) -> list[cloudwatch.IWidget]:
+    return [
+        graph(
+            "Endpoint latency by variant", [by_variant("ModelLatency", endpoint=s.endpoint, statistic="p99")], unit="us"
+        ),
+        graph(
+            "Endpoint errors by variant",
+            [
+                by_variant(name, endpoint=s.endpoint, statistic="Sum")
+                for name in ("Invocation5XXErrors", "Invocation4XXErrors")
+            ],
+        ),
+    ]

@@ -75,7 +75,7 @@ class Model:
 
     def put_into(self, deployment: Deployment, past: Grid) -> tuple[ModelPackage, RandomCutForest]:
         """Train, or bring the artifacts of the first training; returns when the endpoint is in service."""
-        bucket, key = deployment.output(outputs.MODELS_BUCKET), f"training/{VERSION}/output/model.tar.gz"
+        bucket, key = deployment.output(outputs.MODELS_BUCKET), f"forests/{VERSION}/output/model.tar.gz"
         s3 = deployment.client("s3")
         if self._trained is None:
             package, forest = train(deployment, past, model_version=VERSION, seed=1, progress=lambda *_: None)

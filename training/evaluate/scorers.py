@@ -20,7 +20,6 @@ import numpy.typing as npt
 from training.prepare.calibrating import Score
 from treeline.aws.detect.endpoint import Endpoint
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
-from treeline.core.payload import csv_payloads
 from treeline.core.statistics import FloatArray
 from treeline.forest.storage import MEMBER, read_model_tar
 
@@ -88,15 +87,9 @@ class Scorers:
         endpoint = Endpoint(self.client("sagemaker-runtime"), self._host(url))
 
         def score(rows: npt.NDArray[np.float32]) -> FloatArray:
-            scores = np.empty(len(rows))
-
-            def one(request: tuple[slice, bytes]) -> None:
-                part, body = request
-                scores[part] = endpoint.score(body, part.stop - part.start)
-
+            parts = [rows[start : start + ROWS_PER_REQUEST] for start in range(0, len(rows), ROWS_PER_REQUEST)]
             with ThreadPoolExecutor(PARALLEL) as pool:
-                list(pool.map(one, csv_payloads(rows, max_rows=ROWS_PER_REQUEST)))
-            return scores
+                return np.concatenate([np.empty(0), *pool.map(endpoint.score, parts)])
 
         return score
 

@@ -17,6 +17,7 @@ import numpy as np
 from treeline.core.errors import ModelMismatchError
 from treeline.forest.forest import Provenance, RandomCutForest
 from treeline.forest.growth import LEAF, Trees
+from treeline.forest.kernels import KernelName
 
 FORMAT = "treeline-forest"
 FORMAT_VERSION = 1
@@ -73,8 +74,8 @@ def save(forest: RandomCutForest, file: str | PathLike[str] | IO[bytes]) -> None
         np.savez_compressed(file, header=np.array(json.dumps(header, sort_keys=True)), **arrays)
 
 
-def load(file: str | PathLike[str] | IO[bytes]) -> RandomCutForest:
-    """Read a forest that `save` wrote; nothing in the file is executed.
+def load(file: str | PathLike[str] | IO[bytes], *, kernel: KernelName = "auto") -> RandomCutForest:
+    """Read a forest that `save` wrote; nothing in the file is executed. `kernel` as in `kernels.kernel_named`.
 
     Raises:
         ModelMismatchError: Not such a file, of another format version, damaged, or not a forest.
@@ -95,7 +96,7 @@ def load(file: str | PathLike[str] | IO[bytes]) -> RandomCutForest:
         provenance = Provenance(**{f.name: int(header["provenance"][f.name]) for f in fields(Provenance)})
     except (KeyError, TypeError, ValueError) as error:
         raise ModelMismatchError(f"the forest does not say what it was fitted with: {error}") from error
-    forest = RandomCutForest(trees, provenance)
+    forest = RandomCutForest(trees, provenance, kernel=kernel)
     if fingerprint(forest) != header.get("fingerprint"):
         raise ModelMismatchError("the forest does not match its fingerprint: the file was changed or damaged")
     return forest
@@ -156,8 +157,8 @@ def write_model_tar(forest: RandomCutForest) -> bytes:
     return compressed.getvalue()
 
 
-def read_model_tar(content: bytes) -> RandomCutForest:
-    """The forest in a model.tar.gz; raises ModelMismatchError where it holds none that `load` reads."""
+def read_model_tar(content: bytes, *, kernel: KernelName = "auto") -> RandomCutForest:
+    """The forest in a model.tar.gz, see `load`; raises ModelMismatchError where it holds none that `load` reads."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
             # Read in memory, never extracted: a member's path cannot lead anywhere.
@@ -165,7 +166,7 @@ def read_model_tar(content: bytes) -> RandomCutForest:
                 if member.isfile() and member.name.removeprefix("./") == MEMBER:
                     stream = tar.extractfile(member)
                     assert stream is not None  # noqa: S101 - isfile() above
-                    return load(io.BytesIO(stream.read()))
+                    return load(io.BytesIO(stream.read()), kernel=kernel)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ModelMismatchError(f"not a model.tar.gz: {error}") from error
     raise ModelMismatchError(f"model.tar.gz holds no {MEMBER}")

@@ -25,6 +25,7 @@ class Pointer:
     previous_version: str = ""  # the model it took over from; empty for the first
     package_arn: str = ""  # its model package in the registry; empty where it came from none
     model_name: str = ""  # SageMaker's name of the model; empty where it is not known
+    model_data_url: str = ""  # where its forest is, s3://.../model.tar.gz; empty where it is not known
 
 
 class ActiveModel(ActivePackage, Protocol):
