@@ -10,6 +10,7 @@ from treeline.app.detect.override import Override
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
+from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.times import iso, parse_iso
 from treeline.settings import outputs
 
@@ -70,7 +71,8 @@ def of_budget(
     p2 = least[Tier.ALL]
     p1 = max(least[Tier.P1], 1.001 * p2)
     left_out = f", {len(real)} labelled as real left out" if real else ""
+    is_kept = p2 <= P2_SEVERITY and p1 <= P1_SEVERITY
     return WantedSettings(
         source=f"budget {text} on {len(stored)} incidents of {days:g} days{left_out}",
-        calibration=raised(in_force, p2=p2, p1=p1),
+        calibration=None if is_kept else raised(in_force, p2=p2, p1=p1),
     )

@@ -15,7 +15,9 @@ from cli import model as model_command
 from demo import cloud as stage
 from emulator.launcher import EmbeddedCloud
 from tests.unit.detection_fakes import METRICS, fleet
+from tests.unit.override_fakes import ENTRY
 from training.evaluate.scorers import PREFIX, Scorers
+from treeline.app.detect.override import Override
 from treeline.app.learn.training_runs import start_training
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
@@ -68,8 +70,10 @@ class Training:
         """Change the pipeline, as a deployment would."""
         self.sagemaker.update_pipeline(PipelineName=self.name, PipelineDefinition=json.dumps(definition))
 
-    def start(self, request_id: str) -> str:
-        started = start_training(self.pipeline, reason=request_id, window_end_ms=None, request_id=request_id)
+    def start(self, request_id: str, override: Override | None = None) -> str:
+        started = start_training(
+            self.pipeline, reason=request_id, window_end_ms=None, request_id=request_id, override=override
+        )
         assert started.is_new
         return started.run_id
 
@@ -80,6 +84,13 @@ class Training:
             assert time.monotonic() < deadline, run
             time.sleep(0.1)
         return run
+
+    def asked(self, run_id: str, step: str) -> list[str]:
+        """The container arguments of a run's processing step."""
+        steps = self.sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=run_id)["PipelineExecutionSteps"]
+        (arn,) = [s["Metadata"]["ProcessingJob"]["Arn"] for s in steps if s["StepName"] == step]
+        job = self.sagemaker.describe_processing_job(ProcessingJobName=arn.rsplit("/", 1)[1])
+        return job["AppSpecification"]["ContainerArguments"]
 
     def hosted(self) -> None:
         """Until the endpoint of the first approved model is there: promotion makes it, nobody else."""
@@ -157,7 +168,7 @@ def test_a_candidate_that_is_not_good_enough_is_not_registered_and_the_reason_is
 
 def test_a_good_candidate_is_registered_and_approved_with_all_that_promotion_needs(training: Training):
     training.deploy(training.definition)
-    run_id = training.start("first model")
+    run_id = training.start("first model", replace(ENTRY, forest={"num_trees": 60}, policy={"needed": 1, "of_last": 1}))
     again = start_training(training.pipeline, reason="drift", window_end_ms=None, request_id="another request")
     assert (again.run_id, again.is_new) == (run_id, False), "two runs at a time"
     run = training.end(run_id)
@@ -174,6 +185,10 @@ def test_a_good_candidate_is_registered_and_approved_with_all_that_promotion_nee
     evaluation = json.loads(artifacts.read(model.evaluation_url.split("/", 3)[3]) or b"{}")
     assert evaluation["passed"]
     assert evaluation["champion"] is None
+    forest = read_model_tar(artifacts.read(model.model_data_url.split("/", 3)[3]) or b"")
+    assert forest.num_trees == 60, "what an operator overrides, not the stage's number of trees"
+    asked = training.asked(run_id, "Evaluate")
+    assert json.loads(asked[asked.index("--policy-override") + 1]) == {"needed": 1, "of_last": 1}
     training.hosted()
 
 
