@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import botocore.session
 import pytest
@@ -11,6 +12,7 @@ from emulator.sagemaker.pipelines import in_order
 from emulator.sagemaker.service import coerce
 from stacks.config.stage import load
 from stacks.workflows.training import MAX_ARGUMENT, PipelineParts, definition
+from tests.unit.override_fakes import ENTRY
 from treeline.core.profile import Metric
 from treeline.settings import outputs
 from treeline.settings.environment import decompressed
@@ -132,3 +134,15 @@ def test_the_role_may_pass_itself_to_sagemaker_only(local_stage):
     (passing,) = [s for s in own if s["Action"] == "iam:PassRole"]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     assert not [s for s in own if "s3:DeleteObject" in json.dumps(s)]
+
+
+def test_an_override_gives_only_parameters_that_the_pipeline_declares():
+    """A name that SageMaker does not know fails the start of the run; without an override the stage's settings hold."""
+    declared = {p["Name"]: p["DefaultValue"] for p in definition(load("prod").learning, parts())["Parameters"]}
+    whole = replace(ENTRY, policy={"needed": 3}, forest={"num_trees": 200, "num_samples_per_tree": 256})
+    given = whole.training_parameters()
+    assert given == {"NumTrees": "200", "NumSamplesPerTree": "256", "PolicyOverride": '{"needed": 3}'}
+    assert set(given) <= set(declared)
+    assert declared["NumTrees"] == str(load("prod").learning.forest.num_trees)
+    assert declared["PolicyOverride"] == "{}"
+    assert ENTRY.training_parameters() == {}
