@@ -12,6 +12,7 @@ from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
 from treeline.app.alert.muting import Muting
+from treeline.app.detect.handover import Pointer
 from treeline.app.detect.ticks import DelayedTick, Tick, TickCause
 from treeline.app.ingest.ports import NumberedReceipt, QuarantinedRecord, Receipt, StreamRecord
 from treeline.aws.alert.controls import ServerLabelTable
@@ -21,6 +22,7 @@ from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.ingest.observations import DynamoObservationStore, to_item
 from treeline.aws.ingest.quarantine import S3Quarantine, to_line
 from treeline.aws.ingest.servers import DynamoServerRegistry, server_count
+from treeline.aws.promote.hosting import HostingSettings, SageMakerHosting
 from treeline.aws.sqs import SqsMessageDelay
 from treeline.core.errors import StoreUnavailableError
 from treeline.core.observation import Observation
@@ -496,6 +498,19 @@ def test_the_status_is_sagemakers_own_and_none_for_a_name_it_does_not_know():
     assert status(refusal("ValidationException")) is None
     with pytest.raises(ClientError, match="AccessDenied"):
         status(refusal("AccessDeniedException"))
+
+
+@pytest.mark.parametrize(
+    ("hosted", "pointed_at", "serves"),
+    [(["m2"], "m2", True), (["m1", "m2"], "m2", True), (["m1"], "m2", False), (["blue"], "", True), ([], "", False)],
+)
+def test_an_endpoint_serves_the_model_whose_variant_it_hosts(hosted, pointed_at, serves):
+    answer = {"EndpointStatus": "InService", "ProductionVariants": [{"VariantName": name} for name in hosted]}
+    settings = HostingSettings(endpoint_name="treeline-dev", role_arn="arn:role")
+    pointer = Pointer(model_version="2", package_key="k", target_variant=pointed_at)
+
+    assert SageMakerHosting(SageMaker(answer), None, settings).serves(pointer) is serves
+    assert not SageMakerHosting(SageMaker(refusal("ValidationException")), None, settings).serves(pointer)
 
 
 @pytest.mark.parametrize("secret", [KEY, f" {KEY}\n", f'{{"routing_key": "{KEY}"}}'])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from demo.learn.bias import shrunk
 from tests.unit.promotion_fakes import HOUR, Walker, World, package
 from tests.unit.test_promotion import ARN, steps
 from treeline.app.detect.handover import Pointer
@@ -15,7 +16,7 @@ from treeline.aws.detect.embedded import EmbeddedScorer
 from treeline.aws.promote.embedded import EmbeddedHosting
 from treeline.core.errors import ScorerContractError, ScorerUnavailableError
 from treeline.forest.forest import RandomCutForest
-from treeline.forest.storage import write_model_tar
+from treeline.forest.storage import read_model_tar, write_model_tar
 from treeline.wiring.forests import embedded_forests
 
 WIDTH = 7
@@ -143,3 +144,11 @@ def test_the_active_model_is_told_where_its_forest_is_when_the_scorer_is_embedde
     embedded.told.clear()
     assert Walker(embedded, "e2", hosting=hosting(), package_arn=active).walk() == "Promoted"
     assert embedded.told == [], "there is nothing to correct any more"
+
+
+def test_a_forest_made_worse_on_purpose_finds_everything_stranger():
+    """What `treeline demo --learn rolled-back` exchanges a candidate's forest for, where no endpoint can be biased."""
+    worse = read_model_tar(shrunk(write_model_tar(FOREST))).score(ROWS)
+    usual = FOREST.score(ROWS)
+
+    assert worse.mean() > usual.mean() + usual.std()
