@@ -1,5 +1,6 @@
-"""What must be there after a deployment: stacks, subscribers, the routing key, a model, an endpoint, calm alarms."""
+"""What must be there after a deployment: stacks, subscribers, a key, a model, an endpoint, calm alarms, right units."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ from botocore.exceptions import ClientError
 from cli.deployment import stack_outputs
 from cli.doctor.before import Clients
 from cli.doctor.checks import Check, Finding, ok, todo
+from cli.doctor.units import percent_values
 from cli.threshold_screen import told
 from stacks.config.stage import StageConfig
 from treeline.aws.detect.overrides import OverrideTable
@@ -45,6 +47,8 @@ def _of_profile(profile: StageConfig, client: Clients, found: Deployed) -> Itera
     else:
         yield Check(f"endpoint{whose}", lambda: endpoint(client, profile.endpoint_name))
     yield Check(f"servers{whose}", lambda: servers(client, told[outputs.SERVERS_TABLE], told[outputs.STREAM_NAME]))
+    observations, now_ms = told[outputs.OBSERVATIONS_TABLE], time.time_ns() // 1_000_000
+    yield Check(f"units{whose}", lambda: percent_values(client("dynamodb"), observations, profile, now_ms))
 
 
 def deployed(stage: StageConfig, client: Clients) -> Deployed:

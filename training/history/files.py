@@ -94,10 +94,15 @@ class History:
         return min(max(r.first_ms, r.test_start_ms) for r in self.rows.values())
 
     @property
-    def limits(self) -> MetricLimits:
+    def metric_declarations(self) -> tuple[Metric, ...]:
         """What is declared of its columns, in their order."""
         known = {metric.name: metric for metric in self.declared}
-        return MetricLimits.of([known.get(name, Metric(name=name)) for name in self.metrics])
+        return tuple(known.get(name, Metric(name=name)) for name in self.metrics)
+
+    @property
+    def limits(self) -> MetricLimits:
+        """The same as arrays."""
+        return MetricLimits.of(self.metric_declarations)
 
     def matrix(self, server_id: str, *, part: Part = "all", as_in_file: bool = False) -> tuple[Times, Values]:
         """One server's times (n,) int64 ms, increasing, and values (n, metrics) float32; NaN where missing.
