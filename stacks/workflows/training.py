@@ -12,6 +12,7 @@ from textwrap import wrap
 from typing import Any
 
 from stacks.config.learning import ProfileLearning
+from treeline.core.detection.scorer_row import feature_dim
 from treeline.core.profile import Metric, to_json
 from treeline.settings.environment import compressed
 
@@ -198,6 +199,7 @@ def _prepare(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--window-end": _get(f"Parameters.{WINDOW_END}"),
             "--window-days": str(config.training.window_days),
             "--holdout-days": str(config.training.holdout_days),
+            "--feature-dim": str(feature_dim(len(parts.metrics))),
             "--seed": str(config.forest.seed),
             **parts.tables,
             **({} if parts.step_s is None else {"--step-s": str(parts.step_s)}),
@@ -224,11 +226,12 @@ def _train(config: ProfileLearning, parts: PipelineParts) -> Json:
         "Arguments": {
             "AlgorithmSpecification": {"TrainingImage": parts.algorithm_image, "TrainingInputMode": "File"},
             "HyperParameters": {
-                "feature_dim": "12",
+                "feature_dim": str(feature_dim(len(parts.metrics))),
                 "num_trees": _get(f"Parameters.{NUM_TREES}"),
                 "num_samples_per_tree": _get(f"Parameters.{NUM_SAMPLES_PER_TREE}"),
             },
-            "Environment": {"SEED": str(config.forest.seed)},
+            # The built-in algorithm has no seed, and its pages name no variable that it reads.
+            **({"Environment": {"SEED": str(config.forest.seed)}} if config.algorithm == "container" else {}),
             "InputDataConfig": [
                 {
                     "ChannelName": "train",

@@ -8,11 +8,14 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from emulator.sagemaker.built_in_contract import check_job
+from emulator.sagemaker.pipeline_expressions import Expressions
 from emulator.sagemaker.pipelines import in_order
 from emulator.sagemaker.service import coerce
 from stacks.config.stage import load
 from stacks.workflows.training import MAX_ARGUMENT, PipelineParts, definition
 from tests.unit.override_fakes import ENTRY
+from treeline.core.detection.scorer_row import feature_dim
 from treeline.core.profile import Metric
 from treeline.settings import outputs
 from treeline.settings.environment import decompressed
@@ -120,6 +123,31 @@ def test_arguments_keep_to_their_length_with_as_many_metrics_as_there_are():
     pieces = arguments[arguments.index("--declared") + 1 : arguments.index("--window-end")]
     assert len(pieces) > 1
     assert convert(tuple[Metric, ...], json.loads(decompressed("".join(pieces))), "", "") == metrics
+
+
+def train_step(body):
+    """The training job as an execution with no parameters of its own asks for it."""
+    (step,) = [s["Arguments"] for s in body["Steps"] if s["Name"] == "Train"]
+    usual = {p["Name"]: p["DefaultValue"] for p in body["Parameters"]}
+    return Expressions(usual, {"PipelineExecutionId": "run"}, {}, lambda *_: b"").value(step)
+
+
+@pytest.mark.parametrize("metrics", [tuple(Metric(name=f"m{i}") for i in range(count)) for count in (1, 38)])
+def test_the_training_job_and_prepare_are_told_the_same_width_that_of_the_profiles_rows(metrics):
+    body = definition(load("prod").learning, parts(metrics=metrics))
+    (prepare,) = [s["Arguments"]["AppSpecification"]["ContainerArguments"] for s in body["Steps"][:1]]
+    told = {train_step(body)["HyperParameters"]["feature_dim"], prepare[prepare.index("--feature-dim") + 1]}
+    assert told == {str(feature_dim(len(metrics)))}
+
+
+def test_the_built_in_algorithm_is_asked_for_nothing_but_what_aws_documents():
+    image = "382416733822.dkr.ecr.us-east-1.amazonaws.com/randomcutforest:1"
+    built_in = train_step(
+        definition(load("prod", {"learning": {"algorithm": "built-in"}}).learning, parts(algorithm_image=image))
+    )
+    check_job(built_in, files=1)
+    assert "Environment" not in built_in
+    assert train_step(definition(load("prod").learning, parts()))["Environment"] == {"SEED": "1"}
 
 
 @pytest.mark.parametrize(("approval", "status"), [("automatic", "Approved"), ("manual", "PendingManualApproval")])

@@ -18,6 +18,7 @@ from training.prepare.disturbances import DisturbanceTables
 from training.prepare.fleet_file import FACTS, FleetFile
 from training.prepare.hygiene import Disturbances
 from training.prepare.preparation import prepare
+from treeline.core.detection.scorer_row import feature_dim
 from treeline.core.errors import ModelMismatchError, UsageError
 from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import iso
@@ -49,6 +50,7 @@ def history(tmp_path_factory):
 
 def arguments(history, out, **values):
     given = {"metrics": ",".join(METRICS), "window-days": 0.5, "holdout-days": 0.25, "history": history, "out": out}
+    given["feature-dim"] = feature_dim(len(METRICS))
     given |= {name.replace("_", "-"): value for name, value in values.items()}
     return [part for name, value in given.items() for part in (f"--{name}", str(value))]
 
@@ -164,6 +166,13 @@ def test_a_history_of_another_step_than_senders_have_is_refused(history, tmp_pat
         prepare_run.work(arguments(history, tmp_path, step_s=30))
     prepare_run.require_step(60.0, None)
     prepare_run.require_step(60.0, 60)
+
+
+def test_rows_of_another_width_than_the_training_job_is_told_are_refused_before_it_is_paid_for(history, tmp_path):
+    wrong = feature_dim(len(METRICS)) + 1
+    with pytest.raises(ModelMismatchError, match=rf"have {wrong - 1} columns, the pipeline's feature_dim is {wrong}"):
+        prepare_run.work(arguments(history, tmp_path, feature_dim=wrong))
+    assert not (tmp_path / "train").exists()
 
 
 def test_a_job_that_fails_leaves_its_reason_where_sagemaker_looks(history, tmp_path, monkeypatch, capsys):

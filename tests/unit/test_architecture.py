@@ -47,6 +47,7 @@ LAYERS = {
         "treeline.app.promote.protocol",  # the state machine is made from it
         "treeline.core.errors",
         "treeline.core.profile",
+        "treeline.core.detection.scorer_row",
         "treeline.core.detection.policy_settings",
         "treeline.core.setting",
     },

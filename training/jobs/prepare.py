@@ -29,7 +29,7 @@ from training.prepare.preparation import prepare
 from training.prepare.sampling import Draw
 from training.prepare.shards import write_shards
 from treeline.core.detection.features import FEATURE_NAMES
-from treeline.core.errors import UsageError
+from treeline.core.errors import ModelMismatchError, UsageError
 from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import from_ms, iso, parse_iso
 from treeline.settings.environment import decompressed
@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--window-end", default=LATEST, help="event time, ISO 8601, or latest")
     options.add_argument("--window-days", type=float, required=True)
     options.add_argument("--holdout-days", type=float, required=True)
+    options.add_argument("--feature-dim", type=int, required=True, help="columns that Train is told a row has")
     options.add_argument("--step-s", type=float, help="what senders send; default: as the history has it")
     options.add_argument("--seed", type=int, default=1)
     for name in ("controls-table", "incidents-table", "servers-table"):
@@ -60,7 +61,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
-    """Do the step; raises UsageError when the history cannot be trained on."""
+    """Do the step.
+
+    Raises:
+        UsageError: The history cannot be trained on.
+        ModelMismatchError: Its rows are not as wide as the training job is told.
+    """
     asked = parser().parse_args(arguments)
     metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
     known = _declared(asked, metrics)
@@ -88,6 +94,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         values=values,
     )
     learned, rows = prepared.learned, prepared.training_rows
+    require_width(rows.shape[1], asked.feature_dim)
     fleet = FleetFile(prepared=prepared, recent=apply(recent, learned.left_out), holdout_from_ms=cut.holdout_from_ms)
     statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=asked.seed, features=rows)
     out = Folder(asked.out)
@@ -140,6 +147,15 @@ def require_step(found_s: float, declared_s: float | None) -> None:
         raise UsageError(
             f"the history has an observation of a server every {found_s:g} s, the stage says step_s: {declared_s:g}; "
             "correct the setting, or leave it out and train at the history's step"
+        )
+
+
+def require_width(found: int, declared: int) -> None:
+    """Refuse rows of another width than the training job is told: it would fail only once its instance is paid for."""
+    if found != declared:
+        raise ModelMismatchError(
+            f"the training rows have {found} columns, the pipeline's feature_dim is {declared}: the image is not of "
+            "the version that is deployed; build it anew from that checkout"
         )
 
 

@@ -18,7 +18,7 @@ _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _FEATURES, _LABEL = 1, 2
 _FLOAT32_TENSOR, _FLOAT64_TENSOR = 2, 3
 _TENSOR_DTYPES = {_FLOAT32_TENSOR: "<f4", _FLOAT64_TENSOR: "<f8"}
-_KEY = b"values"
+_KEY, _SCORE_KEY = b"values", b"score"
 
 
 def encode(rows: ArrayLike, labels: ArrayLike | None = None) -> bytes:
@@ -49,14 +49,22 @@ def encode(rows: ArrayLike, labels: ArrayLike | None = None) -> bytes:
     return records.tobytes()
 
 
-def _entry_head(field: int, count: int) -> bytes:
+def encode_scores(scores: ArrayLike) -> bytes:
+    """Scores (n,) as the built-in Random Cut Forest answers them: a record each, float32 under the label "score"."""
+    head = _entry_head(_LABEL, 1, key=_SCORE_KEY)
+    size = len(head) + 4
+    before, after = _FRAME.pack(MAGIC, size) + head, bytes(-size % 4)
+    return b"".join(before + score.tobytes() + after for score in np.asarray(scores, dtype="<f4"))
+
+
+def _entry_head(field: int, count: int, *, key: bytes = _KEY) -> bytes:
     """Everything of a map entry up to its `count` float32 values."""
     size = 4 * count
     values = _tag(1) + _varint(size)
     tensor = _tag(_FLOAT32_TENSOR) + _varint(len(values) + size) + values
     value = _tag(2) + _varint(len(tensor) + size) + tensor
-    key = _tag(1) + _varint(len(_KEY)) + _KEY
-    return _tag(field) + _varint(len(key) + len(value) + size) + key + value
+    name = _tag(1) + _varint(len(key)) + key
+    return _tag(field) + _varint(len(name) + len(value) + size) + name + value
 
 
 def _tag(field: int) -> bytes:

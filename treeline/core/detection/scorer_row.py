@@ -1,0 +1,8 @@
+"""How wide a scorer row is, for those who must say so before there is one: the training pipeline's definition."""
+
+from treeline.core.detection.features import FEATURE_NAMES
+
+
+def feature_dim(metrics: int) -> int:
+    """Columns of a scorer row, SageMaker's `feature_dim`, for a profile of so many metrics: the same for any number."""
+    return len(FEATURE_NAMES)
