@@ -8,6 +8,7 @@ with a `Value{Float32Tensor float32_tensor = 2; Float64Tensor float64_tensor = 3
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -130,10 +131,16 @@ def _decode_uniform(content: bytes) -> tuple[NDArray[np.float64], NDArray[np.flo
         fixed[end - 4 : end] = False
     if not (records[:, fixed] == blank[fixed]).all():
         return None
-    rows = np.ascontiguousarray(records[:, start : start + 4 * len(values)]).view("<f4").astype(np.float64)
+    rows = np.ascontiguousarray(records[:, start : start + 4 * len(values)]).view("<f4")
     if not label:
-        return rows, None
-    return rows, np.ascontiguousarray(records[:, end - 4 : end]).view("<f4").ravel().astype(np.float64)
+        return _doubles(rows), None
+    return _doubles(rows), _doubles(np.ascontiguousarray(records[:, end - 4 : end]).view("<f4").ravel())
+
+
+def _doubles(values: NDArray[Any]) -> NDArray[np.float64]:
+    """As float64. A damaged body may hold NaN of the signalling kind, of which numpy would warn; all NaN pass."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(np.float64)
 
 
 def _frames(content: bytes) -> Iterator[bytes]:
@@ -197,7 +204,7 @@ def _read_tensor(content: bytes, dtype: str) -> NDArray[np.float64]:
         if wire_type == _VARINT or len(part) % item_bytes:
             raise ValueError(f"{len(part)} bytes of tensor values are no whole number of {item_bytes}-byte floats")
         chunks.append(part)  # packed: many values; not packed: one at a time
-    return np.frombuffer(b"".join(chunks), dtype=dtype).astype(np.float64)
+    return _doubles(np.frombuffer(b"".join(chunks), dtype=dtype))
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, int, bytes]]:

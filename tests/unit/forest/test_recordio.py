@@ -161,6 +161,13 @@ def test_damage_is_refused_or_read_but_never_crashes(data):
     assert rows.ndim == 2
 
 
+def test_a_signalling_nan_is_read_as_nan_without_a_warning():
+    """As flipped bits make one; numpy warns of it, and a warning is an error in our tests."""
+    content = encode([[2.0, 1.0]]).replace(np.float32(2).tobytes(), b"\x00\x00\xa0\x7f")
+    rows, _ = decode(content)
+    np.testing.assert_array_equal(rows, [[np.nan, 1.0]])
+
+
 @pytest.mark.parametrize("rows", [[1.0, 2.0], np.empty((2, 0))])
 def test_rows_of_another_shape_are_not_written(rows):
     with pytest.raises(ValueError, match="expected rows of shape"):
