@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 LANES = 10
 
 
-# One function: cut in two, down and up, numba's code is a third slower.
+# long: cut in two, down and up, what numba makes of it is a third slower.
 def _score_rows(
     rows: NDArray[np.float32],
     roots: NDArray[np.int32],
