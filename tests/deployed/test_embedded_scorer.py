@@ -20,19 +20,21 @@ from treeline.settings import outputs
 pytestmark = pytest.mark.cloud
 # Two slices of half an hour, so that two canaries fit into the fleet's three hours.
 CANARY = {"hold_s": 3600, "slice_s": 1800, "limits": {"min_observations": 50}}
-FIRST, SECOND, LAST, ALL = 30, 66, 150, 180  # steps: the canaries' beginnings, the second one's end
+FIRST, SECOND, LAST, MOVED, ALL = 30, 66, 150, 170, 180  # steps: the canaries' beginnings, the second one's end
 
 
 @pytest.mark.slow("three models are made, and two canaries are watched for an hour and a half of event time")
-def test_a_stage_without_an_endpoint_pages_promotes_and_rolls_back(tmp_path, cloud_port, model: Model, monkeypatch):
-    """A biased model has to go after its first slice; the next one takes over after two; back by hand."""
+def test_a_stage_without_an_endpoint_pages_promotes_and_rolls_back(
+    tmp_path, cloud_port, model: Model, assembly, monkeypatch
+):
+    """A biased model has to go after its first slice; the next one takes over after two; back by hand; then hosted."""
     calls = tmp_path / "calls"  # apart from the recording, which is held against the templates with an endpoint
     calls.mkdir()
     monkeypatch.setenv(FOLDER_VARIABLE, str(calls))
     with EmbeddedCloud(port=cloud_port, directory=tmp_path) as cloud:
         overrides = merged(OVERRIDES, {"scorer": "embedded", "promotion": CANARY})
-        assembly = stage.build(tmp_path / "assembly", declared(METRICS), cloud.pagerduty.url, overrides)
-        pipeline = Pipeline.start(cloud, assembly, model)
+        embedded = stage.build(tmp_path / "assembly", declared(METRICS), cloud.pagerduty.url, overrides)
+        pipeline = Pipeline.start(cloud, embedded, model)
         promotions = Promotions(pipeline.deployment)
         package = promotions.train(part(whole_fleet(), TRAIN // 3, TRAIN), "test-2")
 
@@ -55,8 +57,9 @@ def test_a_stage_without_an_endpoint_pages_promotes_and_rolls_back(tmp_path, clo
         assert (pointer.model_version, pointer.previous_version) == ("test-2", "test-1")
         assert pointer.model_data_url == promotions.model_data("test-2")
 
-        send(pipeline, LAST, ALL)
+        send(pipeline, LAST, MOVED)
         assert opened(pipeline.table_sequences()) == opened(pipeline.offline_sequences())
+        assert opened(pipeline.table_sequences()).keys() == {"web-03", "web-07"}
         ledger = pipeline.ledger()
         assert (ledger.scored_twice, ledger.lost) == (set(), set())
 
@@ -73,7 +76,15 @@ def test_a_stage_without_an_endpoint_pages_promotes_and_rolls_back(tmp_path, clo
         assert promotions.sagemaker.list_models()["Models"] == [], "nothing was ever hosted"
         called = recorded(calls)
         assert Use("detection/DetectFunction", "s3:GetObject", "state/Models/forests/*") in called
-        assert not_allowed(Templates(Stage("local", assembly)).allowed(), called) == set()
+        assert not_allowed(Templates(Stage("local", embedded)).allowed(), called) == set()
+
+        decides = promotions.models.read()
+        cloud.deploy(assembly)  # the same stage with an endpoint, which promotion of the active model makes
+        promotions.endpoint = "treeline-local"
+        assert promotions.ended(promotions.start("hosted", package_arn=arn)) == "SUCCEEDED", promotions.trouble()
+        assert promotions.variants() == ["test-2"]
+        assert promotions.models.read().activation == decides.activation, "nothing is handed over anew"
+        send(pipeline, MOVED, ALL)
 
 
 def send(pipeline: Pipeline, start: int, stop: int) -> None:
