@@ -23,9 +23,8 @@ LOG_BYTES = {"ingest": 2000.0, "detect": 1800.0, "group": 200.0, "other": 900.0}
 INGEST_S = (0.040, 0.0012)
 DETECT_S = (0.030, 0.070)
 # Seconds of a forest in detect: a constant part, one per row, and one per row and metric. Twice what a whole processor
-# takes with numpy alone, as 1 GB buys half of one. Measured before the forest's walk was shortened (100 trees of 256,
-# 50 rows: 11 ms at 4 metrics, 37 ms at 38; it is 3 and 14 now), so prices are on the safe side.
-FOREST_S = (0.004, 220e-6, 31e-6)
+# takes with numpy alone (100 trees, 50 rows: 2.7 ms at 4 metrics, 16 ms at 38), as 1 GB buys half of one.
+FOREST_S = (0.001, 25e-6, 16e-6)
 _ENDPOINT_SUBNETS = "interface endpoints x subnets"
 MINUTE_RUNS = MONTH_S / 60
 POINTER_READS = 2.0  # read units of the models' pointers a run: before the canary's part and before the champion's
