@@ -24,6 +24,7 @@ from benchmarks.history import METRICS, NOW_MS, fleet_plan, run
 from training.history.cloudwatch.quotas import DAY_S
 from training.jobs import prepare as prepare_run
 from training.prepare.fleet_file import FACTS
+from treeline.core.detection.scorer_row import feature_dim
 
 MOST_MIB = 2048
 HOLDOUT_DAYS = 2.0
@@ -62,7 +63,7 @@ def prepare(history: Path, out: Path, days: float) -> dict[str, float]:
     """Run the step in this process."""
     began, cpu = time.monotonic(), time.process_time()
     options = {"history": history, "out": out, "metrics": ",".join(METRICS), "window-days": days}
-    options["holdout-days"] = min(HOLDOUT_DAYS, days / 4)
+    options |= {"holdout-days": min(HOLDOUT_DAYS, days / 4), "feature-dim": feature_dim(len(METRICS))}
     prepare_run.work([part for name, value in options.items() for part in (f"--{name}", str(value))])
     handed = json.loads((out / "fleet" / FACTS).read_text(encoding="utf-8"))["manifest"]
     return {

@@ -53,7 +53,7 @@ class Memory:
     def put(self, group, block, now_ms): block.pack()
     def apply(self, alert): return True
     def publish(self, alert): pass
-    def score(self, body, rows): return np.full(rows, 0.8)
+    def score(self, rows): return np.full(len(rows), 0.8)
     def read(self, group, start_ms, metrics, *, skip, limit):
         keys = [(s, t) for t in range(30_000, 330_000, 30_000) for s in servers if not skip(s, t, t)][:limit]
         values = np.random.default_rng(0).normal(0, 1, (len(keys), 4)).astype(np.float32)

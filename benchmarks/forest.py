@@ -2,21 +2,24 @@
 
 CPU time, so that what else runs on the machine matters little; where nothing else does, it is wall time.
 `python -m benchmarks.forest`. A peer that is not installed is left out and named. Every peer gets the same rows; each
-score call gets them in the shape that is fastest for that peer.
+score call gets them in the shape that is fastest for that peer. The widths are those of forests in use: 4, and twice
+the metrics of a profile with 4 and with 38.
 """
 
 import argparse
 import importlib
 import importlib.metadata
+import itertools
 import json
 import sys
 import time
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from benchmarks.forest_traffic import Traffic, measure_traffic
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.kernels import KernelName
 
@@ -39,7 +42,7 @@ class Contestant:
     """One contestant's figures.
 
     `rows` tells how many were scored, as slow ones get fewer; `points_per_s_in_requests` is the same rows in calls of
-    50, as the pipeline makes them.
+    50, as the pipeline makes them, and `request_ms` the time of one such call.
     """
 
     name: str
@@ -47,28 +50,30 @@ class Contestant:
     rows: int
     points_per_s: float
     points_per_s_in_requests: float
+    request_ms: float
     times_krcf: float | None = None
+    times_krcf_in_requests: float | None = None
     correlation_with_krcf: float | None = None
 
 
-def fit_ours(contest: Contest, kernel: KernelName) -> Score:
+def fit_ours(contest: Contest, kernel: KernelName, seed: int = 1) -> Score:
     return RandomCutForest.fit(
         contest.training,
         num_trees=contest.num_trees,
         num_samples_per_tree=contest.num_samples_per_tree,
-        seed=1,
+        seed=seed,
         kernel=kernel,
     ).score
 
 
-def fit_krcf(contest: Contest) -> Score:
+def fit_krcf(contest: Contest, seed: int) -> Score:
     krcf = importlib.import_module("krcf")
     options = {
         "dimensions": contest.training.shape[1],
         "shingle_size": 1,
         "num_trees": contest.num_trees,
         "sample_size": contest.num_samples_per_tree,
-        "random_seed": 1,
+        "random_seed": seed,
         "lambda": 0.0,  # a uniform sample, as ours
     }
     forest = krcf.RandomCutForest(options)
@@ -110,7 +115,7 @@ def fit_isolation_forest(contest: Contest) -> Score:
 
 # name -> (module it needs, fit, share of the rows it is asked to score)
 CONTESTANTS: dict[str, tuple[str, Callable[[Contest], Score], float]] = {
-    "krcf (AWS's Rust)": ("krcf", fit_krcf, 0.25),
+    "krcf (AWS's Rust)": ("krcf", lambda contest: fit_krcf(contest, 1), 0.25),
     "treeline, numba": ("numba", lambda contest: fit_ours(contest, "numba"), 1.0),
     "treeline, numpy": ("numpy", lambda contest: fit_ours(contest, "numpy"), 0.25),
     "rrcf": ("rrcf", fit_rrcf, 0.001),
@@ -169,13 +174,29 @@ def measure(contest: Contest, repeats: int) -> tuple[list[Contestant], list[str]
                 rows=len(asked),
                 points_per_s=round(best[name], 1),
                 points_per_s_in_requests=round(best_in_requests[name], 1),
+                request_ms=round(1000 * REQUEST_ROWS / best_in_requests[name], 3),
                 times_krcf=round(best[name] / best[KRCF], 2) if KRCF in best else None,
+                times_krcf_in_requests=round(best_in_requests[name] / best_in_requests[KRCF], 2)
+                if KRCF in best
+                else None,
                 correlation_with_krcf=round(float(np.corrcoef(scores[name][:shared], scores[KRCF][:shared])[0, 1]), 4)
                 if shared >= 10
                 else None,
             )
         )
     return results, missing
+
+
+def agree(contest: Contest, seeds: Sequence[int] = (1, 2, 3)) -> dict[str, float]:
+    """Correlations of scores, mean over pairs of seeds: ours with krcf's, and krcf's with its own of another seed."""
+    few = replace(contest, asked=contest.asked[:1000])
+    theirs = [fit_krcf(few, seed)(few.asked) for seed in seeds]
+    ours = [fit_ours(few, "auto", seed)(few.asked) for seed in seeds]
+    pairs = itertools.combinations(theirs, 2)
+    return {
+        "ours_with_krcf": round(float(np.mean([np.corrcoef(a, b)[0, 1] for a in ours for b in theirs])), 4),
+        "krcf_with_itself": round(float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs])), 4),
+    }
 
 
 def correlated_rows(count: int, dimensions: int, seed: int) -> Rows:
@@ -187,10 +208,32 @@ def correlated_rows(count: int, dimensions: int, seed: int) -> Rows:
     return rows.astype(np.float32)
 
 
+def run(asked: argparse.Namespace, dimensions: int) -> dict[str, object]:
+    """The contest at one width, and what the memory would allow our own forest there."""
+    contest = Contest(
+        training=correlated_rows(asked.train_rows, dimensions, seed=1),
+        asked=correlated_rows(asked.rows, dimensions, seed=2),
+        num_trees=asked.num_trees,
+        num_samples_per_tree=asked.num_samples_per_tree,
+    )
+    results, missing = measure(contest, asked.repeats)
+    forest = RandomCutForest.fit(
+        contest.training, num_trees=asked.num_trees, num_samples_per_tree=asked.num_samples_per_tree, seed=1
+    )
+    traffic: Traffic = measure_traffic(forest, contest.asked[:1000])
+    return {
+        "dimensions": dimensions,
+        "results": [asdict(result) for result in results],
+        "missing": missing,
+        "correlation": agree(contest) if any(result.name == KRCF for result in results) else None,
+        "traffic": asdict(traffic),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the contest; returns the exit code."""
+    """Run the contests; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forest", description=__doc__)
-    parser.add_argument("--dimensions", type=int, default=4)
+    parser.add_argument("--dimensions", type=int, nargs="+", default=[4, 8, 76])
     parser.add_argument("--num-trees", type=int, default=50)
     parser.add_argument("--num-samples-per-tree", type=int, default=512)
     parser.add_argument("--train-rows", type=int, default=50_000)
@@ -199,15 +242,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if asked.train_rows < asked.num_trees * asked.num_samples_per_tree:
         parser.error("--train-rows must be at least --num-trees times --num-samples-per-tree, or trees would shrink")
-    contest = Contest(
-        training=correlated_rows(asked.train_rows, asked.dimensions, seed=1),
-        asked=correlated_rows(asked.rows, asked.dimensions, seed=2),
-        num_trees=asked.num_trees,
-        num_samples_per_tree=asked.num_samples_per_tree,
-    )
     stand_in_for_pkg_resources()
-    results, missing = measure(contest, asked.repeats)
-    print(json.dumps({"settings": vars(asked), "results": [asdict(r) for r in results], "missing": missing}, indent=1))
+    contests = [run(asked, dimensions) for dimensions in asked.dimensions]
+    print(json.dumps({"settings": vars(asked), "contests": contests}, indent=1))
     return 0
 
 

@@ -119,6 +119,8 @@ def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: 
             memory_mb={
                 name: getattr(functions, name).memory_mb for name in ("ingest", "detect", "dispatch", "reprocess")
             },
+            is_embedded=stage.is_embedded,
+            may_embed=stage.learning.algorithm == "container",
             free_dashboards=0 if stage.further else FREE_DASHBOARDS,
         ),
         load,

@@ -26,6 +26,7 @@ examples:
   treeline demo --set stream.batching_window_s=5  with a setting of production's
   treeline demo --learn                           first model, drift, the next model: no hands
   treeline demo --learn rolled-back               the next model is off, and has to go
+  treeline demo --learn --set scorer=embedded     the same without an endpoint
   treeline demo --data fleet.parquet --incidents incidents.csv
   treeline demo --data fleet.parquet --incidents incidents.csv --servers machine-1-2,machine-1-4 --to 2024-01-12
 

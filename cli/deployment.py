@@ -16,6 +16,7 @@ from treeline.aws.alert.controls import ControlTable
 from treeline.aws.detect.endpoint import Endpoint
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.explain.incident_tables import ForestFiles, IncidentRows, IncidentTables
+from treeline.aws.promote.promotions import promoted_model
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, TreelineError, UsageError
 from treeline.core.payload import score_rows
 from treeline.forest.storage import read_model_tar
@@ -153,18 +154,20 @@ class DeployedStage:
 
     def forest(self, model_version: str) -> tuple[Score, str]:
         """A model's forest: the artifact where it is ours, else the endpoint while it hosts that model."""
-        s3, dynamodb = self.client("s3"), self.client("dynamodb")
-        store = ModelStore(
-            dynamodb, s3, controls_table=self.output(outputs.CONTROLS_TABLE), bucket=self.output(outputs.MODELS_BUCKET)
-        )
+        s3, dynamodb, controls = self.client("s3"), self.client("dynamodb"), self.output(outputs.CONTROLS_TABLE)
+        store = ModelStore(dynamodb, s3, controls_table=controls, bucket=self.output(outputs.MODELS_BUCKET))
         pointer = store.read()
         is_active = pointer is not None and pointer.model_version == model_version
-        name = pointer.model_name if pointer is not None and is_active else ""
+        model = pointer if is_active else promoted_model(dynamodb, controls, model_version)
+        files = ForestFiles(self.client("sagemaker"), s3)
         try:
-            data, url = ForestFiles(self.client("sagemaker"), s3).read(model_version, name)
+            if model is not None and model.model_data_url:
+                data, url = files.at(model.model_data_url)
+            else:
+                data, url = files.read(model_version, "" if model is None else model.model_name)
             return read_model_tar(data).score, url
         except (ScorerUnavailableError, ModelMismatchError):
-            if not is_active or pointer is None:
+            if not is_active or pointer is None or outputs.ENDPOINT_NAME not in self._outputs:
                 raise
         name = self.output(outputs.ENDPOINT_NAME)
         endpoint = Endpoint(self.client("sagemaker-runtime"), name, variant=lambda: pointer.target_variant)

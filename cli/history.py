@@ -223,6 +223,10 @@ def _report(args: argparse.Namespace, found: Audit, enough: float, *, fetched: F
         console.print(f"... and {left_out} more servers; --json names all")
     for coverage in found.gaps(enough)[:_SHOWN]:
         console.print(f"{coverage.server_id} {coverage.metric} is {coverage.completeness:.2%} complete")
+    for odd in found.odd_values[:_SHOWN]:
+        console.print(str(odd))
+    if len(found.odd_values) > _SHOWN:
+        console.print(f"... and {len(found.odd_values) - _SHOWN} more series with odd values; --json names all")
     console.print(
         f"completeness {found.completeness:.3%}, wanted {enough:.3%}: {'enough' if not code else 'NOT enough'}"
     )

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from demo.learn.fleet import LearnPlan
 from demo.learn.run import Story, learn
+from demo.overrides import overrides
 from demo.screen import DemoScreen
 from treeline.core.errors import UsageError
 
@@ -34,7 +35,10 @@ def run(args: argparse.Namespace) -> int:
     screen = DemoScreen(as_json=args.json)
     output = Path("runs/learn") if args.out == Path("runs/demo") else args.out
     bias_sd = 1.0 if args.learn == ROLLED_BACK else 0.0
-    story = learn(LearnPlan(servers=int(servers), seed=args.seed, bias_sd=bias_sd, output=output), screen)
+    plan = LearnPlan(
+        servers=int(servers), seed=args.seed, bias_sd=bias_sd, output=output, overrides=overrides(args.settings)
+    )
+    story = learn(plan, screen)
     screen.console.print(scoreboard(story))
     for problem in story.problems:
         screen.console.print(f"[bold red]Not so:[/] {problem}")

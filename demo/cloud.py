@@ -28,9 +28,18 @@ class Deployment:
 
     def output(self, key: str) -> str:
         """A stack output by its name in treeline.settings.outputs; raises KeyError where no stack has it."""
+        return self._outputs[key]
+
+    @property
+    def endpoint_name(self) -> str:
+        """Of the endpoint that detect asks; empty where the scorer is embedded."""
+        return self._outputs.get(outputs.ENDPOINT_NAME, "")
+
+    @property
+    def _outputs(self) -> Mapping[str, str]:
         names = [outputs.stack_name(STAGE, part, self.profile) for part in outputs.OF_PROFILE]
         names.append(outputs.stack_name(STAGE, outputs.ALERTING))
-        return ChainMap(*(self.report.outputs.get(name, {}) for name in names))[key]
+        return ChainMap(*(self.report.outputs.get(name, {}) for name in names))
 
     def client(self, service: str) -> Any:
         """A boto3 client of the embedded cloud."""

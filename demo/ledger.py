@@ -30,7 +30,8 @@ class Ledger:
     scored: dict[Key, tuple[float, float]]  # key -> (score, severity) of those scored (late ones too)
     late: set[Key]  # keys scored after a later observation of their server
     warming_up: set[Key]  # keys seen while their server warmed up
-    quarantined: Counter[str]  # reason -> how many
+    quarantined: Counter[str]  # reason -> how many records
+    values_set_aside: Counter[str]  # reason -> how many values of records that are stored without them
     # Keys that came when their server was too far ahead to score them: stored, counted, never scored.
     too_late: set[Key] = field(default_factory=set)
     scored_twice: set[Key] = field(default_factory=set)  # keys in more than one score block: must be empty
@@ -76,15 +77,17 @@ class Books:
         name = self._deployment.output(outputs.OBSERVATIONS_TABLE)
         return int(self._dynamodb.describe_table(TableName=name)["Table"]["ItemCount"])
 
-    def quarantined(self) -> Counter[str]:
-        """Reason -> how many records were set aside."""
+    def quarantined(self) -> tuple[Counter[str], Counter[str]]:
+        """Reason -> how many records were set aside, and how many values of records that are stored without them."""
         bucket = self._deployment.output(outputs.QUARANTINE_BUCKET)
-        reasons: Counter[str] = Counter()
+        records: Counter[str] = Counter()
+        values: Counter[str] = Counter()
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="quarantine/"):
             for entry in page.get("Contents", []):
                 body = self._s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
-                reasons.update(json.loads(line)["reason"] for line in body.splitlines() if line)
-        return reasons
+                for entry in map(json.loads, filter(None, body.splitlines())):
+                    (values if "metric" in entry else records)[entry["reason"]] += 1
+        return records, values
 
     def groups(self) -> dict[str, int]:
         """Server -> group."""
@@ -105,7 +108,7 @@ class Books:
 
     def ledger(self) -> Ledger:
         """Everything, from the tables, group by group: a candidate's score blocks have groups of their own."""
-        ledger = Ledger(set(), {}, set(), set(), self.quarantined())
+        ledger = Ledger(set(), {}, set(), set(), *self.quarantined())
 
         def note(server: str, observed_at: int, _: str) -> bool:
             ledger.stored.add((server, observed_at))

@@ -1,4 +1,4 @@
-"""Train on the unlabelled past, host the model, point detection at it: through SageMaker's own calls."""
+"""Train on the unlabelled past, host the model where detect asks an endpoint, point detection at it."""
 
 import time
 from typing import Any
@@ -30,7 +30,7 @@ class TrainingError(TreelineError):
 def train(
     deployment: Deployment, grid: Grid, *, model_version: str, seed: int, progress: Progress
 ) -> tuple[ModelPackage, RandomCutForest]:
-    """Train, calibrate and activate a model; returns when its endpoint is in service."""
+    """Train, calibrate and activate a model; returns when detect can ask it."""
     prepared = prepare(grid, seed=seed, progress=progress)
     forest = _training_job(deployment, model_version, prepared.training_rows)
     package = calibrate_package(
@@ -46,9 +46,20 @@ def train(
 
 
 def host(deployment: Deployment, package: ModelPackage, model_data_url: str) -> None:
-    """Host a trained model and point detection at it; returns when its endpoint is in service."""
-    sagemaker, model_version = deployment.client("sagemaker"), package.model_version
-    endpoint = deployment.output(outputs.ENDPOINT_NAME)
+    """Host a trained model, unless the scorer is embedded, and point detection at it; returns when it can be asked."""
+    if deployment.endpoint_name:
+        _host(deployment, package.model_version, model_data_url)
+    store = ModelStore(
+        deployment.client("dynamodb"),
+        deployment.client("s3"),
+        controls_table=deployment.output(outputs.CONTROLS_TABLE),
+        bucket=deployment.output(outputs.MODELS_BUCKET),
+    )
+    store.activate(package, model_data_url)
+
+
+def _host(deployment: Deployment, model_version: str, model_data_url: str) -> None:
+    sagemaker, endpoint = deployment.client("sagemaker"), deployment.endpoint_name
     sagemaker.create_model(
         ModelName=model_version,
         ExecutionRoleArn=ROLE_ARN,
@@ -68,13 +79,6 @@ def host(deployment: Deployment, package: ModelPackage, model_data_url: str) -> 
     )
     sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=model_version)
     _wait(lambda: sagemaker.describe_endpoint(EndpointName=endpoint), "EndpointStatus", "InService")
-    store = ModelStore(
-        deployment.client("dynamodb"),
-        deployment.client("s3"),
-        controls_table=deployment.output(outputs.CONTROLS_TABLE),
-        bucket=deployment.output(outputs.MODELS_BUCKET),
-    )
-    store.activate(package)
 
 
 def _training_job(deployment: Deployment, model_version: str, rows: Any) -> RandomCutForest:
@@ -104,7 +108,7 @@ def _training_job(deployment: Deployment, model_version: str, rows: Any) -> Rand
                 },
             }
         ],
-        OutputDataConfig={"S3OutputPath": f"s3://{bucket}/{prefix}/output"},
+        OutputDataConfig={"S3OutputPath": f"s3://{bucket}/forests"},  # where the deployed pipeline leaves them
         ResourceConfig={"InstanceType": INSTANCE_TYPE, "InstanceCount": 1, "VolumeSizeInGB": 10},
         StoppingCondition={"MaxRuntimeInSeconds": 3600},
     )

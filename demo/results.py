@@ -57,6 +57,7 @@ def accounting(sent: int, ledger: Ledger, *, alerts: int, pages: int, refused: i
         lost=len(ledger.lost) + len(ledger.scored_twice),
         duplicates=max(0, sent - len(ledger.stored) - quarantined),
         quarantine_reasons=dict(ledger.quarantined),
+        values_set_aside=dict(ledger.values_set_aside),
         alerts_published=alerts,
         pages_delivered=pages,
         pages_refused=refused,

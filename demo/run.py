@@ -35,10 +35,9 @@ from training.history.grid import Grid, grid_of
 from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
-from treeline.core.profile import DEFAULT_METRICS, Metric
+from treeline.core.profile import Metric, declared
 from treeline.core.times import iso
 from treeline.forest.forest import RandomCutForest
-from treeline.settings import outputs
 from treeline.settings.values import read
 from treeline.wiring.incident_tables import tables
 
@@ -58,12 +57,6 @@ class ReplayPlan:
     overrides: dict[str, Any] = field(default_factory=dict)
     mangle: Callable[[bytes], Iterable[bytes]] = lambda data: (data,)
     during: Callable[[Deployment, Sent], None] | None = None  # fault tests act here, in a thread of their own
-
-
-def metric_set(names: tuple[str, ...]) -> tuple[Metric, ...]:
-    """The metrics of a history, with units and ranges where we know them."""
-    known = {metric.name: metric for metric in DEFAULT_METRICS}
-    return tuple(known.get(name, Metric(name=name)) for name in names)
 
 
 def split(plan: ReplayPlan) -> tuple[Grid, Grid]:
@@ -88,7 +81,7 @@ def replay_fleet(plan: ReplayPlan, screen: DemoScreen) -> tuple[results.ReplayRe
         UsageError: The history cannot be replayed.
         TreelineError: Something did not come up.
     """
-    metrics = metric_set(plan.history.metrics)
+    metrics = declared(plan.history.metrics)
     plan.output.mkdir(parents=True, exist_ok=True)
     with EmbeddedCloud(directory=plan.output / "cloud") as cloud:
         deployment, past, present = _deploy(plan, metrics, cloud, screen)
@@ -141,9 +134,10 @@ def _train(
             progress.update(task, completed=round(100 * share), note=what)
 
         package, forest = train(deployment, past, model_version=f"demo-{plan.seed}", seed=plan.seed, progress=tell)
+    where = f"hosted it on endpoint {deployment.endpoint_name}" if deployment.endpoint_name else "detect asks it itself"
     screen.step(
         f"trained a forest on {package.manifest['training_rows']:,} rows of {len(past.servers)} servers "
-        f"({len(past.metrics)} metrics), hosted it on endpoint {deployment.output(outputs.ENDPOINT_NAME)}"
+        f"({len(past.metrics)} metrics), {where}"
     )
     return package, forest
 

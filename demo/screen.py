@@ -85,6 +85,9 @@ class DemoScreen:
         if books.quarantine_reasons:
             reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(books.quarantine_reasons.items()))
             self.console.print(f"  quarantined: {reasons}")
+        if books.values_set_aside:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(books.values_set_aside.items()))
+            self.console.print(f"  single values set aside, the rest of their records stored: {reasons}")
         if result.evaluations:
             for table in tables({"replay": result.evaluations}, named="", intervals=False):
                 self.console.print(table)

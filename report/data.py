@@ -110,6 +110,7 @@ class Accounting:
     duplicates: int = 0
     too_late: int = 0  # came when their server was too far ahead: stored, counted, never scored
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
+    values_set_aside: Mapping[str, int] = field(default_factory=dict)  # by reason; of records stored without them
     alerts_published: int = 0
     pages_delivered: int = 0
     pages_refused: int = 0

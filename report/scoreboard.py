@@ -165,6 +165,7 @@ def _accounting(books: Accounting) -> str:
         ("set aside (quarantine)", books.quarantined),
     ]
     lines += [(f"· {reason}", count) for reason, count in sorted(books.quarantine_reasons.items())]
+    lines += [(f"single values set aside: {reason}", count) for reason, count in sorted(books.values_set_aside.items())]
     if books.duplicates:
         lines.append(("repeated, stored once", books.duplicates))
     lines += [("scored", books.scored), ("warming up, not scored yet", books.warming_up)]

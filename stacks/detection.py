@@ -44,11 +44,12 @@ class DetectionStack(StackOnState):
         self._alarms()
 
         self.tell(outputs.TICKS_QUEUE_URL, self.ticks.queue_url, "Groups to look at")
-        self.tell(outputs.TICKS_DEAD_QUEUE_URL, self.ticks_dead.queue_url, "Ticks that wait for the endpoint")
+        self.tell(outputs.TICKS_DEAD_QUEUE_URL, self.ticks_dead.queue_url, "Ticks that wait for the scorer")
         self.tell(outputs.DISPATCH_FUNCTION, self.dispatch.function.function_name, "Function dispatch")
         self.tell(outputs.DETECT_FUNCTION, self.detect.function.function_name, "Function detect")
         self.tell(outputs.REPROCESS_FUNCTION, self.reprocess.function.function_name, "Function reprocess")
-        self.tell(outputs.ENDPOINT_NAME, config.endpoint_name, "SageMaker endpoint detect asks; owned by no stack")
+        if not config.is_embedded:
+            self.tell(outputs.ENDPOINT_NAME, config.endpoint_name, "SageMaker endpoint detect asks; owned by no stack")
 
     def _dispatch(self) -> PythonFunction:
         config, state = self.config, self._state
@@ -103,8 +104,11 @@ class DetectionStack(StackOnState):
         detect.allow(["dynamodb:GetItem"], [state.servers.table_arn])  # labels, for alerts and the mutes that name them
         detect.allow(["dynamodb:Query"], arns_of_controls(state))
         detect.allow(["dynamodb:PutItem", "dynamodb:UpdateItem"], [state.rollups.table_arn])  # a candidate's decisions
-        detect.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])
-        detect.allow(["sagemaker:InvokeEndpoint"], [self._endpoint_arn()])
+        detect.allow(["s3:GetObject"], [state.models.arn_for_objects("packages/*")])
+        if config.is_embedded:
+            detect.allow(["s3:GetObject"], [state.models.arn_for_objects("forests/*")])
+        else:
+            detect.allow(["sagemaker:InvokeEndpoint"], [self._endpoint_arn()])
         detect.allow(["sns:Publish"], [alerts.topic_arn])
         QueueConsumer(
             self,
@@ -123,10 +127,11 @@ class DetectionStack(StackOnState):
             self,
             "Reprocess",
             name="reprocess",
-            description="Every minute: once the endpoint serves, sends dead ticks back to work",
+            description="Every minute: once rows can be scored, sends dead ticks back to work",
             settings=[
                 ReprocessSettings.of(
                     config.detection,
+                    config,
                     stage=config.deployment,
                     tick_queue_url=self.ticks.queue_url,
                     dead_letter_queue_url=self.ticks_dead.queue_url,
@@ -138,7 +143,8 @@ class DetectionStack(StackOnState):
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"], [self.ticks_dead.queue_arn]
         )
         reprocess.allow(["sqs:SendMessage"], [self.ticks.queue_arn])
-        reprocess.allow(["sagemaker:DescribeEndpoint"], [self._endpoint_arn()])
+        if not config.is_embedded:
+            reprocess.allow(["sagemaker:DescribeEndpoint"], [self._endpoint_arn()])
         self._every_minute("Redrive", reprocess, enabled=True)
         return reprocess
 

@@ -12,8 +12,8 @@ from stacks.synthesize import synthesize
 from treeline.core.errors import TreelineError
 
 # Made at run time by the workflows and the pipeline, so no stack takes it away.
+_ENDPOINTS = "SageMaker's endpoints ({}) with their configurations and models: delete-endpoint stops the price"
 OUTSIDE_STACKS = (
-    "SageMaker's endpoints ({endpoints}) with their configurations and models: delete-endpoint stops the price",
     "log groups of SageMaker's jobs below /aws/sagemaker/",
     "backups and exports somebody made by hand; the CDK's bootstrap bucket",
 )
@@ -31,11 +31,12 @@ def retained(template: Mapping[str, Any]) -> list[str]:
 def told(stage: str, templates: Mapping[str, Mapping[str, Any]]) -> str:
     """The text to read before destroying."""
     settings = config.load(stage)
-    endpoints = ", ".join(profile.endpoint_name for profile in settings.all_profiles)
+    endpoints = ", ".join(filter(None, (profile.endpoint_name for profile in settings.all_profiles)))
     lines = [f"Destroying stage {stage}. What stays:"]
     for part, template in templates.items():
         lines += [f"  {part}: {what}" for what in retained(template)]
-    lines += [f"  outside the stacks: {what.format(endpoints=endpoints)}" for what in OUTSIDE_STACKS]
+    outside = (*((_ENDPOINTS.format(endpoints),) if endpoints else ()), *OUTSIDE_STACKS)
+    lines += [f"  outside the stacks: {what}" for what in outside]
     if settings.data.termination_protection:
         lines.append("The stack of state is protected: set data.termination_protection: false and deploy first.")
     elif not settings.data.retain:

@@ -99,7 +99,14 @@ class StateStack(TreelineStack):
         if key_arn:
             self.protection = Protection(key=kms.Key.from_key_arn(self, "StageKey", key_arn))
         if config.network.is_on:
-            network = Network(self, "Network", config=config.network, region=config.region, stage=config.stage)
+            network = Network(
+                self,
+                "Network",
+                config=config.network,
+                region=config.region,
+                stage=config.stage,
+                has_model_endpoints=any(not profile.is_embedded for profile in config.all_profiles),
+            )
             security_group_id = network.security_group_id
         return key_arn, security_group_id
 

@@ -1,5 +1,6 @@
-"""What must be there after a deployment: stacks, subscribers, the routing key, a model, an endpoint, calm alarms."""
+"""What must be there after a deployment: stacks, subscribers, a key, a model, an endpoint, calm alarms, right units."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +9,11 @@ from botocore.exceptions import ClientError
 from cli.deployment import stack_outputs
 from cli.doctor.before import Clients
 from cli.doctor.checks import Check, Finding, ok, todo
+from cli.doctor.units import percent_values
 from cli.threshold_screen import told
 from stacks.config.stage import StageConfig
 from treeline.aws.detect.overrides import OverrideTable
+from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.widgets.pointers import model_pointers
 from treeline.settings import outputs
 
@@ -39,8 +42,13 @@ def _of_profile(profile: StageConfig, client: Clients, found: Deployed) -> Itera
     whose = f" of {profile.further}" if profile.further else ""
     yield Check(f"model{whose}", lambda: model(client, told[outputs.CONTROLS_TABLE], profile))
     yield Check(f"thresholds{whose}", lambda: thresholds(client, told[outputs.CONTROLS_TABLE]))
-    yield Check(f"endpoint{whose}", lambda: endpoint(client, told[outputs.ENDPOINT_NAME]))
+    if profile.is_embedded:
+        yield Check(f"forest{whose}", lambda: forest(client, told[outputs.CONTROLS_TABLE]))
+    else:
+        yield Check(f"endpoint{whose}", lambda: endpoint(client, profile.endpoint_name))
     yield Check(f"servers{whose}", lambda: servers(client, told[outputs.SERVERS_TABLE], told[outputs.STREAM_NAME]))
+    observations, now_ms = told[outputs.OBSERVATIONS_TABLE], time.time_ns() // 1_000_000
+    yield Check(f"units{whose}", lambda: percent_values(client("dynamodb"), observations, profile, now_ms))
 
 
 def deployed(stage: StageConfig, client: Clients) -> Deployed:
@@ -104,6 +112,20 @@ def thresholds(client: Clients, table: str) -> Finding:
     dynamodb = client("dynamodb")
     active = model_pointers(dynamodb, table).get("active", {}).get("model_version", "")
     return ok(told(OverrideTable(dynamodb, table).current(), active))
+
+
+def forest(client: Clients, table: str) -> Finding:
+    """What detect scores with, where it asks no endpoint, is there."""
+    active = model_pointers(client("dynamodb"), table).get("active")
+    if active is None:
+        return todo("none yet", "it comes with the first model")
+    url = active.get("model_data_url", "")
+    if not url:
+        do = f"treeline model promote {active['model_version']}: it was made active for an endpoint"
+        return todo("the active model does not say where its forest is", do)
+    if not ModelArtifacts(client("s3"), "").exists(url):
+        return todo(f"nothing at {url}", "put it back, or treeline model rollback")
+    return ok(url)
 
 
 def endpoint(client: Clients, name: str) -> Finding:

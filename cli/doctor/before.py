@@ -29,7 +29,7 @@ def checks(stage: StageConfig, client: Clients, *, is_local: bool) -> Iterator[C
     if not is_local:
         yield Check("Lambda concurrency", lambda: concurrency(client, stage))
         yield Check("Kinesis shards", lambda: shards(client, stage))
-        for kind in sorted({profile.promotion.instance_type for profile in stage.all_profiles}):
+        for kind in sorted({profile.promotion.instance_type for profile in _with_endpoint(stage)}):
             yield Check("SageMaker instances", partial(instances, client, stage, kind))
         yield Check("links of a page", lambda: page_links(stage))
 
@@ -118,7 +118,7 @@ def shards(client: Clients, stage: StageConfig) -> Finding:
 def instances(client: Clients, stage: StageConfig, kind: str) -> Finding:
     """Whether an endpoint of this type may run: a new account starts with none of some types."""
     wanted = f"{kind} for endpoint usage"
-    hosts = [profile.promotion for profile in stage.all_profiles if profile.promotion.instance_type == kind]
+    hosts = [profile.promotion for profile in _with_endpoint(stage) if profile.promotion.instance_type == kind]
     pages = client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     for page in pages:
         for quota in page["Quotas"]:
@@ -130,3 +130,7 @@ def instances(client: Clients, stage: StageConfig, kind: str) -> Finding:
                     return todo(found, f"raise the quota {quota['QuotaCode']} ({wanted})")
                 return ok(found)
     return Finding(CheckState.UNKNOWN, f"no quota named {wanted!r}", "look in Service Quotas")
+
+
+def _with_endpoint(stage: StageConfig) -> list[StageConfig]:
+    return [profile for profile in stage.all_profiles if not profile.is_embedded]

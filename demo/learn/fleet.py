@@ -1,10 +1,11 @@
 """A fleet whose level shifts for good: a release that makes every server work harder."""
 
 import tempfile
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class LearnPlan:
     seed: int = 7  # of everything random
     bias_sd: float = 0.0  # bias of the second model's scores in its own standard deviations; 0 for none
     output: Path = Path("runs/learn")
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # of the stage's settings, over the story's own
 
 
 @dataclass(frozen=True, slots=True)

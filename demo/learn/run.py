@@ -11,16 +11,17 @@ from typing import Any
 from demo import cloud as stage
 from demo.cloud import Deployment
 from demo.learn.archive import Archive
+from demo.learn.bias import shrunk
 from demo.learn.event_time import EventTime
 from demo.learn.fleet import DAY_MS, DriftingFleet, LearnPlan, drifting_fleet, last_report
 from demo.learn.stopwatch import Stopwatch
 from demo.learn.watch import ModelWatch
-from demo.run import metric_set
 from demo.screen import DemoScreen
 from emulator.launcher import EmbeddedCloud
-from treeline.app.promote.progress import PromotionStage
+from stacks.config.stage import merged
+from treeline.app.promote.progress import Progress, PromotionStage
+from treeline.core.profile import declared
 from treeline.core.times import iso
-from treeline.settings import outputs
 
 HOUR_MS = 3_600_000
 # What differs from a deployment's defaults: a small fleet is judged by fewer observations, and walls of waiting are
@@ -80,8 +81,9 @@ def learn(plan: LearnPlan, screen: DemoScreen) -> Story:
         tempfile.TemporaryDirectory(prefix="treeline-assembly-") as folder,
     ):
         screen.step("synthesizing and deploying the CloudFormation templates")
+        overrides = merged(OVERRIDES, plan.overrides)
         with screen.spinner("synthesizing"), watch.of("synthesis"):
-            assembly = stage.build(Path(folder), metric_set(fleet.past.metrics), cloud.pagerduty.url, OVERRIDES)
+            assembly = stage.build(Path(folder), declared(fleet.past.metrics), cloud.pagerduty.url, overrides)
         with watch.of("deployment"):
             deployment = stage.deploy(cloud, assembly)
         story = Loop(plan, deployment, fleet, screen, watch).play()
@@ -104,7 +106,6 @@ class Loop:
         self._stopwatch = stopwatch
         self._story = Story()
         self._now_ms = int(fleet.live.times_ms[0])
-        self._is_biased = False
 
     def play(self) -> Story:
         """First model, then every day; judged at the end."""
@@ -173,14 +174,20 @@ class Loop:
         story.second_model = progress.candidate.model_version
         self._event("retrained, registered, approved, hosted beside the champion", model=story.second_model)
         if self._plan.bias_sd:
-            self._bias(progress.variant, progress.candidate.package_key)
+            self._bias(progress)
 
-    def _bias(self, variant: str, package_key: str) -> None:
-        offset = self._plan.bias_sd * self._watch.reference_of(package_key).score_sd
-        self._deployment.cloud.sagemaker.fault(
-            self._deployment.output(outputs.ENDPOINT_NAME), "biased", variant=variant, offset=offset
-        )
-        self._event(f"from here on the new model's scores are {offset:+.3f} off ({self._plan.bias_sd:g} sd)")
+    def _bias(self, progress: Progress) -> None:
+        candidate, endpoint = progress.candidate, self._deployment.endpoint_name
+        if endpoint:
+            offset = self._plan.bias_sd * self._watch.reference_of(candidate.package_key).score_sd
+            self._deployment.cloud.sagemaker.fault(endpoint, "biased", variant=progress.variant, offset=offset)
+            self._event(f"from here on the new model's scores are {offset:+.3f} off ({self._plan.bias_sd:g} sd)")
+            return
+        bucket, _, key = candidate.model_data_url.removeprefix("s3://").partition("/")
+        s3 = self._deployment.client("s3")
+        worse = shrunk(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        s3.put_object(Bucket=bucket, Key=key, Body=worse)  # no worker reads it before the canary's first observation
+        self._event("the new model's forest was exchanged: to the one that is there now everything looks strange")
 
     def _note_promotion(self, progress: Any) -> None:
         story = self._story

@@ -1,4 +1,4 @@
-"""Endpoints: their states, their variants with weights, and the forests that score behind them."""
+"""Endpoints: their states, their variants with weights, and the containers that score behind them."""
 
 import json
 import threading
@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from emulator.loopback.clients import ClientOf
+from emulator.sagemaker.containers import Container, serving
 from emulator.sagemaker.errors import ServiceError, validation
 from emulator.sagemaker.faults import HostFaults, model_error
 from emulator.sagemaker.hosting_capture import Captures
@@ -18,9 +17,7 @@ from emulator.sagemaker.hosting_scaling import ScalableTargets
 from emulator.sagemaker.models import EndpointConfigs, Models
 from emulator.sagemaker.s3_urls import bucket_and_key
 from emulator.sagemaker.store import Action, Announce, Resource, Store, arn
-from treeline.forest.forest import RandomCutForest
-from treeline.forest.invocation import respond
-from treeline.forest.storage import read_model_tar
+from treeline.forest.invocation import MAX_BODY_BYTES
 
 _SERVING = ("InService", "Updating", "SystemUpdating", "RollingBack")  # an endpoint being updated goes on serving
 
@@ -30,7 +27,7 @@ class Variant:
     """A loaded variant; `credit` carries the smooth weighted round robin, so traffic is shared without chance."""
 
     name: str
-    forest: RandomCutForest
+    container: Container
     weight: float
     instance_count: int
     credit: float = 0.0
@@ -76,8 +73,8 @@ class Endpoints:
     scaling: ScalableTargets
     invocations: Counter[str] = field(init=False, default_factory=Counter)  # by endpoint/variant
     _hosted: dict[str, _Hosted] = field(init=False, default_factory=dict)
-    # Data URL -> (ETag, forest).
-    _forests: dict[str, tuple[str, RandomCutForest]] = field(init=False, default_factory=dict)
+    # (image, instance type, data URL) -> (ETag, container).
+    _loaded: dict[tuple[str, str, str], tuple[str, Container]] = field(init=False, default_factory=dict)
 
     def actions(self) -> dict[str, Action]:
         """The API actions served here."""
@@ -176,12 +173,14 @@ class Endpoints:
         Raises:
             ServiceError: As InvokeEndpoint answers: unknown or not serving, fault, or the container's refusal.
         """
+        if len(body) > MAX_BODY_BYTES:
+            raise ServiceError("413", f"HTTP content length exceeded {MAX_BODY_BYTES} bytes.", 413)
         variant = self._choose(name, target_variant)
         self.invocations[f"{name}/{variant.name}"] += 1
         instead = self.faults.meet(name, variant.name)
         if instead is not None:
             return Invoked(instead, "application/json", variant.name)
-        status, answered, content = respond(variant.forest, content_type, accept, body)
+        status, answered, content = variant.container.answer(content_type, accept, body)
         if status != 200:
             raise model_error(variant.name, status, content.decode(errors="replace")[:1000])
         self.captures.note(self._hosted[name].capture, name, variant.name, body, content_type, content)
@@ -254,21 +253,22 @@ class Endpoints:
         return [
             Variant(
                 name=variant["VariantName"],
-                forest=self._forest(self.models.data_url(variant["ModelName"])),
+                container=self._container(variant),
                 weight=float(variant.get("InitialVariantWeight", 1.0)),
                 instance_count=int(variant.get("InitialInstanceCount", 1)),
             )
             for variant in self.configs.variants(config)
         ]
 
-    def _forest(self, url: str) -> RandomCutForest:
+    def _container(self, variant: Resource) -> Container:
+        image, instance_type = self.models.image(variant["ModelName"]), variant.get("InstanceType", "")
+        url = self.models.data_url(variant["ModelName"])
         bucket, key = bucket_and_key(url)
         answer = self.clients("s3").get_object(Bucket=bucket, Key=key)
-        known = self._forests.get(url)
+        known = self._loaded.get((image, instance_type, url))
         if known is None or known[0] != answer["ETag"]:
-            known = answer["ETag"], read_model_tar(answer["Body"].read())
-            known[1].score(np.zeros((1, known[1].feature_dim)))  # compiles, so that no invocation waits for it
-            self._forests[url] = known
+            known = answer["ETag"], serving(image, instance_type, answer["Body"].read())
+            self._loaded[image, instance_type, url] = known
         return known[1]
 
 

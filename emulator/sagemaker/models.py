@@ -28,14 +28,22 @@ class Models:
         self._models.create(name, {**request, "ModelArn": arn("model", name)})
         return {"ModelArn": arn("model", name)}
 
+    def image(self, name: str) -> str:
+        """The image of a model's container, empty where it names none; raises ServiceError when the model is gone."""
+        return str(self._container(name).get("Image", ""))
+
     def data_url(self, name: str) -> str:
         """Where the artifact of a model is; raises ServiceError when the model is gone or names none."""
-        model = self._models.get(name)
-        container = model.get("PrimaryContainer") or model["Containers"][0]
+        container = self._container(name)
         url = container.get("ModelDataUrl") or container.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri")
         if not url:
             raise validation(f"Model {name} names no model data.")
         return str(url)
+
+    def _container(self, name: str) -> Resource:
+        model = self._models.get(name)
+        container: Resource = model.get("PrimaryContainer") or model["Containers"][0]
+        return container
 
 
 class EndpointConfigs:

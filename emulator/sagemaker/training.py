@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.sagemaker.built_in_contract import check_job
+from emulator.sagemaker.containers import is_built_in
 from emulator.sagemaker.errors import validation
 from emulator.sagemaker.jobs import Jobs
 from emulator.sagemaker.s3_urls import bucket_and_key, keys_below
 from emulator.sagemaker.store import Resource
+from treeline.core.errors import TreelineError
 
-_DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"  # the built-in algorithm's
-SEED_VARIABLE = "SEED"  # a job's Environment may name it; SageMaker's own algorithm has no seed
+_DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"  # our container's, where a channel names none
+SEED_VARIABLE = "SEED"  # our container's: a job's Environment may name it
 
 
 @dataclass(slots=True)
@@ -44,6 +47,8 @@ class TrainingJobs(Jobs):
             order = self._order(name, job)
             self._move(name, "InProgress", "Training", TrainingStartTime=time.time())
             answer = self._fit(name, order)
+        except TreelineError as error:
+            answer = {"error": str(error)}
         except Exception as error:  # noqa: BLE001 -- whatever went wrong is the job's failure reason
             answer = {"error": f"{type(error).__name__}: {error}"}
         time.sleep(max(0.0, self.delays["training_s"] - (time.time() - began)))
@@ -74,7 +79,11 @@ class TrainingJobs(Jobs):
                 files += self._channel_files(channel)
         if not files:
             raise ValueError("the train channel has no objects")
+        built_in = is_built_in(job["AlgorithmSpecification"].get("TrainingImage", ""))
+        if built_in:
+            check_job(job, len(files))
         return {
+            "built_in": built_in,
             "files": files,
             "hyperparameters": job.get("HyperParameters", {}),
             "seed": int(job.get("Environment", {}).get(SEED_VARIABLE, 0)),

@@ -13,11 +13,11 @@ from stacks.config.sections import (
     TicksConfig,
 )
 from treeline.core.setting import setting
-from treeline.settings.pipeline import Grouping, MetricSet, Telling
+from treeline.settings.pipeline import Grouping, MetricSet, Scoring, Telling
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileConfig(MetricSet, Grouping, Telling):
+class ProfileConfig(Scoring, MetricSet, Grouping, Telling):
     """The keys that stand at the top of a file for the servers' profile, below `profiles.NAME` for a further one."""
 
     step_s: int | None = setting(

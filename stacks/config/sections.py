@@ -88,7 +88,9 @@ class DetectionConfig(Redrive, Detection):
     """How detect decides."""
 
     endpoint_name: str = setting(
-        "", meaning="Of the endpoint, which the promotion workflow owns; empty: treeline-STAGE."
+        "",
+        meaning="Of the endpoint, which the promotion workflow owns; empty: treeline-STAGE. Without effect where "
+        "scorer is embedded.",
     )
 
 

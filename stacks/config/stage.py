@@ -72,7 +72,9 @@ class StageConfig(ProfileConfig):
 
     @property
     def endpoint_name(self) -> str:
-        """Name of the SageMaker endpoint that detect asks; no stack owns it."""
+        """Name of the SageMaker endpoint that detect asks, empty where the scorer is embedded; no stack owns it."""
+        if self.is_embedded:
+            return ""
         return self.detection.endpoint_name or "-".join(filter(None, ("treeline", self.stage, self.further)))
 
     @property
@@ -90,7 +92,7 @@ class StageConfig(ProfileConfig):
         if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", self.region):
             raise WrongSettingError("region", f"must be an AWS region such as us-east-1, got {self.region!r}")
         # SageMaker takes 63; promotion adds a hash for the names of the endpoint's configurations.
-        if not re.fullmatch(r"(?=.{1,54}$)[a-zA-Z0-9](-*[a-zA-Z0-9])*", self.endpoint_name):
+        if not self.is_embedded and not re.fullmatch(r"(?=.{1,54}$)[a-zA-Z0-9](-*[a-zA-Z0-9])*", self.endpoint_name):
             raise WrongSettingError(
                 "detection.endpoint_name", f"must be 1-54 letters, digits and -, got {self.endpoint_name!r}"
             )
@@ -125,7 +127,23 @@ class StageConfig(ProfileConfig):
             raise WrongSettingError(
                 "learning.algorithm", f"no built-in Random Cut Forest is known for {self.region}; use container"
             )
+        self._check_scorer()
         self._check_profiles()
+
+    def _check_scorer(self) -> None:
+        """What needs an endpoint has one."""
+        if not self.is_embedded:
+            return
+        if self.learning.algorithm == "built-in":
+            raise WrongSettingError(
+                "scorer",
+                "embedded reads the forest of our container; what SageMaker's built-in algorithm leaves, only its own "
+                "container can read: set learning.algorithm to container, or scorer to endpoint",
+            )
+        if self.learning.model_monitor_baseline:
+            raise WrongSettingError(
+                "learning.model_monitor_baseline", "needs what an endpoint captures, and there is none: scorer embedded"
+            )
 
     def _check_profiles(self) -> None:
         endpoints = {self.endpoint_name.lower()}
@@ -138,7 +156,7 @@ class StageConfig(ProfileConfig):
             except WrongSettingError as error:
                 key, why = (at, error.why) if error.key == "learning.profile" else (f"{at}.{error.key}", error.why)
                 raise WrongSettingError(key, why) from error
-            if endpoint in endpoints:
+            if endpoint and endpoint in endpoints:
                 raise WrongSettingError(f"{at}.detection.endpoint_name", f"is another profile's too: {endpoint!r}")
             endpoints.add(endpoint)
 

@@ -15,7 +15,7 @@ from treeline.app.metrics import NAMESPACE, OwnMetric
 
 ANOMALIES_LIMIT = 5  # starting within ANOMALIES_WINDOW
 ANOMALIES_WINDOW = cdk.Duration.minutes(15)
-QUARANTINE_LIMIT = 100  # records a minute
+QUARANTINE_LIMIT = 100  # records, or single values, a minute
 ERROR_LINES_LIMIT = 10  # a minute, all functions together
 
 
@@ -51,12 +51,24 @@ class FleetAlarms(Construct):
                 datapoints=3,
                 periods=5,
             ).alarm,
+            OperationsAlarm(
+                self,
+                "ValuesSetAside",
+                f"Are more than {QUARANTINE_LIMIT} values a minute set aside as bad, the rest of their records stored?",
+                own(OwnMetric.ValuesSetAside, stage=stage),
+                runbook="quarantine-surge",
+                threshold=QUARANTINE_LIMIT,
+                datapoints=3,
+                periods=5,
+            ).alarm,
         ]
         self.about_detector = [
             OperationsAlarm(
                 self,
                 "ScorerUnavailable",
-                "Does the model endpoint fail or refuse?",
+                "Can the model's forest not be read?"
+                if config.is_embedded
+                else "Does the model endpoint fail or refuse?",
                 own(OwnMetric.ScorerUnavailable, stage=stage),
                 datapoints=3,
                 periods=5,

@@ -11,7 +11,8 @@ from stacks.config.security import NetworkConfig
 
 GATEWAYS = ("dynamodb", "s3")
 # Not among them: what AWS does outside of the functions (reading stream and queues, logs, starting targets).
-INTERFACES = ("application-autoscaling", "sagemaker.api", "sagemaker.runtime", "secretsmanager", "sns", "sqs", "states")
+INTERFACES = ("sagemaker.api", "secretsmanager", "sns", "sqs", "states")
+OF_MODEL_ENDPOINTS = ("application-autoscaling", "sagemaker.runtime")  # where a profile's scorer is not embedded
 HTTPS = 443
 # What a function in a VPC needs of EC2 (AWS: AWSLambdaVPCAccessExecutionRole); Lambda itself uses it.
 INTERFACE_ACTIONS = (
@@ -27,7 +28,9 @@ INTERFACE_ACTIONS = (
 class Network(Construct):
     """A security group that lets nothing in and HTTPS out, and the endpoints."""
 
-    def __init__(self, scope: Construct, id_: str, *, config: NetworkConfig, region: str, stage: str) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, config: NetworkConfig, region: str, stage: str, has_model_endpoints: bool
+    ) -> None:
         super().__init__(scope, id_)
         functions = ec2.CfnSecurityGroup(
             self,
@@ -57,7 +60,7 @@ class Network(Construct):
                 {**_https(description="Functions"), "sourceSecurityGroupId": self.security_group_id}
             ],
         )
-        for service in INTERFACES:
+        for service in (*INTERFACES, *(OF_MODEL_ENDPOINTS if has_model_endpoints else ())):
             ec2.CfnVPCEndpoint(
                 self,
                 "".join(part.title() for part in service.replace(".", "-").split("-")),

@@ -94,7 +94,7 @@ class ProfileTraining:
             config.learning,
             PipelineParts(
                 name=config.pipeline_name,
-                metrics=config.metric_names,
+                metrics=config.metrics,
                 image=self.image,
                 algorithm_image=self._algorithm_image(),
                 models_bucket=state.models.bucket_name,

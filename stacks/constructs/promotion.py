@@ -1,4 +1,7 @@
-"""The promotion workflow. It owns the endpoint: no template holds one, so no deployment touches a canary."""
+"""The promotion workflow. It owns the endpoint: no template holds one, so no deployment touches a canary.
+
+Where the scorer is embedded there is no endpoint, and neither the role of one nor leave to make one.
+"""
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -45,8 +48,8 @@ class Promotion(Construct):
         super().__init__(scope, id_)
         self._config = config
         self._stack = cdk.Stack.of(self)
-        self.hosting_role = self._hosting_role(state, image_repository_arns)
-        self.step = self._step(state, changes, model_group, routing_key)
+        hosting_role = None if config.is_embedded else self._hosting_role(state, image_repository_arns)
+        self.step = self._step(state, changes, model_group, routing_key, hosting_role)
         self.state_machine = self._state_machine()
         # A step asks whether the execution that began a promotion still runs.
         self.step.allow(["states:DescribeExecution"], [self._execution_arn()])
@@ -61,10 +64,15 @@ class Promotion(Construct):
         return role
 
     def _step(
-        self, state: Stores, changes: sns.ITopic, model_group: str, routing_key: secretsmanager.ISecret | None
+        self,
+        state: Stores,
+        changes: sns.ITopic,
+        model_group: str,
+        routing_key: secretsmanager.ISecret | None,
+        hosting_role: iam.Role | None,
     ) -> ModelFunction:
         config, promotion = self._config, self._config.promotion
-        capture_url = f"s3://{state.models.bucket_name}/{CAPTURE_PREFIX}" if promotion.capture_percent else ""
+        is_captured = promotion.capture_percent and not config.is_embedded
         step = ModelFunction(
             self,
             "Step",
@@ -73,11 +81,12 @@ class Promotion(Construct):
             settings=[
                 PromotionSettings.of(
                     promotion,
+                    config,
                     stage=config.deployment,
                     endpoint_name=config.endpoint_name,
-                    execution_role_arn=self.hosting_role.role_arn,
+                    execution_role_arn="" if hosting_role is None else hosting_role.role_arn,
                     model_group=model_group,
-                    capture_url=capture_url,
+                    capture_url=f"s3://{state.models.bucket_name}/{CAPTURE_PREFIX}" if is_captured else "",
                 ),
                 change_settings(config, changes, routing_key),
             ],
@@ -89,8 +98,16 @@ class Promotion(Construct):
         step.allow(["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [state.controls.table_arn])
         step.allow(["s3:GetObject"], [state.models.arn_for_objects("*")])  # does a model's data exist?
         step.allow(["s3:ListBucket"], [state.models.bucket_arn])  # else a missing object is a 403
-        endpoint = sagemaker_arn(self, "endpoint", config.endpoint_name.lower())
-        config_arn = sagemaker_arn(self, "endpoint-config", f"{config.endpoint_name.lower()}-*")
+        step.allow(["sagemaker:DescribeModelPackage"], [sagemaker_arn(self, "model-package", f"{model_group}/*")])
+        if hosting_role is not None:
+            self._allow_hosting(step, hosting_role)
+        return step
+
+    def _allow_hosting(self, step: PythonFunction, hosting_role: iam.Role) -> None:
+        """The endpoint, its configurations, the models on it, and its scaling."""
+        name = self._config.endpoint_name.lower()
+        endpoint = sagemaker_arn(self, "endpoint", name)
+        config_arn = sagemaker_arn(self, "endpoint-config", f"{name}-*")
         step.allow(["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], [endpoint, config_arn])
         step.allow(["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], [endpoint])
         # The endpoint's first configuration may be somebody else's, of any name.
@@ -98,10 +115,8 @@ class Promotion(Construct):
         step.allow(["sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig"], [config_arn])
         step.allow(["sagemaker:ListEndpointConfigs"], ["*"])  # has no resource type
         step.allow(["sagemaker:CreateModel", "sagemaker:DescribeModel"], [sagemaker_arn(self, "model", "*")])
-        step.allow(["sagemaker:DescribeModelPackage"], [sagemaker_arn(self, "model-package", f"{model_group}/*")])
-        allow_passing(step.role, self.hosting_role)
+        allow_passing(step.role, hosting_role)
         self._allow_scaling(step)
-        return step
 
     def _allow_scaling(self, step: PythonFunction) -> None:
         """Autoscaling of the endpoint's variants."""

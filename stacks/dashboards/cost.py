@@ -27,7 +27,7 @@ def cost_rows(s: Sources) -> Rows:
         [
             graph("Stream, records", [_stream(s, "IncomingRecords", "records")]),
             graph("Stream, bytes", [_stream(s, "IncomingBytes", "bytes")]),
-            graph("Endpoint's processor", [_endpoint(s, "CPUUtilization")], unit="%"),
+            *([graph("Endpoint's processor", [_endpoint(s, "CPUUtilization")], unit="%")] if s.endpoint else []),
         ],
         [
             _tables(s, "Write units of tables", "ConsumedWriteCapacityUnits"),

@@ -1,6 +1,7 @@
 """The dashboard of the detector's health."""
 
 import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
 
 from stacks.constructs.operations_alarm import queue_age_s, queue_depth
 from stacks.constructs.own_metrics import own_by
@@ -52,18 +53,7 @@ def detection_rows(s: Sources) -> Rows:
             ),
         ],
         [
-            graph(
-                "Endpoint latency by variant",
-                [by_variant("ModelLatency", endpoint=s.endpoint, statistic="p99")],
-                unit="us",
-            ),
-            graph(
-                "Endpoint errors by variant",
-                [
-                    by_variant(name, endpoint=s.endpoint, statistic="Sum")
-                    for name in ("Invocation5XXErrors", "Invocation4XXErrors")
-                ],
-            ),
+            *(_endpoint(s) if s.endpoint else []),
             s.counts(
                 "Detect could not",
                 OwnMetric.ScorerUnavailable,
@@ -75,7 +65,11 @@ def detection_rows(s: Sources) -> Rows:
             ),
         ],
         [
-            graph("Quarantine by reason", [own_by(OwnMetric.RecordsQuarantined, stage=s.stage)], stacked=True),
+            graph(
+                "Quarantine by reason",
+                [own_by(each, stage=s.stage) for each in (OwnMetric.RecordsQuarantined, OwnMetric.ValuesSetAside)],
+                stacked=True,
+            ),
             graph("Failed pages by reason", [own_by(OwnMetric.PagesFailed, stage=s.stage)], stacked=True),
             graph("What logs say", [metric for _, metric in sorted(s.log_metrics.items())]),
         ],
@@ -133,3 +127,18 @@ def detection_rows(s: Sources) -> Rows:
         ],
     ]
     return rows
+
+
+def _endpoint(s: Sources) -> list[cloudwatch.IWidget]:
+    return [
+        graph(
+            "Endpoint latency by variant", [by_variant("ModelLatency", endpoint=s.endpoint, statistic="p99")], unit="us"
+        ),
+        graph(
+            "Endpoint errors by variant",
+            [
+                by_variant(name, endpoint=s.endpoint, statistic="Sum")
+                for name in ("Invocation5XXErrors", "Invocation4XXErrors")
+            ],
+        ),
+    ]

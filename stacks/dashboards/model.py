@@ -36,7 +36,11 @@ def model_rows(s: Sources) -> Rows:
                 line=1.5,
                 line_label="retrain after 3 days above",
             ),
-            graph("Invocations by variant", [by_variant("Invocations", endpoint=s.endpoint, statistic="Sum")]),
+            *(
+                [graph("Invocations by variant", [by_variant("Invocations", endpoint=s.endpoint, statistic="Sum")])]
+                if s.endpoint
+                else []
+            ),
             graph("Severity, p99 by minute", [s.own(OwnMetric.Severity, "p99", "p99")], line=3.0, line_label="P1"),
         ],
         [

@@ -20,7 +20,7 @@ class Sources:
     """What the dashboards draw from; constructs by their ids."""
 
     stage: str
-    endpoint: str
+    endpoint: str  # empty where the scorer is embedded
     functions: Mapping[str, lambda_.IFunction]
     work_queues: Mapping[str, sqs.IQueue]
     dead_letters: Mapping[str, sqs.IQueue]

@@ -86,11 +86,12 @@ def acknowledged(config: StageConfig) -> Iterator[Acknowledged]:
         )
     for bucket in ("Quarantine", "Models"):
         yield Acknowledged("AwsSolutions-S1", at(outputs.STATE, bucket), _ACCESS_LOGS)
-    yield Acknowledged(
-        objects_of("PublishOutputFnGetAttModelsC55D3500Arn5610F0FC", "*"),
-        at(outputs.DETECTION, "Detect/Role/DefaultPolicy"),
-        "detect reads whichever model package the controls table names; the bucket holds nothing else.",
-    )
+    for below in ("packages/*", *(("forests/*",) if config.is_embedded else ())):
+        yield Acknowledged(
+            objects_of("PublishOutputFnGetAttModelsC55D3500Arn5610F0FC", below),
+            at(outputs.DETECTION, "Detect/Role/DefaultPolicy"),
+            "detect reads whichever model the controls table names; keys are made of its version or of its run.",
+        )
     yield Acknowledged(
         objects_of("PublishOutputFnGetAttQuarantine23FF09FEArnB37EF52C", "quarantine/*"),
         at(outputs.INGESTION, "Ingest/Role/DefaultPolicy"),

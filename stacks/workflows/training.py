@@ -8,9 +8,13 @@ Why these step types: docs/decisions/0060-training-pipeline.md.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from stacks.config.learning import ProfileLearning
+from treeline.core.detection.scorer_row import feature_dim
+from treeline.core.profile import Metric, to_json
+from treeline.settings.environment import compressed
 
 SCHEMA_VERSION = "2020-12-01"
 PROCESSING = "/opt/ml/processing"
@@ -30,7 +34,7 @@ class PipelineParts:
     """What the definition names; every value may be a token of the CDK."""
 
     name: str  # of the pipeline and of the registry's group
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     image: str  # our container
     algorithm_image: str  # trains and serves: our container or the built-in algorithm's
     models_bucket: str
@@ -190,10 +194,12 @@ def _prepare(config: ProfileLearning, parts: PipelineParts) -> Json:
         arguments={
             "--history": f"{PROCESSING}/input/history",
             "--out": f"{PROCESSING}/output",
-            "--metrics": _in_arguments(parts.metrics),
+            "--metrics": _in_arguments([metric.name for metric in parts.metrics]),
+            "--declared": wrap(compressed(to_json(parts.metrics)), MAX_ARGUMENT),
             "--window-end": _get(f"Parameters.{WINDOW_END}"),
             "--window-days": str(config.training.window_days),
             "--holdout-days": str(config.training.holdout_days),
+            "--feature-dim": str(feature_dim(len(parts.metrics))),
             "--seed": str(config.forest.seed),
             **parts.tables,
             **({} if parts.step_s is None else {"--step-s": str(parts.step_s)}),
@@ -220,11 +226,12 @@ def _train(config: ProfileLearning, parts: PipelineParts) -> Json:
         "Arguments": {
             "AlgorithmSpecification": {"TrainingImage": parts.algorithm_image, "TrainingInputMode": "File"},
             "HyperParameters": {
-                "feature_dim": "12",
+                "feature_dim": str(feature_dim(len(parts.metrics))),
                 "num_trees": _get(f"Parameters.{NUM_TREES}"),
                 "num_samples_per_tree": _get(f"Parameters.{NUM_SAMPLES_PER_TREE}"),
             },
-            "Environment": {"SEED": str(config.forest.seed)},
+            # The built-in algorithm has no seed, and its pages name no variable that it reads.
+            **({"Environment": {"SEED": str(config.forest.seed)}} if config.algorithm == "container" else {}),
             "InputDataConfig": [
                 {
                     "ChannelName": "train",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import boto3
 import numpy as np
@@ -11,6 +12,7 @@ from moto import mock_aws
 
 from tests.unit.paging_fakes import alert
 from treeline.app.alert.muting import Muting
+from treeline.app.detect.handover import Pointer
 from treeline.app.detect.ticks import DelayedTick, Tick, TickCause
 from treeline.app.ingest.ports import NumberedReceipt, QuarantinedRecord, Receipt, StreamRecord
 from treeline.aws.alert.controls import ServerLabelTable
@@ -18,8 +20,9 @@ from treeline.aws.detect.endpoint_status import SageMakerEndpointStatus
 from treeline.aws.detect.group_observations import GroupObservations
 from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.ingest.observations import DynamoObservationStore, to_item
-from treeline.aws.ingest.quarantine import S3Quarantine
+from treeline.aws.ingest.quarantine import S3Quarantine, to_line
 from treeline.aws.ingest.servers import DynamoServerRegistry, server_count
+from treeline.aws.promote.hosting import HostingSettings, SageMakerHosting
 from treeline.aws.sqs import SqsMessageDelay
 from treeline.core.errors import StoreUnavailableError
 from treeline.core.observation import Observation
@@ -385,6 +388,14 @@ def test_a_rejected_record_is_kept_with_all_it_takes_to_put_it_back():
     ]
 
 
+def test_a_value_set_aside_alone_is_kept_with_the_name_of_its_metric():
+    """So that who puts records back knows which were stored without it."""
+    entry = quarantined()
+    of_value = replace(entry, rejection=replace(entry.rejection, metric="cpu_percent"))
+
+    assert json.loads(to_line(of_value)) == {**json.loads(to_line(entry)), "metric": "cpu_percent"}
+
+
 def test_a_bucket_that_is_busy_is_told_from_one_that_is_missing():
     s3, entry = boto3.client("s3"), quarantined()
 
@@ -487,6 +498,19 @@ def test_the_status_is_sagemakers_own_and_none_for_a_name_it_does_not_know():
     assert status(refusal("ValidationException")) is None
     with pytest.raises(ClientError, match="AccessDenied"):
         status(refusal("AccessDeniedException"))
+
+
+@pytest.mark.parametrize(
+    ("hosted", "pointed_at", "serves"),
+    [(["m2"], "m2", True), (["m1", "m2"], "m2", True), (["m1"], "m2", False), (["blue"], "", True), ([], "", False)],
+)
+def test_an_endpoint_serves_the_model_whose_variant_it_hosts(hosted, pointed_at, serves):
+    answer = {"EndpointStatus": "InService", "ProductionVariants": [{"VariantName": name} for name in hosted]}
+    settings = HostingSettings(endpoint_name="treeline-dev", role_arn="arn:role")
+    pointer = Pointer(model_version="2", package_key="k", target_variant=pointed_at)
+
+    assert SageMakerHosting(SageMaker(answer), None, settings).serves(pointer) is serves
+    assert not SageMakerHosting(SageMaker(refusal("ValidationException")), None, settings).serves(pointer)
 
 
 @pytest.mark.parametrize("secret", [KEY, f" {KEY}\n", f'{{"routing_key": "{KEY}"}}'])

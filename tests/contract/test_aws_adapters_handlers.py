@@ -132,6 +132,18 @@ def test_a_kinesis_batch_is_stored_set_aside_counted_and_ticked(monkeypatch, cap
     assert (log["service"], log["stage"], log["function_request_id"]) == ("ingest", "test", CONTEXT.aws_request_id)
 
 
+def test_a_bad_value_is_counted_by_its_reason(monkeypatch, capsys):
+    body = {"server_id": "a", "observed_at": "2026-11-22T15:58:30Z", "metrics": {"cpu_percent": 250, "disk_iops": 4}}
+    batch = event("kinesis")
+    batch["Records"][0]["kinesis"]["data"] = base64.b64encode(json.dumps(body).encode()).decode()
+
+    ingest(monkeypatch)(batch, CONTEXT)
+
+    values = emitted(capsys.readouterr().out)
+    assert values["ValuesSetAside"] == values["ValuesSetAside:metric_out_of_range"] == 1.0
+    assert (values["ObservationsStored"], values["RecordsQuarantined"]) == (1.0, 1.0)
+
+
 def test_the_answer_names_the_record_to_resume_from():
     assert partial_batch_response("4959") == {"batchItemFailures": [{"itemIdentifier": "4959"}]}
 

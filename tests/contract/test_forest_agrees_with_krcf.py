@@ -1,5 +1,6 @@
 """Our static forest against AWS's own code (krcf binds the Rust library of aws/random-cut-forest-by-aws)."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,26 @@ def real() -> np.ndarray:
     return np.concatenate((rows[:TRAINED], rows[-SCORED:])).astype(np.float64)
 
 
+def our_scores(training: np.ndarray, asked: np.ndarray, *, seed: int) -> np.ndarray:
+    return RandomCutForest.fit(training, num_trees=TREES, num_samples_per_tree=SAMPLES, seed=seed).score(asked)
+
+
+def their_scores(training: np.ndarray, asked: np.ndarray, *, seed: int) -> np.ndarray:
+    forest = krcf.RandomCutForest(
+        {
+            "dimensions": training.shape[1],
+            "shingle_size": 1,
+            "num_trees": TREES,
+            "sample_size": SAMPLES,
+            "random_seed": seed,
+            "lambda": 0.0,  # no recency: a uniform sample of all it has seen, as ours
+        }
+    )
+    for row in training.tolist():
+        forest.update(row)
+    return np.array([forest.score(row) for row in asked.tolist()])
+
+
 FLEETS = [
     "generated",
     pytest.param("real", marks=pytest.mark.skipif(not FLEET.exists(), reason="the shared fleet is not mounted")),
@@ -54,22 +75,25 @@ def test_scores_are_those_of_the_open_source_aws_forest(fleet):
     spread = training.std(axis=0)
     training, asked = training / spread, asked / spread
 
-    ours = RandomCutForest.fit(training, num_trees=TREES, num_samples_per_tree=SAMPLES, seed=7).score(asked)
-    theirs_forest = krcf.RandomCutForest(
-        {
-            "dimensions": 4,
-            "shingle_size": 1,
-            "num_trees": TREES,
-            "sample_size": SAMPLES,
-            "random_seed": 7,
-            "lambda": 0.0,  # no recency: a uniform sample of all it has seen, as ours
-        }
-    )
-    for row in training.tolist():
-        theirs_forest.update(row)
-    theirs = np.array([theirs_forest.score(row) for row in asked.tolist()])
+    ours = our_scores(training, asked, seed=7)
+    theirs = their_scores(training, asked, seed=7)
 
     correlation = np.corrcoef(ours, theirs)[0, 1]
     assert correlation >= 0.99
     assert np.mean(ours - theirs) == pytest.approx(0, abs=0.03)
     assert theirs.max() > 1.5 * np.median(theirs), "scores that hardly differ would prove little"
+
+
+@pytest.mark.parametrize("width", [8, 76])
+def test_our_scores_are_as_close_to_theirs_as_theirs_under_another_seed(width):
+    """At the widths of a forest over two measures of 4 and of 38 metrics; what is left is the noise of the seed."""
+    rng = np.random.default_rng(width)
+    rows = rng.normal(size=(TRAINED + 300, 1)) + 0.5 * rng.standard_t(4, size=(TRAINED + 300, width))
+    training, asked = rows[:TRAINED], rows[TRAINED:]
+    ours = [our_scores(training, asked, seed=seed) for seed in (1, 2, 3)]
+    theirs = [their_scores(training, asked, seed=seed) for seed in (1, 2, 3)]
+
+    across = np.mean([np.corrcoef(a, b)[0, 1] for a in ours for b in theirs])
+    among_theirs = np.mean([np.corrcoef(a, b)[0, 1] for a, b in itertools.combinations(theirs, 2)])
+    assert across >= among_theirs - 0.003, "three seeds tell the mean to about 0.002"
+    assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.02)

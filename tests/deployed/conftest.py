@@ -1,11 +1,13 @@
 """One synthesis a worker; a fresh cloud for every test that asks for a pipeline; every AWS call is recorded."""
 
+import json
 import os
 import random
 import socket
 
 import pytest
 
+from cli.main import run
 from emulator.launcher import EmbeddedCloud
 from emulator.permissions.calls import FOLDER_VARIABLE
 from tests.deployed.pipeline import Model, Pipeline, build
@@ -61,3 +63,16 @@ def model():
 def pipeline(assembly, cloud_port, model, tmp_path):
     with EmbeddedCloud(port=cloud_port, directory=tmp_path) as cloud:
         yield Pipeline.start(cloud, assembly, model)
+
+
+@pytest.fixture
+def command(pipeline: Pipeline, capsys):
+    """Runs a command of ours against the pipeline; its exit code and its JSON."""
+    port = pipeline.deployment.cloud.endpoint_url.rsplit(":", 1)[1]
+
+    def call(*words: str):
+        capsys.readouterr()
+        code = run([*words, "--stage", "local", "--port", port, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return call

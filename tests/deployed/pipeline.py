@@ -15,7 +15,6 @@ from demo.cloud import Deployment
 from demo.ledger import Books, Ledger
 from demo.model import host, train
 from demo.producer import MAX_BATCH, record
-from demo.run import metric_set
 from emulator.launcher import EmbeddedCloud
 from tests.unit.detection_fakes import METRICS, fleet
 from training.evaluate.backtest import Backtest, backtest
@@ -23,6 +22,7 @@ from training.history.grid import Grid
 from treeline.core.alert import Alert, AlertEvent, Priority
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.model.package import ModelPackage
+from treeline.core.profile import declared
 from treeline.core.times import iso
 from treeline.forest.forest import RandomCutForest
 from treeline.settings import outputs
@@ -75,7 +75,7 @@ class Model:
 
     def put_into(self, deployment: Deployment, past: Grid) -> tuple[ModelPackage, RandomCutForest]:
         """Train, or bring the artifacts of the first training; returns when the endpoint is in service."""
-        bucket, key = deployment.output(outputs.MODELS_BUCKET), f"training/{VERSION}/output/model.tar.gz"
+        bucket, key = deployment.output(outputs.MODELS_BUCKET), f"forests/{VERSION}/output/model.tar.gz"
         s3 = deployment.client("s3")
         if self._trained is None:
             package, forest = train(deployment, past, model_version=VERSION, seed=1, progress=lambda *_: None)
@@ -243,4 +243,4 @@ def _step(event: AlertEvent, priority: Priority, observed_at: str) -> PageStep:
 def build(directory: Path, port: int) -> Path:
     """Synthesize once for all tests; the stand-in for PagerDuty will listen on `port`."""
     events_url = EmbeddedCloud(port=port, directory=directory).pagerduty.url
-    return stage.build(directory / "assembly", metric_set(METRICS), events_url, OVERRIDES)
+    return stage.build(directory / "assembly", declared(METRICS), events_url, OVERRIDES)

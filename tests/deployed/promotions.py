@@ -35,7 +35,7 @@ class Promotions:
         self.sagemaker = deployment.client("sagemaker")
         self.states = deployment.client("stepfunctions")
         self.group = deployment.output(outputs.MODEL_GROUP)
-        self.endpoint = deployment.output(outputs.ENDPOINT_NAME)
+        self.endpoint = deployment.endpoint_name
         self.machine = deployment.output(outputs.PROMOTION_ARN)
         self.bucket = deployment.output(outputs.MODELS_BUCKET)
         dynamodb, table = deployment.client("dynamodb"), deployment.output(outputs.CONTROLS_TABLE)

@@ -1,11 +1,9 @@
 """What people do to a deployed stage: mute, label, ask why; through the command line and the deployed templates."""
 
-import json
 import time
 
 import pytest
 
-from cli.main import run
 from tests.deployed.pipeline import PATIENCE_S, SERVERS, Pipeline, samples
 from treeline.core.alert import AlertEvent
 from treeline.core.errors import UsageError
@@ -14,19 +12,6 @@ from treeline.settings import outputs
 
 pytestmark = pytest.mark.cloud
 ALL = 180 * SERVERS
-
-
-@pytest.fixture
-def command(pipeline: Pipeline, capsys):
-    """Runs a command of ours against the pipeline; its exit code and its JSON."""
-    port = pipeline.deployment.cloud.endpoint_url.rsplit(":", 1)[1]
-
-    def call(*words: str):
-        capsys.readouterr()
-        code = run([*words, "--stage", "local", "--port", port, "--json"])
-        return code, json.loads(capsys.readouterr().out)
-
-    return call
 
 
 def test_people_mute_are_told_when_it_ends_ask_why_and_label(pipeline: Pipeline, command):

@@ -15,7 +15,6 @@ from demo import cloud as stage
 from demo.cloud import Deployment
 from demo.ledger import Books
 from demo.producer import record
-from demo.run import metric_set
 from emulator.launcher import EmbeddedCloud
 from stacks.config.stage import merged
 from tests.deployed.pipeline import OVERRIDES, PATIENCE_S, SERVERS, TRAIN, Model, Pipeline, part, samples
@@ -26,6 +25,7 @@ from training.history.grid import Grid
 from treeline.aws.detect.models import ModelStore
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.policy import PolicySettings
+from treeline.core.profile import declared
 from treeline.core.times import iso
 from treeline.forest.storage import read_model_tar
 from treeline.settings import outputs
@@ -59,7 +59,7 @@ def test_two_profiles_page_under_names_of_their_own(
 ) -> None:
     with EmbeddedCloud(port=cloud_port, directory=tmp_path) as cloud:
         overrides = merged(OVERRIDES, {"profiles": {"batch": PROFILE}})
-        assembly = stage.build(tmp_path / "assembly", metric_set(METRICS), cloud.pagerduty.url, overrides)
+        assembly = stage.build(tmp_path / "assembly", declared(METRICS), cloud.pagerduty.url, overrides)
         servers = Pipeline.start(cloud, assembly, model)
         decides = pointer(servers.deployment)
         batch = promoted(replace(servers.deployment, profile="batch"), servers)

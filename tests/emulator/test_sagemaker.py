@@ -17,6 +17,7 @@ from treeline.forest.storage import read_model_tar
 pytestmark = pytest.mark.cloud
 ROLE = "arn:aws:iam::000000000000:role/sagemaker-execution"
 DIM = 3
+OURS, BUILT_IN = "treeline:latest", "382416733822.dkr.ecr.us-east-1.amazonaws.com/randomcutforest:1"
 
 
 class Host:
@@ -41,12 +42,12 @@ class Host:
         body = "\n".join(",".join(f"{v:.6f}" for v in row) for row in rows)
         self.s3.put_object(Bucket="training", Key="train/part-0.csv", Body=body.encode())
 
-    def train(self, name: str, **hyperparameters: str) -> dict:
+    def train(self, name: str, image: str = OURS, **hyperparameters: str) -> dict:
         source = {"S3DataType": "S3Prefix", "S3Uri": "s3://training/train/", "S3DataDistributionType": "ShardedByS3Key"}
         self.sagemaker.create_training_job(
             TrainingJobName=name,
             RoleArn=ROLE,
-            AlgorithmSpecification={"TrainingImage": "randomcutforest", "TrainingInputMode": "File"},
+            AlgorithmSpecification={"TrainingImage": image, "TrainingInputMode": "File"},
             HyperParameters={"feature_dim": str(DIM), "num_trees": "50", **hyperparameters},
             InputDataConfig=[
                 {"ChannelName": "train", "ContentType": "text/csv;label_size=0", "DataSource": {"S3DataSource": source}}
@@ -91,7 +92,7 @@ def host(small: SmallSystem) -> Host:
     made = Host(small.cloud)
     job = made.train("first-job")
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
-    image = {"Image": "randomcutforest", "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
+    image = {"Image": OURS, "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
     made.sagemaker.create_model(ModelName="first", ExecutionRoleArn=ROLE, PrimaryContainer=image)
     made.config("nine-to-one", {"stable": 9.0, "canary": 1.0})
     made.sagemaker.create_endpoint(EndpointName="scorer", EndpointConfigName="nine-to-one")
@@ -129,6 +130,24 @@ def test_a_job_that_cannot_fit_fails_with_its_reason(host: Host):
     assert "7 columns" in job["FailureReason"]
 
 
+def test_the_built_in_algorithm_fails_a_job_for_what_it_does_not_document(host: Host):
+    job = host.train("too-few-trees", BUILT_IN, num_trees="49")
+    assert job["FailureReason"] == "ClientError: hyperparameter num_trees must be in [50, 1000], got 49"
+    job = host.train("wrong-width-built-in", BUILT_IN, feature_dim="7")
+    assert "expected 7 columns, got 3" in job["FailureReason"]
+
+
+def test_an_endpoint_with_another_containers_artifact_fails(host: Host):
+    job = host.sagemaker.describe_training_job(TrainingJobName="first-job")
+    image = {"Image": BUILT_IN, "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
+    host.sagemaker.create_model(ModelName="foreign", ExecutionRoleArn=ROLE, PrimaryContainer=image)
+    host.config("foreign", {"only": 1.0}, model="foreign")
+    host.sagemaker.create_endpoint(EndpointName="foreign", EndpointConfigName="foreign")
+    wait_for(lambda: host.status("foreign") == "Failed")
+    reason = host.sagemaker.describe_endpoint(EndpointName="foreign")["FailureReason"]
+    assert "not an artifact of the built-in algorithm" in reason
+
+
 def test_traffic_follows_the_weights_and_a_target_variant_overrides_them(host: Host):
     assert Counter(host.invoke()[1] for _ in range(20)) == {"stable": 18, "canary": 2}
     assert host.invoke(TargetVariant="canary")[1] == "canary"
@@ -163,7 +182,7 @@ def test_an_endpoint_serves_while_it_is_updating_and_refuses_a_second_update(hos
 
 
 def test_an_endpoint_whose_artifact_is_gone_fails(host: Host):
-    image = {"Image": "randomcutforest", "ModelDataUrl": "s3://training/nowhere/model.tar.gz"}
+    image = {"Image": OURS, "ModelDataUrl": "s3://training/nowhere/model.tar.gz"}
     host.sagemaker.create_model(ModelName="lost", ExecutionRoleArn=ROLE, PrimaryContainer=image)
     host.config("lost", {"only": 1.0}, model="lost")
     host.sagemaker.create_endpoint(EndpointName="lost", EndpointConfigName="lost")
@@ -197,6 +216,11 @@ def test_one_variant_can_fail_while_the_other_serves_and_a_slow_one_answers_late
 def test_a_body_the_container_refuses_is_a_model_error_with_its_status(host: Host):
     error = _error(lambda: host.invoke(body=b"a,b,c"))
     assert (error["Error"]["Code"], error["OriginalStatusCode"]) == ("ModelError", 400)
+
+
+def test_a_body_beyond_six_megabytes_never_reaches_the_container(host: Host):
+    error = _error(lambda: host.invoke(body=b"0,0,0\n" * 1_100_000))
+    assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == ("413", 413)
 
 
 @pytest.mark.parametrize(

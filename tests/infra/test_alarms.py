@@ -151,7 +151,7 @@ def test_one_alarm_says_that_the_detector_is_unwell_and_never_speaks_of_servers(
     rule = told(unwell["AlarmRule"])
 
     assert rule.count("ALARM(") >= 15
-    for of_servers in ("ManyAnomalies", "ServersSilent", "QuarantineSurge"):
+    for of_servers in ("ManyAnomalies", "ServersSilent", "QuarantineSurge", "ValuesSetAside"):
         assert of_servers not in rule
     for of_detector in ("NoScores", "ScorerUnavailable", "NoModel", "ErrorLines"):
         assert of_detector in rule

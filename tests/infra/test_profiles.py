@@ -156,7 +156,7 @@ def test_a_pipeline_learns_its_own_metrics_and_judges_by_its_own_policy(two: Sta
     assert "--mutes-table" not in servers
     for text, trees, step_s, policy in ((servers, "100", "120", "{}"), (services, "50", "300", "needed")):
         plain_text = text.replace("\\", "")
-        assert f'"num_trees":"{trees}"' in plain_text
+        assert f'"Name":"NumTrees","Type":"String","DefaultValue":"{trees}"' in plain_text
         assert f'"--step-s","{step_s}"' in plain_text
         assert policy in plain_text.split('"--policy"')[1].split('"--seed"')[0]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stacks.config.stage import load
-from stacks.constructs.network import INTERFACES
+from stacks.constructs.network import INTERFACES, OF_MODEL_ENDPOINTS
 from stacks.synthesize import synthesize
 from tests.infra.templates import Stage, listed, told
 from treeline.core.errors import SettingsError
@@ -84,7 +84,7 @@ def test_the_services_that_functions_call_have_endpoints_and_nothing_may_come_in
         )
     )
 
-    assert names == {"dynamodb", "s3", *INTERFACES}
+    assert names == {"dynamodb", "s3", *INTERFACES, *OF_MODEL_ENDPOINTS}
     assert [(rule["FromPort"], rule["ToPort"]) for rule in ingress] == [(443, 443)]
     assert "NetworkFunctions" in told(ingress[0]["SourceSecurityGroupId"])
 

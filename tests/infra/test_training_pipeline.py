@@ -2,16 +2,24 @@
 
 import json
 import re
+from dataclasses import replace
 
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from emulator.sagemaker.built_in_contract import check_job
+from emulator.sagemaker.pipeline_expressions import Expressions
 from emulator.sagemaker.pipelines import in_order
 from emulator.sagemaker.service import coerce
 from stacks.config.stage import load
 from stacks.workflows.training import MAX_ARGUMENT, PipelineParts, definition
+from tests.unit.override_fakes import ENTRY
+from treeline.core.detection.scorer_row import feature_dim
+from treeline.core.profile import Metric
 from treeline.settings import outputs
+from treeline.settings.environment import decompressed
+from treeline.settings.values import convert
 
 ACTIONS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}
 NAMES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName"}
@@ -98,19 +106,48 @@ def test_spot_is_managed_and_its_wait_within_what_sagemaker_allows(deployed):
 
 def parts(**values):
     names = ("name", "image", "algorithm_image", "models_bucket", "training_bucket", "admit_function_arn", "role_arn")
-    others = {"metrics": ("cpu_percent",), "policy": "{}", "step_s": 60}
+    others = {"metrics": (Metric(name="cpu_percent"),), "policy": "{}", "step_s": 60}
     others["tables"] = {f"--{name}-table": name for name in ("controls", "incidents", "servers")}
     return PipelineParts(**{n: n for n in names} | others | values)
 
 
 def test_arguments_keep_to_their_length_with_as_many_metrics_as_there_are():
-    metrics = tuple(f"a_metric_with_a_long_name_{i:02d}" for i in range(38))
+    names = [f"a_metric_with_a_long_name_{i:02d}" for i in range(38)]
+    metrics = tuple(Metric(name=name, maximum=100.0 + i, minimum_deviation=i / 7) for i, name in enumerate(names))
     body = definition(load("prod").learning, parts(metrics=metrics))
     (arguments,) = [s["Arguments"]["AppSpecification"]["ContainerArguments"] for s in body["Steps"][:1]]
     assert max(len(a) for a in arguments if isinstance(a, str)) <= MAX_ARGUMENT
     assert len(arguments) <= 100
-    given = arguments[arguments.index("--metrics") + 1 : arguments.index("--window-end")]
-    assert tuple(",".join(given).split(",")) == metrics
+    given = arguments[arguments.index("--metrics") + 1 : arguments.index("--declared")]
+    assert ",".join(given).split(",") == names
+    pieces = arguments[arguments.index("--declared") + 1 : arguments.index("--window-end")]
+    assert len(pieces) > 1
+    assert convert(tuple[Metric, ...], json.loads(decompressed("".join(pieces))), "", "") == metrics
+
+
+def train_step(body):
+    """The training job as an execution with no parameters of its own asks for it."""
+    (step,) = [s["Arguments"] for s in body["Steps"] if s["Name"] == "Train"]
+    usual = {p["Name"]: p["DefaultValue"] for p in body["Parameters"]}
+    return Expressions(usual, {"PipelineExecutionId": "run"}, {}, lambda *_: b"").value(step)
+
+
+@pytest.mark.parametrize("metrics", [tuple(Metric(name=f"m{i}") for i in range(count)) for count in (1, 38)])
+def test_the_training_job_and_prepare_are_told_the_same_width_that_of_the_profiles_rows(metrics):
+    body = definition(load("prod").learning, parts(metrics=metrics))
+    (prepare,) = [s["Arguments"]["AppSpecification"]["ContainerArguments"] for s in body["Steps"][:1]]
+    told = {train_step(body)["HyperParameters"]["feature_dim"], prepare[prepare.index("--feature-dim") + 1]}
+    assert told == {str(feature_dim(len(metrics)))}
+
+
+def test_the_built_in_algorithm_is_asked_for_nothing_but_what_aws_documents():
+    image = "382416733822.dkr.ecr.us-east-1.amazonaws.com/randomcutforest:1"
+    built_in = train_step(
+        definition(load("prod", {"learning": {"algorithm": "built-in"}}).learning, parts(algorithm_image=image))
+    )
+    check_job(built_in, files=1)
+    assert "Environment" not in built_in
+    assert train_step(definition(load("prod").learning, parts()))["Environment"] == {"SEED": "1"}
 
 
 @pytest.mark.parametrize(("approval", "status"), [("automatic", "Approved"), ("manual", "PendingManualApproval")])
@@ -125,3 +162,15 @@ def test_the_role_may_pass_itself_to_sagemaker_only(local_stage):
     (passing,) = [s for s in own if s["Action"] == "iam:PassRole"]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     assert not [s for s in own if "s3:DeleteObject" in json.dumps(s)]
+
+
+def test_an_override_gives_only_parameters_that_the_pipeline_declares():
+    """A name that SageMaker does not know fails the start of the run; without an override the stage's settings hold."""
+    declared = {p["Name"]: p["DefaultValue"] for p in definition(load("prod").learning, parts())["Parameters"]}
+    whole = replace(ENTRY, policy={"needed": 3}, forest={"num_trees": 200, "num_samples_per_tree": 256})
+    given = whole.training_parameters()
+    assert given == {"NumTrees": "200", "NumSamplesPerTree": "256", "PolicyOverride": '{"needed": 3}'}
+    assert set(given) <= set(declared)
+    assert declared["NumTrees"] == str(load("prod").learning.forest.num_trees)
+    assert declared["PolicyOverride"] == "{}"
+    assert ENTRY.training_parameters() == {}

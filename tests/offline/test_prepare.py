@@ -1,6 +1,8 @@
 """From history to training rows: the window, what cannot be trained on, and what is handed to the next step."""
 
+import json
 from dataclasses import replace
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -16,10 +18,13 @@ from training.prepare.disturbances import DisturbanceTables
 from training.prepare.fleet_file import FACTS, FleetFile
 from training.prepare.hygiene import Disturbances
 from training.prepare.preparation import prepare
+from treeline.core.detection.scorer_row import feature_dim
 from treeline.core.errors import ModelMismatchError, UsageError
+from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import iso
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
+from treeline.settings.environment import compressed
 
 STEPS = 1440
 DAY_MS = 86_400_000
@@ -45,6 +50,7 @@ def history(tmp_path_factory):
 
 def arguments(history, out, **values):
     given = {"metrics": ",".join(METRICS), "window-days": 0.5, "holdout-days": 0.25, "history": history, "out": out}
+    given["feature-dim"] = feature_dim(len(METRICS))
     given |= {name.replace("_", "-"): value for name, value in values.items()}
     return [part for name, value in given.items() for part in (f"--{name}", str(value))]
 
@@ -84,6 +90,19 @@ def test_the_rows_in_s3_are_those_that_evaluate_is_handed(history, tmp_path):
     handed = FleetFile.read(tmp_path / "fleet")
     (shard,) = (tmp_path / "train").iterdir()
     assert np.array_equal(recordio.decode(shard.read_bytes())[0], handed.prepared.training_rows)
+
+
+def test_what_the_stage_declares_of_a_metric_decides_which_values_are_learned(history, tmp_path):
+    """The default range of CPU would take them all."""
+    metrics = (Metric(name="cpu_percent", unit="%", minimum=0.0, maximum=40.0), *declared(METRICS[1:]))
+    prepare_run.work([*arguments(history, tmp_path), "--declared", *wrap(compressed(to_json(metrics)), 256)])
+    handed = FleetFile.read(tmp_path / "fleet")
+    highest = np.nanmax(fleet(4, STEPS).values[:, :, 0])
+    assert highest > 42.0
+    assert np.nanmax(handed.recent.values[:, :, 0]) == 40.0
+    baseline = json.loads((tmp_path / "quality" / "statistics.json").read_text())["features"][0]
+    assert (baseline["name"], baseline["numerical_statistics"]["max"]) == ("cpu_percent", 40.0)
+    assert handed.manifest["declared_metrics"][0] == {"name": "cpu_percent", "unit": "%", "minimum": 0, "maximum": 40}
 
 
 def test_rows_that_are_not_those_of_the_forest_are_refused(history, tmp_path):
@@ -150,6 +169,13 @@ def test_a_history_of_another_step_than_senders_have_is_refused(history, tmp_pat
         prepare_run.work(arguments(history, tmp_path, step_s=30))
     prepare_run.require_step(60.0, None)
     prepare_run.require_step(60.0, 60)
+
+
+def test_rows_of_another_width_than_the_training_job_is_told_are_refused_before_it_is_paid_for(history, tmp_path):
+    wrong = feature_dim(len(METRICS)) + 1
+    with pytest.raises(ModelMismatchError, match=rf"have {wrong - 1} columns, the pipeline's feature_dim is {wrong}"):
+        prepare_run.work(arguments(history, tmp_path, feature_dim=wrong))
+    assert not (tmp_path / "train").exists()
 
 
 def test_a_job_that_fails_leaves_its_reason_where_sagemaker_looks(history, tmp_path, monkeypatch, capsys):

@@ -149,12 +149,11 @@ class Store:
             raise PublishError("refused")
         self.alerts.append(alert)
 
-    def score(self, body: bytes, rows: int) -> np.ndarray:
+    def score(self, rows: np.ndarray) -> np.ndarray:
         if self.scorer_down:
             raise ScorerUnavailableError("down")
-        parsed = np.array([[float(x) for x in line.split(",")] for line in body.decode().split("\n")])
-        assert len(parsed) == rows <= 50
-        return distance_score(parsed.astype(np.float32))
+        assert 0 < len(rows) <= 50
+        return distance_score(rows)
 
     def active(self) -> ModelPackage | None:
         return self.package

@@ -98,12 +98,11 @@ class TwoForests:
         self.is_down = False
         self.bias = 0.0
 
-    def score(self, body: bytes, rows: int) -> np.ndarray:
+    def score(self, rows: np.ndarray) -> np.ndarray:
         if self.is_down:
             raise ScorerUnavailableError("down")
-        parsed = np.array([[float(x) for x in line.split(",")] for line in body.decode().split("\n")], dtype=np.float32)
         forest = {"m1": distance_score, "m2": second_score}[self.version()]
-        return forest(parsed) + self.bias
+        return forest(rows) + self.bias
 
 
 @dataclass
@@ -135,7 +134,7 @@ class World:
                 champion=self.champion,
                 models=self.models,
                 records=self.store,
-                scorer_of=lambda variant: self.candidate,
+                scorer_of=lambda _: self.candidate,
                 champion_calls=champion.take,
                 decisions=self.decisions,
                 on_error=self.errors.append,

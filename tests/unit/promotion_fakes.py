@@ -10,7 +10,7 @@ from stacks.workflows.promotion import definition
 from treeline.app.detect.handover import Pointer
 from treeline.app.detect.scoreblock import ScoreBlock, Status
 from treeline.app.promote.canary import Canary
-from treeline.app.promote.ports import CallTotals, EndpointView
+from treeline.app.promote.ports import CallTotals, EndpointView, Hosting
 from treeline.app.promote.progress import Candidate, Progress, PromotionError
 from treeline.app.promote.protocol import START
 from treeline.app.promote.service import PromotionService
@@ -83,6 +83,9 @@ class World:
             return replace(self.endpoint, status="Updating")
         return self.endpoint
 
+    def serves(self, pointer: Pointer) -> bool:
+        return self.endpoint is not None and pointer.target_variant in self.endpoint.variants
+
     def ensure_model(self, candidate: Candidate) -> str:
         return f"model-{candidate.model_version}"
 
@@ -123,9 +126,10 @@ class World:
         return self.packages[key]
 
     def point_at(self, wanted: Pointer) -> Pointer:
-        if self.pointer is None or self.pointer.model_version != wanted.model_version:
-            before = self.pointer.model_version if self.pointer else ""
-            self.pointer = replace(wanted, previous_version=before)
+        now = self.pointer
+        is_same = now is not None and now.model_version == wanted.model_version
+        before = "" if now is None else now.previous_version if is_same else now.model_version
+        self.pointer = replace(wanted, previous_version=before)
         return self.pointer
 
     def start_canary(self, canary: Canary) -> Canary:
@@ -186,11 +190,11 @@ class World:
 class Walker:
     """Follows the deployed definition's states; waits advance the world's time."""
 
-    def __init__(self, world: World, execution: str = "e1", **request: Any) -> None:
+    def __init__(self, world: World, execution: str = "e1", hosting: Hosting | None = None, **request: Any) -> None:
         self.world, self.execution, self.request = world, execution, request
         self.states = definition("arn", timeout_s=1)["States"]
         self.service = PromotionService(
-            registry=world, artifacts=world, hosting=world, models=world, evidence=world, store=Books(world),
+            registry=world, artifacts=world, hosting=hosting or world, models=world, evidence=world, store=Books(world),
             announcer=world, limits=CanaryLimits(), plan=HoldPlan(hold_ms=24 * HOUR, slice_ms=HOUR), share=0.1,
             max_wait_ms=200 * HOUR, clock_ms=lambda: world.now_ms,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from cli.cost import TARGET, TARGET_SERVERS, bill, whole_bill
 from pricing import lines as cost_lines
 from pricing import load as cost_load
-from pricing.lines import HOURS, Prices, UnpricedError, check_types, resource_types
+from pricing.lines import HOURS, CostLine, Prices, UnpricedError, check_types, resource_types
 from pricing.load import Shape, expected_units, month, units
 from stacks.config import stage as config
 from treeline.app.detect.scoreblock import ScoreBlock
@@ -239,3 +239,23 @@ def test_no_servers_is_wrong_use():
 
     with pytest.raises(UsageError, match="at least 1"):
         run(["cost", "--servers", "0"])
+
+
+def test_the_scorer_s_line_says_what_either_costs():
+    """50 rows a commit, 4 metrics: 1 ms and 50 x 0.089 ms of a function of 1 GB, or an instance all month."""
+    fleet: dict[str, Any] = {"stream": {"shards": 1, "batching_window_s": 30, "batch_size": 10_000}}
+    prices = Prices.read()
+
+    def scorer(**overrides: Any) -> CostLine:
+        found = bill(config.load("local", fleet | overrides), KINDS, prices, servers=500, interval_s=30)
+        (line,) = (line for line in found if line.part == "scorer")
+        return line
+
+    hosted, embedded = scorer(), scorer(scorer="embedded")
+    commits = 10 * 730 * 120
+
+    assert hosted.dollars == pytest.approx(730 * prices["ml.m5.large_hour"])
+    assert embedded.dollars == pytest.approx(commits * 0.00545 * prices["lambda_arm_gb_second"])
+    assert f"scorer: embedded costs {embedded.dollars:,.2f} instead" in hosted.halve
+    assert f"scorer: endpoint costs {hosted.dollars:,.2f} instead" in embedded.halve
+    assert "embedded" not in scorer(learning={"algorithm": "built-in"}).halve, "it could not be read there"

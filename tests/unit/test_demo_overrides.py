@@ -2,7 +2,11 @@
 
 import pytest
 
+from cli import learn as learning
+from cli.main import run
 from demo.cloud import settings
+from demo.learn.fleet import LearnPlan
+from demo.learn.run import Story
 from demo.overrides import overrides
 from treeline.core.errors import UsageError
 from treeline.core.profile import DEFAULT_METRICS
@@ -29,3 +33,15 @@ def test_what_a_run_needs_stays_where_it_is_not_changed():
 def test_anything_else_is_refused_in_one_line(setting: str):
     with pytest.raises(UsageError, match="--set"):
         overrides([setting])
+
+
+def test_the_learning_story_takes_settings_too(monkeypatch: pytest.MonkeyPatch):
+    played: list[LearnPlan] = []
+
+    def play(plan: LearnPlan, screen: object) -> Story:
+        played.append(plan)
+        return Story(ok=True)
+
+    monkeypatch.setattr(learning, "learn", play)
+    assert run(["demo", "--learn", "--set", "scorer=embedded"]) == 0
+    assert [plan.overrides for plan in played] == [{"scorer": "embedded"}]

@@ -9,6 +9,7 @@ from tests.unit.history_files import write_history
 from training.history.files import open_history
 from training.history.grid import both_grids, grid_of
 from treeline.core.errors import UsageError
+from treeline.core.profile import Metric
 
 START = pd.Timestamp("2026-10-19", tz="UTC")
 START_MS = START.value // 1_000_000
@@ -117,6 +118,28 @@ def test_missing_values_stay_missing(tmp_path):
     table = frame()
     table.loc[0, "cpu"] = np.nan
     assert np.isnan(open_history(save(tmp_path, table)).matrix("b")[1][0, 0])
+
+
+def test_a_value_that_cannot_be_is_clamped_or_missing_and_still_as_it_was_in_the_file(tmp_path):
+    """What ingest would have stored of the same values; a column of which nothing is declared keeps all finite ones."""
+    table = frame(servers=("a",), rows=5).rename(columns={"cpu": "cpu_percent"})
+    table["cpu_percent"] = [100.5, 250.0, -2.5, np.inf, 41.5]
+    table["disk"] = [1e12, -np.inf, -5.0, np.nan, 0.0]
+    history = open_history(save(tmp_path, table)).of_metrics(["disk", "cpu_percent"])
+    kept = np.array([[1e12, 100], [np.nan, np.nan], [-5, 0], [np.nan, np.nan], [0, 41.5]], dtype=np.float32)
+    stored = np.array([[1e12, 100.5], [-np.inf, 250], [-5, -2.5], [np.nan, np.inf], [0, 41.5]], dtype=np.float32)
+    np.testing.assert_array_equal(history.matrix("a")[1], kept)
+    np.testing.assert_array_equal(np.concatenate([window.values for window in history.windows(rows=2)]), kept)
+    np.testing.assert_array_equal(history.matrix("a", as_in_file=True)[1], stored)
+    np.testing.assert_array_equal([values for _, _, values in history.records()], stored)
+
+
+def test_a_history_is_held_to_what_is_declared_of_its_metrics(tmp_path):
+    path = save(tmp_path, frame(servers=("a",), rows=3))
+    declared = [Metric(name="cpu", minimum=0.5, maximum=1.0)]
+    held = open_history(path, declared=declared).matrix("a")[1][:, 0]
+    np.testing.assert_array_equal(held, [np.nan, 1.0, np.nan])
+    assert open_history(path).matrix("a")[1][:, 0].tolist() == [0.0, 1.0, 2.0]
 
 
 def test_incidents_are_read_with_their_kind_and_other_columns_ignored(tmp_path):

@@ -1,3 +1,5 @@
+import json
+import math
 from collections import Counter
 
 from tests.unit.ingest_fakes import Pipeline, batch, observation
@@ -32,6 +34,43 @@ def test_a_bad_record_is_set_aside_and_does_not_hold_up_the_others():
     [entry] = pipeline.quarantine.objects["shard-1-0"]
     assert (entry.record.sequence_number, entry.rejection.raw) == ("1", b"poison")
     assert outcome.quarantined == Counter({RejectionReason.NOT_JSON: 1})
+
+
+def test_a_bad_value_is_set_aside_and_counted_and_the_rest_of_its_record_is_stored():
+    pipeline = Pipeline()
+    data = json.dumps(
+        {
+            "server_id": "a",
+            "observed_at": "2026-11-22T15:58:30Z",
+            "metrics": {"cpu_percent": 250, "memory_percent": 93, "disk_iops": None},
+        }
+    ).encode()
+
+    outcome = pipeline.service.ingest(batch(observation("b"), data))
+
+    [row] = (row for (server, _), row in pipeline.store.rows.items() if server == "a")
+    assert row.receipt.observation.metrics == {"memory_percent": 93.0}
+    [entry] = pipeline.quarantine.objects["shard-1-0"]
+    assert (entry.record.sequence_number, entry.rejection.metric, entry.rejection.raw) == ("1", "cpu_percent", data)
+    assert outcome.values_set_aside == Counter({RejectionReason.METRIC_OUT_OF_RANGE: 1})
+    assert (outcome.received, outcome.stored, outcome.quarantined.total()) == (2, 2, 0)
+
+
+def test_a_bad_value_of_a_record_that_comes_again_is_counted_and_set_aside_once():
+    pipeline = Pipeline()
+    data = b"\n".join(
+        [observation("a", cpu=math.nan), observation("a", 20).replace(b"41.5", b'41.5, "disk_iops": "x"')]
+    )
+    pipeline.store.failing = {"a"}
+
+    first = pipeline.service.ingest(batch(observation("b"), data))
+    pipeline.store.failing = set()
+    second = pipeline.service.ingest(batch(data, first=1))
+
+    assert (first.resume_from, first.values_set_aside.total()) == ("1", 0)
+    assert second.values_set_aside == Counter({RejectionReason.METRIC_NOT_NUMERIC: 1})
+    assert second.quarantined == Counter({RejectionReason.METRIC_NOT_FINITE: 1})
+    assert sorted(pipeline.quarantine.reasons) == ["metric_not_finite", "metric_not_numeric"]
 
 
 def test_an_observation_sent_twice_in_a_batch_is_stored_once():

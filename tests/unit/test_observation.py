@@ -103,8 +103,10 @@ BAD = [
     (with_cpu(-math.inf), RejectionReason.METRIC_NOT_FINITE),
     (b'{"server_id":"a","observed_at":"2026-11-22T15:58:30Z","metrics":{"disk_iops":1e999}}',
      RejectionReason.METRIC_NOT_FINITE),
-    (with_cpu(100.1), RejectionReason.METRIC_OUT_OF_RANGE),
-    (with_cpu(-1), RejectionReason.METRIC_OUT_OF_RANGE),
+    (with_cpu(105.1), RejectionReason.METRIC_OUT_OF_RANGE),
+    (with_cpu(-6), RejectionReason.METRIC_OUT_OF_RANGE),
+    (record(metrics={"cpu_percent": 250, "memory_percent": "full"}), RejectionReason.METRIC_OUT_OF_RANGE),
+    (record(metrics={"network_mbps": -1e-9}), RejectionReason.METRIC_OUT_OF_RANGE),
     (with_cpu(10**400), RejectionReason.METRIC_OUT_OF_RANGE),
     (record(metrics={"disk_iops": 1e126}), RejectionReason.METRIC_OUT_OF_RANGE),
     (record(labels=["web"]), RejectionReason.INVALID_LABELS),
@@ -138,6 +140,54 @@ def test_the_detail_names_the_field_its_value_and_what_was_expected():
     _, [rejection] = judged(with_cpu(250.0))
 
     assert rejection.detail == "metrics.cpu_percent: expected a number in [0, 100], got 250.0"
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [(100, 100.0), (100.4375, 100.0), (105, 100.0), (105.0, 100.0), (-0.1, 0.0), (-5, 0.0), (0.0, 0.0), (99.9, 99.9)],
+)
+def test_a_value_just_outside_its_range_is_the_nearest_that_can_be(sent, stored):
+    """An agent that measures 100.4 % CPU rounds its clock, and the server is busiest just then."""
+    [observation], rejections = judged(with_cpu(sent))
+
+    assert (observation.metrics, rejections) == ({"cpu_percent": stored}, [])
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (250.0, RejectionReason.METRIC_OUT_OF_RANGE),
+        (math.nan, RejectionReason.METRIC_NOT_FINITE),
+        ("41.5", RejectionReason.METRIC_NOT_NUMERIC),
+    ],
+)
+def test_a_good_value_beside_a_bad_one_is_kept(bad, reason):
+    data = record(metrics={"cpu_percent": bad, "memory_percent": 93, "disk_iops": 5.0})
+
+    [observation], [rejection] = judged(data)
+
+    assert observation.metrics == {"memory_percent": 93.0, "disk_iops": 5.0}
+    assert (rejection.metric, rejection.reason, rejection.raw) == ("cpu_percent", reason, data)
+    assert rejection.detail.startswith("metrics.cpu_percent: expected ")
+
+
+def test_each_bad_value_has_its_own_reason():
+    data = record(metrics={"cpu_percent": 250, "memory_percent": None, "network_mbps": 1.0, "disk_iops": True})
+
+    [observation], rejections = judged(data)
+
+    assert observation.metrics == {"network_mbps": 1.0}
+    assert [(r.metric, r.reason.value) for r in rejections] == [
+        ("cpu_percent", "metric_out_of_range"),
+        ("disk_iops", "metric_not_numeric"),
+    ]
+
+
+def test_a_record_without_a_good_value_is_refused_as_a_whole():
+    """What nothing is stored of is a bad record, not a bad value."""
+    observations, [rejection] = judged(record(metrics={"cpu_percent": 250, "memory_percent": math.nan}))
+
+    assert (observations, rejection.metric) == ([], None)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +290,7 @@ json_values = st.recursive(
 def test_any_values_get_one_verdict_and_what_passes_can_be_stored(values):
     observations, rejections = judged(json.dumps({**GOOD, **values}).encode())
 
-    assert len(observations) + len(rejections) == 1
+    assert len(observations) + sum(rejection.metric is None for rejection in rejections) == 1
     for observation in observations:
         json.dumps([observation.server_id, observation.labels], ensure_ascii=False).encode("utf-8")
         assert all(math.isfinite(v) for v in observation.metrics.values())

@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from stacks.config.learning import ProfileLearning
-from stacks.workflows.training import PipelineParts, definition
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, service
 from tests.unit.override_fakes import ENTRY, blind, blinding
 from tests.unit.short_history import TEST, TRAIN, trained_package, whole_history
@@ -60,27 +58,3 @@ def test_the_next_tick_decides_by_an_override_and_the_one_after_its_revert_as_be
     assert {a.server_id for a in store.alerts if a.event is AlertEvent.OPENED} == {"web-05"}
     decided_by = [ScoreBlock.unpack(block.pack()).override for block in store.blocks.values()]
     assert decided_by == [*[""] * 10, *["o1"] * 40, *[""] * (TEST - 50)]
-
-
-def test_a_training_run_takes_only_parameters_that_the_pipeline_declares():
-    """A name that SageMaker does not know fails the start of the run."""
-    parts = PipelineParts(
-        name="treeline-a-b",
-        metrics=("cpu",),
-        image="i",
-        algorithm_image="i",
-        models_bucket="m",
-        training_bucket="t",
-        tables={"--controls-table": "c"},
-        step_s=None,
-        admit_function_arn="a",
-        role_arn="r",
-        policy="{}",
-    )
-    declared = {p["Name"]: p["DefaultValue"] for p in definition(ProfileLearning(), parts)["Parameters"]}
-    whole = replace(ENTRY, policy={"needed": 3}, forest={"num_trees": 200, "num_samples_per_tree": 256})
-    given = whole.training_parameters()
-    assert given == {"NumTrees": "200", "NumSamplesPerTree": "256", "PolicyOverride": '{"needed": 3}'}
-    assert set(given) <= set(declared)
-    assert (declared["NumTrees"], declared["PolicyOverride"]) == ("100", "{}")
-    assert ENTRY.training_parameters() == {}

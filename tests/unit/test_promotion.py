@@ -200,10 +200,10 @@ def test_a_second_promotion_waits_for_the_first(world):
 def test_people_hear_what_becomes_of_a_model(world):
     Walker(world, package_arn=ARN).walk()
     assert [said for said in world.told if said[0] != "slice"] == [
-        ("started", "Model m2 is checked and will be hosted"),
+        ("started", "Model m2 has passed its checks"),
         ("canary", "Model m2 decides beside m1 on 2 of 20 servers"),
         ("cut_over", "Model m2 takes over from m1"),
-        ("done", "Model m2 is the only model on the endpoint"),
+        ("done", "Model m2 is the only model now"),
     ]
     assert world.told[2] == ("slice", "Model m2 slice 1 passed")
     assert [details["stage"] for details in world.details] == ["prepared", *["canary"] * 25, "cut_over", "done"]
@@ -306,6 +306,15 @@ def test_back_by_hand_takes_no_canary(world):
 def test_the_active_model_is_not_promoted_again(world):
     assert Walker(world, package_arn=ARN.replace("m2", "m1")).walk() == "Promoted"
     assert world.updates == 0
+
+
+def test_the_active_model_is_hosted_again_where_its_endpoint_is_gone(world):
+    """Deleted by hand, or the scorer was embedded until now; there is nothing to compare it with."""
+    world.endpoint = None
+    assert Walker(world, package_arn=ARN.replace("m2", "m1")).walk() == "Promoted"
+    assert world.endpoint.variants == ("m1",)
+    assert (world.pointer.model_version, world.pointer.previous_version) == ("m1", "")
+    assert "canary" not in steps(world)
 
 
 class Workflow:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.ingest_fakes import MemoryTicks
-from treeline.app.detect.reprocess import ReprocessService, can_serve
+from treeline.app.detect.reprocess import EmbeddedStatus, ReprocessService, can_serve
 from treeline.app.detect.ticks import Tick, TickCause
 from treeline.app.messages import QueueMessage
 from treeline.core.errors import MalformedRecordError
@@ -83,6 +83,14 @@ def test_ticks_move_only_while_the_endpoint_answers(status, serves):
     assert (len(ticks.sent), len(letters.messages)) == ((1, 0) if serves else (0, 1))
     assert letters.receives == (1 if serves else 0)
     assert outcome.endpoint_status == status
+
+
+def test_without_an_endpoint_ticks_always_move():
+    letters, ticks = DeadLetters(dead(3, 1)), MemoryTicks()
+
+    outcome = service(EmbeddedStatus(), letters, ticks).reprocess()
+
+    assert (len(ticks.sent), letters.messages, outcome.endpoint_status) == (1, [], "Embedded")
 
 
 def test_a_group_is_redriven_once_from_its_oldest_observation():

@@ -11,6 +11,7 @@ NOT_ONE = {
     "POLICY": "{}",
     "METRICS": '[{"name": "a"}]',
     "PAGING": "people",
+    "SCORER": "endpoint",
     "SCORE_TTL_S": "3600",
     "EVENTS_URL": "https://example.com",
 }
@@ -63,6 +64,8 @@ def test_a_policy_typo_in_a_stage_file_is_found_before_anything_is_deployed():
         (DetectSettings, {"GROUP_SIZE": "51"}, r"GROUP_SIZE must be in \[1, 50\], got 51"),
         (DetectSettings, {"WATERMARK_WAIT_S": "nan"}, "WATERMARK_WAIT_S must be a finite number, got 'nan'"),
         (DetectSettings, {"PAGING": "poeple"}, "PAGING must be one of people, shadow, got 'poeple'"),
+        (DetectSettings, {"SCORER": "sagemaker"}, "SCORER must be one of endpoint, embedded, got 'sagemaker'"),
+        (DetectSettings, {"ENDPOINT_NAME": ""}, "ENDPOINT_NAME must be set where scorer is endpoint"),
         (DetectSettings, {"STATE_TABLE": ""}, "DetectSettings: STATE_TABLE must be set"),
         (DispatchSettings, {"SECOND_TICK_DELAY_S": "now"}, "SECOND_TICK_DELAY_S must be an integer, got 'now'"),
         (NotifyPagerDutySettings, {"RETRY_BASE_S": "0"}, r"RETRY_BASE_S must be in \[1, 900\], got 0"),

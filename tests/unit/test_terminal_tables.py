@@ -51,6 +51,19 @@ def test_labels_without_a_kind_have_no_table_of_kinds():
     assert kind_table(judged("", "")[Tier.ALL]) is None
 
 
+def test_the_demo_tells_which_values_were_set_aside():
+    result = ReplayResult(
+        accounting=Accounting(
+            sent=9, stored=9, quarantined=0, scored=9, warming_up=0, lost=0, values_set_aside={"metric_not_finite": 4}
+        ),
+        evaluations={}, clocks=(), incidents={}, reproduced=True, records_per_s=1.0, faults={},
+    )  # fmt: skip
+    screen = DemoScreen(as_json=False)
+    screen.console = Console(file=io.StringIO(), width=200)
+    screen.scoreboard(result)
+    assert "values set aside, the rest of their records stored: metric_not_finite 4" in screen.console.file.getvalue()
+
+
 def test_the_demo_lists_what_it_missed():
     result = ReplayResult(
         accounting=Accounting(sent=1, stored=1, quarantined=0, scored=1, warming_up=0, lost=0),

@@ -13,30 +13,29 @@ from treeline.core.model.package import ModelPackage
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The active model's package, and where its forest is."""
+    """The active model's package, where its forest is, and the container that reads it."""
 
     package: ModelPackage
     model_data_url: str
+    image: str
+
+    @property
+    def learned_until_ms(self) -> int:
+        """Event time of the newest observation that it was made of."""
+        return int(self.package.seeds.last_at.max())
 
 
 @dataclass(frozen=True, slots=True)
 class Champions:
-    """Looks the champion up.
+    """Looks the champion up."""
 
-    Attributes:
-        client: boto3 clients by service.
-        controls_table: Its pointer.
-        models_bucket: Its package.
-        group: The registry's group, which knows its forest.
-    """
+    client: Callable[[str], Any]  # boto3 clients by service
+    controls_table: str  # its pointer
+    models_bucket: str  # its package
+    group: str  # the registry's, which knows its forest
 
-    client: Callable[[str], Any]
-    controls_table: str
-    models_bucket: str
-    group: str
-
-    def current(self, metrics: tuple[str, ...]) -> tuple[Champion | None, str]:
-        """The champion, or None and why there is none to compare with."""
+    def current(self, metrics: tuple[str, ...], holdout_from_ms: int) -> tuple[Champion | None, str]:
+        """The champion, or None and why there is none to compare with in what is held out from a moment on."""
         item = self.client("dynamodb").get_item(TableName=self.controls_table, Key=ACTIVE_KEY).get("Item")
         if item is None:
             return None, "first model: nothing to compare with"
@@ -52,4 +51,7 @@ class Champions:
             package.require_metrics(metrics)
         except ModelMismatchError as error:
             return None, f"champion {version} cannot be compared with: {error}"
-        return Champion(package, registered.model_data_url), ""
+        champion = Champion(package, registered.model_data_url, registered.image)
+        if champion.learned_until_ms >= holdout_from_ms:
+            return None, f"champion {version} has learned some of the held-out part, so it was not compared with"
+        return champion, ""

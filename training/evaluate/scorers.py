@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,13 +21,12 @@ import numpy.typing as npt
 from training.prepare.calibrating import Score
 from treeline.aws.detect.endpoint import Endpoint
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError
-from treeline.core.payload import csv_payloads
+from treeline.core.payload import score_rows
 from treeline.core.statistics import FloatArray
 from treeline.forest.storage import MEMBER, read_model_tar
 
 PREFIX = "treeline-evaluate-"  # of endpoints that live as long as an Evaluate step
-ROWS_PER_REQUEST = 5000  # about 0.7 MB; a request may have 6 MB and take 60 s
-PARALLEL = 4
+PARALLEL = 8  # requests at once, of as many rows as detect sends; a boto3 client keeps ten connections
 _START_TIMEOUT_S = 1800.0
 
 
@@ -40,23 +40,13 @@ class TrainedScorer:
 
 @dataclass(slots=True)
 class Scorers:
-    """Makes score functions of model artifacts; a context that takes down what it hosted.
+    """Makes score functions of model artifacts; a context that takes down what it hosted."""
 
-    Attributes:
-        client: boto3 clients by service.
-        name: Of this run; names what is hosted.
-        image: The container for artifacts that are not ours.
-        role_arn: What that container runs as.
-        instance_type: Where it runs.
-        poll_s: Seconds between two looks at an endpoint that starts.
-    """
-
-    client: Callable[[str], Any]
-    name: str
-    image: str
-    role_arn: str
-    instance_type: str
-    poll_s: float = 5.0
+    client: Callable[[str], Any]  # boto3 clients by service
+    name: str  # of this run; names what is hosted
+    role_arn: str  # what a container that is hosted runs as
+    instance_type: str  # where it runs
+    poll_s: float = 5.0  # between two looks at an endpoint that starts
     _hosted: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -72,50 +62,45 @@ class Scorers:
             sagemaker.delete_model(ModelName=name)
         self._hosted.clear()
 
-    def of_artifact(self, folder: Path, url: str) -> TrainedScorer:
-        """The scorer of the training job's artifact, a copy of which is in `folder`."""
+    def of_artifact(self, folder: Path, url: str, image: str) -> TrainedScorer:
+        """The scorer of the training job's artifact, a copy of which is in `folder`; `image` reads it."""
         files = sorted(folder.rglob("*.tar.gz"))
         if len(files) != 1:
             raise ModelMismatchError(f"expected one model.tar.gz from {url}, found {[f.name for f in files]}")
-        return self._of_bytes(files[0].read_bytes(), url)
+        return self._of_bytes(files[0].read_bytes(), url, image)
 
-    def of_url(self, url: str) -> Score:
-        """The score function of an artifact in S3."""
+    def of_url(self, url: str, image: str) -> Score:
+        """The score function of an artifact in S3, which the container of `image` reads."""
         bucket, _, key = url.removeprefix("s3://").partition("/")
-        return self._of_bytes(self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(), url).score
+        return self._of_bytes(self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(), url, image).score
 
-    def _of_bytes(self, data: bytes, url: str) -> TrainedScorer:
+    def _of_bytes(self, data: bytes, url: str, image: str) -> TrainedScorer:
         try:
             with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
                 is_ours = any(Path(name).name == MEMBER for name in archive.getnames())
         except (tarfile.TarError, OSError, EOFError) as error:
             raise ModelMismatchError(f"the model at {url} is no model.tar.gz: {error}") from error
         if not is_ours:
-            return TrainedScorer(self._endpoint_score(url), None)
+            return TrainedScorer(self._endpoint_score(url, image), None)
         forest = read_model_tar(data)
         return TrainedScorer(forest.score, forest.num_samples_per_tree)
 
-    def _endpoint_score(self, url: str) -> Score:
-        endpoint = Endpoint(self.client("sagemaker-runtime"), self._host(url))
+    def _endpoint_score(self, url: str, image: str) -> Score:
+        endpoint = Endpoint(self.client("sagemaker-runtime"), self._host(url, image))
 
         def score(rows: npt.NDArray[np.float32]) -> FloatArray:
-            scores = np.empty(len(rows))
-
-            def one(request: tuple[slice, bytes]) -> None:
-                part, body = request
-                scores[part] = endpoint.score(body, part.stop - part.start)
-
             with ThreadPoolExecutor(PARALLEL) as pool:
-                list(pool.map(one, csv_payloads(rows, max_rows=ROWS_PER_REQUEST)))
-            return scores
+                asked = pool.map(partial(score_rows, endpoint.score), np.array_split(rows, PARALLEL))
+                return np.concatenate(list(asked))
 
         return score
 
-    def _host(self, url: str) -> str:
+    def _host(self, url: str, image: str) -> str:
         sagemaker = self.client("sagemaker")
-        name = f"{PREFIX}{self.name}-{len(self._hosted)}"[:63].rstrip("-")
+        # At most 63 characters. The end is kept: there a model's name has the execution that makes it unique.
+        name = f"{PREFIX}{self.name[-42:].lstrip('-')}-{len(self._hosted)}"
         sagemaker.create_model(
-            ModelName=name, ExecutionRoleArn=self.role_arn, PrimaryContainer={"Image": self.image, "ModelDataUrl": url}
+            ModelName=name, ExecutionRoleArn=self.role_arn, PrimaryContainer={"Image": image, "ModelDataUrl": url}
         )
         variant = {
             "VariantName": "all",

@@ -3,6 +3,9 @@
 A history is a long parquet file (`timestamp, server_id, <metric columns>[, split][, label]`) and, where known,
 an incidents CSV (`server_id, start, end`, both inclusive; `kind` is kept, other columns are ignored). Times
 without a zone are UTC. Files in NAB's series form are read too (see `training.history.parquet`).
+
+Values are what ingest would have stored of them: one a little beyond its metric's declared range is the nearest that
+can be, and one that is infinite or farther out is missing (`treeline.core.limits.possible_values`).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,6 +21,8 @@ from training.history.incidents import read_incidents
 from training.history.labels import NAB_WINDOWS, STANDARD, Label, Protocol
 from training.history.parquet import HistoryFile, HistoryWindow, ServerTimes
 from treeline.core.errors import UsageError
+from treeline.core.limits import MetricLimits, possible_values
+from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.times import iso, to_ms
 
 # Values held at once by a dense block or a replay window: 96 MB of float32.
@@ -50,6 +55,7 @@ class History:
     incidents: tuple[Label, ...]  # of the chosen servers and range, by server and time
     split_by: str  # "column", "date", "fraction" or "fraction of each server": where test_start_ms comes from
     protocol: Protocol  # how its labels are meant to be read
+    declared: tuple[Metric, ...]  # what is known of metrics; of a column that is not among them nothing is
     _file: HistoryFile
     _block: dict[str, tuple[Times, Values]] = field(default_factory=dict)
 
@@ -87,9 +93,21 @@ class History:
         """Where the first server's test part begins."""
         return min(max(r.first_ms, r.test_start_ms) for r in self.rows.values())
 
-    def matrix(self, server_id: str, *, part: Part = "all") -> tuple[Times, Values]:
+    @property
+    def metric_declarations(self) -> tuple[Metric, ...]:
+        """What is declared of its columns, in their order."""
+        known = {metric.name: metric for metric in self.declared}
+        return tuple(known.get(name, Metric(name=name)) for name in self.metrics)
+
+    @property
+    def limits(self) -> MetricLimits:
+        """The same as arrays."""
+        return MetricLimits.of(self.metric_declarations)
+
+    def matrix(self, server_id: str, *, part: Part = "all", as_in_file: bool = False) -> tuple[Times, Values]:
         """One server's times (n,) int64 ms, increasing, and values (n, metrics) float32; NaN where missing.
 
+        `as_in_file` leaves in what cannot be: infinite values, and those beyond a declared range.
         Cheapest when servers are asked for in the order of `servers`: a block of neighbours is read at once.
 
         Raises:
@@ -102,7 +120,8 @@ class History:
         times, values = self._block[server_id]
         cut = int(np.searchsorted(times, self.rows[server_id].test_start_ms))
         chosen = {"all": slice(None), "train": slice(None, cut), "test": slice(cut, None)}[part]
-        return times[chosen], values[chosen]
+        own = values[chosen]
+        return times[chosen], own if as_in_file else possible_values(own, self.limits)
 
     def windows(
         self,
@@ -112,11 +131,12 @@ class History:
         part: Part = "all",
         rows: int | None = None,
         align_ms: int = 1,
+        as_in_file: bool = False,
     ) -> Iterator[HistoryWindow]:
         """The rows of [start_ms, end_ms] in event-time order, ties by server_id, about `rows` rows at a time.
 
         The windows' borders depend on `rows` (default: what fits in memory); their concatenation does not. They lie
-        on multiples of `align_ms`.
+        on multiples of `align_ms`. `as_in_file` leaves in what cannot be, as `matrix` does.
         """
         first = self.start_ms if start_ms is None else max(start_ms, self.start_ms)
         last = self.end_ms if end_ms is None else min(end_ms, self.end_ms)
@@ -125,6 +145,7 @@ class History:
         at_once = rows or max(1, _VALUES_AT_ONCE // len(self.metrics))
         share = min(1.0, at_once / self.row_count)
         step = max(1, int((self.end_ms - self.start_ms + 1) * share) // align_ms) * align_ms
+        limits = self.limits
         test_starts = np.array([self.rows[s].test_start_ms for s in self.servers], dtype=np.int64)
         for begin in range(first - first % align_ms, last + 1, step):
             window = self._file.read(self.servers, self.metrics, max(begin, first), min(begin + step - 1, last))
@@ -135,13 +156,13 @@ class History:
             window = window.take(np.lexsort((window.servers, window.times_ms)))
             self._refuse_repeats(window.servers, window.times_ms)
             if len(window.times_ms):
-                yield window
+                yield window if as_in_file else replace(window, values=possible_values(window.values, limits))
 
     def records(
         self, start_ms: int | None = None, end_ms: int | None = None, *, part: Part = "all", rows: int | None = None
     ) -> Iterator[tuple[int, str, Values]]:
-        """As `windows`, row by row: (observed_at_ms, server_id, values (metrics,) float32)."""
-        for window in self.windows(start_ms, end_ms, part=part, rows=rows):
+        """To be sent, row by row and as in the file: (observed_at_ms, server_id, values (metrics,) float32)."""
+        for window in self.windows(start_ms, end_ms, part=part, rows=rows, as_in_file=True):
             names = [self.servers[i] for i in window.servers.tolist()]
             yield from zip(window.times_ms.tolist(), names, window.values, strict=True)
 
@@ -186,6 +207,7 @@ def open_history(
     split_at: datetime | None = None,
     train_fraction: float = 0.5,
     by_fraction: bool = False,
+    declared: Sequence[Metric] = DEFAULT_METRICS,
 ) -> History:
     """Open and validate a history; the metric values stay on disk until asked for.
 
@@ -200,6 +222,7 @@ def open_history(
             the servers are series that hardly share a time.
         train_fraction: In (0, 1).
         by_fraction: The fraction decides even where there is a `split` column.
+        declared: What is known of metrics; nothing is of a column that is not among them.
 
     Raises:
         UsageError: The files or arguments cannot be used; one line says value, field, what is expected.
@@ -248,6 +271,7 @@ def open_history(
         incidents=tuple(x for x in labels if x.server_id in chosen and x.end_ms >= start_ms and x.start_ms <= end_ms),
         split_by=split_by,
         protocol=NAB_WINDOWS if source.is_series else STANDARD,
+        declared=tuple(declared),
         _file=source,
     )
 

@@ -6,7 +6,7 @@ moments; the part it lost is measured where the finest one is at hand, and added
 variance of values = variance of the averages + mean variance within them). A value counts for the time it covers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.history.files import History, open_history
+from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.statistics import FloatArray, within_reach
 from treeline.core.times import from_ms
 
@@ -37,12 +38,12 @@ class Mixed:
     value_range: FloatArray
 
 
-def open_resolutions(root: Path | str) -> dict[int, History]:
+def open_resolutions(root: Path | str, declared: Sequence[Metric] = DEFAULT_METRICS) -> dict[int, History]:
     """The histories of a folder that `treeline history fetch` wrote, by period in seconds; of any other, the one."""
     folders = sorted(Path(root).glob(f"{_FOLDER}*"))
-    opened = {int(folder.name.removeprefix(_FOLDER)): open_history(folder) for folder in folders}
+    opened = {int(folder.name.removeprefix(_FOLDER)): open_history(folder, declared=declared) for folder in folders}
     if not opened:
-        history = open_history(root)
+        history = open_history(root, declared=declared)
         opened = {round(history.step_s): history}
     return dict(sorted(opened.items()))
 
@@ -51,7 +52,9 @@ def narrowed(by_period: Mapping[int, History], start_ms: int, end_ms: int) -> di
     """The histories' parts in [start_ms, end_ms], metrics as they are; those without one are left out."""
     start, end = from_ms(start_ms), from_ms(end_ms)
     return {
-        period_s: open_history(history.path, start=start, end=end).of_metrics(history.metrics)
+        period_s: open_history(history.path, start=start, end=end, declared=history.declared).of_metrics(
+            history.metrics
+        )
         for period_s, history in by_period.items()
         if any(rows.first_ms <= end_ms and rows.last_ms >= start_ms for rows in history.rows.values())
     }

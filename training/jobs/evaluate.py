@@ -59,14 +59,14 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     policy = read(PolicySettings, {**asked.policy, **asked.policy_override}, "--policy")
     faults = place_faults(fleet.holdout(), seed=asked.seed)
     champions = Champions(client, asked.controls_table, asked.models_bucket, asked.group)
-    champion, note = champions.current(fleet.recent.metrics)
+    champion, note = champions.current(fleet.recent.metrics, fleet.holdout_from_ms)
     manifest = {**fleet.manifest, "reason": asked.reason, "model_data": asked.model_data, "image": asked.image}
 
     def judged(package: ModelPackage, score: Score, grid: Grid) -> Judgement:
         return judge(Contender(package, score, grid), faults, policy, holdout_from_ms=fleet.holdout_from_ms)
 
-    with Scorers(client, asked.model_version, asked.image, asked.role, asked.instance_type) as scorers:
-        trained = scorers.of_artifact(asked.model, asked.model_data)
+    with Scorers(client, asked.model_version, asked.role, asked.instance_type) as scorers:
+        trained = scorers.of_artifact(asked.model, asked.model_data, asked.image)
         score, rows = trained.score, prepared.training_rows
         manifest["reference"] = reference(score(rows), rows).to_json()
         package = calibrate_package(
@@ -79,8 +79,10 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         candidate = judged(package, score, fleet.holdout())
         rival = None
         if champion is not None:
-            champion_score = scorers.of_url(champion.model_data_url)
-            rival = judged(champion.package, champion_score, fleet.holdout(lead_in_ms=LEAD_IN_MS))
+            champion_score = scorers.of_url(champion.model_data_url, champion.image)
+            # It cannot go through what it has learned once more: its state is of a later moment.
+            unseen_ms = fleet.holdout_from_ms - 1 - champion.learned_until_ms
+            rival = judged(champion.package, champion_score, fleet.holdout(lead_in_ms=min(LEAD_IN_MS, unseen_ms)))
     limits = CandidateLimits(**{limit.name: getattr(asked, limit.name) for limit in fields(CandidateLimits)})
     verdict = compare(candidate, rival, limits, notes=[note] if note else [])
     body = {

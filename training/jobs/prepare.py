@@ -5,6 +5,7 @@ baseline: statistics.json and constraints.json).
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,8 +28,11 @@ from training.prepare.hygiene import Disturbances, apply
 from training.prepare.preparation import prepare
 from training.prepare.shards import write_shards
 from treeline.core.detection.features import feature_names
-from treeline.core.errors import UsageError
+from treeline.core.errors import ModelMismatchError, UsageError
+from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import from_ms, iso, parse_iso
+from treeline.settings.environment import decompressed
+from treeline.settings.values import convert
 
 LATEST = "latest"
 DAY_MS = 86_400_000
@@ -42,9 +46,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--history", type=Path, required=True, help="folder of parquet files in the history format")
     options.add_argument("--out", type=Path, required=True)
     options.add_argument("--metrics", nargs="+", required=True, help="the metric set in order, joined by commas")
+    options.add_argument("--declared", nargs="+", default=[], help="what is declared of it, compressed and in parts")
     options.add_argument("--window-end", default=LATEST, help="event time, ISO 8601, or latest")
     options.add_argument("--window-days", type=float, required=True)
     options.add_argument("--holdout-days", type=float, required=True)
+    options.add_argument("--feature-dim", type=int, required=True, help="columns that Train is told a row has")
     options.add_argument("--step-s", type=float, help="what senders send; default: as the history has it")
     options.add_argument("--seed", type=int, default=1)
     for name in ("controls-table", "incidents-table", "servers-table"):
@@ -54,10 +60,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
-    """Do the step; raises UsageError when the history cannot be trained on."""
+    """Do the step.
+
+    Raises:
+        UsageError: The history cannot be trained on.
+        ModelMismatchError: Its rows are not as wide as the training job is told.
+    """
     asked = parser().parse_args(arguments)
     metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
-    histories = {period: history.of_metrics(metrics) for period, history in open_resolutions(asked.history).items()}
+    known = _declared(asked, metrics)
+    opened = open_resolutions(asked.history, known)
+    histories = {period: history.of_metrics(metrics) for period, history in opened.items()}
     require_step(histories[min(histories)].step_s, asked.step_s)
     cut = window(
         histories[min(histories)],
@@ -79,6 +92,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         values=values,
     )
     learned, rows = prepared.learned, prepared.training_rows
+    require_width(rows.shape[1], asked.feature_dim)
     fleet = FleetFile(prepared=prepared, recent=apply(recent, learned.left_out), holdout_from_ms=cut.holdout_from_ms)
     statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=asked.seed, features=rows)
     out = Folder(asked.out)
@@ -93,12 +107,21 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         "window": [iso(learned.from_ms), iso(cut.last_ms)],
         "holdout_from": iso(cut.holdout_from_ms),
         "seed": asked.seed,
+        "declared_metrics": json.loads(to_json(known)),
     }
     replace(fleet, manifest=manifest).write(asked.out / "fleet")
     print(
         f"{len(rows)} training rows of {learned.observations} observations and {len(history.servers)} servers, "
         f"held out from {iso(cut.holdout_from_ms)}"
     )
+
+
+def _declared(asked: argparse.Namespace, metrics: tuple[str, ...]) -> tuple[Metric, ...]:
+    if not asked.declared:
+        return declared(metrics)
+    plain = json.loads(decompressed("".join(asked.declared)))
+    found: tuple[Metric, ...] = convert(tuple[Metric, ...], plain, "--declared", "metrics")
+    return found
 
 
 def _known(asked: argparse.Namespace, client: Callable[[str], Any], servers: Sequence[str]) -> Disturbances:
@@ -123,6 +146,15 @@ def require_step(found_s: float, declared_s: float | None) -> None:
         )
 
 
+def require_width(found: int, declared: int) -> None:
+    """Refuse rows of another width than the training job is told: it would fail only once its instance is paid for."""
+    if found != declared:
+        raise ModelMismatchError(
+            f"the training rows have {found} columns, the pipeline's feature_dim is {declared}: the image is not of "
+            "the version that is deployed; build it anew from that checkout"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A window of a history: training in [start, holdout_from), evaluation in [holdout_from, last]; milliseconds."""
@@ -134,7 +166,8 @@ class Cut:
     def recent(self, history: History) -> Grid:
         """The held-out part, and what the champion gets used to the present on."""
         start_ms = max(self.start_ms, self.holdout_from_ms - LEAD_IN_MS)
-        part = open_history(history.path, start=from_ms(start_ms), end=from_ms(self.last_ms))
+        end = from_ms(self.last_ms)
+        part = open_history(history.path, start=from_ms(start_ms), end=end, declared=history.declared)
         return grid_of(part.of_metrics(history.metrics))
 
 

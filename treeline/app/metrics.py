@@ -32,6 +32,7 @@ class OwnMetric(Enum):
     RecordsReceived = "ingest", "stream records that are done"
     RecordsToRetry = "ingest", "stream records that come again, as a write failed"
     RecordsQuarantined = "ingest", "observations set aside as bad", Unit.COUNT, "reason"
+    ValuesSetAside = "ingest", "bad values of observations that are stored without them", Unit.COUNT, "reason"
     ObservationsReceived = "ingest", "observations, good or bad: a record may hold several"
     ObservationsStored = "ingest", "observations written to the table"
     ObservationsRepeated = "ingest", "observations that came twice in their batch"

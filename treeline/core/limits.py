@@ -1,4 +1,4 @@
-"""Which deviations matter: the limits declared for each metric, held against measured values and their bands."""
+"""Which values can be and which deviations matter: each metric's declared limits, held against arrays of values."""
 
 import math
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ class MetricLimits:
 
     minimum: FloatArray  # smallest possible value, -inf where none is declared
     maximum: FloatArray  # largest possible value, inf where none is declared
+    lowest_clamped: FloatArray  # smallest value that is taken as `minimum`; one below it is no measurement
+    highest_clamped: FloatArray  # largest value that is taken as `maximum`
     minimum_deviation: FloatArray  # in the metric's unit; 0 where none is declared
     minimum_relative_deviation: FloatArray  # share of the expected value; 0 where none is declared
     saturated_above: FloatArray  # inf where none is declared
@@ -40,12 +42,33 @@ class MetricLimits:
         return cls(
             minimum=column("minimum"),
             maximum=column("maximum"),
+            lowest_clamped=np.array([metric.clamped_range[0] for metric in metrics], dtype=np.float64),
+            highest_clamped=np.array([metric.clamped_range[1] for metric in metrics], dtype=np.float64),
             minimum_deviation=column("minimum_deviation"),
             minimum_relative_deviation=column("minimum_relative_deviation"),
             saturated_above=np.array(saturated, dtype=np.float64),
             counts_above=np.array([metric.direction is not Direction.DOWN for metric in metrics], dtype=np.bool_),
             counts_below=np.array([metric.direction is not Direction.UP for metric in metrics], dtype=np.bool_),
         )
+
+
+def possible_values(values: FloatArray, limits: MetricLimits) -> FloatArray:
+    """Values of a history as ingest would store them: a little beyond the declared range clamped, else NaN.
+
+    Args:
+        values: Shape (n, metrics), each metric in its own unit; NaN where missing.
+        limits: Of the same metrics in the same order.
+
+    Returns:
+        Same shape and type; NaN also where a value is infinite or beyond what is clamped. `values` itself where nothing
+        had to be changed.
+    """
+    is_possible = np.isfinite(values) & (values >= limits.minimum) & (values <= limits.maximum)
+    if (is_possible | np.isnan(values)).all():
+        return values
+    is_taken = np.isfinite(values) & (values >= limits.lowest_clamped) & (values <= limits.highest_clamped)
+    possible: FloatArray = np.where(is_taken, np.clip(values, limits.minimum, limits.maximum), np.nan)
+    return possible.astype(values.dtype)
 
 
 def clip_band(

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,35 +14,35 @@ CONTENT_TYPE = "text/csv"
 ACCEPT = "application/json"
 
 
-def csv_payloads(rows: FloatArray, *, max_rows: int = MAX_ROWS) -> Iterator[tuple[slice, bytes]]:
-    """Cut rows into request bodies.
+def csv_body(rows: FloatArray) -> bytes:
+    """A request body: no header, no id, one line a row.
 
     Args:
-        rows: Shape (n, features) float32; nine significant digits carry a float32 exactly.
-        max_rows: Rows a body holds at most, >= 1.
+        rows: Shape (n, features) float32, finite; nine significant digits carry a float32 exactly.
+    """
+    return "\n".join([",".join([f"{value:.9g}" for value in row]) for row in rows.tolist()]).encode("ascii")
 
-    Yields:
-        Which rows, and their body: no header, no id, one line a row.
+
+def score_rows(score: Callable[[FloatArray], FloatArray], rows: FloatArray) -> FloatArray:
+    """Score rows, at most `MAX_ROWS` at once.
+
+    Args:
+        score: Scores (n,) of rows (n, features), n in [1, MAX_ROWS].
+        rows: Shape (n, features) float32.
+
+    Returns:
+        Shape (n,).
 
     Raises:
         ValueError: A value is NaN or infinite (the engines answer those with a finite, meaningless score).
     """
-    if max_rows < 1:
-        raise ValueError(f"max_rows must be >= 1, got {max_rows}")
     if not np.all(np.isfinite(rows)):
         bad = np.argwhere(~np.isfinite(rows))[0]
         raise ValueError(f"row {bad[0]}, feature {bad[1]} is {rows[tuple(bad)]}; a scorer row must be finite")
-    for start in range(0, len(rows), max_rows):
-        block = rows[start : start + max_rows]
-        lines = [",".join([f"{value:.9g}" for value in row]) for row in block.tolist()]
-        yield slice(start, start + len(block)), "\n".join(lines).encode("ascii")
-
-
-def score_rows(score: Callable[[bytes, int], FloatArray], rows: FloatArray) -> FloatArray:
-    """Scores (n,) of rows (n, features); `score` is asked with bodies of at most `MAX_ROWS` and their row counts."""
     scores = np.empty(len(rows))
-    for part, body in csv_payloads(rows):
-        scores[part] = score(body, part.stop - part.start)
+    for start in range(0, len(rows), MAX_ROWS):
+        part = slice(start, start + MAX_ROWS)
+        scores[part] = score(rows[part])
     return scores
 
 

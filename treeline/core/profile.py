@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from treeline.core.setting import Settings, WrongSettingError, setting
 
+# How far beyond its range a value may lie to count as measured imprecisely: CPU of 100.4 % is rounding, of 250 % a bug.
+CLAMPED_SHARE = 0.05
+
 
 class Direction(StrEnum):
     """On which side of the expected value a metric's deviation matters."""
@@ -19,7 +22,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric(Settings):
-    """One metric: a value outside [minimum, maximum] cannot be, a deviation within the limits opens no incident."""
+    """One metric: a value outside [minimum, maximum] cannot be, a deviation smaller than declared opens no incident."""
 
     name: str = setting(meaning="As records call it.")
     unit: str = setting("", meaning="As pages show it.")
@@ -37,6 +40,18 @@ class Metric(Settings):
     saturated_above: float | None = setting(
         None, meaning="From this value on the resource is used up, whatever is usual; null: it never is."
     )
+
+    @property
+    def clamped_range(self) -> tuple[float, float]:
+        """The lowest and highest value that is taken as `minimum` or `maximum`; one beyond them is set aside.
+
+        The share is of the range's width where both ends are declared, as a range says itself what is small in it;
+        else of the one end's size. So a range from 0 on takes nothing below 0: no unit says what would be near it.
+        """
+        has_both = math.isfinite(self.minimum) and math.isfinite(self.maximum)
+        width = self.maximum - self.minimum
+        below, above = (width, width) if has_both else (abs(self.minimum), abs(self.maximum))
+        return self.minimum - CLAMPED_SHARE * below, self.maximum + CLAMPED_SHARE * above
 
     def check(self) -> None:
         """Is there a value that fits, and can it reach what is called saturated?"""
@@ -71,6 +86,15 @@ DEFAULT_METRICS: tuple[Metric, ...] = (
     Metric(name="network_mbps", unit="Mbit/s", minimum=0.0, minimum_deviation=1.0, minimum_relative_deviation=0.2),
     Metric(name="disk_iops", unit="1/s", minimum=0.0, minimum_deviation=10.0, minimum_relative_deviation=0.2),
 )
+
+
+def declared(names: Sequence[str]) -> tuple[Metric, ...]:
+    """Metrics by name, for data that come without a declaration.
+
+    The default ones are as declared here; of any other nothing is known, and every deviation of it counts.
+    """
+    known = {metric.name: metric for metric in DEFAULT_METRICS}
+    return tuple(known.get(name, Metric(name=name)) for name in names)
 
 
 def to_json(metrics: Sequence[Metric]) -> str:

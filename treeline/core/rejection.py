@@ -1,4 +1,4 @@
-"""Why a record is set aside: a reason code for each breach of the observation contract."""
+"""Why a record, or one value of it, is set aside: a reason code for each breach of the observation contract."""
 
 import json
 from dataclasses import dataclass
@@ -41,11 +41,12 @@ class RejectionReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """One record that breaks the contract, with the bytes it came as."""
+    """One record that breaks the contract, or one value of it, with the bytes the record came as."""
 
     reason: RejectionReason
     detail: str  # names the field, its value (cut) and what was expected
     raw: bytes
+    metric: str | None = None  # whose value alone is set aside, the others of the record being stored; None: all of it
 
 
 class RefusedError(MalformedRecordError):

@@ -1,4 +1,4 @@
-"""The bodies a SageMaker Random Cut Forest takes and gives: CSV, JSON and RecordIO in, JSON and JSON lines out."""
+"""The bodies a SageMaker Random Cut Forest takes and gives: CSV, JSON, RecordIO in; JSON, JSON lines, RecordIO out."""
 
 import io
 import json
@@ -62,7 +62,8 @@ def decode(content_type: str, body: bytes, *, default_label_size: int = 0) -> tu
 def encode_scores(accept: str, scores: NDArray[np.float64]) -> tuple[str, bytes]:
     """(content type, body) of scores in row order; `accept` may be empty, */* or a list: the first known one wins.
 
-    Raises UnsupportedContentTypeError where none of them is application/json or application/jsonlines.
+    Raises UnsupportedContentTypeError where it names neither application/json, application/jsonlines nor
+    application/x-recordio-protobuf (whose scores are float32).
     """
     items = [f'{{"score":{score!r}}}' for score in scores.tolist()]
     for wanted in accept.split(",") if accept.strip() else ["*/*"]:
@@ -71,7 +72,9 @@ def encode_scores(accept: str, scores: NDArray[np.float64]) -> tuple[str, bytes]
             return JSON, f'{{"scores":[{",".join(items)}]}}'.encode()
         if kind == JSON_LINES:
             return JSON_LINES, "".join(f"{item}\n" for item in items).encode()
-    raise UnsupportedContentTypeError(f"accept {accept!r} names neither {JSON} nor {JSON_LINES}")
+        if kind == RECORDIO:
+            return RECORDIO, recordio.encode_scores(scores)
+    raise UnsupportedContentTypeError(f"accept {accept!r} names none of {JSON}, {JSON_LINES}, {RECORDIO}")
 
 
 def _label_size(parameters: dict[str, str], default: int) -> int:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from treeline.forest.growth import Trees, grow
-from treeline.forest.kernels import Kernel, KernelName, Walkable, kernel_named, prepare
+from treeline.forest.kernels import Kernel, KernelName, kernel_named
+from treeline.forest.walkable import Walkable, prepare
 
 # Beyond this, sums and differences of float32 values could overflow to infinity and make scores meaningless.
 LARGEST_MAGNITUDE = 1e30

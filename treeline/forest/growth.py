@@ -17,7 +17,7 @@ class Trees:
     """The nodes of all trees in flat arrays; a tree's nodes are contiguous, the root first."""
 
     roots: NDArray[np.int32]  # (trees,) id of each root
-    boxes: NDArray[np.float32]  # (nodes, 2 * features) float32, lowest and highest value of a feature side by side
+    boxes: NDArray[np.float32]  # (nodes, 2 * features) lowest and minus highest value of a feature side by side
     cut_dims: NDArray[np.int32]  # (nodes,) the feature a node is cut in, LEAF for a leaf
     cut_values: NDArray[np.float32]  # (nodes,) float32; a row whose feature is <= this goes left
     lefts: NDArray[np.int32]  # (nodes,) absolute id of the left child; the right one is the next id. 0 for a leaf
@@ -79,7 +79,7 @@ def _cut(
     # Rounding may not empty a side: low <= cut < high.
     below_high = np.nextafter(high[node, dims], np.float32(-np.inf))
     values = np.clip(values, low[node, dims], np.maximum(below_high, low[node, dims]))
-    boxes = np.stack((low, high), axis=2).reshape(len(starts), -1)
+    boxes = np.stack((low, -high), axis=2).reshape(len(starts), -1)
     is_leaf = reach[:, -1] == 0.0
     return _Level(
         trees=trees,

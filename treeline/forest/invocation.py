@@ -2,15 +2,25 @@
 
 import json
 from http import HTTPStatus
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from treeline.forest import content
-from treeline.forest.forest import RandomCutForest
 
 # SageMaker's InvokeEndpoint takes no larger body.
 MAX_BODY_BYTES = 6 * 1024 * 1024
 
 
-def respond(forest: RandomCutForest, content_type: str, accept: str, body: bytes) -> tuple[int, str, bytes]:
+class ScoringForest(Protocol):
+    """What `respond` needs of a forest."""
+
+    def score(self, rows: content.Rows, /) -> NDArray[np.float64]:
+        """Scores (n,) of rows (n, features); raises ValueError for rows that are no use to it."""
+
+
+def respond(forest: ScoringForest, content_type: str, accept: str, body: bytes) -> tuple[int, str, bytes]:
     """Score a request body; returns (status, content type, body).
 
     Bad input never raises: it is answered with 400 (cannot be parsed, wrong width, not finite), 413 (too large), 415

@@ -1,37 +1,20 @@
-"""Walk rows through the trees: one definition of the score, in plain numpy and compiled by numba.
+"""Walk rows through the trees as `walkable` describes: in plain numpy, or compiled by numba where that is installed."""
 
-The score is AWS's open-source damped expected depth (`AnomalyScoreVisitor` in aws/random-cut-forest-by-aws). That
-code walks from the leaf to the root, `score = p * unseen(depth) + (1 - p) * score`, where p is the probability that a
-cut of the node's box, stretched to hold the row, separates the two. Unrolled from the root, a node contributes
-`p * unseen(depth)` weighted by the chance that no cut above separated the row; so one walk down is enough.
-"""
-
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from treeline.forest.growth import LEAF, Trees
+from treeline.forest.walkable import Walkable, double
 
 KernelName = Literal["auto", "numba", "numpy"]
 
-# Long enough that what the processor learns about a tree pays (numba); a block's boxes over all trees stay in its
-# cache (numpy).
-_NUMBA_BLOCK = 16_384
-_NUMPY_BLOCK_PAIRS = 25_600
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Walkable:
-    """What a walk reads: the trees, and what follows from them, computed once."""
-
-    trees: Trees
-    lows: NDArray[np.float32]  # (nodes, features), the boxes' corners apart, as a compiled walk reads them fastest
-    highs: NDArray[np.float32]
-    spans: NDArray[np.float32]  # (nodes,) sum of the sides of the node's box
-    unseen: NDArray[np.float64]  # (longest depth + 1,) what separating a row at a depth adds to the forest's score
-    seen: NDArray[np.float64]  # (nodes,) what reaching a leaf that equals the row adds; 0 for inner nodes
+# Rows that go through one tree before the next: it stays in the processor's cache, and so do they.
+_NUMBA_BLOCK_ROWS = 2048
+# Numbers in the boxes of a block's pairs of row and tree: 1.6 MB, what a processor's second cache holds.
+_NUMPY_BLOCK_SIDES = 400_000
+# Levels walked between two looks at which rows have reached their leaf: a look costs as much as three levels.
+_LEVELS_A_LOOK = 6
 
 
 class Kernel(Protocol):
@@ -39,39 +22,6 @@ class Kernel(Protocol):
 
     def __call__(self, forest: Walkable, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """One score a row."""
-
-
-def prepare(trees: Trees) -> Walkable:
-    """Precompute each node's share of the score, `log2(1 + mass of the tree) / trees` already multiplied in."""
-    depths = _depths(trees)
-    mass = int(trees.masses[trees.roots[0]])
-    scale = np.log2(1.0 + mass) / len(trees.roots)
-    leaf = trees.cut_dims == LEAF
-    leaf_mass = trees.masses[leaf]
-    damp = 1.0 - leaf_mass / (2.0 * mass)
-    seen = np.zeros(len(depths))
-    seen[leaf] = scale * damp / (depths[leaf] + np.log2(leaf_mass + 1.0))
-    sides = trees.boxes[:, 1::2].astype(np.float64) - trees.boxes[:, 0::2]
-    return Walkable(
-        trees=trees,
-        lows=np.ascontiguousarray(trees.boxes[:, 0::2]),
-        highs=np.ascontiguousarray(trees.boxes[:, 1::2]),
-        spans=sides.sum(axis=1).astype(np.float32),
-        unseen=scale / (np.arange(depths.max() + 1) + 1.0),
-        seen=seen,
-    )
-
-
-def _depths(trees: Trees) -> NDArray[np.int64]:
-    depths = np.zeros(len(trees.cut_dims), dtype=np.int64)
-    level = trees.roots.astype(np.int64)
-    depth = 0
-    while len(level):
-        depths[level] = depth
-        lefts = trees.lefts[level[trees.cut_dims[level] != LEAF]].astype(np.int64)
-        level = np.concatenate((lefts, lefts + 1))
-        depth += 1
-    return depths
 
 
 def kernel_named(name: KernelName) -> Kernel:
@@ -87,58 +37,87 @@ def kernel_named(name: KernelName) -> Kernel:
         raise ValueError(f"kernel must be auto, numba or numpy, got {name!r}")
     try:
         # Imported on first use: numba takes about a second, and not every user of a forest scores with it.
-        from treeline.forest.compiled import score_rows
+        from treeline.forest.compiled import LANES, score_rows
     except ModuleNotFoundError as error:
         if name == "numba" or error.name != "numba":
             raise
         return score_numpy
 
     def score_numba(forest: Walkable, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        trees = forest.trees
         scores = np.zeros(len(rows))
-        score_rows(
-            rows, trees.roots, forest.lows, forest.highs, forest.spans, trees.cut_dims, trees.cut_values, trees.lefts,
-            forest.unseen, forest.seen, _NUMBA_BLOCK, scores,
-        )  # fmt: skip
+        for start in range(0, len(rows), _NUMBA_BLOCK_ROWS):
+            block = rows[start : start + _NUMBA_BLOCK_ROWS]
+            score_rows(
+                double(block, length=-(-len(block) // LANES) * LANES), forest.roots, forest.boxes, forest.spans,
+                forest.cut_columns, forest.cut_values, forest.lefts, forest.unseen, forest.seen,
+                scores[start : start + len(block)],
+            )  # fmt: skip
         return scores
 
     return score_numba
 
 
 def score_numpy(forest: Walkable, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The walk in plain numpy: every row through every tree at once, one level after the other."""
-    block = max(1, _NUMPY_BLOCK_PAIRS // len(forest.trees.roots))
+    """The walk in plain numpy: every row of a block through every tree at once, one level after the other."""
+    block = max(1, _NUMPY_BLOCK_SIDES // forest.boxes.shape[1] // len(forest.roots))
     scores = np.empty(len(rows))
     for start in range(0, len(rows), block):
-        scores[start : start + block] = _walk(forest, rows[start : start + block])
+        asked = rows[start : start + block]
+        doubled = double(asked, length=len(asked))
+        # A pair is a row and a tree; the pairs of a tree lie together, as its upper nodes are read for all of them.
+        row = np.tile(np.arange(len(asked)), len(forest.roots))
+        pair_scores = _climb(forest, doubled, row, _descend(forest, doubled, row))
+        scores[start : start + block] = np.bincount(row, weights=pair_scores)
     return scores
 
 
-def _walk(forest: Walkable, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    trees = forest.trees
-    scores = np.zeros(len(rows))
-    # One entry for each row and tree that has not reached its leaf.
-    row = np.repeat(np.arange(len(rows)), len(trees.roots))
-    node = np.tile(trees.roots, len(rows))
-    unseparated = np.ones(len(row))
-    for unseen in forest.unseen:
-        values = rows[row]
-        boxes = trees.boxes[node]
-        below = np.maximum(boxes[:, 0::2] - values, np.float32(0))
-        above = np.maximum(values - boxes[:, 1::2], np.float32(0))
-        outside = (below + above).sum(axis=1, dtype=np.float64)
-        stretched = outside + forest.spans[node]
-        # A leaf that equals the row spans nothing, stretched or not: nothing to separate.
-        separation = np.divide(outside, stretched, out=np.zeros_like(outside), where=stretched > 0)
-        gain = unseparated * separation * unseen
-        unseparated *= 1.0 - separation
-        at_leaf = trees.cut_dims[node] == LEAF
-        gain[at_leaf] += unseparated[at_leaf] * forest.seen[node[at_leaf]]
-        scores += np.bincount(row, weights=gain, minlength=len(rows))
-        going = ~at_leaf
-        if not going.any():
-            break
-        row, node, unseparated, values = row[going], node[going], unseparated[going], values[going]
-        cut_values = values[np.arange(len(row)), trees.cut_dims[node]]
-        node = trees.lefts[node] + (cut_values > trees.cut_values[node])
-    return scores
+def _descend(forest: Walkable, doubled: NDArray[np.float32], row: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The leaf that each pair's row belongs to."""
+    values = doubled.ravel()
+    leaves = np.empty(len(row), dtype=np.int32)
+    pair, offset = np.arange(len(row)), row * doubled.shape[1]
+    node = np.repeat(forest.roots, len(doubled))
+    while len(pair):
+        for _ in range(_LEVELS_A_LOOK):
+            beyond = values.take(offset + forest.cut_columns.take(node)) > forest.cut_values.take(node)
+            node = forest.lefts.take(node) + beyond
+        leaves[pair] = node
+        going = forest.lefts.take(node) != node
+        pair, offset, node = pair[going], offset[going], node[going]
+    return leaves
+
+
+def _climb(
+    forest: Walkable, doubled: NDArray[np.float32], row: NDArray[np.int64], leaves: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """What each pair adds to its row's score, from the leaf up to the first box that holds the row."""
+    scores = forest.unseen.take(forest.depths.take(leaves))
+    pair, node = np.arange(len(row)), forest.parents.take(leaves)
+    outside = _outside(forest, doubled, row, node)
+    # Only a row that the leaf's parent holds can equal the leaf.
+    held = pair[outside == 0]
+    equal = held[_outside(forest, doubled, row.take(held), leaves.take(held)) == 0]
+    scores[equal] = forest.seen.take(leaves.take(equal))
+    while True:
+        beyond = outside > 0
+        pair, node, outside = pair[beyond], node[beyond], outside[beyond]
+        if not len(pair):
+            return scores
+        level = forest.depths.take(node)
+        below = scores.take(pair)
+        scores[pair] = below + outside / (outside + forest.spans.take(node)) * (forest.unseen.take(level) - below)
+        going = level > 0
+        pair, node = pair[going], forest.parents.take(node[going])
+        outside = _outside(forest, doubled, row.take(pair), node)
+
+
+def _outside(
+    forest: Walkable, doubled: NDArray[np.float32], row: NDArray[np.int64], node: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """How far each row lies outside of its node's box, summed over the features."""
+    sides = forest.boxes.take(node, axis=0)
+    sides -= doubled.take(row, axis=0)
+    np.maximum(sides, np.float32(0), out=sides)
+    # Each row is added up by itself, so its score does not depend on its neighbours; a matrix product might differ.
+    total: NDArray[np.float32] = np.einsum("ij->i", sides)
+    return total.astype(np.float64)

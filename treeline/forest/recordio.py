@@ -8,6 +8,7 @@ with a `Value{Float32Tensor float32_tensor = 2; Float64Tensor float64_tensor = 3
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,7 @@ _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _FEATURES, _LABEL = 1, 2
 _FLOAT32_TENSOR, _FLOAT64_TENSOR = 2, 3
 _TENSOR_DTYPES = {_FLOAT32_TENSOR: "<f4", _FLOAT64_TENSOR: "<f8"}
-_KEY = b"values"
+_KEY, _SCORE_KEY = b"values", b"score"
 
 
 def encode(rows: ArrayLike, labels: ArrayLike | None = None) -> bytes:
@@ -49,14 +50,22 @@ def encode(rows: ArrayLike, labels: ArrayLike | None = None) -> bytes:
     return records.tobytes()
 
 
-def _entry_head(field: int, count: int) -> bytes:
+def encode_scores(scores: ArrayLike) -> bytes:
+    """Scores (n,) as the built-in Random Cut Forest answers them: a record each, float32 under the label "score"."""
+    head = _entry_head(_LABEL, 1, key=_SCORE_KEY)
+    size = len(head) + 4
+    before, after = _FRAME.pack(MAGIC, size) + head, bytes(-size % 4)
+    return b"".join(before + score.tobytes() + after for score in np.asarray(scores, dtype="<f4"))
+
+
+def _entry_head(field: int, count: int, *, key: bytes = _KEY) -> bytes:
     """Everything of a map entry up to its `count` float32 values."""
     size = 4 * count
     values = _tag(1) + _varint(size)
     tensor = _tag(_FLOAT32_TENSOR) + _varint(len(values) + size) + values
     value = _tag(2) + _varint(len(tensor) + size) + tensor
-    key = _tag(1) + _varint(len(_KEY)) + _KEY
-    return _tag(field) + _varint(len(key) + len(value) + size) + key + value
+    name = _tag(1) + _varint(len(key)) + key
+    return _tag(field) + _varint(len(name) + len(value) + size) + name + value
 
 
 def _tag(field: int) -> bytes:
@@ -122,10 +131,16 @@ def _decode_uniform(content: bytes) -> tuple[NDArray[np.float64], NDArray[np.flo
         fixed[end - 4 : end] = False
     if not (records[:, fixed] == blank[fixed]).all():
         return None
-    rows = np.ascontiguousarray(records[:, start : start + 4 * len(values)]).view("<f4").astype(np.float64)
+    rows = np.ascontiguousarray(records[:, start : start + 4 * len(values)]).view("<f4")
     if not label:
-        return rows, None
-    return rows, np.ascontiguousarray(records[:, end - 4 : end]).view("<f4").ravel().astype(np.float64)
+        return _doubles(rows), None
+    return _doubles(rows), _doubles(np.ascontiguousarray(records[:, end - 4 : end]).view("<f4").ravel())
+
+
+def _doubles(values: NDArray[Any]) -> NDArray[np.float64]:
+    """As float64. A damaged body may hold NaN of the signalling kind, of which numpy would warn; all NaN pass."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(np.float64)
 
 
 def _frames(content: bytes) -> Iterator[bytes]:
@@ -189,7 +204,7 @@ def _read_tensor(content: bytes, dtype: str) -> NDArray[np.float64]:
         if wire_type == _VARINT or len(part) % item_bytes:
             raise ValueError(f"{len(part)} bytes of tensor values are no whole number of {item_bytes}-byte floats")
         chunks.append(part)  # packed: many values; not packed: one at a time
-    return np.frombuffer(b"".join(chunks), dtype=dtype).astype(np.float64)
+    return _doubles(np.frombuffer(b"".join(chunks), dtype=dtype))
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -8,15 +8,18 @@ import tarfile
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from os import PathLike
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from treeline.core.errors import ModelMismatchError
 from treeline.forest.forest import Provenance, RandomCutForest
 from treeline.forest.growth import LEAF, Trees
+from treeline.forest.kernels import KernelName
 
 FORMAT = "treeline-forest"
 FORMAT_VERSION = 1
@@ -48,23 +51,39 @@ _DAMAGE = (
 
 def fingerprint(forest: RandomCutForest) -> str:
     """SHA-256 of what decides the scores; two forests with the same one score alike."""
+    return _digest(_stored(forest.trees))
+
+
+def _digest(arrays: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     for name in _DTYPES:
-        array = getattr(forest.trees, name)
+        array = arrays[name]
         digest.update(f"{name}:{array.shape};".encode())
         digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     return digest.hexdigest()
 
 
+def _stored(trees: Trees) -> dict[str, Any]:
+    """The arrays of a file: a box has its highest values as they are, in memory they are negated."""
+    boxes = trees.boxes.copy()
+    _negate_highs(boxes)
+    return {name: boxes if name == "boxes" else getattr(trees, name) for name in _DTYPES}
+
+
+def _negate_highs(boxes: NDArray[np.float32]) -> None:
+    """In place, from the file's form to memory's or back; exact, so a forest's bytes survive the way there and back."""
+    np.negative(boxes[:, 1::2], out=boxes[:, 1::2])
+
+
 def save(forest: RandomCutForest, file: str | PathLike[str] | IO[bytes]) -> None:
     """Write the forest as npz; the same forest gives the same bytes."""
+    arrays = _stored(forest.trees)
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "fingerprint": fingerprint(forest),
+        "fingerprint": _digest(arrays),
         "provenance": asdict(forest.provenance),
     }
-    arrays = {name: getattr(forest.trees, name) for name in _DTYPES}
     # A file object, because numpy would append `.npz` to a path that lacks it.
     if isinstance(file, str | PathLike):
         with open(file, "wb") as stream:
@@ -73,8 +92,8 @@ def save(forest: RandomCutForest, file: str | PathLike[str] | IO[bytes]) -> None
         np.savez_compressed(file, header=np.array(json.dumps(header, sort_keys=True)), **arrays)
 
 
-def load(file: str | PathLike[str] | IO[bytes]) -> RandomCutForest:
-    """Read a forest that `save` wrote; nothing in the file is executed.
+def load(file: str | PathLike[str] | IO[bytes], *, kernel: KernelName = "auto") -> RandomCutForest:
+    """Read a forest that `save` wrote; nothing in the file is executed. `kernel` as in `kernels.kernel_named`.
 
     Raises:
         ModelMismatchError: Not such a file, of another format version, damaged, or not a forest.
@@ -89,16 +108,15 @@ def load(file: str | PathLike[str] | IO[bytes]) -> RandomCutForest:
     for name, dtype in _DTYPES.items():
         if arrays[name].dtype != dtype:
             raise ModelMismatchError(f"a forest's {name} are {np.dtype(dtype)}, found {arrays[name].dtype}")
-    trees = Trees(**arrays)
-    _check_structure(trees)
+    _check_structure(Trees(**arrays))
     try:
         provenance = Provenance(**{f.name: int(header["provenance"][f.name]) for f in fields(Provenance)})
     except (KeyError, TypeError, ValueError) as error:
         raise ModelMismatchError(f"the forest does not say what it was fitted with: {error}") from error
-    forest = RandomCutForest(trees, provenance)
-    if fingerprint(forest) != header.get("fingerprint"):
+    if _digest(arrays) != header.get("fingerprint"):
         raise ModelMismatchError("the forest does not match its fingerprint: the file was changed or damaged")
-    return forest
+    _negate_highs(arrays["boxes"])
+    return RandomCutForest(Trees(**arrays), provenance, kernel=kernel)
 
 
 def _header(archive: Any) -> dict[str, Any]:
@@ -113,7 +131,7 @@ def _header(archive: Any) -> dict[str, Any]:
 
 
 def _check_structure(trees: Trees) -> None:
-    """Refuse arrays that would lead a walk out of bounds or around in circles."""
+    """Refuse arrays, as stored, that would lead a walk out of bounds or around in circles."""
     nodes = trees.masses.size
     if any(getattr(trees, name).ndim != (2 if name == "boxes" else 1) for name in _DTYPES):
         raise ModelMismatchError("the forest's arrays have the wrong number of dimensions")
@@ -156,8 +174,8 @@ def write_model_tar(forest: RandomCutForest) -> bytes:
     return compressed.getvalue()
 
 
-def read_model_tar(content: bytes) -> RandomCutForest:
-    """The forest in a model.tar.gz; raises ModelMismatchError where it holds none that `load` reads."""
+def read_model_tar(content: bytes, *, kernel: KernelName = "auto") -> RandomCutForest:
+    """The forest in a model.tar.gz, see `load`; raises ModelMismatchError where it holds none that `load` reads."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
             # Read in memory, never extracted: a member's path cannot lead anywhere.
@@ -165,7 +183,7 @@ def read_model_tar(content: bytes) -> RandomCutForest:
                 if member.isfile() and member.name.removeprefix("./") == MEMBER:
                     stream = tar.extractfile(member)
                     assert stream is not None  # noqa: S101 - isfile() above
-                    return load(io.BytesIO(stream.read()))
+                    return load(io.BytesIO(stream.read()), kernel=kernel)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ModelMismatchError(f"not a model.tar.gz: {error}") from error
     raise ModelMismatchError(f"model.tar.gz holds no {MEMBER}")

@@ -124,6 +124,36 @@ class PagerDutyEvents(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scoring(Settings):
+    """Where a model's forest scores."""
+
+    scorer: str = setting(
+        "endpoint",
+        choices=("endpoint", "embedded"),
+        meaning="endpoint: the forest scores on a SageMaker endpoint; embedded: in the function detect itself, without "
+        "any endpoint; for models of our container.",
+    )
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether no endpoint is asked."""
+        return self.scorer == "embedded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings(EnvSettings, Scoring):
+    """What a function is told of where the forest scores."""
+
+    endpoint_name: str = ""  # empty where the scorer is embedded
+
+    def check(self) -> None:
+        """The endpoint to ask has a name."""
+        super().check()
+        if not self.is_embedded and not self.endpoint_name:
+            raise WrongSettingError("endpoint_name", "must be set where scorer is endpoint")
+
+
+@dataclass(frozen=True, kw_only=True)
 class IngestSettings(EnvSettings, MetricSet, RecordLimits, Grouping):
     """From the Kinesis stream to the append-only table."""
 
@@ -145,7 +175,7 @@ class DispatchSettings(EnvSettings, Grouping):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectSettings(EnvSettings, MetricSet, Detection, Grouping, Telling):
+class DetectSettings(ScoringSettings, MetricSet, Detection, Grouping, Telling):
     """From observations to alerts."""
 
     stage: str
@@ -160,19 +190,17 @@ class DetectSettings(EnvSettings, MetricSet, Detection, Grouping, Telling):
     )
     rollups_table: str
     models_bucket: str
-    endpoint_name: str
     alerts_topic_arn: str
     tick_queue_url: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReprocessSettings(EnvSettings, Redrive):
+class ReprocessSettings(ScoringSettings, Redrive):
     """From the dead-letter queue of ticks back to work."""
 
     stage: str
     tick_queue_url: str
     dead_letter_queue_url: str
-    endpoint_name: str
     max_messages: int = 500
 
 

@@ -6,7 +6,7 @@ from treeline.core.model.canary import CanaryLimits
 from treeline.core.model.drift_rules import DriftRules
 from treeline.core.setting import Settings, setting
 from treeline.settings.environment import EnvSettings
-from treeline.settings.pipeline import Grouping, MetricSet
+from treeline.settings.pipeline import Grouping, MetricSet, ScoringSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +94,11 @@ class ChangeSettings(EnvSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromotionSettings(EnvSettings, PromotionRules):
+class PromotionSettings(ScoringSettings, PromotionRules):
     """How a model is promoted."""
 
     stage: str
-    endpoint_name: str
-    execution_role_arn: str
+    execution_role_arn: str = ""  # of the models' containers; empty where the scorer is embedded
     model_group: str
     capture_url: str = ""
 

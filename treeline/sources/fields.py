@@ -3,12 +3,19 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
+from treeline.core.profile import Metric
 from treeline.core.rejection import SHOWN_CHARACTERS, RefusedError, RejectionReason, refuse, shown
 from treeline.core.times import parse_iso
 
 MAX_RECORD_BYTES = 256 * 1024
 MAX_SERVER_ID_BYTES = 256
+# DynamoDB keeps numbers of 1e-130 to 9.99e125 in magnitude. A smaller one is 0 to everybody, so it becomes 0;
+# a larger one cannot be kept as it is and is refused.
+MAX_MAGNITUDE = 9.9e125
+MIN_MAGNITUDE = 1e-130
 # The limits of AWS resource tags, which is where labels usually come from.
 MAX_LABELS = 50
 MAX_LABEL_NAME_BYTES = 128
@@ -94,16 +101,36 @@ def parse_time(value: object) -> int:
     return ms
 
 
-def unusual_number(name: str, value: object, low: float, high: float) -> float:
-    """A value that is not a float in its range: an integer as a float, anything else is refused."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueRange:
+    """What values of one metric are taken, each end within what the table can hold."""
+
+    low: float  # smallest that can be
+    high: float  # largest that can be
+    lowest: float  # smallest that is taken as `low`
+    highest: float  # largest that is taken as `high`
+
+    @classmethod
+    def of(cls, metric: Metric) -> Self:
+        """As the metric declares it."""
+        low, high, lowest, highest = (
+            max(-MAX_MAGNITUDE, min(bound, MAX_MAGNITUDE))
+            for bound in (metric.minimum, metric.maximum, *metric.clamped_range)
+        )
+        return cls(low=low, high=high, lowest=lowest, highest=highest)
+
+
+def unusual_number(name: str, value: object, allowed: ValueRange) -> float:
+    """A value that is not a float in its range: an integer as a float, one just outside clamped, another refused."""
     field = f"metrics.{name}"
     if type(value) is not int and type(value) is not float:
         refuse(RejectionReason.METRIC_NOT_NUMERIC, field, value, "a number or null")
     if type(value) is float and not math.isfinite(value):
         refuse(RejectionReason.METRIC_NOT_FINITE, field, value, "a finite number")
-    if not low <= value <= high:
-        refuse(RejectionReason.METRIC_OUT_OF_RANGE, field, value, f"a number in [{low:g}, {high:g}]")
-    return float(value)
+    if not allowed.lowest <= value <= allowed.highest:
+        expected = f"a number in [{allowed.low:g}, {allowed.high:g}]"
+        refuse(RejectionReason.METRIC_OUT_OF_RANGE, field, value, expected)
+    return float(min(max(value, allowed.low), allowed.high))
 
 
 def _no_labels(value: object) -> dict[str, str]:

@@ -7,13 +7,17 @@ from treeline.core.observation import Observation
 from treeline.core.profile import Metric
 from treeline.core.rejection import RefusedError, Rejection, RejectionReason, refuse
 from treeline.core.times import iso
-from treeline.sources.fields import parse_record, parse_time, read_labels, read_server_id, unusual_number
+from treeline.sources.fields import (
+    MIN_MAGNITUDE,
+    ValueRange,
+    parse_record,
+    parse_time,
+    read_labels,
+    read_server_id,
+    unusual_number,
+)
 
 SCHEMA_VERSION = 1
-# DynamoDB keeps numbers of 1e-130 to 9.99e125 in magnitude. A smaller one is 0 to everybody, so it becomes 0;
-# a larger one cannot be kept as it is and is refused.
-MAX_MAGNITUDE = 9.9e125
-MIN_MAGNITUDE = 1e-130
 
 
 class ObservationDecoder:
@@ -26,7 +30,7 @@ class ObservationDecoder:
     """
 
     def __init__(self, metrics: Sequence[Metric], *, max_future_ms: int | None, max_age_ms: int | None) -> None:
-        self._bounds = {m.name: (max(m.minimum, -MAX_MAGNITUDE), min(m.maximum, MAX_MAGNITUDE)) for m in metrics}
+        self._allowed = {metric.name: ValueRange.of(metric) for metric in metrics}
         self._names = ", ".join(m.name for m in metrics)
         self._max_future_ms = math.inf if max_future_ms is None else max_future_ms
         self._max_age_ms = math.inf if max_age_ms is None else max_age_ms
@@ -34,27 +38,30 @@ class ObservationDecoder:
     def judge(self, data: bytes, received_at_ms: int) -> Iterator[tuple[bytes, Observation | Rejection]]:
         """Yield each record in `data` (one JSON object, or one a line) with the verdict on it; never raises.
 
+        An observation is followed by a rejection of each value of it that is set aside, with the same bytes.
         Blank lines are no records, but data without any record is one that is not JSON: nothing vanishes.
         An object printed over several lines is one record.
         """
         lines = [line for line in data.split(b"\n") if line.strip()]
-        if len(lines) > 1:
-            first = self._verdict(lines[0], received_at_ms)
-            if isinstance(first, Rejection) and first.reason is RejectionReason.NOT_JSON:
-                whole = self._verdict(data, received_at_ms)
-                if not (isinstance(whole, Rejection) and whole.reason is RejectionReason.NOT_JSON):
-                    yield data, whole
-                    return
+        if len(lines) > 1 and not _is_json(lines[0]) and _is_json(data):
+            lines = [data]
         for line in lines or [data]:
-            yield line, self._verdict(line, received_at_ms)
+            for verdict in self._verdicts(line, received_at_ms):
+                yield line, verdict
 
-    def _verdict(self, raw: bytes, received_at_ms: int) -> Observation | Rejection:
+    def _verdicts(self, raw: bytes, received_at_ms: int) -> list[Observation | Rejection]:
+        set_aside: dict[str, RefusedError] = {}  # by metric
         try:
-            return self._read(parse_record(raw), received_at_ms)
+            observation = self._read(parse_record(raw), received_at_ms, set_aside)
         except RefusedError as refused:
-            return Rejection(reason=refused.reason, detail=refused.detail, raw=raw)
+            return [Rejection(reason=refused.reason, detail=refused.detail, raw=raw)]
+        values = [
+            Rejection(reason=refused.reason, detail=refused.detail, raw=raw, metric=name)
+            for name, refused in set_aside.items()
+        ]
+        return [observation, *values]
 
-    def _read(self, body: object, received_at_ms: int) -> Observation:
+    def _read(self, body: object, received_at_ms: int, set_aside: dict[str, RefusedError]) -> Observation:
         if type(body) is not dict:
             refuse(RejectionReason.WRONG_SHAPE, "record", body, "a JSON object")
         version = body.get("schema_version", SCHEMA_VERSION)
@@ -62,8 +69,9 @@ class ObservationDecoder:
             refuse(RejectionReason.UNSUPPORTED_SCHEMA_VERSION, "schema_version", version, SCHEMA_VERSION)
         server_id = read_server_id(body)
         observed_at_ms = self._time(body, received_at_ms)
+        metrics = self._metrics(body, set_aside)
         return Observation(
-            server_id=server_id, observed_at_ms=observed_at_ms, metrics=self._metrics(body), labels=read_labels(body)
+            server_id=server_id, observed_at_ms=observed_at_ms, metrics=metrics, labels=read_labels(body)
         )
 
     def _time(self, body: Mapping[str, object], received_at_ms: int) -> int:
@@ -79,24 +87,38 @@ class ObservationDecoder:
             refuse(RejectionReason.TIME_TOO_OLD, "observed_at", value, limit)
         return observed_at_ms
 
-    def _metrics(self, body: Mapping[str, object]) -> dict[str, float]:
+    def _metrics(self, body: Mapping[str, object], set_aside: dict[str, RefusedError]) -> dict[str, float]:
+        """The good values; the bad ones are put into `set_aside`, and refuse the record where no good one is left."""
         given = body.get("metrics")
         if type(given) is not dict:
             if given is None:
                 refuse(RejectionReason.NO_KNOWN_METRIC, "metrics", None, f"one of {self._names}")
             refuse(RejectionReason.WRONG_SHAPE, "metrics", given, "an object of name and number")
         metrics: dict[str, float] = {}
-        bounds = self._bounds
+        known = self._allowed
         for name, value in given.items():
-            if value is None or name not in bounds:
+            if value is None or name not in known:
                 continue
-            low, high = bounds[name]
-            if type(value) is float and low <= value <= high:
+            allowed = known[name]
+            if type(value) is float and allowed.low <= value <= allowed.high:
                 # + 0.0 turns -0.0 into 0.0, which is what a table makes of it too.
                 metrics[name] = value + 0.0 if abs(value) >= MIN_MAGNITUDE else 0.0
-            else:
-                metrics[name] = unusual_number(name, value, low, high)
+                continue
+            try:
+                metrics[name] = unusual_number(name, value, allowed)
+            except RefusedError as refused:
+                set_aside[name] = refused
         if not metrics:
-            found = [name for name in given if name not in bounds] or list(given)
+            if set_aside:
+                raise next(iter(set_aside.values()))
+            found = [name for name in given if name not in known] or list(given)
             refuse(RejectionReason.NO_KNOWN_METRIC, "metrics", found, f"a value of one of {self._names}")
         return metrics
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        parse_record(data)
+    except RefusedError as refused:
+        return refused.reason is not RejectionReason.NOT_JSON
+    return True

@@ -2,6 +2,8 @@
 
 import os
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import boto3
@@ -11,14 +13,18 @@ from treeline.app.alert.muting import Muting, Paging
 from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect.batch import TickBatch
 from treeline.app.detect.handover import HandoverRecords
+from treeline.app.detect.ports import Scorer
 from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.app.detect.service import DetectService
 from treeline.app.metrics import OwnMetric
+from treeline.app.promote.canary import Canary
 from treeline.app.promote.candidate_run import CandidateRun, MeasuredScorer, WatchedDetect
 from treeline.app.telemetry import Telemetry
 from treeline.aws.alert.controls import ControlTable, ServerLabelTable
 from treeline.aws.alert.topic import AlertTopic
+from treeline.aws.client_types import S3Client
 from treeline.aws.detect.detector_records import DetectorRecords
+from treeline.aws.detect.embedded import EmbeddedScorer
 from treeline.aws.detect.endpoint import Endpoint
 from treeline.aws.detect.group_observations import GroupObservations
 from treeline.aws.detect.incidents import IncidentTable
@@ -31,6 +37,7 @@ from treeline.aws.sqs import SqsMessageDelay
 from treeline.core.errors import SettingsError
 from treeline.settings.pipeline import DetectSettings
 from treeline.wiring.clients import now_ms, patience
+from treeline.wiring.forests import embedded_forests
 
 # The scorer answers in milliseconds; a tick that hangs longer is better redone than waited for.
 _RUNTIME = patience(read_s=5, attempts=2)
@@ -63,10 +70,10 @@ def wired() -> tuple[TickBatch, EmfTelemetry]:
 def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDetect:
     """The active model's use case with the canary's after it."""
     dynamodb = boto3.client("dynamodb", config=_TABLE)
-    runtime = boto3.client("sagemaker-runtime", config=_RUNTIME)
+    s3 = boto3.client("s3")
     models = ModelStore(
         dynamodb,
-        boto3.client("s3"),
+        s3,
         controls_table=settings.controls_table,
         bucket=settings.models_bucket,
         metrics=settings.metric_names,
@@ -74,11 +81,8 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
     )
     records = DetectorRecords(dynamodb, settings.state_table, clock_ms=now_ms, writes=True)
     scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)
-    scorer = MeasuredScorer(
-        Endpoint(
-            runtime, settings.endpoint_name, variant=lambda: models.pointer.target_variant if models.pointer else None
-        )
-    )
+    scorers = _embedded_scorers(s3, models) if settings.is_embedded else _endpoint_scorers(settings, models)
+    scorer = MeasuredScorer(scorers.champion)
     champion = DetectService(
         observations=GroupObservations(boto3.client("dynamodb", config=_TABLE), settings.observations_table),
         records=HandoverRecords(records=records, scores=scores, models=models, clock_ms=now_ms),
@@ -115,13 +119,35 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
         champion=champion,
         models=models,
         records=records,
-        scorer_of=lambda variant: Endpoint(runtime, settings.endpoint_name, variant=lambda: variant),
+        scorer_of=scorers.candidate,
         champion_calls=scorer.take,
         decisions=CandidateDecisions(dynamodb, settings.rollups_table),
         on_error=on_candidate_error,
         adapter_errors=_ADAPTER_ERRORS,
     )
     return WatchedDetect(champion, canary)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scorers:
+    champion: Scorer
+    candidate: Callable[[Canary], Scorer]
+
+
+def _endpoint_scorers(settings: DetectSettings, models: ModelStore) -> _Scorers:
+    runtime, name = boto3.client("sagemaker-runtime", config=_RUNTIME), settings.endpoint_name
+    return _Scorers(
+        Endpoint(runtime, name, variant=lambda: models.pointer.target_variant if models.pointer else None),
+        lambda canary: Endpoint(runtime, name, variant=lambda: canary.target_variant),
+    )
+
+
+def _embedded_scorers(s3: S3Client, models: ModelStore) -> _Scorers:
+    forests = embedded_forests(s3)
+    return _Scorers(
+        EmbeddedScorer(forests, lambda: models.pointer.model_data_url if models.pointer else ""),
+        lambda canary: EmbeddedScorer(forests, lambda: canary.model_data_url),
+    )
 
 
 def _identity(settings: DetectSettings) -> str:

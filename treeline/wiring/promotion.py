@@ -6,15 +6,18 @@ from functools import cache
 import boto3
 
 from treeline.app.promote.service import PromotionService
+from treeline.aws.client_types import SageMakerClient
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.learn.registry import ModelRegistry
 from treeline.aws.observability import EmfTelemetry
+from treeline.aws.promote.embedded import EmbeddedHosting
 from treeline.aws.promote.hosting import HostingSettings, SageMakerHosting
 from treeline.aws.promote.promotions import CandidateModels, PromotionTable, RequiredArtifacts
 from treeline.core.model.canary import HoldPlan
 from treeline.settings.promotion import ChangeSettings, ModelTablesSettings, PromotionSettings
 from treeline.wiring.announcer import announcer
 from treeline.wiring.clients import now_ms
+from treeline.wiring.forests import embedded_forests
 from treeline.wiring.model_tables import ModelTables
 
 
@@ -30,20 +33,7 @@ def wired() -> tuple[PromotionService, EmfTelemetry]:
     service = PromotionService(
         registry=CandidateModels(dynamodb, ModelRegistry(sagemaker, settings.model_group), table=controls),
         artifacts=RequiredArtifacts(ModelArtifacts(s3, tables_settings.models_bucket)),
-        hosting=SageMakerHosting(
-            sagemaker,
-            boto3.client("application-autoscaling"),
-            HostingSettings(
-                endpoint_name=settings.endpoint_name,
-                role_arn=settings.execution_role_arn,
-                instance_type=settings.instance_type,
-                instances=settings.instances,
-                max_instances=settings.max_instances,
-                invocations_per_instance=settings.invocations_per_instance,
-                capture_url=settings.capture_url,
-                capture_percent=settings.capture_percent,
-            ),
-        ),
+        hosting=EmbeddedHosting(embedded_forests(s3)) if settings.is_embedded else _hosting(sagemaker, settings),
         models=tables.models,
         evidence=tables.evidence(),
         store=PromotionTable(dynamodb, boto3.client("stepfunctions"), table=controls),
@@ -55,3 +45,20 @@ def wired() -> tuple[PromotionService, EmfTelemetry]:
         clock_ms=now_ms,
     )
     return service, telemetry
+
+
+def _hosting(sagemaker: SageMakerClient, settings: PromotionSettings) -> SageMakerHosting:
+    return SageMakerHosting(
+        sagemaker,
+        boto3.client("application-autoscaling"),
+        HostingSettings(
+            endpoint_name=settings.endpoint_name,
+            role_arn=settings.execution_role_arn,
+            instance_type=settings.instance_type,
+            instances=settings.instances,
+            max_instances=settings.max_instances,
+            invocations_per_instance=settings.invocations_per_instance,
+            capture_url=settings.capture_url,
+            capture_percent=settings.capture_percent,
+        ),
+    )

@@ -6,7 +6,7 @@ from functools import cache
 
 import boto3
 
-from treeline.app.detect.reprocess import ReprocessService
+from treeline.app.detect.reprocess import EmbeddedStatus, ReprocessService
 from treeline.aws.detect.endpoint_status import SageMakerEndpointStatus
 from treeline.aws.detect.ticks import SqsDeadTicks, SqsTickQueue
 from treeline.aws.observability import EmfTelemetry
@@ -22,8 +22,13 @@ def wired() -> tuple[ReprocessService, EmfTelemetry]:
     settings = ReprocessSettings.from_env(os.environ)
     telemetry = EmfTelemetry("reprocess", settings.stage)
     sqs = boto3.client("sqs")
+    endpoint = (
+        EmbeddedStatus()
+        if settings.is_embedded
+        else SageMakerEndpointStatus(boto3.client("sagemaker"), endpoint_name=settings.endpoint_name)
+    )
     service = ReprocessService(
-        endpoint=SageMakerEndpointStatus(boto3.client("sagemaker"), endpoint_name=settings.endpoint_name),
+        endpoint=endpoint,
         dead=SqsDeadTicks(sqs, queue_url=settings.dead_letter_queue_url, hold_s=_HOLD_S, wait_s=_WAIT_S),
         ticks=SqsTickQueue(
             sqs,

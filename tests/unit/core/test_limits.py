@@ -1,12 +1,15 @@
 """Which deviations matter: a metric's declared limits held against its value and its band."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
-from treeline.core.limits import MetricLimits, clip_band, is_evidence, is_saturated
+from treeline.core.limits import MetricLimits, clip_band, is_evidence, is_saturated, possible_values
+from treeline.core.observation import Observation
 from treeline.core.profile import DEFAULT_METRICS, Direction, Metric
+from treeline.sources.treeline_json import ObservationDecoder
 
 
 def counts(metric: Metric, value: float, expected: float, low: float, high: float) -> bool:
@@ -99,6 +102,55 @@ def test_saturated_is_at_or_above_what_was_declared():
     limits = MetricLimits.of([Metric(name="a", saturated_above=97.0), Metric(name="b")])
     values = np.array([[96.9, 1e9], [97.0, math.nan], [math.nan, 97.0], [100.0, 100.0]])
     assert is_saturated(values, limits).tolist() == [[False, False], [True, False], [False, False], [True, False]]
+
+
+RANGES = (
+    Metric(name="a", minimum=0.0, maximum=100.0),
+    Metric(name="a", minimum=-40.0, maximum=125.0),
+    Metric(name="a", minimum=0.0),
+    Metric(name="a", minimum=-20.0),
+    Metric(name="a", maximum=60.0),
+    Metric(name="a"),
+)
+
+
+def test_a_twentieth_of_the_width_or_of_the_one_end_is_clamped():
+    assert [metric.clamped_range for metric in RANGES] == [
+        (-5.0, 105.0),
+        (-48.25, 133.25),
+        (0.0, math.inf),
+        (-21.0, math.inf),
+        (-math.inf, 63.0),
+        (-math.inf, math.inf),
+    ]
+
+
+@pytest.mark.parametrize("metric", RANGES, ids=lambda metric: f"{metric.minimum:g}..{metric.maximum:g}")
+@pytest.mark.parametrize(
+    "value",
+    [-50.0, -48.25, -40.5, -21.5, -21.0, -20.0, -5.5, -5.0, -1e-9, 0.0, 41.5, 60.0, 63.0, 63.5, 100.0, 100.4375, 105.0,
+     105.5, 125.0, 133.25, 133.5, 1e12, math.inf, -math.inf, math.nan],
+)  # fmt: skip
+def test_history_and_ingest_take_the_same_values_as_the_same(metric, value):
+    """A model is trained on the one and detects in the other."""
+    decoder = ObservationDecoder([metric], max_future_ms=None, max_age_ms=None)
+    body = {"server_id": "s", "observed_at": "2026-11-22T15:58:30Z", "metrics": {"a": value}}
+    [(_, verdict)] = decoder.judge(json.dumps(body).encode(), 0)
+    stored = verdict.metrics["a"] if isinstance(verdict, Observation) else math.nan
+    np.testing.assert_array_equal(possible_values(np.array([[value]]), MetricLimits.of([metric])), [[stored]])
+
+
+def test_values_that_can_be_are_handed_back_as_they_are():
+    """The usual case of a long history costs no copy."""
+    values = np.array([[0.0, math.nan], [100.0, -5.0]], dtype=np.float32)
+    assert possible_values(values, MetricLimits.of([RANGES[0], RANGES[5]])) is values
+
+
+def test_only_what_cannot_be_is_changed():
+    values = np.array([[100.5, 1.0], [41.5, math.inf], [math.nan, -3.0]], dtype=np.float32)
+    kept = possible_values(values, MetricLimits.of([RANGES[0], RANGES[5]]))
+    assert kept.dtype == np.float32
+    np.testing.assert_array_equal(kept, [[100.0, 1.0], [41.5, math.nan], [math.nan, -3.0]])
 
 
 def test_a_band_keeps_to_what_can_be():

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.unit.core.examples import FEW
 from treeline.core.errors import ScorerContractError
-from treeline.core.payload import csv_payloads, decode_scores
+from treeline.core.payload import csv_body, decode_scores, score_rows
 
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -22,19 +22,22 @@ def parsed(body):
 @pytest.mark.parametrize(
     ("rows", "sizes"), [(0, []), (1, [1]), (49, [49]), (50, [50]), (51, [50, 1]), (100, [50, 50]), (101, [50, 50, 1])]
 )
-def test_a_body_holds_at_most_fifty_rows(rows, sizes):
-    bodies = list(csv_payloads(np.ones((rows, 12), np.float32)))
-    assert [part.stop - part.start for part, _ in bodies] == sizes
-    assert [len(body.split(b"\n")) for _, body in bodies] == sizes
-    assert [row for part, _ in bodies for row in range(part.start, part.stop)] == list(range(rows))
+def test_a_scorer_is_asked_for_at_most_fifty_rows_at_once(rows, sizes):
+    asked = []
+
+    def score(part):
+        asked.append(len(part))
+        return part[:, 0]
+
+    given_rows = np.arange(rows * 12, dtype=np.float32).reshape(rows, 12)
+    np.testing.assert_array_equal(score_rows(score, given_rows), given_rows[:, 0])
+    assert asked == sizes
 
 
 @FEW
-@given(hnp.arrays(np.float32, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=FLOAT32), st.integers(1, 4))
-def test_the_text_carries_every_float32_bit(rows, size):
-    bodies = list(csv_payloads(rows, max_rows=size))
-    back = np.concatenate([parsed(body) for _, body in bodies])
-    np.testing.assert_array_equal(back, rows)
+@given(hnp.arrays(np.float32, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=FLOAT32))
+def test_the_text_carries_every_float32_bit(rows):
+    np.testing.assert_array_equal(parsed(csv_body(rows)), rows)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -42,12 +45,7 @@ def test_a_row_that_is_not_finite_is_never_sent_and_is_named(bad):
     rows = np.zeros((60, 12), np.float32)
     rows[55, 7] = bad
     with pytest.raises(ValueError, match="row 55, feature 7"):
-        next(csv_payloads(rows))
-
-
-def test_a_body_of_no_rows_makes_no_sense():
-    with pytest.raises(ValueError, match="max_rows must be >= 1"):
-        next(csv_payloads(np.zeros((1, 1)), max_rows=0))
+        score_rows(lambda part: part[:, 0], rows)
 
 
 def test_scores_come_in_order():

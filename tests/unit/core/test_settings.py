@@ -61,6 +61,32 @@ def test_the_limits_of_a_metric_survive_the_environment():
     assert heard.metrics[0].direction is Direction.DOWN
 
 
+def test_a_wide_metric_set_with_every_limit_leaves_room_for_the_other_variables():
+    """All variables of a Lambda function together may take 4 KB."""
+    metrics = tuple(
+        Metric(
+            name=f"disk_{letter}_used_percent",
+            unit="%",
+            minimum=0.0,
+            maximum=100.0,
+            direction=Direction.UP,
+            minimum_deviation=4.0,
+            minimum_relative_deviation=0.125,
+            saturated_above=97.0,
+        )
+        for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL"
+    )
+    told = IngestSettings(**INGEST, metrics=metrics)
+    assert len(told.to_env()["METRICS"]) < 1024
+    assert IngestSettings.from_env(told.to_env()) == told
+
+
+@pytest.mark.parametrize("raw", ["zlib:AAAA", "zlib:%", "[{"])
+def test_a_metric_set_that_cannot_be_read_is_named(raw):
+    with pytest.raises(SettingsError, match="METRICS must be JSON, got"):
+        IngestSettings.from_env(IngestSettings(**INGEST).to_env() | {"METRICS": raw})
+
+
 def test_a_section_travels_as_what_differs_from_its_defaults():
     told = DetectSettings(policy=PolicySettings(quiet_s=60.0, needed=2), **DETECT)
     assert told.to_env()["POLICY"] == '{"quiet_s":60.0}'

@@ -143,6 +143,12 @@ def test_json_lines_on_request():
     assert [json.loads(line) for line in body.splitlines()] == [{"score": 0.5}, {"score": 1.25}]
 
 
+def test_recordio_on_request_has_a_float32_label_called_score_in_each_record():
+    kind, body = content.encode_scores("application/x-recordio-protobuf", SCORES)
+    assert kind == "application/x-recordio-protobuf"
+    assert body == recordio.encode_scores(SCORES)
+
+
 def test_an_answer_nobody_can_give_is_refused():
     with pytest.raises(UnsupportedContentTypeError, match="text/html"):
         content.encode_scores("text/html", SCORES)

@@ -36,7 +36,7 @@ def score_as_aws_writes_it(trees, row: np.ndarray) -> float:
         else:
             score = 1 / (depth + 1)
             for depth, node in reversed(list(enumerate(path[:-1]))):
-                low, high = trees.boxes[node, 0::2].astype(float), trees.boxes[node, 1::2].astype(float)
+                low, high = trees.boxes[node, 0::2].astype(float), -trees.boxes[node, 1::2].astype(float)
                 new_range = np.maximum(high, row) - np.minimum(low, row)
                 probability = (new_range - (high - low)).sum() / new_range.sum()
                 score = probability / (depth + 1) + (1 - probability) * score

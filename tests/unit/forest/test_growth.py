@@ -40,7 +40,7 @@ def test_every_node_holds_what_it_says_it_holds(rows, seed):
         for node, members in below.items():
             assert trees.masses[node] == len(members)
             np.testing.assert_array_equal(trees.boxes[node, 0::2], members.min(axis=0))
-            np.testing.assert_array_equal(trees.boxes[node, 1::2], members.max(axis=0))
+            np.testing.assert_array_equal(-trees.boxes[node, 1::2], members.max(axis=0))
             is_one_point = (members == members[0]).all()
             assert (trees.cut_dims[node] == LEAF) == is_one_point
         seen |= below.keys()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from treeline.forest.recordio import decode, encode
+from treeline.forest.recordio import decode, encode, encode_scores
 
 PLAIN = "0a23d7ce200000000a1e0a0676616c756573121412120a100000c03f000000400000404000008040"
 LABELLED = (
@@ -76,6 +76,13 @@ def test_any_float32_survives(rows):
     values, labels = decode(encode(rows))
     np.testing.assert_array_equal(values, rows)
     assert labels is None
+
+
+def test_scores_are_records_with_nothing_but_a_label_called_score():
+    """As "RCF response formats" shows them: `label = {"score": {values: [0.25]}}`."""
+    expected = [frame(record(2, message(1, struct.pack("<f", s)), record_field=2, key=b"score")) for s in (0.5, 0.25)]
+    assert encode_scores([0.5, 0.25]) == b"".join(expected)
+    assert encode_scores([]) == b""
 
 
 def test_batches_join_to_one_file():
@@ -152,6 +159,13 @@ def test_damage_is_refused_or_read_but_never_crashes(data):
     except ValueError:
         return
     assert rows.ndim == 2
+
+
+def test_a_signalling_nan_is_read_as_nan_without_a_warning():
+    """As flipped bits make one; numpy warns of it, and a warning is an error in our tests."""
+    content = encode([[2.0, 1.0]]).replace(np.float32(2).tobytes(), b"\x00\x00\xa0\x7f")
+    rows, _ = decode(content)
+    np.testing.assert_array_equal(rows, [[np.nan, 1.0]])
 
 
 @pytest.mark.parametrize("rows", [[1.0, 2.0], np.empty((2, 0))])

@@ -55,6 +55,31 @@ def test_unfetched_chunks_count_as_absent(gappy):
     assert audit(plan, finished).chunks_missing == 0
 
 
+def test_values_that_cannot_be_and_probable_ratios_are_named(tmp_path):
+    times = np.arange(180) * 60_000
+    cpu = np.concatenate([np.full(60, 0.42), np.full(60, 42.0), np.zeros(60)])
+    memory = np.concatenate([[np.inf, 250.0, 104.0], np.full(177, 60.0)])
+    table = pa.table(
+        {
+            "timestamp": pa.array(times).cast(pa.timestamp("ms", tz="UTC")),
+            "server_id": ["a"] * 180,
+            "cpu_percent": cpu,
+            "memory_percent": memory,
+            "load": np.full(180, 0.5),
+        }
+    )
+    pq.write_table(table, tmp_path / "fleet.parquet")
+    found = audit_history(open_history(tmp_path / "fleet.parquet"))
+    assert [(odd.metric, odd.impossible, odd.ratio_hours, odd.hours) for odd in found.odd_values] == [
+        ("cpu_percent", 0, 1, 3),
+        ("memory_percent", 2, 0, 3),
+    ]
+    told = [str(odd) for odd in found.odd_values]
+    assert "a cpu_percent: probably a ratio" in told[0]
+    assert "in 1 of 3 hours" in told[0]
+    assert told[1] == "a memory_percent: 2 values that cannot be, left out"
+
+
 def test_a_history_file_is_judged_by_its_own_step(tmp_path):
     times = np.arange(100) * 60_000
     kept = np.delete(np.arange(100), np.arange(40, 50))

@@ -8,9 +8,11 @@ import numpy as np
 
 from training.history.cloudwatch.plan import Chunk, FetchPlan
 from training.history.cloudwatch.store import FetchedChunk
-from training.history.files import History
+from training.history.files import History, Times, Values
+from treeline.core.model.ratios import is_percent, ratio_hours
 
 ENOUGH = 0.995
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,28 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OddValues:
+    """One metric of one server whose values are not what its declaration leads to expect."""
+
+    server_id: str
+    metric: str
+    impossible: int = 0  # values that are infinite or beyond the declared range; nothing learns from them
+    ratio_hours: int = 0  # hours of a metric in percent whose values all lie within 0 to 1, and are not all 0
+    hours: int = 0  # hours that have a value
+
+    def __str__(self) -> str:
+        """As people read it."""
+        values = "value" if self.impossible == 1 else "values"
+        told = [f"{self.impossible:,} {values} that cannot be, left out"] if self.impossible else []
+        if self.ratio_hours:
+            told.append(
+                f"probably a ratio and not percent, or nearly idle: all values within 0 to 1 in {self.ratio_hours:,} "
+                f"of {self.hours:,} hours"
+            )
+        return f"{self.server_id} {self.metric}: {'; '.join(told)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
     """What a fetch has brought."""
 
@@ -39,6 +63,7 @@ class Audit:
     silent_servers: tuple[str, ...] = ()  # without a single point of any metric
     # By server that has some, the metrics it has none of: no agent, or not configured.
     missing_metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    odd_values: tuple[OddValues, ...] = ()  # the oddest first; only where the values themselves were read
 
     @property
     def completeness(self) -> float:
@@ -65,6 +90,7 @@ class Audit:
             "chunks_missing": self.chunks_missing,
             "silent_servers": list(self.silent_servers),
             "missing_metrics": {s: list(names) for s, names in self.missing_metrics.items()},
+            "odd_values": [asdict(odd) for odd in self.odd_values],
             "coverage": [{**asdict(c), "completeness": c.completeness} for c in self.coverage],
         }
 
@@ -110,9 +136,10 @@ def audit(plan: FetchPlan, finished: Mapping[Chunk, FetchedChunk]) -> Audit:
 
 def audit_history(history: History) -> Audit:
     """Judge any history by its own step: how many of the rows between a server's first and the fleet's last exist."""
-    coverage, missing, silent = [], {}, []
+    coverage, missing, silent, odd = [], {}, [], []
     for server in history.servers:
         times, values = history.matrix(server)
+        odd += _odd_values(history, server, times, values)
         steps = (history.end_ms - int(times[0])) / (1000 * history.step_s) + 1
         expected = steps * history.step_s
         counts = (~np.isnan(values)).sum(axis=0)
@@ -131,8 +158,30 @@ def audit_history(history: History) -> Audit:
             for metric, count in zip(history.metrics, counts, strict=True)
         ]
     return Audit(
-        coverage=tuple(coverage), chunks=0, chunks_missing=0, silent_servers=tuple(silent), missing_metrics=missing
+        coverage=tuple(coverage),
+        chunks=0,
+        chunks_missing=0,
+        silent_servers=tuple(silent),
+        missing_metrics=missing,
+        odd_values=tuple(sorted(odd, key=lambda each: (-each.ratio_hours, -each.impossible))),
     )
+
+
+def _odd_values(history: History, server: str, times: Times, values: Values) -> list[OddValues]:
+    in_file = history.matrix(server, as_in_file=True)[1]
+    impossible = (np.isnan(values) & ~np.isnan(in_file)).sum(axis=0)
+    looking, hours = ratio_hours(times // _HOUR_MS, values)
+    found = [
+        OddValues(
+            server_id=server,
+            metric=metric.name,
+            impossible=int(impossible[column]),
+            ratio_hours=int(looking[column]) if is_percent(metric) else 0,
+            hours=int(hours[column]),
+        )
+        for column, metric in enumerate(history.metric_declarations)
+    ]
+    return [each for each in found if each.impossible or each.ratio_hours]
 
 
 def _points(start_ms: int, end_ms: int, period_s: int, from_ms: int) -> int:

@@ -28,6 +28,7 @@ class Pointer:
     previous_package_key: str = ""  # that model's package; empty where it is not known
     package_arn: str = ""  # its model package in the registry; empty where it came from none
     model_name: str = ""  # SageMaker's name of the model; empty where it is not known
+    model_data_url: str = ""  # where its forest is, s3://.../model.tar.gz; empty where it is not known
 
 
 class ActiveModel(ActivePackage, Protocol):

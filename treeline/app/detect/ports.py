@@ -89,10 +89,15 @@ class Publisher(Protocol):
 
 
 class Scorer(Protocol):
-    """The model endpoint."""
+    """The model's forest: on an endpoint, or in this function."""
 
-    def score(self, body: bytes, rows: int) -> FloatArray:
-        """Scores of a CSV body; raises ScorerUnavailableError or ScorerContractError."""
+    def score(self, rows: FloatArray) -> FloatArray:
+        """Scores (n,) of finite float32 rows (n, features), at most 50.
+
+        Raises:
+            ScorerUnavailableError: No answer now; worth another try later.
+            ScorerContractError: The rows were refused, or the answer is no scores.
+        """
 
 
 class ActivePackage(Protocol):

@@ -12,7 +12,10 @@ from treeline.core.errors import MalformedRecordError
 
 # Statuses in which InvokeEndpoint is answered: an endpoint serves while it is updated, maintained or rolled back, and
 # after UpdateRollbackFailed it is "in service with a mix of the old and new endpoint configurations".
-SERVING_STATUSES = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"})
+EMBEDDED = "Embedded"  # ours: there is no endpoint to wait for
+SERVING_STATUSES = frozenset(
+    {"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed", EMBEDDED}
+)
 _ATTEMPT_TICKS = 10  # one SendMessageBatch
 
 
@@ -21,6 +24,14 @@ class EndpointStatus(Protocol):
 
     def status(self) -> str | None:
         """SageMaker's EndpointStatus; None when there is no such endpoint."""
+
+
+class EmbeddedStatus:
+    """No endpoint: where detect runs, it can score."""
+
+    def status(self) -> str:
+        """See `EndpointStatus`."""
+        return EMBEDDED
 
 
 class DeadTicks(Protocol):

@@ -22,7 +22,10 @@ class RecordDecoder(Protocol):
     """Reads what senders put into a record; `treeline.sources` has one a wire format."""
 
     def judge(self, data: bytes, received_at_ms: int) -> Iterator[tuple[bytes, Observation | Rejection]]:
-        """Yield each record in `data` with the verdict on it; never raises."""
+        """Yield each record in `data` with the verdict on it; never raises.
+
+        An observation is followed by a rejection, with `metric`, of each value that was left out of it.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ class ObservationStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedRecord:
-    """A rejected record and where in the stream it came from."""
+    """A rejected record, or one value of it, and where in the stream it came from."""
 
     record: StreamRecord
     rejection: Rejection

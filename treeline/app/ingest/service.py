@@ -25,7 +25,8 @@ class IngestOutcome:
     """What became of a batch.
 
     The counts are of the records before `resume_from`. The others come again and are counted then, so that in the end
-    received = stored + duplicates + quarantined.
+    received = stored + duplicates + quarantined. A value that is set aside beside good ones counts apart, in
+    `values_set_aside`: its observation is stored.
     """
 
     resume_from: str | None = None  # sequence number of the first record to try again; None: all is done
@@ -34,6 +35,7 @@ class IngestOutcome:
     stored: int = 0
     duplicates: int = 0  # the same observation once more in the batch
     quarantined: Counter[RejectionReason] = field(default_factory=Counter)
+    values_set_aside: Counter[RejectionReason] = field(default_factory=Counter)
     new_servers: int = 0
     ticks_sent: int = 0
     ticks_failed: int = 0
@@ -93,7 +95,8 @@ class IngestService:
         unwritten = {*result.failed, *result.refused}
         stored = [i for i in range(len(rows)) if i not in unwritten]
         sent, failed = self._ask_for_ticks([rows[i] for i in stored])
-        quarantined = Counter(r.reason for position, r in judged.bad if position < resume)
+        done = [rejection for position, rejection in judged.bad if position < resume]
+        quarantined = Counter(rejection.reason for rejection in done if rejection.metric is None)
         stored_done = sum(1 for i in stored if origins[i][0] < resume)
         duplicates = sum(1 for position in judged.duplicates if position < resume)
         return IngestOutcome(
@@ -103,6 +106,7 @@ class IngestService:
             stored=stored_done,
             duplicates=duplicates,
             quarantined=quarantined,
+            values_set_aside=Counter(rejection.reason for rejection in done if rejection.metric is not None),
             new_servers=registration.new_servers,
             ticks_sent=sent,
             ticks_failed=failed,

@@ -24,6 +24,7 @@ class Canary:
     model_version: str  # the candidate's
     package_key: str  # where its package is
     target_variant: str  # the endpoint's variant that hosts it
+    model_data_url: str = ""  # where its forest is, s3://.../model.tar.gz
     reach: float  # servers up to this position (treeline.core.model.canary) are in it
     number: int = 0  # counts canaries; a candidate's state of an earlier one is begun anew
 

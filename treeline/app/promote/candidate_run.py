@@ -79,10 +79,10 @@ class MeasuredScorer:
     calls: Calls = field(default_factory=Calls)
     clock_s: Callable[[], float] = time.perf_counter
 
-    def score(self, body: bytes, rows: int) -> FloatArray:
+    def score(self, rows: FloatArray) -> FloatArray:
         """See `Scorer`."""
         with self.calls.measure(self.clock_s):
-            return self.scorer.score(body, rows)
+            return self.scorer.score(rows)
 
     def take(self) -> Calls:
         """The calls since the last take."""
@@ -97,7 +97,7 @@ class CandidateRun:
     champion: DetectService  # its parts serve the candidate too, but for those that must differ
     models: CanaryModels  # as the champion's tick last read them
     records: Records  # the detector-state table itself, without hand-over
-    scorer_of: Callable[[str], Scorer]  # the scorer of a variant
+    scorer_of: Callable[[Canary], Scorer]  # the candidate's
     champion_calls: Callable[[], Calls]  # the calls of the champion's scorer since this was last asked
     decisions: DecisionSink
     on_error: Callable[[Exception], None]  # told what went wrong with the candidate
@@ -133,7 +133,7 @@ class CandidateRun:
         calls = self.champion_calls()
         if canary is None or pointer is None:
             return 0
-        scorer = MeasuredScorer(self.scorer_of(canary.target_variant))
+        scorer = MeasuredScorer(self.scorer_of(canary))
         scored = 0
         failures: tuple[type[Exception], ...] = (TreelineError, *self.adapter_errors)
         try:

@@ -85,10 +85,13 @@ class ArtifactCheck(Protocol):
 
 
 class Hosting(Protocol):
-    """The endpoint, owned by the promotion workflow alone. Every call may be repeated."""
+    """The endpoint, owned by the promotion workflow alone, or what stands for it. Every call may be repeated."""
 
     def view(self) -> EndpointView | None:
         """The endpoint now; None where there is none."""
+
+    def serves(self, pointer: Pointer) -> bool:
+        """Whether detect finds the active model where it asks."""
 
     def ensure_model(self, candidate: Candidate) -> str:
         """SageMaker's name of the model, created where it is not there yet."""

@@ -75,7 +75,7 @@ class PromotionService:
 
         Returns:
             `host`; `busy` while another promotion is under way; `trim` where only cleaning up is left; `done` where
-            the model is active already; `roll_back` where the execution that was stopped had begun to.
+            the model is active already and can be asked; `roll_back` where the execution that was stopped had begun to.
 
         Raises:
             PromotionError: An artifact is missing, or the package does not fit this deployment.
@@ -101,7 +101,8 @@ class PromotionService:
             return Reply(Answer.DONE)
         candidate = self._candidate(request)
         pointer = self.models.read()
-        if pointer is not None and pointer.model_version == candidate.model_version:
+        is_active = pointer is not None and pointer.model_version == candidate.model_version
+        if pointer is not None and is_active and self.hosting.serves(pointer):
             return Reply(Answer.DONE)
         self._check(candidate)
         hold_s = request.get("hold_s")
@@ -113,7 +114,7 @@ class PromotionService:
             variant=variant_name(candidate.model_version),
         )
         self.store.save(progress)
-        self._tell(progress, "started", "is checked and will be hosted")
+        self._tell(progress, "started", "has passed its checks")
         return Reply(Answer.HOST)
 
     def host(self, execution: str) -> Reply[Literal[Answer.CHECK, Answer.AGAIN]]:
@@ -147,14 +148,18 @@ class PromotionService:
         return _roll_back(f"the endpoint did not take the configuration: {failure}")
 
     def start_canary(self, execution: str) -> Reply[Literal[Answer.HOLD, Answer.CUT_OVER]]:
-        """Let the candidate decide beside the champion; `cut_over` at once where there is nothing to compare with."""
+        """Let the candidate decide beside the champion; `cut_over` at once where there is nothing to compare with.
+
+        That is so for the first model, and for the active one where detect did not find it any more.
+        """
         progress = self._mine(execution)
         if progress.stage is PromotionStage.CANARY:
             return Reply(Answer.HOLD)
         pointer = self.models.read()
         hold_s = self._plan(progress).hold_ms
         started = None if pointer is None or not hold_s else self.evidence.watermark(pointer.model_version)
-        if pointer is None or started is None:
+        is_same = pointer is not None and pointer.model_version == progress.candidate.model_version
+        if pointer is None or started is None or is_same:
             return Reply(Answer.CUT_OVER)
         servers = list(self.evidence.servers())
         reach = reach_of(servers, self.share)
@@ -164,6 +169,7 @@ class PromotionService:
                 model_version=progress.candidate.model_version,
                 package_key=progress.candidate.package_key,
                 target_variant=progress.variant,
+                model_data_url=progress.candidate.model_data_url,
                 reach=reach,
             )
         )
@@ -224,6 +230,7 @@ class PromotionService:
                 target_variant=progress.variant,
                 package_arn=candidate.package_arn,
                 model_name=candidate.model_name,
+                model_data_url=candidate.model_data_url,
             )
         )
         self.models.end_canary()
@@ -251,7 +258,7 @@ class PromotionService:
         self.hosting.settle(progress.variant)
         progress = progress.at(PromotionStage.DONE)
         self.store.save(progress)
-        self._tell(progress, "done", "is the only model on the endpoint")
+        self._tell(progress, "done", "is the only model now")
         return Reply(Answer.DONE)
 
     def roll_back(self, execution: str, reason: str) -> Reply[Literal[Answer.AGAIN, Answer.FINISH_ROLL_BACK]]:

@@ -8,21 +8,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from treeline.aws.client_types import SageMakerRuntimeClient
 from treeline.core.errors import ScorerContractError, ScorerUnavailableError
-from treeline.core.payload import ACCEPT, CONTENT_TYPE, decode_scores
+from treeline.core.payload import ACCEPT, CONTENT_TYPE, csv_body, decode_scores
 from treeline.core.statistics import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Scores CSV bodies on a SageMaker endpoint."""
+    """Scores on a SageMaker endpoint; see `treeline.app.detect.ports.Scorer`."""
 
     runtime: SageMakerRuntimeClient
     endpoint_name: str
     # Names, at each call, the variant to ask; None or empty leaves the choice to the endpoint's weights.
     variant: Callable[[], str | None] = lambda: None
 
-    def score(self, body: bytes, rows: int) -> FloatArray:
-        """Scores of a CSV body of `rows` rows.
+    def score(self, rows: FloatArray) -> FloatArray:
+        """Scores (n,) of finite float32 rows (n, features), in one request.
 
         Raises:
             ScorerUnavailableError: No answer now (not there, throttled, overloaded, unreachable, container failed).
@@ -31,9 +31,9 @@ class Endpoint:
         target: dict[str, Any] = {"TargetVariant": variant} if (variant := self.variant()) else {}
         try:
             answer = self.runtime.invoke_endpoint(
-                EndpointName=self.endpoint_name, ContentType=CONTENT_TYPE, Accept=ACCEPT, Body=body, **target
+                EndpointName=self.endpoint_name, ContentType=CONTENT_TYPE, Accept=ACCEPT, Body=csv_body(rows), **target
             )
-            return decode_scores(answer["Body"].read(), rows)
+            return decode_scores(answer["Body"].read(), len(rows))
         except ClientError as error:
             refused = error.response.get("OriginalStatusCode")  # set on ModelError: what the container said
             if isinstance(refused, int) and 400 <= refused < 500:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -105,34 +106,50 @@ class ModelStore:
             return ModelPackage.from_bytes(self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read())
         return ModelPackage.open(io.BufferedReader(ObjectFile(self._s3, bucket=self._bucket, key=key)))
 
-    def activate(self, package: ModelPackage) -> str:
-        """Store a package and point detection at it, without a canary; returns its key."""
+    def activate(self, package: ModelPackage, model_data_url: str = "") -> str:
+        """Store a package and point detection at it and at its forest, without a canary; returns the package's key."""
         key = f"packages/{package.model_version}.zip"
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=package.to_bytes())
-        self.point_at(Pointer(model_version=package.model_version, package_key=key))
+        wanted = Pointer(model_version=package.model_version, package_key=key, model_data_url=model_data_url)
+        self.point_at(wanted)
         return key
 
     def point_at(self, wanted: Pointer) -> Pointer:
-        """Make a model the active one; pointing at it again changes nothing. The pointer as written.
+        """Make a model the active one; pointing at it again only corrects where it is. The pointer as written.
 
         Raises:
             StateConflictError: Somebody else moved the pointer at the same time.
         """
         now = self.read()
-        if now is not None and now.model_version == wanted.model_version and now.package_key == wanted.package_key:
-            return now
+        if now is not None and now.model_version == wanted.model_version:
+            # Groups that are still to be handed over need to know from which model.
+            wanted = replace(
+                wanted,
+                activation=now.activation,
+                previous_version=now.previous_version,
+                previous_package_key=now.previous_package_key,
+            )
+            if now == wanted:
+                return now
+        elif now is not None:
+            wanted = replace(
+                wanted,
+                activation=now.activation + 1,
+                previous_version=now.model_version,
+                previous_package_key=now.package_key,
+            )
         fields: dict[str, Any] = {
             "model_version": {"S": wanted.model_version},
             "package_key": {"S": wanted.package_key},
-            "activation": {"N": str(1 if now is None else now.activation + 1)},
+            "activation": {"N": str(wanted.activation)},
         }
-        before = now.model_version if now is not None and now.model_version != wanted.model_version else ""
         for name, value in (
-            ("previous_version", before),
-            ("previous_package_key", now.package_key if now is not None and before else ""),
+            ("previous_version", wanted.previous_version),
+            ("previous_package_key", wanted.previous_package_key),
             ("target_variant", wanted.target_variant),
             ("package_arn", wanted.package_arn),
             ("model_name", wanted.model_name),
+            ("model_data_url", wanted.model_data_url),
         ):
             if value:
                 fields[name] = {"S": value}
@@ -171,6 +188,7 @@ class ModelStore:
             "model_version": {"S": canary.model_version},
             "package_key": {"S": canary.package_key},
             "target_variant": {"S": canary.target_variant},
+            "model_data_url": {"S": canary.model_data_url},
             "reach": {"N": repr(canary.reach)},
             "number": answer["Attributes"]["number"],
         }
@@ -198,6 +216,7 @@ def _pointer(item: Mapping[str, Any]) -> Pointer:
         previous_package_key=_text(item, "previous_package_key"),
         package_arn=_text(item, "package_arn"),
         model_name=_text(item, "model_name"),
+        model_data_url=_text(item, "model_data_url"),
     )
 
 
@@ -206,6 +225,7 @@ def _canary(item: Mapping[str, Any]) -> Canary:
         model_version=item["model_version"]["S"],
         package_key=item["package_key"]["S"],
         target_variant=_text(item, "target_variant"),
+        model_data_url=_text(item, "model_data_url"),
         reach=float(item["reach"]["N"]),
         number=int(item["number"]["N"]),
     )

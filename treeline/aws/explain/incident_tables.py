@@ -193,10 +193,17 @@ class ForestFiles:
                 names = [model["ModelName"] for model in found if f"{model['ModelName']}-".startswith(f"{prefix}-")]
                 name = min(names, key=len, default=prefix)
             url = self._sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataUrl"]
-            bucket, _, key = url.removeprefix("s3://").partition("/")
-            return self._s3.get_object(Bucket=bucket, Key=key)["Body"].read(), url
         except (ClientError, KeyError) as error:
             raise ScorerUnavailableError(f"the forest of model {model_version}: {error}") from error
+        return self.at(url)
+
+    def at(self, url: str) -> tuple[bytes, str]:
+        """model.tar.gz at an s3:// address, and the address; raises ScorerUnavailableError where it cannot be read."""
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        try:
+            return self._s3.get_object(Bucket=bucket, Key=key)["Body"].read(), url
+        except ClientError as error:
+            raise ScorerUnavailableError(f"the forest at {url}: {error}") from error
 
 
 def _history(item: dict[str, Any]) -> list[Alert]:

@@ -1,4 +1,4 @@
-"""The quarantine bucket: rejected records as JSON lines, one object a batch."""
+"""The quarantine bucket: rejected records and values as JSON lines, one object a batch."""
 
 import base64
 import json
@@ -26,6 +26,8 @@ def to_line(entry: QuarantinedRecord) -> str:
             "reason": entry.rejection.reason.value,
             # A detail may show half of a surrogate pair, which json escapes and UTF-8 could not hold.
             "detail": entry.rejection.detail,
+            # Only beside a value that was set aside alone: what is kept of its record needs no second sending.
+            **({} if entry.rejection.metric is None else {"metric": entry.rejection.metric}),
             "raw": base64.b64encode(entry.rejection.raw).decode("ascii"),
             "shard_id": entry.record.shard_id,
             "sequence_number": entry.record.sequence_number,

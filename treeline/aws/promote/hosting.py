@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from treeline.app.detect.handover import Pointer
 from treeline.app.promote.ports import EndpointView
 from treeline.app.promote.progress import Candidate, PromotionError
 from treeline.app.promote.service import variant_name
@@ -59,6 +60,12 @@ class SageMakerHosting:
             variants=tuple(v["VariantName"] for v in found.get("ProductionVariants", [])),
             failure=found.get("FailureReason", ""),
         )
+
+    def serves(self, pointer: Pointer) -> bool:
+        """Whether one of the endpoint's variants is the active model's; any is where the pointer names none."""
+        view = self.view()
+        variants = () if view is None else view.variants
+        return pointer.target_variant in variants if pointer.target_variant else bool(variants)
 
     def ensure_model(self, candidate: Candidate) -> str:
         """SageMaker's name of the model, created where it is not there yet."""

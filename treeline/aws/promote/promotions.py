@@ -80,10 +80,10 @@ class CandidateModels:
 
     def known(self, model_version: str) -> Candidate:
         """A model promoted before; raises PromotionError for one that was not."""
-        item = self._dynamodb.get_item(TableName=self._table, Key=_key(model_version), ConsistentRead=True).get("Item")
-        if item is None:
+        candidate = promoted_model(self._dynamodb, self._table, model_version)
+        if candidate is None:
             raise PromotionError(f"model {model_version} was not promoted here before")
-        return Candidate(**json.loads(item["candidate"]["S"]))
+        return candidate
 
     def remember(self, candidate: Candidate) -> None:
         """Keep what a roll-back to this model will need."""
@@ -98,6 +98,12 @@ class CandidateModels:
         self._dynamodb.put_item(
             TableName=self._table, Item={**_key(candidate.model_version), "candidate": {"S": json.dumps(body)}}
         )
+
+
+def promoted_model(dynamodb: DynamoDBClient, table: str, model_version: str) -> Candidate | None:
+    """A model promoted before, as `CandidateModels.remember` keeps it; None for one that was not."""
+    item = dynamodb.get_item(TableName=table, Key=_key(model_version), ConsistentRead=True).get("Item")
+    return None if item is None else Candidate(**json.loads(item["candidate"]["S"]))
 
 
 class RequiredArtifacts:
