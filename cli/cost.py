@@ -16,6 +16,7 @@ from pricing.load import Shape, month
 from stacks.config import stage as config
 from stacks.config.stage import StageConfig
 from stacks.synthesize import synthesize
+from treeline.core.arrays import Home
 from treeline.core.errors import UsageError
 from treeline.core.state.fleet import FleetState
 from treeline.settings import outputs
@@ -90,7 +91,7 @@ def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: 
         heartbeat=stage.ticks.heartbeat,
     )
     state = FleetState(shape.metrics, servers=[f"server-{i:04d}" for i in range(shape.group_size)])
-    load = month(shape, state_bytes=len(state.pack()))
+    load = month(shape, state_bytes=len(state.pack(Home.STATE)))
     # One invocation of the endpoint a run and 50 rows; an instance takes promotion.invocations_per_instance a minute.
     per_minute = load.commits / (730 * 60)
     instances = max(stage.promotion.instances, -(-per_minute // stage.promotion.invocations_per_instance))

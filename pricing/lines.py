@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pricing.load import MONTH_S, SNAPSHOT_EVERY, Load, Shape, units
+from pricing.load import MONTH_S, SNAPSHOT_EVERY, TABLE_BLOCKS_READ, Load, Shape, units
 from treeline.core.errors import TreelineError
 
 PRICES = Path(__file__).resolve().parents[1] / "config" / "prices.json"
@@ -30,6 +30,7 @@ MINUTE_RUNS = MONTH_S / 60
 POINTER_READS = 2.0  # read units of the models' pointers a run: before the canary's part and before the champion's
 STORED_BYTES = 100  # DynamoDB's own, of a stored item
 ENTRY_TTL_S = 2 * 86_400  # of a log entry: treeline.aws.detect.detector_records
+BLOCK_TTL_S = 16 * 86_400  # of a block of the seasonal table: treeline.aws.detect.table_blocks
 ALARMS_PER_POLICY = 4  # of a table's autoscaling: high and low, of load and of capacity; from memory
 TRAININGS = 1.0  # a month, by drift
 TRAINING_HOURS = 0.5  # of the training job; as long again on the processing instance, twice
@@ -166,10 +167,13 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
     for item in ("Observations, written", "Observations, index by group"):
         yield _writes(table["observations"], item, load.records * per_item, "twice the interval", prices)
     log, heads = load.commits * load.entry_units, load.heads * units(load.head_bytes, 1024)
+    blocks = load.table_writes * units(load.table_bytes, 1024)
+    stored = (load.entry_bytes, load.head_bytes, load.table_bytes)
+    entry_kb, head_kb, table_kb = (size / 1000 for size in stored)
     yield _writes(
         table["detector_state"],
-        f"Detector state: entries of {load.entry_bytes / 1000:.1f} kB, heads of {load.head_bytes / 1000:.0f} kB",
-        log + heads, slower, prices,
+        f"Detector state: entries of {entry_kb:.1f} kB, heads of {head_kb:.0f} kB, table's blocks of {table_kb:.1f} kB",
+        log + heads + blocks, slower, prices,
     )  # fmt: skip
     yield _writes(table["scores"], "Scores, written", load.commits * load.block_units, slower, prices)
     yield CostLine(
@@ -189,6 +193,8 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
     warm = min(units((2 + workers) * load.entry_bytes, 4096), cold)
     runs = f"{_millions(load.ticks)} runs"
     state = load.ticks * (warm + load.cold_runs * cold)
+    # At most: a worker that turned the slot before has them in memory.
+    state += load.table_writes * TABLE_BLOCKS_READ * units(load.table_bytes, 4096)
     yield _reads(table["detector_state"], "Reads of detector state", state, runs, prices)
     if table["scores"].provisioned:
         yield _reads(table["scores"], "Reads of scores", 0.0, "the least", prices)
@@ -199,7 +205,8 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
     observations_gb = load.records / MONTH_S * stage.ttl_s * (2 * load.item_bytes + STORED_BYTES) / 1e9
     scores_gb = load.commits / MONTH_S * stage.score_ttl_s * (load.block_bytes + STORED_BYTES) / 1e9
     states_gb = load.commits / MONTH_S * ENTRY_TTL_S * (load.entry_bytes + STORED_BYTES) / 1e9
-    total_gb = observations_gb + scores_gb + states_gb
+    tables_gb = load.table_writes / MONTH_S * BLOCK_TTL_S * (load.table_bytes + STORED_BYTES) / 1e9
+    total_gb = observations_gb + scores_gb + states_gb + tables_gb
     yield CostLine(
         item="Tables, stored and restorable", part="tables", amount=f"{total_gb:.1f} GB",
         dollars=total_gb * (prices["dynamodb_gb_month"] + prices["dynamodb_pitr_gb_month"]),

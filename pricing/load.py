@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 MONTH_S = 730 * 3600
 # Constant part and one row, bytes; tests hold them to the code. Within a window each row is another server, by name.
-BLOCK_BYTES = (105, 89)
-DELTA_BYTES = (520, 155)
+BLOCK_BYTES = (105, 73)  # of a score block, at 4 metrics
+BLOCK_METRIC_BYTES = 8  # and a further metric
+DELTA_BYTES = (330, 210)
 OWN_BYTES = 170  # keys, times and so on of the item that holds them
 HEARTBEAT_S = 30
 ITEM_BYTES = 325  # an observation of 4 metrics with its keys and two labels, by DynamoDB's rules
@@ -18,7 +19,10 @@ METRIC_BYTES = 25  # each further metric
 SEEN_EVERY_S = 900
 SNAPSHOT_EVERY = 64
 KEPT_GROUPS = 400
-COMPRESSED = 0.66  # of a packed state at zlib level 1
+COMPRESSED = 0.66  # of a packed state at zlib level 1: 0.57 at 4 metrics, 0.77 at 38
+TABLE_COMPRESSED = 0.76  # of a block of the seasonal table: 0.69 at 4 metrics, 0.76 at 38
+SLOT_S = 900  # of the seasonal table
+TABLE_BLOCKS_READ = 3  # where a slot is over: its own, and those of both kinds of day where the next one begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class Load:
     heads: float
     event_query_bytes: float
     sweep_query_bytes: float
+    table_bytes: float  # of a block of the seasonal table
+    table_writes: float  # of such blocks: one a commit, of those in which servers' slots are over
     cold_runs: float  # share of runs by a worker that knows nothing of the group
     seen_writes: float
 
@@ -78,7 +84,7 @@ def month(shape: Shape, *, state_bytes: int) -> Load:
     batches = min(records, max(batches, records / shape.batch_size))
     mean_rows = records / batches / groups  # of a group in a batch, those it is not in counted too
     commits = min(batches * groups * (1 - math.exp(-mean_rows)), records)
-    entry_bytes, block_bytes = _entry_bytes(shape.metrics), _block_bytes
+    entry_bytes, block_bytes = _entry_bytes(shape.metrics), _block_bytes(shape.metrics)
     rows = records / commits
     item_bytes = ITEM_BYTES + METRIC_BYTES * max(0, shape.metrics - 4)
     in_group = min(shape.servers, shape.group_size)
@@ -101,6 +107,9 @@ def month(shape: Shape, *, state_bytes: int) -> Load:
         # From a step before the slowest server to now; a sweep reads the late window more.
         event_query_bytes=each_s * (2 * shape.interval_s + window_s),
         sweep_query_bytes=each_s * (shape.late_window_s + shape.interval_s + window_s),
+        table_bytes=OWN_BYTES + in_group * _table_row_bytes(shape.metrics) * TABLE_COMPRESSED,
+        # Servers that report evenly over the interval are through with a slot after as many commits as it has.
+        table_writes=groups * MONTH_S / SLOT_S * max(1.0, min(commits / groups / MONTH_S * shape.interval_s, in_group)),
         cold_runs=max(0.0, 1 - KEPT_GROUPS / groups),
         seen_writes=shape.servers * MONTH_S / SEEN_EVERY_S,
     )
@@ -109,15 +118,27 @@ def month(shape: Shape, *, state_bytes: int) -> Load:
 def _entry_bytes(metrics: int) -> Callable[[float], float]:
     """Of a log entry, by rows; what changes of a row grows with the metrics, as its state does."""
 
+    block = _block_bytes(metrics)
+
     def size(rows: float) -> float:
-        return _block_bytes(rows) + DELTA_BYTES[0] + DELTA_BYTES[1] * rows * (0.3 + 0.7 * metrics / 4)
+        return block(rows) + DELTA_BYTES[0] + DELTA_BYTES[1] * rows * (0.27 + 0.73 * metrics / 4)
 
     return size
 
 
-def _block_bytes(rows: float) -> float:
+def _block_bytes(metrics: int) -> Callable[[float], float]:
     """Of an item of the scores table, by rows."""
-    return OWN_BYTES + BLOCK_BYTES[0] + BLOCK_BYTES[1] * rows
+    row = BLOCK_BYTES[1] + BLOCK_METRIC_BYTES * (metrics - 4)
+
+    def size(rows: float) -> float:
+        return OWN_BYTES + BLOCK_BYTES[0] + row * rows
+
+    return size
+
+
+def _table_row_bytes(metrics: int) -> int:
+    """A server's part of a block of the seasonal table: level, variance and days, of four quarter hours."""
+    return 4 * 2 * (2 * metrics + 1)
 
 
 def expected_units(size: Callable[[float], float], mean_rows: float, unit_bytes: int) -> float:

@@ -51,14 +51,6 @@ def test_groups_in_one_state_decide_as_each_would_alone(fleet_run):
     assert "web-03" in {server for server, _ in changes}
 
 
-def test_how_much_is_held_at_once_changes_nothing(fleet_run, monkeypatch):
-    package, present, groups, together = fleet_run
-    monkeypatch.setattr("training.evaluate.backtest.ROWS_AT_ONCE", 37)
-    again = backtest(package, present, distance_score, SETTINGS, groups=groups)
-    assert again.changes == together.changes
-    np.testing.assert_array_equal(again.trace.severity, together.trace.severity)
-
-
 def test_without_groups_all_servers_share_one_cycle(fleet_run):
     package, present, groups, together = fleet_run
     one = backtest(package, present, distance_score, SETTINGS)
@@ -72,7 +64,7 @@ def test_processes_change_no_result(fleet_run):
     shared = backtest(package, present, distance_score, SETTINGS, groups=groups, workers=2, with_bands=True)
     assert shared.changes == together.changes
     np.testing.assert_array_equal(shared.trace.severity, together.trace.severity)
-    assert shared.trace.expected.shape == present.values.shape
+    assert shared.trace.bands is not None
 
 
 def test_fitting_in_processes_gives_the_same_package():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.detection_fakes import fleet
+from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet
 from training.evaluate.backtest import backtest
 from training.evaluate.experiment import Setup, groups_of, openings
 from training.evaluate.peers.catalogue import DETECTORS, entry
@@ -62,10 +62,12 @@ def test_a_peer_is_calibrated_as_our_own_score_is(parts):
     """The forest's own scores given as a peer's, without the spike channel, open what the forest opens."""
     past, present = parts
     setup = Setup()
-    package = calibrate_package(prepare(past, seed=1), lambda rows: rows.sum(axis=1), model_version="x")
+    package = calibrate_package(
+        prepare(past, seed=1), distance_score, model_version="x", samples_per_tree=SAMPLES_PER_TREE
+    )
     package.seeds.channel_gated[:] = 1
     groups = groups_of(present)
-    own = backtest(package, present, lambda rows: rows.sum(axis=1), PolicySettings(), groups=groups)
+    own = backtest(package, present, distance_score, PolicySettings(), groups=groups)
     given = backtest(
         package, present, lambda rows: np.zeros(len(rows)), setup.policy, groups=groups, given_scores=own.trace.score
     )

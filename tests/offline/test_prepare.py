@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.unit.detection_fakes import METRICS, SAMPLES_PER_TREE, START_MS, STEP_MS, fleet
+from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, fleet
 from training.history.labels import Label
 from training.jobs import entry as job
 from training.jobs import prepare as prepare_run
@@ -124,12 +124,13 @@ def test_what_is_handed_over_calibrates_as_what_stayed_in_memory(history, tmp_pa
     np.testing.assert_allclose(handed.prepared.rows, short.rows, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(handed.prepared.state.base_mean, short.state.base_mean, rtol=1e-6)
     np.testing.assert_allclose(handed.prepared.state.base_spread, short.state.base_spread, rtol=1e-6)
-    score = RandomCutForest.fit(short.training_rows, num_trees=10, num_samples_per_tree=64, seed=1).score
+    forest = RandomCutForest.fit(short.training_rows, num_trees=10, num_samples_per_tree=64, seed=1)
     one, other = (
-        calibrate_package(p, score, model_version="v", samples_per_tree=SAMPLES_PER_TREE)
+        calibrate_package(p, forest.score, model_version="v", samples_per_tree=forest.num_samples_per_tree)
         for p in (handed.prepared, short)
     )
-    np.testing.assert_allclose(one.seeds.residual_sd, other.seeds.residual_sd, rtol=0.02)
+    for name in ("residual_scale", "relation_sd", "score_mean"):
+        np.testing.assert_allclose(getattr(one.seeds, name), getattr(other.seeds, name), rtol=0.02, err_msg=name)
     np.testing.assert_array_equal(one.seeds.channel_gated, other.seeds.channel_gated)
 
 

@@ -15,12 +15,15 @@ from pricing.load import Shape, expected_units, month, units
 from stacks.config import stage as config
 from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.ingest.ports import NumberedReceipt, Receipt
-from treeline.aws.detect import detector_records
+from treeline.aws.detect import detector_records, table_blocks
 from treeline.aws.detect.score_table import ScoreTable
 from treeline.aws.ingest import observations, servers
+from treeline.core.arrays import Home
 from treeline.core.errors import UsageError
+from treeline.core.expectation import season
 from treeline.core.observation import Observation
 from treeline.core.state import delta as state_delta
+from treeline.core.state import table
 from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
 
@@ -121,14 +124,17 @@ def test_every_free_type_says_why_and_every_price_has_a_known_source():
 def test_the_size_of_a_block_is_the_codes():
     names = [f"web-server-{i:04d}" for i in range(50)]
     constant, row = cost_load.BLOCK_BYTES
-    for n in (1, 8, 50):
-        block = ScoreBlock.empty(names, "default-0a1b2c3d4e5f", np.arange(n), np.arange(n))
+    for n, metrics in ((1, 4), (8, 4), (50, 4), (50, 38)):
+        block = ScoreBlock.empty(names, "default-0a1b2c3d4e5f", np.arange(n), np.arange(n), features=2 * metrics)
         block.version = 1_000_000
-        assert len(block.pack()) == pytest.approx(constant + n * row, rel=0.05), n
+        each = row + cost_load.BLOCK_METRIC_BYTES * (metrics - 4)
+        assert len(block.pack()) == pytest.approx(constant + n * each, rel=0.05), n
 
 
 def test_the_size_of_a_block_s_item_is_the_codes():
-    block = ScoreBlock.empty(["web-server-0042"], "default-0a1b2c3d4e5f", np.zeros(1, int), np.zeros(1, int))
+    block = ScoreBlock.empty(
+        ["web-server-0042"], "default-0a1b2c3d4e5f", np.zeros(1, int), np.zeros(1, int), features=8
+    )
     client = MagicMock()
     ScoreTable(client, "scores", ttl_s=60).put(3, block, 1_700_006_400_000)
     item = client.put_item.call_args.kwargs["Item"]
@@ -170,7 +176,18 @@ def test_the_size_of_a_delta_is_the_codes():
     """Every element of the rows moved by noise, as after one observation: no real commit has more to say."""
     rng = np.random.default_rng(1)
     before = FleetState(4, servers=[f"web-server-{i:04d}" for i in range(50)], version=1)
-    noisy = ("view_mean", "view_var", "day_mean", "day_var", "change_var", "channel_mean", "channel_var", "score_mean")
+    noisy = (
+        "day_mean",
+        "day_var",
+        "trend_mean",
+        "trend_var",
+        "mean10_mean",
+        "mean10_var",
+        "change_var",
+        "season_offset",
+    )
+    noisy += ("slot_mean", "slot_square", "relation_mean", "relation_var")
+    noisy += ("channel_mean", "channel_var", "score_mean", "score_var")
     for name in noisy:
         before.arrays()[name][...] = rng.normal(1.0, 0.3, before.arrays()[name].shape)
     constant, row = cost_load.DELTA_BYTES
@@ -181,22 +198,30 @@ def test_the_size_of_a_delta_is_the_codes():
         for name in noisy:
             array = after.arrays()[name]
             array[chosen] *= 1 + 0.01 * rng.normal(size=array[chosen].shape)
-        for name in ("seen_at", "recent"):
+        for name in ("seen_at", "recent", "relation_recent"):
             array = after.arrays()[name]
             array[chosen] = np.roll(array[chosen], -1, axis=1)
-            array[chosen, -1] = rng.normal(size=array[chosen, -1].shape) if name == "recent" else 1_700_006_400_000
+            array[chosen, -1] = 1_700_006_400_000 if name == "seen_at" else rng.normal(size=array[chosen, -1].shape)
         for name in ("last_at", "last_received_at"):
             after.arrays()[name][chosen] = 1_700_006_400_000 + rng.integers(0, 5000, rows)
         after.observations[chosen] += 1
+        after.slot_count[chosen] += 1
         after.severity[chosen] = rng.normal(size=rows)
 
-        delta = state_delta.pack(*(StoredState.from_bytes(state.pack()) for state in (before, after)))
+        delta = state_delta.pack(*(StoredState.from_bytes(state.pack(Home.STATE)) for state in (before, after)))
 
         assert delta is not None
         assert len(delta) < 1.15 * (constant + row * rows), rows
 
 
+def test_the_size_of_a_block_of_the_seasonal_table_is_the_codes():
+    state = FleetState(38, servers=[f"web-server-{i:04d}" for i in range(50)])
+    assert len(table.cut(state, 0)) == pytest.approx(50 * cost_load._table_row_bytes(38), rel=0.01)
+
+
 def test_what_is_known_of_the_code_is_the_codes():
+    assert cost_lines.BLOCK_TTL_S == table_blocks.BLOCK_TTL_S
+    assert 1000 * cost_load.SLOT_S == season.SLOT_MS
     assert cost_load.SNAPSHOT_EVERY == detector_records.SNAPSHOT_EVERY
     assert cost_load.KEPT_GROUPS == detector_records.KEPT_GROUPS
     assert cost_lines.ENTRY_TTL_S == detector_records.ENTRY_TTL_S

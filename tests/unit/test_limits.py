@@ -9,6 +9,7 @@ from pricing.lines import DETECT_S, detect_invocations
 from pricing.load import MONTH_S, Load, Shape, month
 from stacks.config import stage as config
 from stacks.constructs.function_asset import ROOT
+from treeline.core.arrays import Home
 from treeline.core.state.fleet import FleetState
 
 PAGE = " ".join((ROOT / "docs" / "limits.md").read_text(encoding="utf-8").split())
@@ -35,7 +36,7 @@ def _load(servers: int, window_s: int = PROD.stream.batching_window_s) -> Load:
         late_window_s=PROD.detection.late_window_s,
     )
     state = FleetState(4, servers=[f"server-{i:04d}" for i in range(50)])
-    return month(shape, state_bytes=len(state.pack()))
+    return month(shape, state_bytes=len(state.pack(Home.STATE)))
 
 
 def _rates(load: Load) -> Rates:

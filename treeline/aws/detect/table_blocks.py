@@ -12,9 +12,9 @@ from typing import Any
 
 from treeline.aws.client_types import DynamoDBClient
 
-# Nothing is deleted: a deletion costs what writing did, and expiry nothing. A block is replaced each day of its kind,
-# so only that of a group which sends nothing grows old; after a month its table is no better than the training's.
-BLOCK_TTL_S = 30 * 86_400
+# Nothing is deleted: a deletion costs what writing did, and expiry nothing. A block in use is replaced on each day of its
+# kind, at the latest after a week, and stored again at half its time; only a group that sends nothing loses its blocks.
+BLOCK_TTL_S = 16 * 86_400
 KEPT_BYTES = 16_000_000  # of blocks in memory
 
 Key = tuple[int, str]  # group and sort key
