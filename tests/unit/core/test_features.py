@@ -24,7 +24,7 @@ def feature(row, name):
 
 def observe(state, values, *, at=START_MS, learn=True, row=0):
     values, rows, times = np.asarray(values, dtype=np.float32)[None], np.array([row]), np.array([at])
-    features = extract(state, rows, times, values, step_s=STEP_S, learn=learn)
+    features = extract(state, rows, times, values, step_s=STEP_S, bucket=at // STEP_MS, learn=learn)
     if learn:
         learn_round(state, rows, times, features, np.array([False]))
     return features
@@ -57,7 +57,7 @@ def test_a_row_has_two_numbers_a_metric_whatever_came(metrics):
 
 def test_no_observation_gives_no_row():
     state = ready_state(2)
-    none = extract(state, np.array([], np.intp), np.array([], np.int64), np.empty((0, 4)), step_s=STEP_S)
+    none = extract(state, np.array([], np.intp), np.array([], np.int64), np.empty((0, 4)), step_s=STEP_S, bucket=0)
     assert none.rows.shape == (0, 8)
 
 
@@ -140,7 +140,7 @@ def test_a_frozen_server_learns_nothing_but_what_it_saw_last():
     """No average moves, whatever came; what was last and the seasonal peaks are remembered."""
     state = ready_state(2)
     rows, times, values = np.arange(2), np.full(2, START_MS), np.full((2, 4), 90.0, np.float32)
-    features = extract(state, rows, times, values, step_s=STEP_S)
+    features = extract(state, rows, times, values, step_s=STEP_S, bucket=START_MS // STEP_MS)
     before = state.copy()
     learn_round(state, rows, times, features, np.array([True, False]))
     for name, array in state.arrays().items():
