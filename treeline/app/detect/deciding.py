@@ -71,6 +71,7 @@ class Decider:
             rows[every],
             pending.observed_at[every],
             features=len(feature_names(model.metrics)),
+            metrics=len(model.metrics),
         )
         block.override = rules.override
         decision = DecidedBatch(block)
