@@ -15,7 +15,9 @@ class PolicySettings(Settings):
     quiet_s: float = setting(3600.0, low=0, meaning="Without an exceedance for so long, an incident is resolved.")
     cooldown_s: float = setting(0.0, low=0, meaning="After a resolution nothing opens for so long.")
     fleet_min_servers: int = setting(
-        10, meaning="A group of fewer servers has no common mode to speak of; 0 switches the fleet cycle off."
+        0,
+        meaning="From so many servers on, what a group does together is taken off each server's severity and is an "
+        "incident of its own; 0 switches that off: peers' common mode is taken off before (decision 0135).",
     )
 
     def check(self) -> None:
