@@ -16,7 +16,7 @@ from treeline.core.statistics import FloatArray
 BETTER = 0.9  # of the error: a season is believed where it predicts so much better than the trailing day
 LARGEST_ERROR = 3.0  # of the training spread: one outage must not decide what predicts best
 SCALE_QUANTILE = 0.68
-BAND_QUANTILE = 0.97
+BAND_QUANTILE = 0.985
 SMALLEST_BAND_SD, LARGEST_BAND_SD = 1.5, 8.0
 WARM_UP_DAYS, WARM_UP_SHARE = 2.0, 1 / 3
 LEARNED_SHARE = 2 / 3  # of what follows the warm-up; the rest is held out for thresholds
