@@ -216,7 +216,9 @@ def fleet_state(severities, bucket):
 
 
 def test_the_level_is_the_median_of_the_bucket_before():
-    level, changes = apply_fleet_cycle(fleet_state([1.375] * 6 + [0.25] * 5, 9), 10, 600_000, PolicySettings())
+    level, changes = apply_fleet_cycle(
+        fleet_state([1.375] * 6 + [0.25] * 5, 9), 10, 600_000, PolicySettings(fleet_min_servers=10)
+    )
     assert (level, changes) == (pytest.approx(0.875), [])
 
 
@@ -229,7 +231,10 @@ def test_what_is_normal_everywhere_is_not_taken_off_and_what_is_severe_everywher
 
 @pytest.mark.parametrize(("servers", "level"), [(9, 0.0), (10, 2.0)])
 def test_fewer_servers_than_the_setting_share_nothing(servers, level):
-    assert apply_fleet_cycle(fleet_state([2.0] * servers, 9), 10, 600_000, PolicySettings())[0] == level
+    assert (
+        apply_fleet_cycle(fleet_state([2.0] * servers, 9), 10, 600_000, PolicySettings(fleet_min_servers=10))[0]
+        == level
+    )
 
 
 def test_a_fleet_minimum_of_zero_switches_the_cycle_off():
@@ -243,7 +248,7 @@ def test_a_group_of_one_may_share_its_level_where_the_setting_says_so():
 
 @pytest.mark.parametrize(("bucket", "counts"), [(7, False), (8, True), (9, True), (10, False), (11, False)])
 def test_only_the_two_buckets_before_count(bucket, counts):
-    level, _ = apply_fleet_cycle(fleet_state([2.0] * 12, bucket), 10, 600_000, PolicySettings())
+    level, _ = apply_fleet_cycle(fleet_state([2.0] * 12, bucket), 10, 600_000, PolicySettings(fleet_min_servers=10))
     assert level == (2.0 if counts else 0.0)
 
 
@@ -253,7 +258,9 @@ def cycle(levels, settings=None, start=1):
     for i, level in enumerate(levels, start=start):
         state.severity[:] = level
         state.severity_bucket[:] = i - 1
-        changes += apply_fleet_cycle(state, i, i * STEP, settings or PolicySettings(quiet_s=180.0))[1]
+        changes += apply_fleet_cycle(
+            state, i, i * STEP, settings or PolicySettings(quiet_s=180.0, fleet_min_servers=10)
+        )[1]
     return state, changes
 
 
@@ -274,7 +281,7 @@ def test_a_median_of_exactly_p2_twice_of_three_buckets_is_a_fleet_incident():
 
 def test_a_fleet_that_falls_silent_resolves_its_incident_at_severity_0():
     state, _ = cycle([4, 4])
-    settings, changes = PolicySettings(quiet_s=180.0), []
+    settings, changes = PolicySettings(quiet_s=180.0, fleet_min_servers=10), []
     for bucket in range(3, 12):
         changes += apply_fleet_cycle(state, bucket, bucket * STEP, settings)[1]
     assert [(c.event, c.severity) for c in changes] == [(RESOLVED, 0.0)]
@@ -284,7 +291,7 @@ def test_a_second_round_of_a_bucket_changes_nothing():
     state, _ = cycle([0, 4])
     before = state.pack()
     state.severity[:6] = 0.0
-    level, changes = apply_fleet_cycle(state, 2, 2 * STEP, PolicySettings(quiet_s=180.0))
+    level, changes = apply_fleet_cycle(state, 2, 2 * STEP, PolicySettings(quiet_s=180.0, fleet_min_servers=10))
     assert (level, changes) == (4.0, [])
     state.severity[:6] = 4.0
     assert state.pack() == before
@@ -295,7 +302,9 @@ def test_a_server_catching_up_leaves_the_fleet_where_it_is():
     state, _ = cycle([0, 4, 4, 4])
     before = state.cycle.__class__(**{f: getattr(state.cycle, f) for f in state.cycle.__slots__})
     for bucket in (1, 2, 3):
-        level, changes = apply_fleet_cycle(state, bucket, bucket * STEP, PolicySettings(quiet_s=180.0))
+        level, changes = apply_fleet_cycle(
+            state, bucket, bucket * STEP, PolicySettings(quiet_s=180.0, fleet_min_servers=10)
+        )
         assert (level, changes) == (4.0, [])
     assert state.cycle == before
 

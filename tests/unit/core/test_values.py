@@ -125,4 +125,4 @@ def test_a_damaged_block_is_refused(data):
     with pytest.raises(ModelMismatchError):
         ScoreBlock.unpack(packed + b"x")
     with pytest.raises(ModelMismatchError):
-        ScoreBlock.unpack(packed.replace(b'"format":1', b'"format":2'))
+        ScoreBlock.unpack(packed.replace(b'"format":2', b'"format":3'))

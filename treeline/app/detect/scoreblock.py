@@ -38,7 +38,7 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("score", "<f8"),
     ("severity", "<f4"),
 )
-_WIDE = (("features", "<f4"), ("common", "<f4"))  # the last arrays; as wide as the model's rows, and its metrics
+_WIDE = (("features", "<f4"), ("common", "<f2"))  # the last arrays; as wide as the model's rows, and its metrics
 
 
 def row_bytes(features: int, metrics: int) -> int:
@@ -62,7 +62,7 @@ class ScoreBlock:
     features: npt.NDArray[np.float32]
     # What the server's peers had in common, in its residuals' scale (`treeline.core.expectation.peers`), shape
     # (n, metrics): to decide it again without them. No column where nobody asked for it.
-    common: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    common: npt.NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float16))
     origins: dict[str, bytes] = field(default_factory=dict)  # by server; see treeline.app.detect.origin
     override: str = ""  # id of the override that decided; empty: the package's calibration and the stage's policy
 
@@ -99,7 +99,7 @@ class ScoreBlock:
             score=np.full(n, np.nan),
             severity=np.full(n, np.nan, dtype=np.float32),
             features=np.full((n, features), np.nan, dtype=np.float32),
-            common=np.zeros((n, metrics), dtype=np.float32),
+            common=np.zeros((n, metrics), dtype=np.float16),
         )
 
     @classmethod

@@ -41,7 +41,7 @@ class ScoredPath:
     score: FloatArray
     severity: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
-    common: npt.NDArray[np.float32]  # what the server's peers had in common; no column in blocks of before
+    common: npt.NDArray[np.float16]  # what the server's peers had in common; no column in blocks of before
     origins: tuple[Origin, ...] = ()
     # Time of an observation (ms) -> id of the override it was decided by; only those that were.
     overrides: Mapping[int, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class ScoredPath:
         return cls(**arrays, origins=tuple(kept), overrides=overrides)
 
     @property
-    def commons(self) -> Mapping[int, npt.NDArray[np.float32]]:
+    def commons(self) -> Mapping[int, npt.NDArray[np.float16]]:
         """What the server's peers had in common, by the time of the observation, ms; empty where it was not stored."""
         return dict(zip(self.observed_at.tolist(), self.common, strict=True)) if self.common.shape[1] else {}
 

@@ -310,7 +310,7 @@ class _Moment:
 class _Again:
     """The observations that persistence counts, decided again."""
 
-    commons: Mapping[int, npt.NDArray[np.float32]]  # what the server's peers had in common, by time
+    commons: Mapping[int, npt.NDArray[np.float16]]  # what the server's peers had in common, by time
     before: FleetState  # of the server alone, before the first of them
     steps: list[Replayed]
     rows: npt.NDArray[np.float32]  # what was measured, shape (steps, metrics)

@@ -69,7 +69,7 @@ class ServerReplay:
         package: ModelPackage,
         score: Score,
         overrides: Mapping[int, Override],
-        commons: Mapping[int, npt.NDArray[np.float32]],
+        commons: Mapping[int, npt.NDArray[np.float16]],
     ) -> None:
         self.state = origin.state.copy()
         package.attach(self.state)
@@ -145,8 +145,8 @@ class ServerReplay:
         batch = Round(bucket, rows, rows, np.full(len(values), at, dtype=np.int64), values)
         # The shared level is the one that was taken off then: these rows are not a group of their own.
         state.cycle = FleetCycle(bucket=bucket, level=self._origin.levels.get(bucket, 0.0))
-        nothing = np.zeros(len(self._package.metrics), dtype=np.float32)
-        common = np.tile(self._commons.get(at, nothing), (len(values), 1))
+        nothing = np.zeros(len(self._package.metrics), dtype=np.float16)
+        common = np.tile(self._commons.get(at, nothing).astype(np.float32), (len(values), 1))
         return detector.prepare(state, batch, step_s=self._package.step_s, common=common)
 
     def _decide(self, state: FleetState, done: PreparedRound, scores: FloatArray) -> Decided:

@@ -31,7 +31,7 @@ ARRAYS = (
 def common(state: State, at: Rows, bucket: int) -> FloatArray:
     """What each server's peers have in common, as far as the server follows them, shape (n, metrics).
 
-    In each metric's residual scale; 0 where a metric has too few peers.
+    In each metric's residual scale, rounded to float16, as it is stored for replays; 0 where a metric has too few peers.
 
     Args:
         state: Not changed.
@@ -49,8 +49,9 @@ def common(state: State, at: Rows, bucket: int) -> FloatArray:
     count = PEERS - absent.sum(axis=-1)
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, PEERS - 1)
     middle = (_take(theirs, low) + _take(theirs, high)) / 2
-    follows: FloatArray = np.where(count >= FEWEST, slope * np.where(np.isfinite(middle), middle, 0.0), 0.0)
-    return follows
+    follows = np.where(count >= FEWEST, slope * np.where(np.isfinite(middle), middle, 0.0), 0.0)
+    rounded: FloatArray = follows.astype(np.float16).astype(np.float32)
+    return rounded
 
 
 def remember(state: State, at: Rows, bucket: int, residual: FloatArray, step_s: float) -> None:
