@@ -168,8 +168,7 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
         yield _writes(table["observations"], item, load.records * per_item, "twice the interval", prices)
     log, heads = load.commits * load.entry_units, load.heads * units(load.head_bytes, 1024)
     blocks = load.table_writes * units(load.table_bytes, 1024)
-    stored = (load.entry_bytes, load.head_bytes, load.table_bytes)
-    entry_kb, head_kb, table_kb = (size / 1000 for size in stored)
+    entry_kb, head_kb, table_kb = (size / 1000 for size in (load.entry_bytes, load.head_bytes, load.table_bytes))
     yield _writes(
         table["detector_state"],
         f"Detector state: entries of {entry_kb:.1f} kB, heads of {head_kb:.0f} kB, table's blocks of {table_kb:.1f} kB",
