@@ -30,7 +30,7 @@ MINUTE_RUNS = MONTH_S / 60
 POINTER_READS = 2.0  # read units of the models' pointers a run: before the canary's part and before the champion's
 STORED_BYTES = 100  # DynamoDB's own, of a stored item
 ENTRY_TTL_S = 2 * 86_400  # of a log entry: treeline.aws.detect.detector_records
-BLOCK_TTL_S = 16 * 86_400  # of a block of the seasonal table: treeline.aws.detect.table_blocks
+BLOCK_TTL_S = 12 * 86_400  # of a block of the seasonal table: treeline.aws.detect.table_blocks
 ALARMS_PER_POLICY = 4  # of a table's autoscaling: high and low, of load and of capacity; from memory
 TRAININGS = 1.0  # a month, by drift
 TRAINING_HOURS = 0.5  # of the training job; as long again on the processing instance, twice
@@ -168,8 +168,7 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
         yield _writes(table["observations"], item, load.records * per_item, "twice the interval", prices)
     log, heads = load.commits * load.entry_units, load.heads * units(load.head_bytes, 1024)
     blocks = load.table_writes * units(load.table_bytes, 1024)
-    stored = (load.entry_bytes, load.head_bytes, load.table_bytes)
-    entry_kb, head_kb, table_kb = (size / 1000 for size in stored)
+    entry_kb, head_kb, table_kb = (size / 1000 for size in (load.entry_bytes, load.head_bytes, load.table_bytes))
     yield _writes(
         table["detector_state"],
         f"Detector state: entries of {entry_kb:.1f} kB, heads of {head_kb:.0f} kB, table's blocks of {table_kb:.1f} kB",

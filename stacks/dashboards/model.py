@@ -16,13 +16,7 @@ def model_rows(s: Sources) -> Rows:
                 OwnMetric.ObservationsWarmingUp,
                 OwnMetric.ObservationsLate,
             ),
-            graph(
-                "Filled in and held back",
-                [
-                    s.own(OwnMetric.ValuesImputed, label="missing values"),
-                    s.own(OwnMetric.ObservationsHeldBack, label="held back by own peaks"),
-                ],
-            ),
+            s.counts("Filled in, held back", OwnMetric.ValuesImputed, OwnMetric.ObservationsHeldBack),
             graph("No model", [s.own(OwnMetric.NoModel, "Maximum", "ticks without a model")]),
         ],
         [

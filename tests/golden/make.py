@@ -148,7 +148,7 @@ def block_values(block: ScoreBlock) -> dict[str, Any]:
         "model_version": block.model_version,
         **{
             name: getattr(block, name).tolist()
-            for name in ("server", "observed_at", "status", "score", "severity", "features")
+            for name in ("server", "observed_at", "status", "score", "severity", "features", "common")
         },
         "origins": {server: values(Origin.unpack(data).state) for server, data in block.origins.items()},
     }

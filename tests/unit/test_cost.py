@@ -125,7 +125,9 @@ def test_the_size_of_a_block_is_the_codes():
     names = [f"web-server-{i:04d}" for i in range(50)]
     constant, row = cost_load.BLOCK_BYTES
     for n, metrics in ((1, 4), (8, 4), (50, 4), (50, 38)):
-        block = ScoreBlock.empty(names, "default-0a1b2c3d4e5f", np.arange(n), np.arange(n), features=2 * metrics)
+        block = ScoreBlock.empty(
+            names, "default-0a1b2c3d4e5f", np.arange(n), np.arange(n), features=2 * metrics, metrics=metrics
+        )
         block.version = 1_000_000
         each = row + cost_load.BLOCK_METRIC_BYTES * (metrics - 4)
         assert len(block.pack()) == pytest.approx(constant + n * each, rel=0.05), n

@@ -53,8 +53,8 @@ def step(held):
 def test_what_was_held_back_is_named_with_its_reason():
     found = HeldBack.of(step(held=True))
     assert str(found) == (
-        "held back: relation 5 would mean severity 3.40, but the server itself reached 6.5 in earlier hours, and only "
-        "more than that opens"
+        "held back: relation 5 would mean severity 3.40, but the server itself reached 6.5 in earlier hours: "
+        "nothing new"
     )
     assert found.to_json()["severity"] == pytest.approx(3.4)
 

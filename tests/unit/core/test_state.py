@@ -155,18 +155,17 @@ def test_bytes_that_are_no_state_are_refused(data):
 
 @pytest.mark.parametrize("metrics", [4, 38])
 def test_fifty_servers_and_a_full_score_block_leave_room_in_one_item(metrics):
-    """DynamoDB's limit is 400 KB: 48 KB for origins, and the rest for alerts that nobody was told of yet.
-
-    The noise here compresses less than any fleet: 305 KB of 341 at 38 metrics, where a fleet's state takes 263.
-    """
+    """DynamoDB's limit is 400 KB. The noise here compresses less than any fleet's state."""
     from treeline.app.detect.origin import MAX_ORIGIN_BYTES
     from treeline.app.detect.scoreblock import ScoreBlock
     from treeline.app.detect.service import most_observations
 
     state, n = filled(metrics, 50), most_observations(metrics)
-    block = ScoreBlock.empty(state.servers, "m1", np.arange(n) % 50, np.arange(n), features=2 * metrics, metrics=metrics)
+    block = ScoreBlock.empty(
+        state.servers, "m1", np.arange(n) % 50, np.arange(n), features=2 * metrics, metrics=metrics
+    )
     block.features[:] = np.random.default_rng(1).normal(size=block.features.shape)
-    assert n >= 2 * 50, "two rounds of a full group in one commit"
+    assert n >= 50, "a full group's observations of one time"
     whole = zlib.compress(state.pack(Home.STATE), 1)
     assert len(whole) + len(block.pack()) + MAX_ORIGIN_BYTES < ITEM_LIMIT
 

@@ -45,6 +45,7 @@ class Decider:
     clock_ms: Callable[[], int]
     tables: SeasonBlocks
 
+    # long: half of it is its docstring, and the fields of the block and of an alert, one a line
     def decide(
         self, group: int, state: FleetState, model: ModelPackage, pending: Pending, rows: Index, new: Index, late: Index
     ) -> DecidedBatch:

@@ -20,7 +20,7 @@ from treeline.core.expectation import season
 from treeline.core.state import table
 from treeline.core.state.fleet import FleetState
 
-MAX_ORIGIN_BYTES = 48_000  # of one commit, whose item holds 400 KB; one takes 3 KB at 4 metrics, 10 KB at 38
+MAX_ORIGIN_BYTES = 24_000  # of one commit, whose item holds 400 KB; one takes 3 KB at 4 metrics, 10 KB at 38
 SLOTS_AHEAD = 2 * 3_600_000 // season.SLOT_MS  # of the seasonal table: what opens does so within two hours
 
 

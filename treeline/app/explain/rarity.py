@@ -34,7 +34,7 @@ class HeldBack:
 
     channel: str
     measure: float
-    own_peak: float  # of the server's earlier hours, faded; the measure must exceed it
+    own_peak: float  # of the server's earlier hours, faded
     severity: float  # what it would have meant
 
     @classmethod
@@ -53,7 +53,7 @@ class HeldBack:
         """As people read it."""
         return (
             f"held back: {self.channel} {self.measure:.3g} would mean severity {self.severity:.2f}, but the server "
-            f"itself reached {self.own_peak:.3g} in earlier hours, and only more than that opens"
+            f"itself reached {self.own_peak:.3g} in earlier hours: nothing new"
         )
 
     def to_json(self) -> dict[str, Any]:

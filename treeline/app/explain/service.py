@@ -108,25 +108,7 @@ class Explanation:
                 }
                 for alert in self.alerts
             ],
-            "metrics": [
-                {
-                    "name": m.name,
-                    "unit": m.unit,
-                    "measured": m.measured,
-                    "expected": m.expected,
-                    "low": m.low,
-                    "high": m.high,
-                    "deviation_sd": m.deviation,
-                    "expected_by": m.expected_by,
-                    "implied": m.implied,
-                    "implied_low": m.implied_low,
-                    "implied_high": m.implied_high,
-                    "implied_by": [asdict(each) for each in m.implied_by],
-                    "outside": m.is_outside,
-                    "text": moved(m),
-                }
-                for m in self.metrics
-            ],
+            "metrics": [_shown(metric) for metric in self.metrics],
             "calibration": dict(self.calibration),
             "persistence": None if self.persistence is None else self.persistence.to_json(),
             "prevention": self.prevention,
@@ -146,6 +128,26 @@ class Explanation:
             "reproduction": None if self.reproduction is None else self.reproduction.to_json(),
             "notes": list(self.notes),
         }
+
+
+def _shown(m: MetricEvidence) -> dict[str, Any]:
+    """A metric as plain JSON values."""
+    return {
+        "name": m.name,
+        "unit": m.unit,
+        "measured": m.measured,
+        "expected": m.expected,
+        "low": m.low,
+        "high": m.high,
+        "deviation_sd": m.deviation,
+        "expected_by": m.expected_by,
+        "implied": m.implied,
+        "implied_low": m.implied_low,
+        "implied_high": m.implied_high,
+        "implied_by": [asdict(each) for each in m.implied_by],
+        "outside": m.is_outside,
+        "text": moved(m),
+    }
 
 
 def resolve(source: IncidentSource, given: str) -> str:

@@ -32,7 +32,7 @@ from treeline.core.state import delta as state_delta
 from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
 
-SNAPSHOT_EVERY = 64  # commits; a worker without the group in memory reads at most so many entries
+SNAPSHOT_EVERY = 96  # commits; a worker without the group in memory reads at most so many entries
 ENTRY_TTL_S = 2 * 86_400  # one for all entries: a delta is useless once an entry before it has expired
 # A head is written at least this often, however few the commits, so that no entry after it expires.
 OLDEST_HEAD_MS = 6 * 3_600_000

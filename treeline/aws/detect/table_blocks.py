@@ -14,7 +14,7 @@ from treeline.aws.client_types import DynamoDBClient
 
 # Nothing is deleted: a deletion costs what writing did, and expiry nothing. A block in use is replaced on each day of its
 # kind, at the latest after a week, and stored again at half its time; only a group that sends nothing loses its blocks.
-BLOCK_TTL_S = 16 * 86_400
+BLOCK_TTL_S = 12 * 86_400
 KEPT_BYTES = 16_000_000  # of blocks in memory
 
 Key = tuple[int, str]  # group and sort key

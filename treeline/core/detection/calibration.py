@@ -91,6 +91,7 @@ class Calibrated:
         return registry.every_channel()[int(self.channel[i])]
 
 
+# long: a third of it is its arguments and their docstring
 def calibrate(
     state: FleetState,
     rows: Index,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,9 +62,17 @@ class SeedFile:
         return cls(archive, sums, {server: row for row, server in enumerate(servers)})
 
     def read(self, servers: Iterable[str]) -> list[FleetState]:
-        """The members with some of the servers, in order; servers without seeds are left out."""
-        numbers = sorted({self.rows[server] // SERVERS_A_MEMBER for server in servers if server in self.rows})
-        return [
-            FleetState.unpack(read_member(self.archive, member(number), self.check_sums.get(member(number), "")))
-            for number in numbers
-        ]
+        """The servers' seeds in order, a state a member; servers without seeds are left out."""
+        wanted = defaultdict[int, list[str]](list)
+        for server in sorted(set(servers) & self.rows.keys(), key=self.rows.__getitem__):
+            wanted[self.rows[server] // SERVERS_A_MEMBER].append(server)
+        found = []
+        for number, here in wanted.items():
+            name = member(number)
+            part = FleetState.unpack(read_member(self.archive, name, self.check_sums.get(name, "")))
+            known = part.rows()
+            try:
+                found.append(part.part([known[server] for server in here]))
+            except KeyError as error:
+                raise ModelMismatchError(f"model package: {name} lacks the server {error}") from error
+        return found

@@ -80,9 +80,10 @@ class FleetState:
     def __reduce__(self) -> tuple[Any, ...]:
         return FleetState.unpack, (self.pack(), self.layout)
 
-    def part(self, rows: slice) -> "FleetState":
-        """A copy of some neighbouring rows, with a cycle of its own."""
-        state = FleetState(self.metrics, servers=self.servers[rows], layout=self.layout)
+    def part(self, rows: slice | list[int]) -> "FleetState":
+        """A copy of some rows, with a cycle of its own."""
+        servers = self.servers[rows] if isinstance(rows, slice) else [self.servers[row] for row in rows]
+        state = FleetState(self.metrics, servers=servers, layout=self.layout)
         for name, array in self._arrays.items():
             state._arrays[name][:] = array[rows]
         return state
