@@ -190,17 +190,19 @@ def _features(
     now, related, missing = compared.now, compared.related, compared.seen.missing
     base_mean, base_spread, scale = state.base_mean[at], state.base_spread[at], state.residual_scale[at]
     level = compared.residual * scale / now.sd
-    expected = now.value + scale * compared.common
+    # People are shown the server's own habit: that its peers do the same makes a value no less unusual for it.
+    own = (compared.raw - now.value) / now.sd
     band_sd = state.band_sd[at]
-    outside = (np.abs(level) > band_sd) | (np.abs(related.deviation) > RELATION_BAND_SD)
+    outside = (np.abs(own) > band_sd) | (np.abs(related.deviation) > RELATION_BAND_SD)
     row = np.concatenate([related.sustained, level], axis=1)
     return Features(
         rows=np.clip(row, -LARGEST_FEATURE, LARGEST_FEATURE).astype(np.float32),
         measured=measure.measure(state, rows, observed_at, magnitudes),
         magnitudes=magnitudes,
-        expected=base_mean + base_spread * expected,
+        expected=base_mean + base_spread * now.value,
         spread=base_spread * now.sd * (band_sd / 3.0),
-        implied=base_mean + base_spread * (expected + scale * (related.implied + state.relation_mean[at])),
+        implied=base_mean
+        + base_spread * (now.value + scale * (compared.common + related.implied + state.relation_mean[at])),
         implied_spread=base_spread * scale * related.sd * (RELATION_BAND_SD / 3.0),
         imputed=missing,
         outside=outside & ~missing,
