@@ -33,8 +33,9 @@ trouble ends (the last tenth) is false, like any other. Labels under an hour apa
 label count neither way. Servers that open in one step are one page, from three and a tenth of the fleet on. Nothing is
 point-adjusted.
 Listed are every page (what it was worth, where in the label it came, the channel that decided with its measure and
-threshold, the metric farthest from its expected value among the observations that the rule counted, and when) and every
-miss (the highest severity inside the label, its farthest metric, why it did not page).
+threshold, the metric farthest outside its band among the observations that the rule counted, and when), what the
+servers' own earlier peaks held back, and every miss (the highest severity inside the label, its farthest metric, why it
+did not page).
 Exit codes: 0 done, 1 failed, 2 wrong use."""
 
 

@@ -24,7 +24,8 @@ Item = dict[str, Any]
 
 def put_back(items: Iterable[Item]) -> list[Item]:
     """The same items, all of the table or the newest of it from a head on, with the same values in them."""
-    ordered = sorted(items, key=lambda item: (item["group"]["N"], item["model_version"]["S"]))
+    records = (item for item in items if "table_block" not in item)  # format 2 had no seasonal table
+    ordered = sorted(records, key=lambda item: (item["group"]["N"], item["model_version"]["S"]))
     return [
         item
         for _, log in groupby(ordered, key=lambda item: (item["group"]["N"], item["model_version"]["S"].split("#")[0]))
@@ -53,7 +54,11 @@ def in_format_2(stored: StoredState) -> StoredState:
     channels = [stored.layout.channels.index(name) for name in LAYOUT.channels]
     arrays = {}
     for spec in LAYOUT.arrays:
-        array = stored.arrays[spec.name]
+        array = stored.arrays.get(spec.name)
+        if array is None:  # today's code has no use for it
+            array = LAYOUT.blank(spec, len(stored.head["servers"]), stored.head["metrics"])
+            arrays[spec.name] = array
+            continue
         arrays[spec.name] = np.take(array, channels, 1) if Axis.CHANNELS in spec.axes else array.copy()
     names = ("metrics", "version", "activation", "servers", "cycle")
     head = {"format": 2, **{name: stored.head[name] for name in names}}

@@ -13,6 +13,7 @@ from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation.peers import NOBODY
 from treeline.core.model.package import ModelPackage
 from treeline.core.model.seeds import SERVERS_A_MEMBER
 from treeline.core.state.fleet import FleetState, Phase
@@ -217,3 +218,16 @@ def test_what_only_the_package_has_is_attached_to_the_servers_it_knows():
     assert state.season_level[1, 0, 0, 0] == 7.0
     assert np.isnan(state.season_level[0]).all()
     assert (state.day_mean == 0.0).all(), "what is stored with the state stays"
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_peers_are_found_again_in_a_state_of_other_rows(is_whole):
+    """Training knows them by their rows among all servers; one that is in another group has none here."""
+    model = package(seeds=ready_state(2 * SERVERS_A_MEMBER))
+    model.seeds.peer_rows[60, 0, :3] = [70, 3, 61]
+    data = model.to_bytes()
+    read = ModelPackage.from_bytes(data) if is_whole else ModelPackage.open(io.BytesIO(data))
+    state = read.new_state()
+    read.admit(state, ["stranger", "s61", "s60", "s70"])
+    assert state.peer_rows[2, 0, :4].tolist() == [3, NOBODY, 1, NOBODY]
+    assert (state.peer_rows[[0, 1, 3]] == NOBODY).all()

@@ -12,8 +12,8 @@ from typing import Any
 
 from treeline.aws.client_types import DynamoDBClient
 
-# Nothing is deleted: a deletion costs what writing did, and expiry nothing. A block in use is replaced on each day of its
-# kind, at the latest after a week, and stored again at half its time; only a group that sends nothing loses its blocks.
+# Nothing is deleted: a deletion costs what writing did, and expiry nothing. A block in use is replaced on each day of
+# its kind, at the latest after a week, or stored again at half its time; only a group that sends nothing loses blocks.
 BLOCK_TTL_S = 12 * 86_400
 KEPT_BYTES = 16_000_000  # of blocks in memory
 
