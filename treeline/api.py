@@ -23,6 +23,7 @@ from treeline.core.detection.features import Index
 from treeline.core.detection.policy import FLEET_ROW, Change
 from treeline.core.detection.policy import PolicySettings as PolicySettings
 from treeline.core.errors import MalformedRecordError, ModelMismatchError
+from treeline.core.limits import MetricLimits
 from treeline.core.model.package import ModelPackage
 from treeline.core.observation import Observation as Observation
 from treeline.core.profile import DEFAULT_METRICS
@@ -91,6 +92,7 @@ class Detector:
         self.policy = policy or PolicySettings()
         self._score = package.scoring(score)
         self._declared = {metric.name: metric for metric in metrics}
+        self._limits = MetricLimits.by_name(package.metrics, self._declared)
         self._columns = {name: column for column, name in enumerate(package.metrics)}
         self._state = package.new_state() if state is None else FleetState.unpack(state)
         if self._state.metrics != len(package.metrics):
@@ -147,7 +149,7 @@ class Detector:
         decisions = self._late(rows[late], at[late], values[late])
         step = self.package
         for batch in detector.rounds(rows[new], at[new], values[new], step_ms=step.step_ms):
-            prepared = detector.prepare(self._state, batch, step_s=step.step_s)
+            prepared = detector.prepare(self._state, batch, step_s=step.step_s, limits=self._limits)
             scores = self._score(prepared.features.rows)
             decided = detector.decide(
                 self._state, prepared, scores, step.calibration, self.policy, step_ms=step.step_ms
@@ -180,7 +182,9 @@ class Detector:
         return np.array([known[o.server_id] for o in observations], dtype=np.intp)
 
     def _late(self, rows: Index, at: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> list[Decision]:
-        ready, features = detector.compare_late(self._state, rows, at, values, step_s=self.package.step_s)
+        ready, features = detector.compare_late(
+            self._state, rows, at, values, step_s=self.package.step_s, limits=self._limits
+        )
         detector.mark_seen(self._state, rows, at)
         scores = self._score(features.rows)
         bands = Bands.of(self._state, rows[ready], features)

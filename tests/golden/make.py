@@ -179,6 +179,7 @@ def main(folder: Path) -> None:
     package = trained(known)
     package.seeds.channel_gated[2, 3] = 1  # no array is to be blank, and training found nothing to gate
     package.seeds.utc_offset_s[1], package.seeds.peak[:] = 3600, 0.5
+    package.seeds.saturated_hours[2] = 1 << 5
     with mock_aws():
         client = tables()
         store = Tables(package, client)

@@ -187,12 +187,13 @@ class _Run:
             detector.Group.of(state, stop - len(members), stop) for members, stop in zip(groups, stops, strict=True)
         ]
         row_of = np.argsort(columns)
+        limits = grid.limits
         changes: list[tuple[str, Change]] = []
         for t, present, values in grid.rounds():
             rows = row_of[present]
             at = np.full(len(rows), grid.times_ms[t])
             batch = detector.Round(int(at[0] // package.step_ms), rows, rows, at, values)
-            done = detector.prepare(state, batch, step_s=package.step_s)
+            done = detector.prepare(state, batch, step_s=package.step_s, limits=limits)
             changes += self._decide(state, parts, t, done, columns)
             if t % 500 == 0:
                 yield t / len(grid.times_ms), changes

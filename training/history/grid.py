@@ -1,7 +1,7 @@
 """A history as one dense array on one time axis."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,8 @@ from training.history.files import History, Part, Times, Values
 from training.history.observed import ObservedTimes
 from training.processes import shares
 from treeline.core.errors import UsageError
+from treeline.core.limits import MetricLimits
+from treeline.core.profile import Metric, declared
 from treeline.core.statistics import FloatArray
 
 
@@ -22,6 +24,7 @@ class Grid:
     metrics: tuple[str, ...]
     values: npt.NDArray[np.float32]
     step_s: float
+    metric_declarations: tuple[Metric, ...] = ()  # in the order of the metrics; none: as `declared` has them by name
 
     @property
     def start_ms(self) -> int:
@@ -38,6 +41,11 @@ class Grid:
         """How many times there are."""
         return len(self.times_ms)
 
+    @property
+    def limits(self) -> MetricLimits:
+        """What is declared of the metrics, as arrays."""
+        return MetricLimits.of(self.metric_declarations or declared(self.metrics))
+
     def windows(self) -> Iterator["Grid"]:
         """All of it at once, where a history in files comes a window at a time."""
         yield self
@@ -52,7 +60,7 @@ class Grid:
 
     def of_servers(self, share: slice) -> "Grid":
         """Some neighbouring servers' part, a view."""
-        return Grid(self.times_ms, self.servers[share], self.metrics, self.values[:, share], self.step_s)
+        return replace(self, servers=self.servers[share], values=self.values[:, share])
 
     def present(self) -> npt.NDArray[np.bool_]:
         """Which server reported anything at which time, shape (times, servers)."""
@@ -126,7 +134,9 @@ def _aligned(history: History, columns: Sequence[Column], part: Part) -> Grid:
     dense = np.full((len(every), len(history.servers), len(history.metrics)), np.nan, dtype=np.float32)
     for column, (times, values) in enumerate(columns):
         dense[np.searchsorted(every, times), column] = values
-    return Grid(every.astype(np.int64), history.servers, history.metrics, dense, history.step_s)
+    return Grid(
+        every.astype(np.int64), history.servers, history.metrics, dense, history.step_s, history.metric_declarations
+    )
 
 
 def _union(columns: Sequence[Column]) -> Times:

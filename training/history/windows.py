@@ -65,10 +65,10 @@ class FileWindows:
             times, position = np.unique(at, return_inverse=True)
             values = np.full((len(times), len(self.servers), len(self.metrics)), np.nan, dtype=np.float32)
             values[position, window.servers] = window.values
-            yield Grid(times, self.servers, self.metrics, values, self.step_s)
+            yield Grid(times, self.servers, self.metrics, values, self.step_s, self.history.metric_declarations)
 
 
 def server_grid(history: History, server: str, step_s: float) -> Grid:
     """One server of a history at its own times."""
     times, values = history.matrix(server)
-    return Grid(times, (server,), history.metrics, values[:, None, :], step_s)
+    return Grid(times, (server,), history.metrics, values[:, None, :], step_s, history.metric_declarations)

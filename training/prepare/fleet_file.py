@@ -13,10 +13,11 @@ from training.history.grid import Grid
 from training.prepare.hygiene import from_manifest, to_manifest
 from training.prepare.preparation import Learned, Prepared, fingerprint
 from treeline.core.errors import ModelMismatchError
+from treeline.core.profile import from_json, to_json
 from treeline.core.state.fleet import FleetState
 
 PREPARED, RECENT, FACTS = "prepared.npz", "recent.npz", "fleet.json"
-FORMAT = 3
+FORMAT = 4
 LEAD_IN_MS = 4 * 86_400_000  # the champion's running averages get used to the present before it is judged
 
 
@@ -54,6 +55,7 @@ class FleetFile:
             "format": FORMAT,
             "servers": list(recent.servers),
             "metrics": list(recent.metrics),
+            "declared": json.loads(to_json(recent.metric_declarations)),
             "step_s": recent.step_s,
             "holdout_from_ms": self.holdout_from_ms,
             "fingerprint": fingerprint(prepared.training_rows),
@@ -86,7 +88,14 @@ class FleetFile:
         metrics, step_s = tuple(facts["metrics"]), facts["step_s"]
         return cls(
             prepared=_prepared(prepared, facts),
-            recent=Grid(recent["times_ms"], tuple(facts["servers"]), metrics, recent["values"], step_s),
+            recent=Grid(
+                recent["times_ms"],
+                tuple(facts["servers"]),
+                metrics,
+                recent["values"],
+                step_s,
+                from_json(facts["declared"]),
+            ),
             holdout_from_ms=facts["holdout_from_ms"],
             manifest=facts["manifest"],
         )

@@ -12,9 +12,10 @@ from training.history.windows import server_grid
 from training.prepare.source import HistorySource
 from training.prepare.survey import Survey
 from training.processes import Progress
-from treeline.core.channels import registry
+from treeline.core.channels import registry, saturation
 from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.detection.warmup import spread_floor
+from treeline.core.limits import is_saturated
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.statistics import FloatArray, standardize, within_reach
 
@@ -33,8 +34,11 @@ def seeded(
         grids |= {s: server_grid(other, server, float(s)) for s, other in coarser.items() if server in other.rows}
         if survey is not None:
             grids = {period_s: survey.without(grid) for period_s, grid in grids.items()}
+        own = grids[source.step_s]
         series = {period_s: ResolvedSeries(grid.times_ms, grid.values[:, 0]) for period_s, grid in grids.items()}
         seed_server(state, row, series[source.step_s].values, mixed_baseline(series))
+        saturated = is_saturated(own.values[:, 0], own.limits)
+        state.saturated_hours[row] = saturation.usual_hours(own.times_ms, saturated)
         progress("baselines", (row + 1) / len(source.servers))
     return state
 

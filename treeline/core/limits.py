@@ -1,7 +1,7 @@
 """Which values can be and which deviations matter: each metric's declared limits, held against arrays of values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -30,6 +30,11 @@ class MetricLimits:
     saturated_above: FloatArray  # inf where none is declared
     counts_above: BoolArray  # whether a value above its band matters
     counts_below: BoolArray  # whether a value below its band matters
+
+    @classmethod
+    def by_name(cls, names: Sequence[str], declared: Mapping[str, Metric]) -> Self:
+        """The limits of metrics in this order; of one that is not declared everything counts."""
+        return cls.of([declared.get(name) or Metric(name=name) for name in names])
 
     @classmethod
     def of(cls, metrics: Sequence[Metric]) -> Self:
@@ -90,10 +95,8 @@ def clip_band(
     return clipped_low, clipped_high
 
 
-def is_evidence(
-    values: FloatArray, expected: FloatArray, low: FloatArray, high: FloatArray, limits: MetricLimits
-) -> BoolArray:
-    """Whether a metric is outside its band on a side that matters, and by enough to matter.
+def is_evidence(values: FloatArray, expected: FloatArray, outside: BoolArray, limits: MetricLimits) -> BoolArray:
+    """Whether a metric that is outside its band is so on a side that matters, and by enough to matter.
 
     Enough is the metric's smallest absolute and its smallest relative deviation, both; or that nearly nothing is left
     of what lies between the smallest possible and the expected value, so that a fall to zero of a metric that is
@@ -102,15 +105,16 @@ def is_evidence(
     Args:
         values: Measured, shape (n, metrics), each metric in its own unit; NaN where missing.
         expected: What time of day or the other metrics imply, same shape and units; NaN where unknown.
-        low: Lower edge of the band around it, same shape and units.
-        high: Upper edge.
+        outside: Whether the value is outside the band around it, same shape. Taken as given, and not found from the
+            band's edges, so that a metric without limits counts exactly where it is outside.
         limits: Of the same metrics in the same order.
 
     Returns:
-        Shape (n, metrics); False where the value, the expected value or the edge that it would be beyond is NaN.
+        Shape (n, metrics); False where the value or the expected value is NaN.
     """
-    above = limits.counts_above & (values > high)
-    below = limits.counts_below & (values < low)
+    expected = np.clip(expected, limits.minimum, limits.maximum)  # as people are shown it
+    above = limits.counts_above & outside & (values > expected)
+    below = limits.counts_below & outside & (values < expected)
     deviation = np.abs(values - expected)
     is_enough = (deviation >= limits.minimum_deviation) & (
         deviation >= limits.minimum_relative_deviation * np.abs(expected)

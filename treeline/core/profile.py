@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from treeline.core.setting import Settings, WrongSettingError, setting
 
@@ -95,6 +96,12 @@ def declared(names: Sequence[str]) -> tuple[Metric, ...]:
     """
     known = {metric.name: metric for metric in DEFAULT_METRICS}
     return tuple(known.get(name, Metric(name=name)) for name in names)
+
+
+def from_json(rows: Sequence[Mapping[str, Any]]) -> tuple[Metric, ...]:
+    """Read what `to_json` made, parsed."""
+    given = [{**row, "direction": Direction(row.get("direction", Direction.BOTH))} for row in rows]
+    return tuple(Metric(**row) for row in given)
 
 
 def to_json(metrics: Sequence[Metric]) -> str:

@@ -9,6 +9,7 @@ from treeline.core.channels.channel import TYPICAL_CHANGE_SD
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import Change, PolicySettings
+from treeline.core.limits import MetricLimits
 from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
 
@@ -53,6 +54,7 @@ class Run:
     state: FleetState
     policy: PolicySettings = field(default_factory=PolicySettings)
     calibration: Calibration = CALIBRATION
+    limits: MetricLimits | None = None
     severities: dict[tuple[int, int], float] = field(default_factory=dict)
     rows: dict[tuple[int, int], bytes] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
@@ -63,7 +65,7 @@ class Run:
         observed_at = np.asarray(observed_at, dtype=np.int64)
         values = np.asarray(values, dtype=np.float32).reshape(len(servers), self.state.metrics)
         for batch in detector.rounds(servers, observed_at, values, step_ms=STEP_MS):
-            done = detector.prepare(self.state, batch, step_s=STEP_S)
+            done = detector.prepare(self.state, batch, step_s=STEP_S, limits=self.limits)
             scores = strangeness(done.features.rows)
             decided = detector.decide(self.state, done, scores, self.calibration, self.policy, step_ms=STEP_MS)
             for i, position in enumerate(done.ready):

@@ -14,8 +14,8 @@ from treeline.sources.treeline_json import ObservationDecoder
 
 def counts(metric: Metric, value: float, expected: float, low: float, high: float) -> bool:
     """What is said of one value of one metric."""
-    row = (np.array([[number]], dtype=np.float32) for number in (value, expected, low, high))
-    found = is_evidence(*row, MetricLimits.of([metric]))
+    row = (np.array([[number]], dtype=np.float32) for number in (value, expected))
+    found = is_evidence(*row, np.array([[value < low or value > high]]), MetricLimits.of([metric]))
     assert found.shape == (1, 1)
     return bool(found[0, 0])
 
@@ -73,8 +73,8 @@ def test_what_is_not_known_is_no_evidence(missing):
 def test_each_metric_is_held_to_its_own_limits():
     limits = MetricLimits.of([Metric(name="a"), Metric(name="b", minimum_deviation=30.0)])
     values = np.array([[70.0, 70.0], [50.0, 81.0]])
-    band = (np.full((2, 2), 50.0), np.full((2, 2), 40.0), np.full((2, 2), 60.0))
-    assert is_evidence(values, *band, limits).tolist() == [[True, False], [False, True]]
+    outside = (values < 40.0) | (values > 60.0)
+    assert is_evidence(values, np.full((2, 2), 50.0), outside, limits).tolist() == [[True, False], [False, True]]
 
 
 @pytest.mark.parametrize(

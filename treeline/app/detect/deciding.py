@@ -18,6 +18,7 @@ from treeline.core.arrays import Home
 from treeline.core.detection import detector
 from treeline.core.detection.features import Index, feature_names
 from treeline.core.detection.policy import PolicySettings
+from treeline.core.limits import MetricLimits
 from treeline.core.model.package import ModelPackage
 from treeline.core.payload import score_rows
 from treeline.core.state.fleet import FleetState
@@ -66,6 +67,7 @@ class Decider:
         homes = (Home.STATE, Home.TABLE) if state.filled else (Home.STATE,)  # of what changes
         before, levels, rules = state.copy(*homes), dict[int, float](), Rules.of(model, self.policy, self.override)
         every = np.concatenate([new, late])
+        limits = MetricLimits.by_name(model.metrics, self.alerts.declared)
         block = ScoreBlock.empty(
             state.servers,
             model.model_version,
@@ -77,7 +79,7 @@ class Decider:
         block.override = rules.override
         decision = DecidedBatch(block)
         late_ready, late_features = detector.compare_late(
-            state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s
+            state, rows[late], pending.observed_at[late], pending.values[late], step_s=model.step_s, limits=limits
         )
         detector.mark_seen(state, rows[late], pending.observed_at[late])
         late_scores = self._score(model, late_features.rows)
@@ -91,7 +93,7 @@ class Decider:
         )
         # What a round leaves decides what the next one learns: rounds are scored one after the other.
         for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
-            done, index = detector.prepare(state, batch, step_s=model.step_s), batch.index
+            done, index = detector.prepare(state, batch, step_s=model.step_s, limits=limits), batch.index
             state.last_received_at[batch.rows] = pending.received_at[new[index]]
             decision.imputed += int(done.features.imputed.sum())
             own = self._score(model, done.features.rows)
@@ -121,7 +123,8 @@ class Decider:
                 )
                 for change in decided.changes
             ]
-        origins = Origins(group, model.model_version, before, levels, self.policy, self.tables)
+        declared = tuple(self.alerts.declared.values())
+        origins = Origins(group, model.model_version, before, levels, self.policy, declared, self.tables)
         block.origins = origins.packed(state, decision.alerts)
         return decision
 

@@ -17,6 +17,7 @@ from treeline.core.arrays import Home
 from treeline.core.detection.policy import FLEET, NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError
 from treeline.core.expectation import season
+from treeline.core.profile import Metric, from_json, to_json
 from treeline.core.state import table
 from treeline.core.state.fleet import FleetState
 
@@ -33,10 +34,15 @@ class Origin:
     # Bucket -> the severity that the group's servers shared in it, which was taken off each server's own.
     levels: Mapping[int, float]
     policy: PolicySettings = field(default_factory=PolicySettings)  # the stage's; a block says what overrode it
+    declared: tuple[Metric, ...] = ()  # the stage's metrics, by whose limits was decided; none in older ones
 
     def pack(self) -> bytes:
         """As bytes, compressed."""
-        head = {"levels": sorted(self.levels.items()), "policy": self.policy.to_json()}
+        head = {
+            "levels": sorted(self.levels.items()),
+            "policy": self.policy.to_json(),
+            "declared": json.loads(to_json(self.declared)),
+        }
         text = json.dumps(head, separators=(",", ":")).encode()
         return zlib.compress(struct.pack("<I", len(text)) + text + self.state.pack(Home.STATE, Home.TABLE))
 
@@ -53,6 +59,7 @@ class Origin:
                 state=state,
                 levels={int(bucket): float(level) for bucket, level in head["levels"]},
                 policy=PolicySettings(**head["policy"]),
+                declared=from_json(head.get("declared", ())),
             )
         except (zlib.error, struct.error, ValueError, TypeError, KeyError, IndexError) as error:
             raise ModelMismatchError(f"an incident's origin is not readable: {error}") from error
@@ -75,6 +82,7 @@ class Origins:
     before: FleetState  # the group's state before the commit; its table is filled further where an origin needs it
     levels: Mapping[int, float]  # bucket -> shared severity, of the commit
     policy: PolicySettings  # the stage's
+    declared: tuple[Metric, ...]  # its metrics
     tables: SeasonBlocks
 
     def packed(self, after: FleetState, alerts: Iterable[Alert]) -> dict[str, bytes]:
@@ -94,6 +102,7 @@ class Origins:
                 state=self._state(server_id, int(after.slot[rows[server_id]])),
                 levels=self.levels,
                 policy=self.policy,
+                declared=self.declared,
             ).pack()
             size += len(origin)
             if size > MAX_ORIGIN_BYTES:

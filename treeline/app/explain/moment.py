@@ -14,7 +14,7 @@ from treeline.app.explain.incident_source import IncidentSource, ScoredPath, ove
 from treeline.app.explain.rarity import HeldBack
 from treeline.app.explain.server_replay import Replayed, ServerReplay
 from treeline.app.explain.service import AFTER_MS, BEFORE_MS, Explanation, explain, trained_until
-from treeline.app.explain.wanting import DECLARED, OutOfReach, Wanting, wanting
+from treeline.app.explain.wanting import OutOfReach, Wanting, wanting
 from treeline.core.alert import AlertEvent, MetricEvidence
 from treeline.core.channels import registry
 from treeline.core.detection.calibration import Calibration
@@ -22,6 +22,7 @@ from treeline.core.detection.evidence import metric_evidence
 from treeline.core.detection.policy import NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.model.package import ModelPackage
+from treeline.core.profile import DEFAULT_METRICS
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.state.fleet import FleetState
 from treeline.core.times import iso, parse_iso
@@ -136,8 +137,9 @@ class _Moment:
             near = iso(int(times[max(position, 0)]))
             raise UsageError(f"{server_id!r} has no observation at {iso(at_ms)}; there is one of {near}")
         self.position, self.at = position, int(times[position])
-        policies = [origin.policy for origin in path.origins]
-        self.stage_policy = policies[-1] if policies else PolicySettings()
+        # Where nothing was kept, what ships: an alert would carry it, and there was none.
+        self.stage_policy = path.origins[-1].policy if path.origins else PolicySettings()
+        self.declared = path.origins[-1].declared if path.origins else DEFAULT_METRICS
         self.overrides: dict[int, Override] = {}
         self.is_evident: dict[int, bool] = {}  # of the observations that were decided again, by time
         self._find_overrides(path)
@@ -188,7 +190,9 @@ class _Moment:
                 channels=_readings(step, again.calibration, again.gated),
                 metrics=[]
                 if step.bands is None
-                else metric_evidence(package.metrics, again.rows[-1], step.bands, DECLARED),
+                else metric_evidence(
+                    package.metrics, again.rows[-1], step.bands, {metric.name: metric for metric in self.declared}
+                ),
                 wanting=found,
                 out_of_reach=out_of_reach,
             )
@@ -238,7 +242,11 @@ class _Moment:
         state = package.new_state()
         package.admit(state, [self.server_id])
         return Origin(
-            server_id=self.server_id, state=of_server(state, self.server_id), levels={}, policy=self.stage_policy
+            server_id=self.server_id,
+            state=of_server(state, self.server_id),
+            levels={},
+            policy=self.stage_policy,
+            declared=self.declared,
         )
 
     def _replayed(self, package: ModelPackage) -> "_Again | None":
@@ -290,7 +298,9 @@ class _Moment:
         state = again.before
         state.incident[0] = NONE  # levels that are not known may have opened one in the replay
         state.above_p2[0] = state.above_p1[0] = 0
-        start = Origin(server_id=self.server_id, state=state, levels=levels, policy=self.stage_policy)
+        start = Origin(
+            server_id=self.server_id, state=state, levels=levels, policy=self.stage_policy, declared=self.declared
+        )
         replay = ServerReplay(start, package, score, self.overrides, again.commons)
         count = min(self.policy.needed, len(again.steps))
         for step, values in zip(again.steps[:-count], again.rows[:-count], strict=True):

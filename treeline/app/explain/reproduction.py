@@ -79,7 +79,11 @@ def from_training(
     state = package.new_state()
     package.admit(state, [origin.server_id])
     start = Origin(
-        server_id=origin.server_id, state=of_server(state, origin.server_id), levels=origin.levels, policy=origin.policy
+        server_id=origin.server_id,
+        state=of_server(state, origin.server_id),
+        levels=origin.levels,
+        policy=origin.policy,
+        declared=origin.declared,
     )
     replay = ServerReplay(start, package, score, overrides, path.commons)
     rows, stored_rows, stored_scores = [], [], []

@@ -16,6 +16,7 @@ from treeline.core.detection.calibration import Calibrated
 from treeline.core.detection.detector import Decided, PreparedRound, Round
 from treeline.core.detection.evidence import Bands
 from treeline.core.detection.policy import Change
+from treeline.core.limits import MetricLimits
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetCycle, FleetState
 from treeline.core.statistics import FloatArray
@@ -78,6 +79,8 @@ class ServerReplay:
         self._score = package.scoring(score)
         self._overrides = overrides
         self._commons = commons
+        declared = {metric.name: metric for metric in origin.declared}
+        self._limits = MetricLimits.by_name(package.metrics, declared)
 
     @property
     def server_id(self) -> str:
@@ -147,7 +150,7 @@ class ServerReplay:
         state.cycle = FleetCycle(bucket=bucket, level=self._origin.levels.get(bucket, 0.0))
         nothing = np.zeros(len(self._package.metrics), dtype=np.float16)
         common = np.tile(self._commons.get(at, nothing).astype(np.float32), (len(values), 1))
-        return detector.prepare(state, batch, step_s=self._package.step_s, common=common)
+        return detector.prepare(state, batch, step_s=self._package.step_s, limits=self._limits, common=common)
 
     def _decide(self, state: FleetState, done: PreparedRound, scores: FloatArray) -> Decided:
         rules = self.rules(int(done.round.observed_at[0]))

@@ -38,6 +38,8 @@ class Views:
     # Shape (n, metrics), how far the last ten observations together are from what the other metrics imply.
     sustained: FloatArray
     missing: npt.NDArray[np.bool_]  # shape (n, metrics) bool
+    # Shape (n, metrics), at its declared saturation, where it is neither expected nor usual at this hour.
+    saturated: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.detection.policy import Group as Group
 from treeline.core.detection.warmup import warm_up
 from treeline.core.expectation import peers
+from treeline.core.limits import MetricLimits
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import NEVER
 from treeline.core.statistics import FloatArray
@@ -81,13 +82,21 @@ def rounds(rows: Index, observed_at: npt.NDArray[np.int64], values: FloatArray, 
             yield Round(int(buckets[part[0]]), part, rows[part], observed_at[part], values[part])
 
 
-def prepare(state: FleetState, batch: Round, *, step_s: float, common: FloatArray | None = None) -> PreparedRound:
+def prepare(
+    state: FleetState,
+    batch: Round,
+    *,
+    step_s: float,
+    limits: MetricLimits | None = None,
+    common: FloatArray | None = None,
+) -> PreparedRound:
     """Feature rows of the round's ready servers; the others warm up. Changes the state.
 
     Args:
         state: Changed in place.
         batch: The round.
         step_s: The profile's sampling step in seconds.
+        limits: What is declared of the metrics; None: nothing is, and every deviation counts.
         common: What each server's peers had in common then, shape (n, metrics), where the state does not hold the
             peers: a replay of one server (`treeline.core.expectation.peers`).
     """
@@ -108,6 +117,7 @@ def prepare(state: FleetState, batch: Round, *, step_s: float, common: FloatArra
         counted,
         step_s=step_s,
         bucket=batch.bucket,
+        limits=limits,
         common=None if common is None else common[ready],
     )
     if counted is not values:  # people are not shown metrics that have no baseline yet
@@ -183,7 +193,13 @@ def _fleet_level(
 
 
 def compare_late(
-    state: FleetState, rows: Index, observed_at: npt.NDArray[np.int64], values: FloatArray, *, step_s: float
+    state: FleetState,
+    rows: Index,
+    observed_at: npt.NDArray[np.int64],
+    values: FloatArray,
+    *,
+    step_s: float,
+    limits: MetricLimits | None = None,
 ) -> tuple[Index, Features]:
     """Features of late observations against the state as it is, which they do not change.
 
@@ -196,7 +212,15 @@ def compare_late(
         [peers.common(state, rows[i : i + 1], bucket)[0] for i, bucket in zip(ready, buckets.tolist(), strict=True)]
     ).reshape(len(ready), state.metrics)
     compared = features.extract(
-        state, rows[ready], observed_at[ready], counted, step_s=step_s, bucket=0, common=common, learn=False
+        state,
+        rows[ready],
+        observed_at[ready],
+        counted,
+        step_s=step_s,
+        bucket=0,
+        limits=limits,
+        common=common,
+        learn=False,
     )
     return ready, compared
 

@@ -6,18 +6,19 @@ observation is compared first and learned afterwards.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from treeline.core.arrays import Rows, together
-from treeline.core.channels import measure, registry
+from treeline.core.channels import measure, registry, saturation
 from treeline.core.channels.channel import Views
 from treeline.core.channels.measure import ChannelMeasures
 from treeline.core.expectation import expectation, peers, relation
 from treeline.core.expectation.expectation import Expected
 from treeline.core.expectation.relation import Related
+from treeline.core.limits import MetricLimits, is_evidence, is_saturated
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import RECENT
 from treeline.core.statistics import Z_LIMIT, FloatArray, standardize
@@ -47,7 +48,8 @@ class Features:
     implied: FloatArray  # shape (n, metrics), what the other metrics imply, same unit
     implied_spread: FloatArray  # shape (n, metrics), a third of the distance from there to its band's edges
     imputed: npt.NDArray[np.bool_]  # shape (n, metrics) bool, where a missing value was replaced by the last one seen
-    outside: npt.NDArray[np.bool_]  # shape (n, metrics) bool, outside either band: evidence that people are shown
+    # Shape (n, metrics) bool, evidence that people are shown: outside either band, by as much as is declared to matter.
+    outside: npt.NDArray[np.bool_]
     compared: "HeldAgainstPast"
 
     @property
@@ -78,6 +80,7 @@ def extract(
     *,
     step_s: float,
     bucket: int,
+    limits: MetricLimits | None = None,
     common: FloatArray | None = None,
     learn: bool = True,
 ) -> Features:
@@ -90,6 +93,7 @@ def extract(
         values: Raw metrics, shape (n, metrics), NaN where missing.
         step_s: The profile's sampling step in seconds.
         bucket: The step that the observations are of.
+        limits: What is declared of the metrics; None: nothing is, and every deviation counts.
         common: What the servers' peers had in common then, shape (n, metrics), where their residuals are not in the
             state; None: found in the state.
         learn: Whether `learn_round` follows; False for late observations.
@@ -106,10 +110,14 @@ def extract(
     if common is None:
         common = peers.common(state, at, bucket)
     compared = _compare(state, at, values, now, common, elapsed_s > GAP_STEPS * step_s, aged_s)
+    if limits is not None:
+        above = is_saturated(values, limits) & (_own(compared) > state.band_sd[at])
+        saturated = above & ~saturation.is_usual(state, at, local_ms)
+        compared = replace(compared, seen=replace(compared.seen, saturated=saturated))
     magnitudes = np.empty((len(rows), len(registry.CHANNELS)), dtype=np.float32)
     for place, channel in enumerate(registry.CHANNELS):
         magnitudes[:, place] = channel.magnitude(state, at, compared.seen)
-    return _features(state, rows, at, observed_at, compared, magnitudes)
+    return _features(state, rows, at, observed_at, values, compared, magnitudes, limits)
 
 
 def learn_round(
@@ -175,8 +183,18 @@ def _compare(
         mean10=window_mean(window),
         sustained=related.sustained,
         missing=missing,
+        saturated=np.zeros_like(missing),
     )
     return HeldAgainstPast(raw, window, seen, now, common, residual, related, aged_s)
+
+
+def _own(compared: HeldAgainstPast) -> FloatArray:
+    """How far each metric is from its expected value, in that one's standard deviations.
+
+    People are shown the server's own habit: that its peers do the same makes a value no less unusual for it.
+    """
+    own: FloatArray = (compared.raw - compared.now.value) / compared.now.sd
+    return own
 
 
 def _features(
@@ -184,28 +202,33 @@ def _features(
     rows: Index,
     at: Rows,
     observed_at: npt.NDArray[np.int64],
+    values: FloatArray,
     compared: HeldAgainstPast,
     magnitudes: FloatArray,
+    limits: MetricLimits | None,
 ) -> Features:
     now, related, missing = compared.now, compared.related, compared.seen.missing
     base_mean, base_spread, scale = state.base_mean[at], state.base_spread[at], state.residual_scale[at]
     level = compared.residual * scale / now.sd
-    # People are shown the server's own habit: that its peers do the same makes a value no less unusual for it.
-    own = (compared.raw - now.value) / now.sd
     band_sd = state.band_sd[at]
-    outside = (np.abs(own) > band_sd) | (np.abs(related.deviation) > RELATION_BAND_SD)
+    expected = base_mean + base_spread * now.value
+    by_others = now.value + scale * (compared.common + related.implied + state.relation_mean[at])
+    implied = base_mean + base_spread * by_others
+    by_time, by_relation = np.abs(_own(compared)) > band_sd, np.abs(related.deviation) > RELATION_BAND_SD
+    if limits is not None:
+        by_time = is_evidence(values, expected, by_time, limits) | compared.seen.saturated
+        by_relation = is_evidence(values, implied, by_relation, limits)
     row = np.concatenate([related.sustained, level], axis=1)
     return Features(
         rows=np.clip(row, -LARGEST_FEATURE, LARGEST_FEATURE).astype(np.float32),
         measured=measure.measure(state, rows, observed_at, magnitudes),
         magnitudes=magnitudes,
-        expected=base_mean + base_spread * now.value,
+        expected=expected,
         spread=base_spread * now.sd * (band_sd / 3.0),
-        implied=base_mean
-        + base_spread * (now.value + scale * (compared.common + related.implied + state.relation_mean[at])),
+        implied=implied,
         implied_spread=base_spread * scale * related.sd * (RELATION_BAND_SD / 3.0),
         imputed=missing,
-        outside=outside & ~missing,
+        outside=(by_time | by_relation) & ~missing,
         compared=compared,
     )
 

@@ -31,7 +31,7 @@ _CHANNELS = ("channel_mean", "channel_var")
 _SCORES = ("score_mean", "score_var")
 _PEAKS = tuple(spec.name for spec in novelty.ARRAYS)
 _MODEL = (
-    *("base_mean", "base_spread", "channel_floor", "channel_gated"),
+    *("base_mean", "base_spread", "channel_floor", "channel_gated", "saturated_hours"),
     *("tail_start", "tail_scale", "mean10_floor", "change_floor"),
     *(
         spec.name
