@@ -208,7 +208,8 @@ def decide(
                 opened_at=int(state.opened_at[row]),
                 first_anomalous_at=int(first[i]),
                 sequence=int(state.sequence[row]),
-                severity=float(severity[i]),
+                # What opens as P2 may have one observation beyond: two have reached what is told.
+                severity=min(float(severity[i]), P1_SEVERITY) if new == OPEN_P2 else float(severity[i]),
                 follows_opened_at=follows,
             )
         )
