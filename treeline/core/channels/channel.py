@@ -65,7 +65,7 @@ class Channel(ABC):
     # Arrays that training measures: a server that the model has not met gets the fleet's medians of them, and a new
     # model brings its own.
     trained: ClassVar[tuple[str, ...]] = ()
-    rarity: ClassVar[Rarity] = Rarity(p2=0.0, p1=0.25)  # of a tier, above its floor
+    rarity: ClassVar[Rarity] = Rarity(p2=0.0, p1=0.5)  # of a tier, above its floor
     # How often in a server-week the fleet's own past may exceed a threshold, counted and not extrapolated; None: the
     # rarity alone tells. Of this channel alone: channels rise together, so all of them open fewer than the sum.
     p2_pages: ClassVar[float | None] = 1.2
