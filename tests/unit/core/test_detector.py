@@ -90,8 +90,13 @@ def feed(run, part):
     run.feed([x[0] for x in part], [x[1] for x in part], [x[2] for x in part])
 
 
+def fleet_run():
+    """With what the group shares taken off, so that servers depend on each other."""
+    return Run(ready_state(SERVERS), policy=PolicySettings(fleet_min_servers=10))
+
+
 def whole():
-    run = Run(ready_state(SERVERS))
+    run = fleet_run()
     feed(run, history())
     return run
 
@@ -120,7 +125,7 @@ def test_the_reference_has_something_to_compare():
 @given(st.sets(st.integers(1, STEPS * SERVERS - 1), max_size=30))
 def test_any_split_of_a_batch_gives_the_same_bits(cuts):
     """Also in the middle of a bucket: the level of a bucket comes from the one before."""
-    run = Run(ready_state(SERVERS))
+    run = fleet_run()
     records = history()
     edges = [0, *sorted(cuts), len(records)]
     for start, end in itertools.pairwise(edges):
@@ -133,7 +138,7 @@ def test_any_split_of_a_batch_gives_the_same_bits(cuts):
 @given(st.randoms(use_true_random=False), st.integers(1, 60))
 def test_any_order_of_arrival_behind_the_watermark_gives_the_same_bits(random, chunk):
     """Servers arrive interleaved at random, as shards deliver them, each in its own order."""
-    run = Run(ready_state(SERVERS))
+    run = fleet_run()
     queues = {i: [x for x in history() if x[0] == i] for i in range(SERVERS)}
     arrival = []
     while queues:
