@@ -31,7 +31,7 @@ ARRAYS = (
 def common(state: State, at: Rows, bucket: int) -> FloatArray:
     """What each server's peers have in common, as far as the server follows them, shape (n, metrics).
 
-    In each metric's residual scale, 0 where a metric has too few peers. Rounded to float16, as it is stored for replays.
+    In each metric's residual scale, 0 where a metric has too few peers; rounded to float16, as it is stored for replay.
 
     Args:
         state: Not changed.
