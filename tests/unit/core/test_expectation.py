@@ -12,13 +12,14 @@ from treeline.core.expectation.expectation import DAY_FLOOR, Basis, expected
 
 HERE, ROW = slice(0, 1), np.array([0])
 AT = np.array([START_MS])
+LEARNED = ("trailing_mean", "trailing_var", "trend_mean", "season_offset")
 
 
 def seasonal(basis, *, level=3.0, offset=-1.0):
     """A server whose season stands at `level`, whose trailing day at 1."""
     state = ready_state(1, 2)
     state.season_days[:], state.season_level[:], state.season_var[:] = 1000.0, level, 0.25
-    state.basis[:], state.day_mean[:], state.day_var[:] = basis, 1.0, 4.0
+    state.basis[:], state.trailing_mean[:], state.trailing_var[:] = basis, 1.0, 4.0
     state.season_offset[:] = offset
     return state
 
@@ -43,7 +44,7 @@ def test_each_metric_goes_by_its_own():
 
 def test_a_quiet_day_is_no_narrower_than_a_tenth_of_trainings_spread():
     state = seasonal(Basis.DAY)
-    state.day_var[:] = 0.0
+    state.trailing_var[:] = 0.0
     assert now(state).sd == pytest.approx(np.full((1, 2), DAY_FLOOR))
 
 
@@ -82,9 +83,9 @@ def learn(state, value, *, aged_s=STEP_S):
 def test_the_trailing_day_and_the_offset_move_towards_the_value_and_a_missing_one_moves_nothing():
     state = seasonal(Basis.DAY, offset=0.0)
     learn(state, 2.0)
-    assert 1.0 < state.day_mean[0, 0] < 1.01
+    assert 1.0 < state.trailing_mean[0, 0] < 1.01
     assert -0.01 < state.season_offset[0, 0] < 0.0, "the value lies below the season"
-    before = {name: getattr(state, name).copy() for name in ("day_mean", "day_var", "trend_mean", "season_offset")}
+    before = {name: getattr(state, name).copy() for name in LEARNED}
     learn(state, np.nan)
     for name, array in before.items():
         np.testing.assert_array_equal(getattr(state, name), array, err_msg=name)
@@ -109,7 +110,7 @@ def test_nothing_ages_while_no_time_counts():
     """As of a server with an open incident."""
     state = seasonal(Basis.MOVED_SEASON)
     now(state)
-    before = {name: getattr(state, name).copy() for name in ("day_mean", "day_var", "trend_mean", "season_offset")}
+    before = {name: getattr(state, name).copy() for name in LEARNED}
     learn(state, 9.0, aged_s=0.0)
     for name, array in before.items():
         np.testing.assert_array_equal(getattr(state, name), array, err_msg=name)

@@ -148,7 +148,7 @@ def test_a_server_of_which_no_relation_is_known_has_none():
 def test_the_channel_is_the_root_mean_square_over_the_metrics_each_at_most_fifteen():
     sustained = np.array([[3.0, -4.0], [0.0, 99.0]])
     nothing = np.zeros((2, 2))
-    views = Views(nothing, nothing, nothing, nothing, sustained, nothing.astype(bool))
+    views = Views(nothing, nothing, nothing, nothing, sustained, nothing.astype(bool), nothing.astype(bool))
     by_hand = [np.sqrt((9 + 16) / 2), np.sqrt(15.0**2 / 2)]
     assert Relation().magnitude(ready_state(2, 2), HERE, views).tolist() == pytest.approx(by_hand)
 

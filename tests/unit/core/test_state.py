@@ -165,7 +165,7 @@ def test_fifty_servers_and_a_full_score_block_leave_room_in_one_item(metrics):
         state.servers, "m1", np.arange(n) % 50, np.arange(n), features=2 * metrics, metrics=metrics
     )
     block.features[:] = np.random.default_rng(1).normal(size=block.features.shape)
-    assert n >= 50, "a full group's observations of one time"
+    assert n >= 2 * 50, "two rounds of a full group in one commit"
     whole = zlib.compress(state.pack(Home.STATE), 1)
     assert len(whole) + len(block.pack()) + MAX_ORIGIN_BYTES < ITEM_LIMIT
 

@@ -46,7 +46,7 @@ from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER
 
 MAX_OBSERVATIONS_PER_COMMIT = 800
-MAX_BLOCK_BYTES = 36_000  # of a commit's score block: with a whole state of 38 metrics its item stays below 400 KB
+MAX_BLOCK_BYTES = 46_000  # of a commit's score block: with a whole state of 38 metrics its item stays below 400 KB
 MAX_OBSERVATIONS_READ = 16_000  # where none of those read may be decided yet
 MAX_CONFLICTS = 3
 

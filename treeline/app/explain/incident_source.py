@@ -70,8 +70,9 @@ class ScoredPath:
 
     @property
     def commons(self) -> Mapping[int, npt.NDArray[np.float16]]:
-        """What the server's peers had in common, by the time of the observation, ms; empty where it was not stored."""
-        return dict(zip(self.observed_at.tolist(), self.common, strict=True)) if self.common.shape[1] else {}
+        """What the server's peers had in common, by the time of the observation, ms; 0 where it was not stored."""
+        common = np.nan_to_num(self.common)
+        return dict(zip(self.observed_at.tolist(), common, strict=True)) if common.shape[1] else {}
 
     def decided(self) -> "ScoredPath":
         """Only the observations that were decided, not those that were late or of a server warming up."""
@@ -116,10 +117,10 @@ class IncidentSource(Protocol):
         """An override by its id; raises ModelMismatchError where it is gone."""
 
 
-def _of_one_width(rows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-    """Feature rows of the newest kind; what an earlier version of Treeline made otherwise is NaN."""
+def _of_one_width(rows: list[FloatArray]) -> list[FloatArray]:
+    """Rows of the newest kind; what an earlier version of Treeline made otherwise is NaN."""
     width = rows[-1].shape[1]
-    return [each if each.shape[1] == width else np.full((len(each), width), np.nan, np.float32) for each in rows]
+    return [each if each.shape[1] == width else np.full((len(each), width), np.nan, each.dtype) for each in rows]
 
 
 def overrides_of(source: IncidentSource, *paths: ScoredPath) -> dict[int, Override]:

@@ -210,7 +210,7 @@ def _features(
     now, related, missing = compared.now, compared.related, compared.seen.missing
     base_mean, base_spread, scale = state.base_mean[at], state.base_spread[at], state.residual_scale[at]
     level = compared.residual * scale / now.sd
-    band_sd = state.band_sd[at]
+    band_sd = state.band_sd[at].astype(np.float32)
     expected = base_mean + base_spread * now.value
     by_others = now.value + scale * (compared.common + related.implied + state.relation_mean[at])
     implied = base_mean + base_spread * by_others

@@ -37,7 +37,7 @@ class Basis(IntEnum):
 ARRAYS = (
     ArraySpec("basis", "u1", (_M,)),
     ArraySpec("residual_scale", "f4", (_M,), 1.0),  # what 68 % of the past's residuals do not exceed
-    ArraySpec("band_sd", "f4", (_M,), 3.0),  # half the band's width in standard deviations
+    ArraySpec("band_sd", "f2", (_M,), 3.0),  # half the band's width in standard deviations
     ArraySpec("trailing_mean", "f4", (_M,)),
     ArraySpec("trailing_var", "f4", (_M,)),
     ArraySpec("trend_mean", "f4", (_M,)),

@@ -22,8 +22,8 @@ _M = Axis.METRICS
 ARRAYS = (
     ArraySpec("peer_rows", "i4", (_M, PEERS), NOBODY, Home.PACKAGE),
     ArraySpec("peer_slope", "f4", (_M,), 0, Home.PACKAGE),
-    ArraySpec("shared", "f4", (_M,)),  # the residual's mean over the last five minutes, as of `shared_bucket`
-    ArraySpec("shared_before", "f4", (_M,)),  # as of the observation before
+    ArraySpec("shared", "f2", (_M,)),  # the residual's mean over the last five minutes, as of `shared_bucket`
+    ArraySpec("shared_before", "f2", (_M,)),  # as of the observation before
     ArraySpec("shared_bucket", "i8", (), NEVER),
 )
 
@@ -31,7 +31,7 @@ ARRAYS = (
 def common(state: State, at: Rows, bucket: int) -> FloatArray:
     """What each server's peers have in common, as far as the server follows them, shape (n, metrics).
 
-    In each metric's residual scale, rounded to float16, as it is stored for replays; 0 where a metric has too few peers.
+    In each metric's residual scale, 0 where a metric has too few peers; rounded to float16, as it is stored for replay.
 
     Args:
         state: Not changed.
@@ -41,7 +41,7 @@ def common(state: State, at: Rows, bucket: int) -> FloatArray:
     slope, peers = state.peer_slope[at], state.peer_rows[at]
     if not slope.any():
         return np.zeros_like(slope)
-    earlier = np.where((state.shared_bucket < bucket)[:, None], state.shared, state.shared_before)
+    earlier = np.where((state.shared_bucket < bucket)[:, None], state.shared, state.shared_before).astype(np.float32)
     fresh = state.shared_bucket >= bucket - STALE_STEPS
     absent = (peers == NOBODY) | ~fresh[peers]
     theirs = np.where(absent, np.inf, earlier[peers, np.arange(slope.shape[1])[:, None]])
@@ -56,7 +56,7 @@ def common(state: State, at: Rows, bucket: int) -> FloatArray:
 
 def remember(state: State, at: Rows, bucket: int, residual: FloatArray, step_s: float) -> None:
     """Note the servers' residuals (n, metrics) of a step, before what is common was taken off. Changes the state."""
-    before = state.shared[at].copy()
+    before = state.shared[at].astype(np.float32)
     weight = -np.expm1(-step_s / max(WINDOW_S, step_s))
     state.shared_before[at] = before
     state.shared[at] = before + weight * (np.clip(residual, -LARGEST_RESIDUAL, LARGEST_RESIDUAL) - before)

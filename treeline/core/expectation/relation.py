@@ -26,7 +26,7 @@ ARRAYS = (
     ArraySpec("relation_var", "f4", (_M,), 1.0),
     ArraySpec("relation_floor", "f2", (_M,), FLOOR_SHARE + FLOOR),
     ArraySpec("relation_recent", "f2", (RECENT, _M)),
-    ArraySpec("relation_sd", "f4", (_M,), 0.5),  # of the mean of the last ten, in training
+    ArraySpec("relation_sd", "f2", (_M,), 0.5),  # of the mean of the last ten, in training
 )
 
 
