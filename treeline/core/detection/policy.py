@@ -13,6 +13,7 @@ import numpy.typing as npt
 from treeline.core.alert import FLEET as FLEET
 from treeline.core.alert import AlertEvent, Priority
 from treeline.core.arrays import together
+from treeline.core.channels.score_rule import ScoreRule
 from treeline.core.detection.features import Index
 from treeline.core.detection.policy_settings import PolicySettings as PolicySettings
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
@@ -22,6 +23,7 @@ from treeline.core.statistics import FloatArray
 
 NONE, OPEN_P2, OPEN_P1 = 0, 1, 2
 FLEET_ROW = -1
+FEWEST_TO_SHARE_SCORES = 10  # servers; the median of fewer is moved by one or two that are ill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +49,15 @@ class Group:
     stop: int
     severity: FloatArray  # a view of the state's array, as the next
     severity_bucket: npt.NDArray[np.int64]
+    score_excess: FloatArray  # likewise
     cycle: FleetCycle
 
     @classmethod
     def of(cls, state: FleetState, start: int, stop: int) -> "Group":
         """The rows [start, stop) of a state that gets no further servers."""
-        return cls(start, stop, state.severity[start:stop], state.severity_bucket[start:stop], FleetCycle())
+        own = slice(start, stop)
+        arrays = (state.severity[own], state.severity_bucket[own], state.score_excess[own])
+        return cls(start, stop, *arrays, FleetCycle())
 
 
 def shared_level(median: float) -> float:
@@ -95,6 +100,8 @@ def apply_fleet_cycle(
     enough = 0 < settings.fleet_min_servers <= np.count_nonzero(current)
     median = _median(state.severity[current]) if enough else 0.0
     cycle.level = shared_level(median)
+    shares_scores = settings.score.rule is ScoreRule.EMA and np.count_nonzero(current) >= FEWEST_TO_SHARE_SCORES
+    cycle.score_excess = max(_median(state.score_excess[current]), 0.0) if shares_scores else 0.0
     above = median >= P2_SEVERITY
     before = (cycle.above << 1) & ((1 << settings.of_last) - 1)
     if above and before == 0 and cycle.incident == NONE:
