@@ -74,6 +74,11 @@ def _median(values: FloatArray) -> float:
     return float((ordered[-1 - middle] + ordered[middle]) / 2)
 
 
+def _shared_excess(excess: FloatArray) -> float:
+    """By how much the scores of a group lie above their averages, as far as that can be told."""
+    return max(_median(excess), 0.0) if len(excess) >= FEWEST_TO_SHARE_SCORES else 0.0
+
+
 def apply_fleet_cycle(
     state: FleetState | Group, bucket: int, at: int, settings: PolicySettings
 ) -> tuple[float, list[Change]]:
@@ -100,8 +105,8 @@ def apply_fleet_cycle(
     enough = 0 < settings.fleet_min_servers <= np.count_nonzero(current)
     median = _median(state.severity[current]) if enough else 0.0
     cycle.level = shared_level(median)
-    shares_scores = settings.score.rule is ScoreRule.EMA and np.count_nonzero(current) >= FEWEST_TO_SHARE_SCORES
-    cycle.score_excess = max(_median(state.score_excess[current]), 0.0) if shares_scores else 0.0
+    if settings.score.rule is ScoreRule.EMA:
+        cycle.score_excess = _shared_excess(state.score_excess[current])
     above = median >= P2_SEVERITY
     before = (cycle.above << 1) & ((1 << settings.of_last) - 1)
     if above and before == 0 and cycle.incident == NONE:
