@@ -74,9 +74,10 @@ def _median(values: FloatArray) -> float:
     return float((ordered[-1 - middle] + ordered[middle]) / 2)
 
 
-def _shared_excess(excess: FloatArray) -> float:
-    """By how much the scores of a group lie above their averages, as far as that can be told."""
-    return max(_median(excess), 0.0) if len(excess) >= FEWEST_TO_SHARE_SCORES else 0.0
+def _shared_excess(excess: FloatArray, settings: PolicySettings) -> float:
+    """By how much the scores of a group lie above their averages, as far as that can be told and is asked for."""
+    is_told = settings.score.rule is ScoreRule.EMA and len(excess) >= FEWEST_TO_SHARE_SCORES
+    return max(_median(excess), 0.0) if is_told else 0.0
 
 
 def apply_fleet_cycle(
@@ -105,8 +106,7 @@ def apply_fleet_cycle(
     enough = 0 < settings.fleet_min_servers <= np.count_nonzero(current)
     median = _median(state.severity[current]) if enough else 0.0
     cycle.level = shared_level(median)
-    if settings.score.rule is ScoreRule.EMA:
-        cycle.score_excess = _shared_excess(state.score_excess[current])
+    cycle.score_excess = _shared_excess(state.score_excess[current], settings)
     above = median >= P2_SEVERITY
     before = (cycle.above << 1) & ((1 << settings.of_last) - 1)
     if above and before == 0 and cycle.incident == NONE:
