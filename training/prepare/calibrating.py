@@ -15,7 +15,6 @@ from training.prepare.preparation import Prepared, fingerprint
 from training.prepare.thresholds import Peaks, fitted
 from training.processes import Progress, run_jobs, shares
 from treeline.core.channels import measure, registry
-from treeline.core.channels.score import ScoreChannel, distance, slow_sd
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.model.package import ModelPackage
@@ -59,11 +58,14 @@ def calibrate_package(
     if workers > 1:
         parts = [prepared.of_servers(share) for share in shares(servers, workers)]
         done = run_jobs([partial(_seed_calibration, part, score, seeding) for part in parts], progress)
-        state, peaks = FleetState.joined([state for state, _ in done]), Peaks.together([peaks for _, peaks in done])
+        states, every_peaks, every_moments = zip(*done, strict=True)
+        state, peaks, moments = FleetState.joined(states), Peaks.together(every_peaks), np.concatenate(every_moments)
     else:
-        state, peaks = _seed_calibration(prepared, score, seeding, progress)
+        state, peaks, moments = _seed_calibration(prepared, score, seeding, progress)
     if calibration is None:
         calibration = fitted(peaks, floors)
+    mean, sd = _mean_and_sd(moments)
+    calibration = replace(calibration, score_mean=mean, score_sd=sd)
     return ModelPackage(
         model_version=model_version,
         metrics=prepared.metrics,
@@ -87,8 +89,13 @@ def calibrate_package(
 
 def _seed_calibration(
     prepared: Prepared, score: Score, calibration: Calibration, progress: Progress
-) -> tuple[FleetState, Peaks]:
-    """Run score and channels over the history; returns the state, which is changed in place, and how high they rose."""
+) -> tuple[FleetState, Peaks, FloatArray]:
+    """Run score and channels over the history.
+
+    Returns:
+        The state, which is changed in place; how high they rose; and of each server's scores their number, sum and sum
+        of squares, shape (servers, 3).
+    """
     state, present = prepared.state, prepared.present
     scores = np.full(present.shape, np.nan)
     flat = prepared.rows[present]
@@ -102,6 +109,7 @@ def _seed_calibration(
     off = present[..., None] & (state.channel_gated > 0)
     every = np.empty((*present.shape, 1 + measures.shape[2]), dtype=np.float32)
     every[..., 0], every[..., 1:] = _seed_scores(prepared, scores, calibration), np.where(off, -np.inf, measures)
+    moments = np.stack([present.sum(axis=0), np.nansum(scores, axis=0), np.nansum(scores**2, axis=0)], axis=1)
     for place, channel in enumerate(registry.every_channel()):
         if channel.is_model_evidence:
             every[..., place][~prepared.held_out] = np.nan
@@ -109,7 +117,16 @@ def _seed_calibration(
     for name in ("observations", "severity", "above_p2", "above_p1", "incident", "quiet", "sequence"):
         getattr(state, name)[:] = 0
     state.severity_bucket[:] = NEVER
-    return state, peaks
+    return state, peaks, moments
+
+
+def _mean_and_sd(moments: FloatArray) -> tuple[float, float]:
+    """Of all servers' scores together; 0 and 0 where there are none."""
+    count, total, squares = moments.sum(axis=0).tolist()
+    if not count:
+        return 0.0, 0.0
+    mean = total / count
+    return mean, float(np.sqrt(max(squares / count - mean * mean, 0.0)))
 
 
 def _typical(state: FleetState) -> dict[str, float | list[float]]:
@@ -156,9 +173,8 @@ def _seed_scores(prepared: Prepared, scores: FloatArray, calibration: Calibratio
         own = scores[prepared.present[:, server], server]
         if len(own):
             state.score_mean[server], state.score_var[server] = own.mean(), own.var()
-    if calibration.score_channel is ScoreChannel.LEVEL:
-        return distance(scores, calibration.score_limit)
-    return (scores - state.score_mean) / slow_sd(state, slice(None))
+    measures = [registry.SCORE.measure(state, slice(None), row, calibration.score_scale, 0.0)[0] for row in scores]
+    return np.stack(measures) if len(measures) else scores
 
 
 def _gate(prepared: Prepared, measures: FloatArray) -> None:

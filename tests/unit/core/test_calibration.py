@@ -1,5 +1,6 @@
 """From a raw score to a severity: the score as a distance, each channel at its own thresholds, and what is not new."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import START_MS, STEP_MS, ready_state
 from treeline.core.channels import registry
-from treeline.core.channels.score import ScoreChannel, distance
+from treeline.core.channels.score import distance
+from treeline.core.channels.score_rule import ScoreRule, ScoreSettings
 from treeline.core.detection.calibration import Calibration, calibrate
 from treeline.core.errors import SettingsError
 from treeline.core.severity import Thresholds
@@ -21,7 +23,7 @@ LIMIT = 9.0
 SCORE_FROM_1 = Calibration(
     score_limit=LIMIT, thresholds={"score": Thresholds(p2=1.0, p1=2.0), "day": Thresholds(p2=8.0, p1=10.0)}
 )
-EMA = replace(SCORE_FROM_1, score_channel=ScoreChannel.EMA, thresholds={"score": Thresholds(p2=7.0, p1=8.0)})
+EMA = SCORE_FROM_1.under(ScoreSettings(rule=ScoreRule.EMA, sd_factor=7.0, p1_sd_factor=8.0))
 
 
 def score_at(measure):
@@ -238,11 +240,13 @@ def test_channels_that_are_no_model_evidence_are_not_asked_for_anything_new():
 
 def test_the_mapping_survives_its_package():
     calibration = Calibration(
-        score_channel=ScoreChannel.EMA,
+        score_rule=ScoreSettings(rule=ScoreRule.EMA, half_life_s=3600.0, fleet_weight=0.5),
         score_limit=8.0,
+        score_mean=2.5,
+        score_sd=0.25,
         thresholds={"score": Thresholds(p2=1.5, p1=2.5, decade=0.3), "tail": Thresholds(p2=3.0, p1=4.0)},
     )
-    assert Calibration.from_json(calibration.to_json()) == calibration
+    assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
 
 
 def test_a_stored_mapping_of_other_channels_is_read_and_one_that_names_nothing_is_refused():

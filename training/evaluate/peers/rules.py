@@ -15,7 +15,7 @@ from training.evaluate.backtest import Backtest, Trace
 from training.evaluate.peers.alarms import Alarm
 from training.evaluate.peers.limits import usual_limit
 from training.history.grid import Grid
-from treeline.core.channels.score import EMA_HALF_LIFE_S
+from treeline.core.channels.channel import DAY_S
 from treeline.core.detection.policy import Change
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.statistics import FloatArray, ew_update, half_life_alpha, rolling_zscore, standardize
@@ -81,7 +81,7 @@ def above_ema(past: Grid, present: Grid) -> FloatArray:
     """How far above the exponentially weighted mean, in weighted standard deviations, each compared, then learned."""
     mean, spread, floor = training_moments(past)
     variance = spread**2
-    alpha = half_life_alpha(np.array(present.step_s), EMA_HALF_LIFE_S)
+    alpha = half_life_alpha(np.array(present.step_s), DAY_S)
     z = np.empty(present.values.shape)
     for t, value in enumerate(present.values.astype(np.float64)):
         z[t] = standardize(value, mean, np.maximum(np.sqrt(variance), floor))

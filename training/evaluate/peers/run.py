@@ -23,7 +23,7 @@ from training.history.grid import Grid
 from training.prepare.calibrating import Score, calibrate_package
 from training.prepare.preparation import Prepared, prepare
 from training.processes import Progress
-from treeline.core.channels.score import ScoreChannel
+from treeline.core.channels.score_rule import ScoreRule, ScoreSettings
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.warmup import spread_floor
 from treeline.core.severity import Thresholds
@@ -31,7 +31,9 @@ from treeline.core.statistics import FloatArray
 
 MIN_ROWS = 100  # of a server to fit a peer on
 # A peer's score has no limit that would make it a distance: it is held against the server's own, the usual three-sigma.
-FLOORS = Calibration(score_channel=ScoreChannel.EMA, thresholds={"score": Thresholds(p2=3.0, p1=4.0)})
+FLOORS = Calibration(
+    score_rule=ScoreSettings(rule=ScoreRule.EMA, fleet_weight=0.0), thresholds={"score": Thresholds(p2=3.0, p1=4.0)}
+)
 LIMIT = 100.0  # standard deviations; a metric that was constant in training must not drown the others
 
 Matrix = npt.NDArray[np.float64]

@@ -65,7 +65,8 @@ class Decider:
             ScorerUnavailableError, ScorerContractError: The state is then to be thrown away.
         """
         homes = (Home.STATE, Home.TABLE) if state.filled else (Home.STATE,)  # of what changes
-        before, levels, rules = state.copy(*homes), dict[int, float](), Rules.of(model, self.policy, self.override)
+        before, rules = state.copy(*homes), Rules.of(model, self.policy, self.override)
+        levels, excesses = dict[int, float](), dict[int, float]()
         every = np.concatenate([new, late])
         limits = MetricLimits.by_name(model.metrics, self.alerts.declared)
         block = ScoreBlock.empty(
@@ -101,6 +102,8 @@ class Decider:
             decided = detector.decide(state, done, own, rules.calibration, rules.policy, step_ms=model.step_ms)
             decision.held_back += int((decided.calibrated.held >= 0).sum())
             levels[done.round.bucket] = state.cycle.level
+            if state.cycle.score_excess:
+                excesses[done.round.bucket] = state.cycle.score_excess
             block.fill(
                 index[done.ready],
                 done.features.rows,
@@ -124,7 +127,7 @@ class Decider:
                 for change in decided.changes
             ]
         declared = tuple(self.alerts.declared.values())
-        origins = Origins(group, model.model_version, before, levels, self.policy, declared, self.tables)
+        origins = Origins(group, model.model_version, before, levels, excesses, self.policy, declared, self.tables)
         block.origins = origins.packed(state, decision.alerts)
         return decision
 

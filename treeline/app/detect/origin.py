@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.core.alert import Alert, AlertEvent
@@ -33,6 +34,8 @@ class Origin:
     state: FleetState  # of that server alone
     # Bucket -> the severity that the group's servers shared in it, which was taken off each server's own.
     levels: Mapping[int, float]
+    # Bucket -> by how much the group's scores lay above their averages; only where the score is held against them.
+    score_excesses: Mapping[int, float] = field(default_factory=dict)
     policy: PolicySettings = field(default_factory=PolicySettings)  # the stage's; a block says what overrode it
     declared: tuple[Metric, ...] = ()  # the stage's metrics, by whose limits was decided; none in older ones
 
@@ -40,6 +43,7 @@ class Origin:
         """As bytes, compressed."""
         head = {
             "levels": sorted(self.levels.items()),
+            "score_excesses": sorted(self.score_excesses.items()),
             "policy": self.policy.to_json(),
             "declared": json.loads(to_json(self.declared)),
         }
@@ -57,12 +61,17 @@ class Origin:
             return cls(
                 server_id=state.servers[0],
                 state=state,
-                levels={int(bucket): float(level) for bucket, level in head["levels"]},
-                policy=PolicySettings(**head["policy"]),
+                levels=_by_bucket(head["levels"]),
+                score_excesses=_by_bucket(head.get("score_excesses", [])),
+                policy=PolicySettings.from_json(head["policy"]),
                 declared=from_json(head.get("declared", ())),
             )
         except (zlib.error, struct.error, ValueError, TypeError, KeyError, IndexError) as error:
             raise ModelMismatchError(f"an incident's origin is not readable: {error}") from error
+
+
+def _by_bucket(pairs: Iterable[tuple[Any, Any]]) -> dict[int, float]:
+    return {int(bucket): float(value) for bucket, value in pairs}
 
 
 def of_server(state: FleetState, server_id: str) -> FleetState:
@@ -81,6 +90,7 @@ class Origins:
     model_version: str
     before: FleetState  # the group's state before the commit; its table is filled further where an origin needs it
     levels: Mapping[int, float]  # bucket -> shared severity, of the commit
+    score_excesses: Mapping[int, float]  # bucket -> that of the scores, of the commit
     policy: PolicySettings  # the stage's
     declared: tuple[Metric, ...]  # its metrics
     tables: SeasonBlocks
@@ -101,6 +111,7 @@ class Origins:
                 server_id=server_id,
                 state=self._state(server_id, int(after.slot[rows[server_id]])),
                 levels=self.levels,
+                score_excesses=self.score_excesses,
                 policy=self.policy,
                 declared=self.declared,
             ).pack()

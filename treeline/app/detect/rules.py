@@ -27,10 +27,11 @@ class Rules:
             override: What stands over them; None: nothing does.
         """
         if override is None:
-            return cls(calibration=package.calibration, policy=policy)
-        calibration = override.calibration_for(package.model_version)
+            return cls(calibration=package.calibration.under(policy.score), policy=policy)
+        stored = override.calibration_for(package.model_version)
+        calibration = Calibration.from_json(stored) if stored else package.calibration
         return cls(
-            calibration=Calibration.from_json(calibration) if calibration else package.calibration,
+            calibration=calibration.under(policy.score),
             policy=override.policy_over(policy),
-            override=override.id if calibration or override.policy else "",
+            override=override.id if stored or override.policy else "",
         )

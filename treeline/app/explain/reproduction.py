@@ -1,7 +1,7 @@
 """The proof of an explanation: an incident's scores computed again from what is stored, and compared bit for bit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -78,13 +78,7 @@ def from_training(
         return f"{stored} of the {scored} observations up to it are still stored"
     state = package.new_state()
     package.admit(state, [origin.server_id])
-    start = Origin(
-        server_id=origin.server_id,
-        state=of_server(state, origin.server_id),
-        levels=origin.levels,
-        policy=origin.policy,
-        declared=origin.declared,
-    )
+    start = replace(origin, state=of_server(state, origin.server_id))
     replay = ServerReplay(start, package, score, overrides, path.commons)
     rows, stored_rows, stored_scores = [], [], []
     for t, values in zip(times, observed.values, strict=False):

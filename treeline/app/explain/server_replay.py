@@ -147,7 +147,8 @@ class ServerReplay:
         bucket = at // self._package.step_ms
         batch = Round(bucket, rows, rows, np.full(len(values), at, dtype=np.int64), values)
         # The shared level is the one that was taken off then: these rows are not a group of their own.
-        state.cycle = FleetCycle(bucket=bucket, level=self._origin.levels.get(bucket, 0.0))
+        level, excess = (shared.get(bucket, 0.0) for shared in (self._origin.levels, self._origin.score_excesses))
+        state.cycle = FleetCycle(bucket=bucket, level=level, score_excess=excess)
         nothing = np.zeros(len(self._package.metrics), dtype=np.float16)
         common = np.tile(self._commons.get(at, nothing).astype(np.float32), (len(values), 1))
         return detector.prepare(state, batch, step_s=self._package.step_s, limits=self._limits, common=common)

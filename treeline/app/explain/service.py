@@ -217,10 +217,11 @@ class _Case:
         """
         kept = sorted(self.path.origins, key=lambda o: int(o.state.last_at[0]))
         levels = {bucket: level for o in kept for bucket, level in o.levels.items()}
+        excesses = {bucket: excess for o in kept for bucket, excess in o.score_excesses.items()}
         for moment in (self.first, self.at):
             found = [o for o in kept if int(o.state.last_at[0]) < moment]
             if found:
-                return replace(found[-1], levels=levels)
+                return replace(found[-1], levels=levels, score_excesses=excesses)
         return None
 
     def _since_origin(self) -> ScoredPath:

@@ -1,25 +1,30 @@
 """The forest's score: how far the server's metrics together are from all that training saw."""
 
-from enum import StrEnum
+from dataclasses import dataclass
 
 import numpy as np
 
 from treeline.core.arrays import ArraySpec, Rows
-from treeline.core.channels.channel import DAY_S, Channel, Rarity, State
+from treeline.core.channels.channel import Channel, Rarity, State
+from treeline.core.channels.score_rule import ScoreRule, ScoreSettings
 from treeline.core.severity import Thresholds
 from treeline.core.statistics import FloatArray, ew_update, half_life_alpha
 
-EMA_HALF_LIFE_S = DAY_S
-EMA_CLIP_SD = 6.0
+CLIP_SD = 6.0
 SMALLEST_SD = 0.02  # of a score; the seeds of a forest alone move one by this much
 SMALLEST_GAP = 1e-4  # of the score's limit; a score at the limit has a finite distance
+EXCESS_HALF_LIFE_S = 900.0  # a load that a fleet shares builds up in minutes, and one odd step is none
 
 
-class ScoreChannel(StrEnum):
-    """What the score is held against."""
+@dataclass(frozen=True, slots=True)
+class ScoreScale:
+    """What turns a score into the channel's measure, beside what the state knows of the server."""
 
-    LEVEL = "level"
-    EMA = "ema"
+    settings: ScoreSettings
+    limit: float  # no score is larger
+    mean: float  # of all scores of training
+    sd: float  # of the same; 0 where they are not known
+    p2: float  # the measure that means P2
 
 
 class Score(Channel):
@@ -34,18 +39,59 @@ class Score(Channel):
     rarity = Rarity(p2=1.85, p1=2.0)
     p2_pages = None
     is_model_evidence = True
-    arrays = (ArraySpec("score_mean", "f4"), ArraySpec("score_var", "f4", (), 1.0))
+    arrays = (
+        ArraySpec("score_mean", "f4"),
+        ArraySpec("score_var", "f4", (), 1.0),
+        ArraySpec("score_excess", "f4"),  # of the last quarter hour's scores over `score_mean`
+    )
     trained = ("score_mean", "score_var")
 
     def past(self) -> str:
         """Nothing: the forest is the same for all servers."""
-        return "nothing else (with `score_channel: ema`, the server's average of half-life 1 d)"
+        return "nothing else (`detection.policy.score` can hold it against the server's own scores, or training's)"
 
-    def remember(self, state: State, at: Rows, score: FloatArray, elapsed_s: FloatArray) -> None:
-        """Note the scores in the slow mean. Changes the state."""
+    def measure(
+        self, state: State, at: Rows, score: FloatArray, scale: ScoreScale, shared: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """How unusual scores are.
+
+        Args:
+            state: Not changed.
+            at: The servers' rows.
+            score: Their scores, shape (n,).
+            scale: By what they are measured.
+            shared: By how much the group's scores lie above their averages, as `FleetCycle.score_excess`.
+
+        Returns:
+            The measures, and the raw scores that would have meant P2, each of shape (n,).
+        """
+        if scale.settings.rule is ScoreRule.RARITY:
+            return distance(score, scale.limit), np.full(len(score), scale.limit * scale.p2 / (1.0 + scale.p2))
+        if scale.settings.rule is ScoreRule.EMA:
+            level, sd = state.score_mean[at] + np.float32(scale.settings.fleet_weight) * shared, slow_sd(state, at)
+        else:
+            level, sd = np.full(len(score), scale.mean), np.full(len(score), max(scale.sd, SMALLEST_SD))
+        if scale.settings.rule is ScoreRule.THREE_SIGMA and not scale.sd > 0:
+            return np.zeros(len(score)), np.full(len(score), np.inf)
+        return (score - level) / sd, level + scale.p2 * sd
+
+    def remember(
+        self, state: State, at: Rows, score: FloatArray, elapsed_s: FloatArray, scale: ScoreScale, threshold: FloatArray
+    ) -> None:
+        """Note the scores in the slow mean. Changes the state.
+
+        Under `ema` a score above its threshold is left out of the mean, else what is unusual would soon be usual.
+        """
+        is_ema = scale.settings.rule is ScoreRule.EMA
         mean, variance = state.score_mean[at], state.score_var[at]
-        clipped = np.minimum(score, mean + EMA_CLIP_SD * slow_sd(state, at))
-        ew_update(mean, variance, clipped, half_life_alpha(elapsed_s.astype(np.float32), EMA_HALF_LIFE_S))
+        elapsed_s = elapsed_s.astype(np.float32)
+        if is_ema:
+            excess = state.score_excess[at]
+            state.score_excess[at] = excess + half_life_alpha(elapsed_s, EXCESS_HALF_LIFE_S) * (score - mean - excess)
+        learned = np.minimum(score, mean + CLIP_SD * slow_sd(state, at))
+        if is_ema:
+            learned = np.where(score > threshold, np.nan, learned)
+        ew_update(mean, variance, learned, half_life_alpha(elapsed_s, scale.settings.half_life_s))
         state.score_mean[at], state.score_var[at] = mean, variance
 
 

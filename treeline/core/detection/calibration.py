@@ -5,7 +5,7 @@ exceeded so often (`training.prepare.thresholds`), and `treeline calibrate` to a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ import numpy.typing as npt
 from treeline.core.arrays import together
 from treeline.core.channels import novelty, registry
 from treeline.core.channels.channel import Channel
-from treeline.core.channels.score import ScoreChannel, distance, slow_sd
+from treeline.core.channels.score import ScoreScale
+from treeline.core.channels.score_rule import ScoreRule, ScoreSettings
 from treeline.core.detection.features import Index
 from treeline.core.errors import SettingsError
 from treeline.core.severity import LARGEST_SEVERITY, P1_SEVERITY, P2_SEVERITY, Thresholds
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
 
+_SCORES = ("score_limit", "score_mean", "score_sd")
 BELOW_P2 = float(np.nextafter(np.float32(P2_SEVERITY), np.float32(0.0)))  # the highest severity that is no tier's
 
 
@@ -28,8 +30,10 @@ BELOW_P2 = float(np.nextafter(np.float32(P2_SEVERITY), np.float32(0.0)))  # the 
 class Calibration:
     """How measures map to the fixed scale; part of the model package."""
 
-    score_channel: ScoreChannel = ScoreChannel.LEVEL  # what the forest's score is compared with
+    score_rule: ScoreSettings = field(default_factory=ScoreSettings)  # what the forest's score is held against
     score_limit: float = 9.0  # no score is larger: log2(1 + samples a tree)
+    score_mean: float = 0.0  # of all scores of training
+    score_sd: float = 0.0  # of the same; 0 where they are not known
     # By channel. One that is not given has its floors, the same for every fleet (decision 20); so has a channel that a
     # stored calibration did not know yet.
     thresholds: Mapping[str, Thresholds] = field(default_factory=dict)
@@ -49,21 +53,36 @@ class Calibration:
     def moved(self, move: Callable[[Thresholds], Thresholds]) -> "Calibration":
         """The same with every channel's thresholds moved."""
         thresholds = {name: move(thresholds) for name, thresholds in self.thresholds.items()}
-        return Calibration(score_channel=self.score_channel, score_limit=self.score_limit, thresholds=thresholds)
+        return replace(self, thresholds=thresholds)
+
+    def under(self, score_rule: ScoreSettings) -> "Calibration":
+        """What holds where a stage has chosen by what the score is decided; `rarity` is the package's own.
+
+        A factor says nothing about how rare a score is, so novelty asks for nothing then.
+        """
+        if score_rule.rule is ScoreRule.RARITY:
+            return self
+        factors = Thresholds(p2=score_rule.sd_factor, p1=score_rule.p1_sd_factor)
+        return replace(self, score_rule=score_rule, thresholds={**self.thresholds, registry.SCORE.name: factors})
+
+    @property
+    def score_scale(self) -> ScoreScale:
+        """What turns a score into its channel's measure."""
+        p2 = self[registry.SCORE.name].p2
+        return ScoreScale(self.score_rule, self.score_limit, self.score_mean, self.score_sd, p2)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"score_channel": self.score_channel, "score_limit": self.score_limit} | {
-            name: asdict(k) for name, k in self.thresholds.items()
-        }
+        scores = {"score_rule": asdict(self.score_rule)} | {name: getattr(self, name) for name in _SCORES}
+        return scores | {name: asdict(k) for name, k in self.thresholds.items()}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Calibration":
         """Read what `to_json` wrote, by whichever version: a channel that is no more is left out."""
         names = [channel.name for channel in registry.every_channel() if channel.name in body]
         return cls(
-            score_channel=ScoreChannel(body["score_channel"]),
-            score_limit=body.get("score_limit", 9.0),
+            score_rule=ScoreSettings.from_json(body.get("score_rule", {})),
+            **{name: float(body[name]) for name in _SCORES if name in body},
             thresholds={name: Thresholds(**body[name]) for name in names},
         )
 
@@ -101,6 +120,7 @@ def calibrate(
     calibration: Calibration,
     *,
     elapsed_s: FloatArray,
+    shared_excess: FloatArray | float = 0.0,
     learn: bool = True,
 ) -> Calibrated:
     """Turn the scores of some servers' observations into severities; then remember the scores.
@@ -113,20 +133,16 @@ def calibrate(
         measures: The other channels' measures of the same observations, shape (n, channels).
         calibration: The model's mapping.
         elapsed_s: Seconds since each server's previous observation.
+        shared_excess: By how much the scores of each server's group lie above their averages, one for all or shape
+            (n,); it counts where the score is held against the server's own (`ScoreRule.EMA`).
         learn: False leaves the state as it is.
     """
     at, score = together(rows), scores.astype(np.float32)
     channels = registry.every_channel()
     every = np.empty((len(rows), 1 + measures.shape[1]), dtype=np.float32)
     every[:, 1:] = measures
-    p2 = calibration[registry.SCORE.name].p2
-    if calibration.score_channel is ScoreChannel.LEVEL:
-        every[:, 0] = distance(score, calibration.score_limit)
-        threshold = np.full(len(rows), calibration.score_limit * p2 / (1.0 + p2))
-    else:
-        level, spread = state.score_mean[at], slow_sd(state, at)
-        every[:, 0] = (score - level) / spread
-        threshold = level + p2 * spread
+    scale = calibration.score_scale
+    every[:, 0], threshold = registry.SCORE.measure(state, at, score, scale, shared_excess)
     thresholds = [calibration[channel.name] for channel in channels]
     severities = np.stack([each.severity(every[:, i]) for i, each in enumerate(thresholds)])
     severities[1:][state.channel_gated[at].T > 0] = 0.0
@@ -152,5 +168,5 @@ def calibrate(
     )
     if learn:
         novelty.remember(state, rows, observed_at, every)
-        registry.SCORE.remember(state, at, score, elapsed_s)
+        registry.SCORE.remember(state, at, score, elapsed_s, scale, threshold)
     return result

@@ -154,9 +154,17 @@ def decide(
     """
     batch = prepared.round
     rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
-    level, changes = _fleet_level(state, batch, settings, step_ms, groups, rows)
-    measures, elapsed_s = prepared.features.measures, prepared.elapsed_s
-    calibrated = calibrate(state, rows, at, scores, measures, calibration, elapsed_s=elapsed_s)
+    level, shared_excess, changes = _fleet_cycle(state, batch, settings, step_ms, groups, rows)
+    calibrated = calibrate(
+        state,
+        rows,
+        at,
+        scores,
+        prepared.features.measures,
+        calibration.under(settings.score),
+        elapsed_s=prepared.elapsed_s,
+        shared_excess=shared_excess,
+    )
     state.severity[rows] = calibrated.severity
     state.severity_bucket[rows] = batch.bucket
     own = np.maximum(calibrated.severity - level, 0.0)
@@ -175,21 +183,24 @@ def learn(state: FleetState, prepared: PreparedRound) -> None:
     features.learn_round(state, rows, at, prepared.features, bucket=batch.bucket, step_s=prepared.step_s, frozen=frozen)
 
 
-def _fleet_level(
+def _fleet_cycle(
     state: FleetState, batch: Round, settings: PolicySettings, step_ms: int, groups: Sequence[Group], rows: Index
-) -> tuple[FloatArray | float, list[Change]]:
-    """What the servers share: one level for a group alone, else that of each row's group."""
+) -> tuple[FloatArray | float, FloatArray | float, list[Change]]:
+    """What the servers share, of severity and of score: one level for a group alone, else that of each row's group."""
     at = batch.bucket * step_ms
     if not groups:
-        return policy.apply_fleet_cycle(state, batch.bucket, at, settings)
+        level, changes = policy.apply_fleet_cycle(state, batch.bucket, at, settings)
+        return level, state.cycle.score_excess, changes
     starts = np.array([group.start for group in groups])
     here = np.zeros(len(groups), dtype=bool)
     here[np.searchsorted(starts, batch.rows, side="right") - 1] = True
-    levels, changes = np.zeros(len(groups)), list[Change]()
+    levels, excess, changes = np.zeros(len(groups)), np.zeros(len(groups)), list[Change]()
     for number in np.flatnonzero(here).tolist():
         levels[number], told = policy.apply_fleet_cycle(groups[number], batch.bucket, at, settings)
+        excess[number] = groups[number].cycle.score_excess
         changes += told
-    return levels[np.searchsorted(starts, rows, side="right") - 1], changes
+    own = np.searchsorted(starts, rows, side="right") - 1
+    return levels[own], excess[own], changes
 
 
 def compare_late(

@@ -1,8 +1,10 @@
 """The settings of the incident policy, apart from it: functions without numpy import them too."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
+from treeline.core.channels.score_rule import ScoreSettings
 from treeline.core.setting import Settings, WrongSettingError, setting
 
 
@@ -19,6 +21,7 @@ class PolicySettings(Settings):
         meaning="From so many servers on, what a group does together is taken off each server's severity and is an "
         "incident of its own; 0 switches that off: peers' common mode is taken off before (decision 0135).",
     )
+    score: ScoreSettings = setting(ScoreSettings, meaning="What the forest's score is held against.")
 
     def check(self) -> None:
         """Persistence can be met."""
@@ -28,3 +31,8 @@ class PolicySettings(Settings):
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave, of this or an earlier version; raises TypeError or ValueError for what is not."""
+        return cls(**{**body, "score": ScoreSettings.from_json(body.get("score", {}))})

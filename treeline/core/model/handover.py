@@ -28,7 +28,7 @@ FRESH_MS = 3_600_000
 _LEVELS = ("recent", "day_mean", "trailing_mean", "trend_mean", "mean10_mean")
 _VARIANCES = ("day_var", "trailing_var", "trend_var", "mean10_var", "change_var")
 _CHANNELS = ("channel_mean", "channel_var")
-_SCORES = ("score_mean", "score_var")
+_SCORES = ("score_mean", "score_var", "score_excess")
 _PEAKS = tuple(spec.name for spec in novelty.ARRAYS)
 _MODEL = (
     *("base_mean", "base_spread", "channel_floor", "channel_gated", "saturated_hours"),

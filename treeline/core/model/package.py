@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.arrays import Axis, Home
-from treeline.core.channels.score import ScoreChannel
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
@@ -186,8 +185,6 @@ class ModelPackage:
         found = require_format("model package", manifest.get("format"), newest=FORMAT, oldest=2)
         if found == 2:
             manifest["channels"] = list(format_2.LAYOUT.channels)
-        if found < 4 and "calibration" in manifest:
-            manifest["calibration"] = {**manifest["calibration"], "score_channel": ScoreChannel.LEVEL}
         missing = sorted(_FIELDS - set(manifest))
         if missing:
             raise ModelMismatchError(f"model package: the manifest lacks {', '.join(missing)}")

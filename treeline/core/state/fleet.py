@@ -34,6 +34,7 @@ class FleetCycle:
     quiet: int = 0
     sequence: int = 0
     first_above_at: int = NEVER
+    score_excess: float = 0.0  # by how much the median server's score lay above its own average
 
 
 class FleetState:
