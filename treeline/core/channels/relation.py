@@ -22,7 +22,7 @@ class Relation(MetricChannel):
     )
     aggregate = "root mean square over the metrics"
     floors = Thresholds(p2=1e-3, p1=2e-3)
-    rarity = Rarity(p2=1.6, p1=1.75)
+    rarity = Rarity(p2=1.85, p1=2.0)
     p2_pages = None
     is_model_evidence = True
     is_standardized = True

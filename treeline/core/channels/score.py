@@ -36,7 +36,7 @@ class Score(Channel):
     view = "the forest's score s of the feature row, as s / (limit - s), which is linear in the row's distance"
     aggregate = "one number already"
     floors = Thresholds(p2=1e-3, p1=2e-3)
-    rarity = Rarity(p2=1.85, p1=2.0)
+    rarity = Rarity(p2=2.1, p1=2.25)
     p2_pages = None
     is_model_evidence = True
     arrays = (
