@@ -301,7 +301,12 @@ class _Moment:
         state.incident[0] = NONE  # levels that are not known may have opened one in the replay
         state.above_p2[0] = state.above_p1[0] = 0
         start = Origin(
-            server_id=self.server_id, state=state, levels=levels, policy=self.stage_policy, declared=self.declared
+            server_id=self.server_id,
+            state=state,
+            levels=levels,
+            policy=self.stage_policy,
+            declared=self.declared,
+            zone=self.zone,
         )
         replay = ServerReplay(start, package, score, self.overrides, again.commons)
         count = min(self.policy.needed, len(again.steps))
