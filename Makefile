@@ -74,9 +74,9 @@ COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-annotate --no-header
 requirements: $(VENV)/.uv ## Pin anew from pyproject.toml: versions and hashes, no addresses
 	@$(COMPILE) --universal --python-version 3.11 --extra local --extra dev --extra bench --extra tune pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --universal --python-version 3.11 --extra local pyproject.toml -c requirements/dev.txt -o requirements/demo.txt
-	@printf 'numpy\naws-lambda-powertools\n' | $(COMPILE) --python-version 3.13 --python-platform aarch64-manylinux2014 \
+	@printf 'numpy\naws-lambda-powertools\ntzdata\n' | $(COMPILE) --python-version 3.13 --python-platform aarch64-manylinux2014 \
 	  -c requirements/dev.txt - -o requirements/lambda.txt
-	@printf 'boto3\naws-lambda-powertools\ncbor2\nnumba\nnumpy\npandas\npyarrow\nrich\npyyaml\n' | $(COMPILE) --python-version 3.13 \
+	@printf 'boto3\naws-lambda-powertools\ncbor2\nnumba\nnumpy\npandas\npyarrow\nrich\npyyaml\ntzdata\n' | $(COMPILE) --python-version 3.13 \
 	  --python-platform x86_64-manylinux_2_28 -c requirements/dev.txt - -o requirements/training.txt
 
 channels: $(VENV)/.dev ## Write docs/channels.md anew from the registry

@@ -91,7 +91,7 @@ class DetectionStack(StackOnState):
                     tick_queue_url=self.ticks.queue_url,
                 )
             ],
-            packages=["numpy"],
+            packages=["numpy", "tzdata"],  # zones of servers: nothing says that the runtime has them
         )
         detect.allow(["dynamodb:Query"], [f"{state.observations.table_arn}/index/{GROUP_INDEX}"])
         detect.allow(

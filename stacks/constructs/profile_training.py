@@ -104,6 +104,7 @@ class ProfileTraining:
                 admit_function_arn=self._admit.arn,
                 role_arn=self.role.role_arn,
                 policy=overrides(config.detection.policy),
+                timezone=config.detection.timezone,
             ),
         )
         pipeline = sagemaker.CfnPipeline(

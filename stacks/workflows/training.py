@@ -44,6 +44,7 @@ class PipelineParts:
     admit_function_arn: str
     role_arn: str  # of the pipeline and its jobs
     policy: str  # JSON overrides of PolicySettings, as detect has them
+    timezone: str  # the stage's, as detect has it
 
 
 def definition(config: ProfileLearning, parts: PipelineParts) -> Json:
@@ -201,6 +202,7 @@ def _prepare(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--holdout-days": str(config.training.holdout_days),
             "--feature-dim": str(feature_dim(len(parts.metrics))),
             "--seed": str(config.forest.seed),
+            "--timezone": parts.timezone,
             **parts.tables,
             **({} if parts.step_s is None else {"--step-s": str(parts.step_s)}),
         },

@@ -9,6 +9,7 @@ import numpy as np
 
 from demo.cloud import Deployment
 from demo.model import IMAGE, _training_job
+from tests.unit.detection_fakes import METRICS
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
 from training.prepare.preparation import prepare
@@ -18,6 +19,7 @@ from treeline.aws.detect.detector_records import DetectorRecords
 from treeline.aws.detect.models import ModelStore
 from treeline.aws.learn.rollups import RollupTable
 from treeline.aws.promote.promotions import PromotionTable
+from treeline.core.detection.scorer_row import feature_dim
 from treeline.core.model.drift import HOUR_MS, count_features
 from treeline.core.model.package import ModelPackage
 from treeline.core.sketch import Sketch
@@ -167,7 +169,7 @@ class Promotions:
         known = reference_of(ModelPackage.from_bytes(self.package(version)))
         mean = known.score_mean + shift_sd * known.score_sd
         for hour in range(end_ms - 24 * days * HOUR_MS, end_ms, HOUR_MS):
-            features = count_features(np.ones((100, 12)))
+            features = count_features(np.ones((100, feature_dim(len(METRICS)))))
             sketch = Sketch({1: 100})
             table.put(
                 Rollup(

@@ -106,7 +106,7 @@ def test_spot_is_managed_and_its_wait_within_what_sagemaker_allows(deployed):
 
 def parts(**values):
     names = ("name", "image", "algorithm_image", "models_bucket", "training_bucket", "admit_function_arn", "role_arn")
-    others = {"metrics": (Metric(name="cpu_percent"),), "policy": "{}", "step_s": 60}
+    others = {"metrics": (Metric(name="cpu_percent"),), "policy": "{}", "step_s": 60, "timezone": "UTC"}
     others["tables"] = {f"--{name}-table": name for name in ("controls", "incidents", "servers")}
     return PipelineParts(**{n: n for n in names} | others | values)
 

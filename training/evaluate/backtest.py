@@ -14,6 +14,7 @@ from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.evidence import Bands
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change, PolicySettings
+from treeline.core.expectation import local_time
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
@@ -187,11 +188,12 @@ class _Run:
             detector.Group.of(state, stop - len(members), stop) for members, stop in zip(groups, stops, strict=True)
         ]
         row_of = np.argsort(columns)
-        limits = grid.limits
+        limits, zones = grid.limits, grid.zones.of(state.servers)
         changes: list[tuple[str, Change]] = []
         for t, present, values in grid.rounds():
             rows = row_of[present]
             at = np.full(len(rows), grid.times_ms[t])
+            state.utc_offset_s[rows] = local_time.offsets_s(zones[rows], at)
             batch = detector.Round(int(at[0] // package.step_ms), rows, rows, at, values)
             done = detector.prepare(state, batch, step_s=package.step_s, limits=limits)
             changes += self._decide(state, parts, t, done, columns)

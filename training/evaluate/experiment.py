@@ -24,8 +24,9 @@ from treeline.core.alert import AlertEvent
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.errors import SettingsError, UsageError
+from treeline.core.expectation.local_time import Zones
 from treeline.core.model.package import ModelPackage
-from treeline.core.times import iso
+from treeline.core.times import DEFAULT_ZONE, iso
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.training import fit_channel
@@ -47,6 +48,7 @@ class Setup:
         seed: Of the choice of training rows.
         forest_seed: Of the forest; SageMaker's algorithm has none, the embedded one starts from 0.
         group_size: Servers that share a fleet cycle.
+        timezone: By whose clocks servers keep their habits.
     """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -57,13 +59,15 @@ class Setup:
     seed: int = 7
     forest_seed: int = 0
     group_size: int = GROUP_SIZE
+    timezone: str = DEFAULT_ZONE
 
     @classmethod
     def read(cls, path: Path, *, seed: int = 7) -> "Setup":
         """Read a stage file (config/*.yaml) or one with the same keys.
 
-        `detection.policy` overrides the policy, `model` the rest: `num_trees`, `num_samples_per_tree`,
-        `calibration` (channel by channel), `threshold_factor`. Other keys of a stage file do not concern a backtest.
+        `detection.policy` overrides the policy, `detection.timezone` says by whose clocks servers keep their habits,
+        `model` the rest: `num_trees`, `num_samples_per_tree`, `calibration` (channel by channel),
+        `threshold_factor`. Other keys of a stage file do not concern a backtest.
 
         Raises:
             UsageError: The file cannot be read, or a value is out of range.
@@ -85,11 +89,12 @@ class Setup:
                 )
             return cls(
                 policy=read(PolicySettings, (body.get("detection") or {}).get("policy") or {}, "detection.policy"),
+                timezone=Zones((body.get("detection") or {}).get("timezone", DEFAULT_ZONE)).default,
                 calibration=None if calibration is None else _calibration(calibration),
                 seed=seed,
                 **model,
             )
-        except (SettingsError, TypeError, KeyError, ValueError, AttributeError) as error:
+        except (UsageError, SettingsError, TypeError, KeyError, ValueError, AttributeError) as error:
             raise UsageError(f"--config {path}: {_one_line(error)}") from error
 
 
@@ -123,8 +128,8 @@ class ExperimentOutcome:
     points: Pointwise
 
 
-def split_grids(history: History) -> tuple[Grid, Grid]:
-    """The part to train on and the part to detect in.
+def split_grids(history: History, timezone: str = DEFAULT_ZONE) -> tuple[Grid, Grid]:
+    """The part to train on and the part to detect in, of servers in a time zone.
 
     Raises:
         UsageError: One of them is too short.
@@ -135,7 +140,8 @@ def split_grids(history: History) -> tuple[Grid, Grid]:
             f"{history.path} has {len(past.times_ms)} times to train on (split by {history.split_by}); "
             f"at least {MIN_TRAIN_TIMES} are needed"
         )
-    return past, present
+    zones = Zones(timezone)
+    return replace(past, zones=zones), replace(present, zones=zones)
 
 
 def fit_model(
@@ -200,7 +206,7 @@ def run_experiment(
     Raises:
         UsageError: The history cannot be used.
     """
-    past, present = split_grids(history)
+    past, present = split_grids(history, setup.timezone)
     package, forest = fit_model(past, setup, progress=progress)
     done = backtest(
         package,

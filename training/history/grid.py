@@ -1,7 +1,7 @@
 """A history as one dense array on one time axis."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from training.history.files import History, Part, Times, Values
 from training.history.observed import ObservedTimes
 from training.processes import shares
 from treeline.core.errors import UsageError
+from treeline.core.expectation.local_time import Zones
 from treeline.core.limits import MetricLimits
 from treeline.core.profile import Metric, declared
 from treeline.core.statistics import FloatArray
@@ -24,6 +25,7 @@ class Grid:
     metrics: tuple[str, ...]
     values: npt.NDArray[np.float32]
     step_s: float
+    zones: Zones = field(default_factory=Zones)  # by whose clocks the servers keep their habits
     metric_declarations: tuple[Metric, ...] = ()  # in the order of the metrics; none: as `declared` has them by name
 
     @property
@@ -135,7 +137,12 @@ def _aligned(history: History, columns: Sequence[Column], part: Part) -> Grid:
     for column, (times, values) in enumerate(columns):
         dense[np.searchsorted(every, times), column] = values
     return Grid(
-        every.astype(np.int64), history.servers, history.metrics, dense, history.step_s, history.metric_declarations
+        every.astype(np.int64),
+        history.servers,
+        history.metrics,
+        dense,
+        history.step_s,
+        metric_declarations=history.metric_declarations,
     )
 
 

@@ -1,12 +1,13 @@
 """A history in files as dense grids, a window or a server at a time: what is held does not grow with its length."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from training.history.files import History
 from training.history.grid import Grid
+from treeline.core.expectation.local_time import Zones
 
 WINDOW_VALUES = 4_000_000  # held at once a few times over
 
@@ -19,6 +20,7 @@ class FileWindows:
     step_s: float
     # About as many rows make a window; None for as many as fit, by the number of metrics.
     window_rows: int | None = None
+    zones: Zones = field(default_factory=Zones)  # by whose clocks the servers keep their habits
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -51,7 +53,7 @@ class FileWindows:
 
     def of_server(self, row: int) -> Grid:
         """One server at its own times. Cheapest in the order of `servers`: a block of neighbours is read at once."""
-        return server_grid(self.history, self.servers[row], self.step_s)
+        return replace(server_grid(self.history, self.servers[row], self.step_s), zones=self.zones)
 
     def shares(self, workers: int) -> list["FileWindows"]:
         """All of it: files are read by one process, whatever `workers` says."""
@@ -65,10 +67,12 @@ class FileWindows:
             times, position = np.unique(at, return_inverse=True)
             values = np.full((len(times), len(self.servers), len(self.metrics)), np.nan, dtype=np.float32)
             values[position, window.servers] = window.values
-            yield Grid(times, self.servers, self.metrics, values, self.step_s, self.history.metric_declarations)
+            declarations = self.history.metric_declarations
+            yield Grid(times, self.servers, self.metrics, values, self.step_s, self.zones, declarations)
 
 
 def server_grid(history: History, server: str, step_s: float) -> Grid:
     """One server of a history at its own times."""
     times, values = history.matrix(server)
-    return Grid(times, (server,), history.metrics, values[:, None, :], step_s, history.metric_declarations)
+    declarations = history.metric_declarations
+    return Grid(times, (server,), history.metrics, values[:, None, :], step_s, metric_declarations=declarations)

@@ -27,10 +27,13 @@ from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
 from training.prepare.hygiene import Disturbances, apply
 from training.prepare.preparation import prepare
 from training.prepare.shards import write_shards
+from treeline.app.detect.zones import ServerZones
+from treeline.aws.alert.controls import ServerLabelTable
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError, UsageError
+from treeline.core.expectation.local_time import Zones
 from treeline.core.profile import Metric, declared, to_json
-from treeline.core.times import from_ms, iso, parse_iso
+from treeline.core.times import DEFAULT_ZONE, from_ms, iso, parse_iso
 from treeline.settings.environment import decompressed
 from treeline.settings.values import convert
 
@@ -53,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--feature-dim", type=int, required=True, help="columns that Train is told a row has")
     options.add_argument("--step-s", type=float, help="what senders send; default: as the history has it")
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--timezone", default=DEFAULT_ZONE, help="of servers whose label names none")
     for name in ("controls-table", "incidents-table", "servers-table"):
         options.add_argument(f"--{name}", default="", help="where the deployment knows of bad hours; empty: nowhere")
     options.add_argument("--mutes-table", default="", help="maintenance windows; empty: in the controls table")
@@ -78,14 +82,15 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         window_ms=round(asked.window_days * DAY_MS),
         holdout_ms=round(asked.holdout_days * DAY_MS),
     )
-    recent = cut.recent(histories[min(histories)])
+    zones = _zones(asked, client, histories[min(histories)].servers)
+    recent = replace(cut.recent(histories[min(histories)]), zones=zones)
     training = narrowed(histories, cut.start_ms, cut.holdout_from_ms - 1)
     require_enough(training.get(min(histories)), recent, cut)
     finest = min(training)
     history = training.pop(finest)
     values = data_quality.sample_of(metrics, seed=asked.seed)
     prepared = prepare(
-        FileWindows(history, float(finest)),
+        FileWindows(history, float(finest), zones=zones),
         seed=asked.seed,
         hygiene=_known(asked, client, history.servers),
         coarser=training,
@@ -122,6 +127,13 @@ def _declared(asked: argparse.Namespace, metrics: tuple[str, ...]) -> tuple[Metr
     plain = json.loads(decompressed("".join(asked.declared)))
     found: tuple[Metric, ...] = convert(tuple[Metric, ...], plain, "--declared", "metrics")
     return found
+
+
+def _zones(asked: argparse.Namespace, client: Callable[[str], Any], servers: Sequence[str]) -> Zones:
+    if not asked.servers_table:
+        return Zones(asked.timezone)
+    labels = ServerLabelTable(client("dynamodb"), asked.servers_table)
+    return ServerZones(default=asked.timezone, labels=labels).of(servers)
 
 
 def _known(asked: argparse.Namespace, client: Callable[[str], Any], servers: Sequence[str]) -> Disturbances:

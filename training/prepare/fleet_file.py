@@ -13,6 +13,7 @@ from training.history.grid import Grid
 from training.prepare.hygiene import from_manifest, to_manifest
 from training.prepare.preparation import Learned, Prepared, fingerprint
 from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation.local_time import Zones
 from treeline.core.profile import from_json, to_json
 from treeline.core.state.fleet import FleetState
 
@@ -55,6 +56,8 @@ class FleetFile:
             "format": FORMAT,
             "servers": list(recent.servers),
             "metrics": list(recent.metrics),
+            "timezone": recent.zones.default,
+            "zones": dict(recent.zones.own),
             "declared": json.loads(to_json(recent.metric_declarations)),
             "step_s": recent.step_s,
             "holdout_from_ms": self.holdout_from_ms,
@@ -94,6 +97,7 @@ class FleetFile:
                 metrics,
                 recent["values"],
                 step_s,
+                Zones(facts["timezone"], facts["zones"]),
                 from_json(facts["declared"]),
             ),
             holdout_from_ms=facts["holdout_from_ms"],

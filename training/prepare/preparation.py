@@ -25,6 +25,7 @@ from training.processes import Progress, run_jobs
 from treeline.core.detection import detector
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.errors import UsageError
+from treeline.core.expectation import local_time
 from treeline.core.state.fleet import FleetState, Phase
 
 MAX_CALIBRATION_ROWS = 2_000_000  # of a profile of four metrics
@@ -187,6 +188,7 @@ def _features(
     state = seeded(source, surveyed, coarser, progress)
     kept = Kept(len(source.servers), size, len(source.metrics))
     observations, every_gap = 0, list[Exclusion]()
+    zones = source.zones.of(source.servers)
     start_ms, length_ms = source.start_ms, max(source.end_ms - source.start_ms, 1)
     for observed in source.windows():
         window, gaps = (observed, []) if surveyed is None else surveyed.clean(observed)
@@ -196,7 +198,9 @@ def _features(
             values.offer(np.zeros(len(learned), dtype=np.intp), learned)
         for t, present, row_values in window.rounds():
             at_ms = int(window.times_ms[t])
-            batch = detector.Round(at_ms // step_ms, present, present, np.full(len(present), at_ms), row_values)
+            at = np.full(len(present), at_ms)
+            batch = detector.Round(at_ms // step_ms, present, present, at, row_values)
+            state.utc_offset_s[present] = local_time.offsets_s(zones[present], at)
             done = detector.prepare(state, batch, step_s=source.step_s)
             ready = present[done.ready]
             if at_ms >= kept_from_ms:

@@ -15,6 +15,7 @@ from training.processes import Progress
 from treeline.core.channels import registry, saturation
 from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.detection.warmup import spread_floor
+from treeline.core.expectation import local_time
 from treeline.core.limits import is_saturated
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.statistics import FloatArray, standardize, within_reach
@@ -38,7 +39,9 @@ def seeded(
         series = {period_s: ResolvedSeries(grid.times_ms, grid.values[:, 0]) for period_s, grid in grids.items()}
         seed_server(state, row, series[source.step_s].values, mixed_baseline(series))
         saturated = is_saturated(own.values[:, 0], own.limits)
-        state.saturated_hours[row] = saturation.usual_hours(own.times_ms, saturated)
+        zones = np.repeat(source.zones.of([server]), len(own.times_ms))
+        local_ms = own.times_ms + 1000 * local_time.offsets_s(zones, own.times_ms).astype(np.int64)
+        state.saturated_hours[row] = saturation.usual_hours(local_ms, saturated)
         progress("baselines", (row + 1) / len(source.servers))
     return state
 

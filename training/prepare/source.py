@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from training.history.grid import Grid
+from treeline.core.expectation.local_time import Zones
 
 
 class HistorySource(Protocol):
@@ -20,6 +21,10 @@ class HistorySource(Protocol):
     @property
     def step_s(self) -> float:
         """The sampling step, which detection will run at."""
+
+    @property
+    def zones(self) -> Zones:
+        """Which time zone each server is in."""
 
     @property
     def start_ms(self) -> int:

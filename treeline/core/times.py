@@ -1,6 +1,9 @@
 """Event time: integer milliseconds since the epoch inside, ISO 8601 UTC in records, keys and alerts."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+DEFAULT_ZONE = "UTC"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -26,3 +29,12 @@ def iso(ms: int) -> str:
 def parse_iso(text: str) -> int:
     """Milliseconds of an ISO 8601 time that names its zone; raises ValueError otherwise."""
     return to_ms(datetime.fromisoformat(text))
+
+
+def is_zone(name: str) -> bool:
+    """Whether there is an IANA time zone of that name."""
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # no such file, no name of a file, no such zone
+        return False
+    return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.profile import DEFAULT_METRICS, Metric
 from treeline.core.setting import Settings, WrongSettingError, setting
+from treeline.core.times import DEFAULT_ZONE, is_zone
 from treeline.settings.environment import EnvSettings
 
 
@@ -69,6 +70,10 @@ class Detection(Silence):
     """How detect decides."""
 
     policy: PolicySettings = setting(PolicySettings, meaning="When exceedances become an incident.")
+    timezone: str = setting(
+        DEFAULT_ZONE,
+        meaning="IANA time zone by whose clocks servers keep their habits; a server's label `timezone` goes before it.",
+    )
     late_window_s: int = setting(
         600,
         low=0,
@@ -89,6 +94,14 @@ class Detection(Silence):
     )
     runbook_url: str = setting("https://treeline.invalid/runbooks", meaning="Folder of the runbooks, for pages.")
     dashboard_url: str = setting("https://treeline.invalid/dashboard", meaning="The dashboard, for pages.")
+
+    def check(self) -> None:
+        """There is such a time zone."""
+        super().check()
+        if not is_zone(self.timezone):
+            raise WrongSettingError(
+                "timezone", f"must be an IANA time zone such as Europe/Berlin, got {self.timezone!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

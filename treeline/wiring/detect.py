@@ -16,6 +16,7 @@ from treeline.app.detect.handover import HandoverRecords
 from treeline.app.detect.ports import Scorer
 from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.app.detect.service import DetectService
+from treeline.app.detect.zones import ServerZones
 from treeline.app.metrics import OwnMetric
 from treeline.app.promote.canary import Canary
 from treeline.app.promote.candidate_run import CandidateRun, MeasuredScorer, WatchedDetect
@@ -79,6 +80,10 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
         metrics=settings.metric_names,
         reads_whole=False,
     )
+
+    def no_zone(server_id: str, name: str) -> None:
+        telemetry.logger.warning("a server's time zone is not known", host_id=server_id, timezone=name)
+
     records = DetectorRecords(dynamodb, settings.state_table, clock_ms=now_ms, writes=True)
     scores = ScoreTable(dynamodb, settings.scores_table, ttl_s=settings.score_ttl_s)
     scorers = _embedded_scorers(s3, models) if settings.is_embedded else _endpoint_scorers(settings, models)
@@ -107,6 +112,12 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
             paging=Paging(settings.paging),
             controls=ControlTable(dynamodb, settings.mutes_table or settings.controls_table),
             labels=ServerLabelTable(dynamodb, settings.servers_table),
+        ),
+        zones=ServerZones(
+            default=settings.timezone,
+            labels=ServerLabelTable(dynamodb, settings.servers_table),
+            clock_ms=now_ms,
+            on_unknown=no_zone,
         ),
         override=lambda: models.override,
     )

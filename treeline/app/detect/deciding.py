@@ -18,6 +18,7 @@ from treeline.core.arrays import Home
 from treeline.core.detection import detector
 from treeline.core.detection.features import Index, feature_names
 from treeline.core.detection.policy import PolicySettings
+from treeline.core.expectation import local_time
 from treeline.core.limits import MetricLimits
 from treeline.core.model.package import ModelPackage
 from treeline.core.payload import score_rows
@@ -48,7 +49,15 @@ class Decider:
 
     # long: half of it is its docstring, and the fields of the block and of an alert, one a line
     def decide(
-        self, group: int, state: FleetState, model: ModelPackage, pending: Pending, rows: Index, new: Index, late: Index
+        self,
+        group: int,
+        state: FleetState,
+        model: ModelPackage,
+        pending: Pending,
+        rows: Index,
+        new: Index,
+        late: Index,
+        zones: npt.NDArray[np.object_],
     ) -> DecidedBatch:
         """Decide the `new` observations in event-time order, and score the `late` ones against the state as it is.
 
@@ -60,6 +69,7 @@ class Decider:
             rows: The state's row of each observation read.
             new: Positions in `pending` of observations to decide.
             late: Positions of those that came after a later one of their server had been decided.
+            zones: Each server's time zone, by the state's row.
 
         Raises:
             ScorerUnavailableError, ScorerContractError: The state is then to be thrown away.
@@ -94,6 +104,7 @@ class Decider:
         )
         # What a round leaves decides what the next one learns: rounds are scored one after the other.
         for batch in detector.rounds(rows[new], pending.observed_at[new], pending.values[new], step_ms=model.step_ms):
+            state.utc_offset_s[batch.rows] = local_time.offsets_s(zones[batch.rows], batch.observed_at)
             done, index = detector.prepare(state, batch, step_s=model.step_s, limits=limits), batch.index
             state.last_received_at[batch.rows] = pending.received_at[new[index]]
             decision.imputed += int(done.features.imputed.sum())
@@ -127,7 +138,9 @@ class Decider:
                 for change in decided.changes
             ]
         declared = tuple(self.alerts.declared.values())
-        origins = Origins(group, model.model_version, before, levels, excesses, self.policy, declared, self.tables)
+        origins = Origins(
+            group, model.model_version, before, levels, excesses, self.policy, declared, zones, self.tables
+        )
         block.origins = origins.packed(state, decision.alerts)
         return decision
 

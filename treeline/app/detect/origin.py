@@ -12,15 +12,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.core.alert import Alert, AlertEvent
 from treeline.core.arrays import Home
 from treeline.core.detection.policy import FLEET, NONE, PolicySettings
 from treeline.core.errors import ModelMismatchError
-from treeline.core.expectation import season
+from treeline.core.expectation import local_time, season
 from treeline.core.profile import Metric, from_json, to_json
 from treeline.core.state import table
 from treeline.core.state.fleet import FleetState
+from treeline.core.times import DEFAULT_ZONE
 
 MAX_ORIGIN_BYTES = 24_000  # of one commit, whose item holds 400 KB; one takes 3 KB at 4 metrics, 10 KB at 38
 SLOTS_AHEAD = 2 * 3_600_000 // season.SLOT_MS  # of the seasonal table: what opens does so within two hours
@@ -38,6 +42,7 @@ class Origin:
     score_excesses: Mapping[int, float] = field(default_factory=dict)
     policy: PolicySettings = field(default_factory=PolicySettings)  # the stage's; a block says what overrode it
     declared: tuple[Metric, ...] = ()  # the stage's metrics, by whose limits was decided; none in older ones
+    zone: str = DEFAULT_ZONE  # the server's time zone
 
     def pack(self) -> bytes:
         """As bytes, compressed."""
@@ -46,6 +51,7 @@ class Origin:
             "score_excesses": sorted(self.score_excesses.items()),
             "policy": self.policy.to_json(),
             "declared": json.loads(to_json(self.declared)),
+            "zone": self.zone,
         }
         text = json.dumps(head, separators=(",", ":")).encode()
         return zlib.compress(struct.pack("<I", len(text)) + text + self.state.pack(Home.STATE, Home.TABLE))
@@ -65,6 +71,7 @@ class Origin:
                 score_excesses=_by_bucket(head.get("score_excesses", [])),
                 policy=PolicySettings.from_json(head["policy"]),
                 declared=from_json(head.get("declared", ())),
+                zone=head.get("zone", DEFAULT_ZONE),
             )
         except (zlib.error, struct.error, ValueError, TypeError, KeyError, IndexError) as error:
             raise ModelMismatchError(f"an incident's origin is not readable: {error}") from error
@@ -82,6 +89,13 @@ def of_server(state: FleetState, server_id: str) -> FleetState:
     return own
 
 
+def _clock_change(zone: str, at_ms: int) -> int:
+    """By how many slots clocks are set back within the time that an origin's table reaches ahead; negative: forward."""
+    ahead_ms = SLOTS_AHEAD * season.SLOT_MS
+    now, then = local_time.offsets_s(np.array([zone, zone], dtype=object), np.array([at_ms, at_ms + ahead_ms]))
+    return int(now - then) * 1000 // season.SLOT_MS
+
+
 @dataclass(frozen=True, slots=True)
 class Origins:
     """Makes the origins of one commit."""
@@ -93,6 +107,7 @@ class Origins:
     score_excesses: Mapping[int, float]  # bucket -> that of the scores, of the commit
     policy: PolicySettings  # the stage's
     declared: tuple[Metric, ...]  # its metrics
+    zones: npt.NDArray[np.object_]  # by the state's row
     tables: SeasonBlocks
 
     def packed(self, after: FleetState, alerts: Iterable[Alert]) -> dict[str, bytes]:
@@ -107,9 +122,12 @@ class Origins:
         rows, found, size = self.before.rows(), dict[str, bytes](), 0
         suspects = [server_id for server_id in suspects if self.before.incident[rows[server_id]] == NONE]
         for server_id in dict.fromkeys([*opened, *suspects]):
+            row = rows[server_id]
+            zone = self.zones[row]
             origin = Origin(
                 server_id=server_id,
-                state=self._state(server_id, int(after.slot[rows[server_id]])),
+                state=self._state(server_id, int(after.slot[row]), _clock_change(zone, int(after.last_at[row]))),
+                zone=zone,
                 levels=self.levels,
                 score_excesses=self.score_excesses,
                 policy=self.policy,
@@ -121,11 +139,12 @@ class Origins:
             found[server_id] = origin
         return found
 
-    def _state(self, server_id: str, slot: int) -> FleetState:
+    def _state(self, server_id: str, slot: int, change: int) -> FleetState:
         """The server's own, with the table's slots of the commit, a day at most, and those of the next two hours."""
         before = self.before
         first = max(int(before.slot[before.rows()[server_id]]), slot - season.SLOTS)
-        blocks = season.blocks_at(range(first, slot + SLOTS_AHEAD + 1))
+        first = min(first, slot, slot - change)  # where clocks are set back, slots come again
+        blocks = season.blocks_at(range(first, slot + SLOTS_AHEAD + max(-change, 0) + 1))
         self.tables.fill(self.group, self.model_version, before, blocks)
         state = of_server(before, server_id)
         table.keep_only(state, blocks)

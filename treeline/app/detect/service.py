@@ -33,6 +33,7 @@ from treeline.app.detect.read_spans import ReadSpans
 from treeline.app.detect.scoreblock import ScoreBlock, Status, row_bytes
 from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.app.detect.ticks import Tick
+from treeline.app.detect.zones import ServerZones
 from treeline.core.alert import Alert
 from treeline.core.arrays import Home
 from treeline.core.detection import detector
@@ -40,7 +41,7 @@ from treeline.core.detection.features import Index
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.detection.watermark import decidable
 from treeline.core.errors import StateConflictError
-from treeline.core.expectation import season
+from treeline.core.expectation import local_time, season
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER
@@ -103,6 +104,7 @@ class DetectService:
     silent_after_ms: int
     sleep: Callable[[float], None] = time.sleep
     muting: Muting = field(default_factory=Muting)
+    zones: ServerZones = field(default_factory=ServerZones)
     override: Callable[[], Override | None] = lambda: None  # as it came with the last read of the active model
     # By group and model the version whose block was written, so that not every tick writes it again.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -205,10 +207,12 @@ class DetectService:
             return tick
         if not len(new) and not len(late):
             return None
-        slots = season.slot_of(pending.observed_at[new] + 1000 * state.utc_offset_s[rows[new]].astype(np.int64))
+        zones = self.zones.of(state.servers).of(state.servers)
+        offset_s = local_time.offsets_s(zones[rows[new]], pending.observed_at[new])
+        slots = season.slot_of(pending.observed_at[new] + 1000 * offset_s.astype(np.int64))
         turned = season.blocks_turned(state, rows[new], slots)
         outcome.lost_blocks += self.tables.fill(record.group, record.model_version, state, turned)
-        decision = self._decider.decide(record.group, state, model, pending, rows, new, late)
+        decision = self._decider.decide(record.group, state, model, pending, rows, new, late, zones)
         block = decision.block
         state.version = previous + 1
         block.version = state.version

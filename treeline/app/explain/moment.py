@@ -25,7 +25,7 @@ from treeline.core.model.package import ModelPackage
 from treeline.core.profile import DEFAULT_METRICS
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.state.fleet import FleetState
-from treeline.core.times import iso, parse_iso
+from treeline.core.times import DEFAULT_ZONE, iso, parse_iso
 
 NEAR_STEPS = 3  # an observation farther than that from the asked time is not the one that was meant
 
@@ -139,6 +139,7 @@ class _Moment:
         self.position, self.at = position, int(times[position])
         # Where nothing was kept, what ships: an alert would carry it, and there was none.
         self.stage_policy = path.origins[-1].policy if path.origins else PolicySettings()
+        self.zone = path.origins[-1].zone if path.origins else DEFAULT_ZONE
         self.declared = path.origins[-1].declared if path.origins else DEFAULT_METRICS
         self.overrides: dict[int, Override] = {}
         self.is_evident: dict[int, bool] = {}  # of the observations that were decided again, by time
@@ -247,6 +248,7 @@ class _Moment:
             levels={},
             policy=self.stage_policy,
             declared=self.declared,
+            zone=self.zone,
         )
 
     def _replayed(self, package: ModelPackage) -> "_Again | None":
@@ -299,7 +301,12 @@ class _Moment:
         state.incident[0] = NONE  # levels that are not known may have opened one in the replay
         state.above_p2[0] = state.above_p1[0] = 0
         start = Origin(
-            server_id=self.server_id, state=state, levels=levels, policy=self.stage_policy, declared=self.declared
+            server_id=self.server_id,
+            state=state,
+            levels=levels,
+            policy=self.stage_policy,
+            declared=self.declared,
+            zone=self.zone,
         )
         replay = ServerReplay(start, package, score, self.overrides, again.commons)
         count = min(self.policy.needed, len(again.steps))

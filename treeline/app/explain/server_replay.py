@@ -16,6 +16,7 @@ from treeline.core.detection.calibration import Calibrated
 from treeline.core.detection.detector import Decided, PreparedRound, Round
 from treeline.core.detection.evidence import Bands
 from treeline.core.detection.policy import Change
+from treeline.core.expectation import local_time
 from treeline.core.limits import MetricLimits
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetCycle, FleetState
@@ -146,6 +147,7 @@ class ServerReplay:
         rows = np.arange(len(values), dtype=np.intp)
         bucket = at // self._package.step_ms
         batch = Round(bucket, rows, rows, np.full(len(values), at, dtype=np.int64), values)
+        state.utc_offset_s[rows] = local_time.offsets_s(np.full(len(rows), self._origin.zone), batch.observed_at)
         # The shared level is the one that was taken off then: these rows are not a group of their own.
         level, excess = (shared.get(bucket, 0.0) for shared in (self._origin.levels, self._origin.score_excesses))
         state.cycle = FleetCycle(bucket=bucket, level=level, score_excess=excess)
