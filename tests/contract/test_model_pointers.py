@@ -43,8 +43,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelStore]:
 
 def test_each_change_of_the_model_is_numbered_and_names_the_one_before(store: ModelStore):
     assert store.point_at(FIRST) == FIRST
-    assert store.point_at(SECOND) == replace(SECOND, activation=2, previous_version="m1")
-    assert store.read() == replace(SECOND, activation=2, previous_version="m1")
+    second = replace(SECOND, activation=2, previous_version="m1", previous_package_key=FIRST.package_key)
+    assert store.point_at(SECOND) == second
+    assert store.read() == second
 
 
 def test_pointing_at_the_same_model_again_corrects_where_it_is_and_counts_no_change(store: ModelStore):
@@ -52,7 +53,8 @@ def test_pointing_at_the_same_model_again_corrects_where_it_is_and_counts_no_cha
     store.point_at(FIRST)
     store.point_at(replace(SECOND, model_data_url=""))
     corrected = store.point_at(SECOND)
-    assert corrected == store.read() == replace(SECOND, activation=2, previous_version="m1")
+    before = {"previous_version": "m1", "previous_package_key": FIRST.package_key}
+    assert corrected == store.read() == replace(SECOND, activation=2, **before)
 
 
 def test_doctor_says_what_keeps_detect_from_its_forest(store: ModelStore):

@@ -1,9 +1,12 @@
 """Series that are odd but not incidents, servers that never moved, and a load that the whole fleet shares."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
-from training.evaluate.backtest import backtest
+from training.evaluate.backtest import Backtest, backtest
+from training.evaluate.pages import Opening, Tier, page_count
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
 from training.prepare.preparation import prepare
@@ -31,19 +34,20 @@ def daily(rng, servers, metrics=4, length=TRAIN + TEST):
     return rhythm + rng.normal(0, 2, (length, servers, metrics))
 
 
-@pytest.fixture(scope="module")
-def run():
-    """Train on the first days, detect in the last; (backtest, package) of values (times, servers, metrics)."""
+def trained(values, servers):
+    """A package and its forest, of the first days of values (times, servers, metrics)."""
+    prepared = prepare(grid(values[:TRAIN], servers), seed=1)
+    forest = RandomCutForest.fit(prepared.training_rows, num_trees=50, num_samples_per_tree=32, seed=1)
+    package = calibrate_package(
+        prepared, forest.score, model_version="m1", samples_per_tree=forest.num_samples_per_tree
+    )
+    return package, forest
 
-    def go(values, servers):
-        prepared = prepare(grid(values[:TRAIN], servers), seed=1)
-        forest = RandomCutForest.fit(prepared.training_rows, num_trees=50, num_samples_per_tree=32, seed=1)
-        package = calibrate_package(
-            prepared, forest.score, model_version="m1", samples_per_tree=forest.num_samples_per_tree
-        )
-        return backtest(package, grid(values[TRAIN:], servers, first=TRAIN), forest.score, PolicySettings())
 
-    return go
+def watched(model, values, servers, policy=None):
+    """What a model finds in the last day of values."""
+    package, forest = model
+    return backtest(package, grid(values[TRAIN:], servers, first=TRAIN), forest.score, policy or PolicySettings())
 
 
 def opened(done, *, priority=None):
@@ -59,7 +63,7 @@ ODD = ("flat", "zero", "one constant", "sparse", "missing", "counter reset", "st
 
 
 @pytest.fixture(scope="module")
-def odd(run):
+def odd():
     """One server of each odd kind, and one that was constant throughout training and starts to move."""
     rng = np.random.default_rng(4)
     servers = [*ODD, "wakes up"]
@@ -75,7 +79,7 @@ def odd(run):
     values[:, 7] = 20.0
     values[TRAIN + 70 :, 7] += rng.normal(0, 5, (TEST - 70, 4))
     with np.errstate(all="raise", under="ignore"):  # no warning storm: a warning is an error
-        return run(values, servers), servers
+        return watched(trained(values, servers), values, servers), servers
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -92,25 +96,107 @@ def test_a_server_that_never_moved_gets_a_finite_and_sane_severity_when_it_does(
     assert 1.5 < severity[70:].max() <= LARGEST_SEVERITY
 
 
+@dataclass(frozen=True)
+class MonthEnd:
+    """Everybody works up to half as much again for six hours; s03 fails three hours into them.
+
+    Two forms of it for one fleet: the load rises and falls again over the hours, or it is there from one step to the
+    next.
+    """
+
+    slow: Backtest
+    sudden: Backtest
+    sudden_with_level: Backtest  # `fleet_min_servers` set
+
+
+SERVERS = [f"s{i:02d}" for i in range(12)]
+LOAD = slice(TRAIN + TEN_O_CLOCK, TRAIN + TEN_O_CLOCK + 36)
+FAULT = slice(TRAIN + TEN_O_CLOCK + 18, TRAIN + TEN_O_CLOCK + 26)
+
+
+def with_load(values, shape):
+    """Values where everybody's load is multiplied by `shape` (times,) and s03 fails."""
+    values = values.copy()
+    values[LOAD] *= np.asarray(shape)[:, None, None]
+    values[FAULT, 3, :3] = 160.0
+    return values
+
+
+def shared_load(rng):
+    """What servers behind one load balancer do together beside the day's rhythm, shape (times, 1, 1)."""
+    load = np.zeros(TRAIN + TEST)
+    for step, change in enumerate(rng.normal(0, 1.5, len(load) - 1), start=1):
+        load[step] = 0.9 * load[step - 1] + change
+    return load[:, None, None]
+
+
+SUDDEN = np.full(36, 1.5)
+SLOW = 1 + 0.5 * np.sin(np.pi * np.arange(36) / 36)
+
+
 @pytest.fixture(scope="module")
-def month_end(run):
-    """Everybody works half as much again for six hours; one server fails in the middle of it."""
-    rng = np.random.default_rng(5)
-    servers = [f"s{i:02d}" for i in range(12)]
-    values = daily(rng, len(servers))
-    values[TRAIN + TEN_O_CLOCK : TRAIN + TEN_O_CLOCK + 36] *= 1.5
-    values[TRAIN + TEN_O_CLOCK + 18 : TRAIN + TEN_O_CLOCK + 26, 3, :3] = 160.0
-    return run(values, servers)
+def month_ends():
+    """Of three fleets whose servers usually share their load."""
+
+    def month_end(seed):
+        rng = np.random.default_rng(seed)
+        values = daily(rng, len(SERVERS)) + shared_load(rng)
+        model = trained(values, SERVERS)
+        slow, sudden = with_load(values, SLOW), with_load(values, SUDDEN)
+        return MonthEnd(
+            watched(model, slow, SERVERS),
+            watched(model, sudden, SERVERS),
+            watched(model, sudden, SERVERS, PolicySettings(fleet_min_servers=10)),
+        )
+
+    return [month_end(seed) for seed in (5, 6, 7)]
 
 
-def test_a_month_end_pages_nobody_and_is_at_most_one_incident_of_the_fleet(month_end):
-    pages = opened(month_end)
-    assert len([1 for server, _ in pages if server == FLEET]) <= 1
-    assert [server for server, change in pages if change.priority is Priority.P1 and server != "s03"] == []
-    assert {server for server, _ in pages} <= {FLEET, "s03"}
+def step_of(change):
+    return (change.at - START_MS) // int(STEP_S * 1000)
 
 
-def test_a_fault_of_one_server_is_found_on_the_same_day(month_end):
-    at = [change.at for server, change in opened(month_end) if server == "s03"]
-    fault = START_MS + int((TRAIN + TEN_O_CLOCK + 18) * STEP_S * 1000)
-    assert any(fault <= when <= fault + int(8 * STEP_S * 1000) for when in at)
+def pages_before_the_fault(done):
+    """How many pages a telephone shows of it, as pages are judged: who opens together is on one page."""
+    before = [
+        Opening(server_id=server, at_ms=change.at, priority=change.priority.value)
+        for server, change in opened(done)
+        if step_of(change) < FAULT.start
+    ]
+    return page_count(before, Tier.ALL, servers=len(SERVERS), step_ms=int(STEP_S * 1000))
+
+
+def test_a_load_that_rises_everywhere_over_hours_pages_hardly_anybody(month_ends):
+    """Peers show that the load is shared, a step later; a server that follows them less than others may still open."""
+    others = [{server for server, _ in opened(done.slow)} - {"s03"} for done in month_ends]
+    assert sum(map(len, others)) <= 0.25 * len(month_ends) * (len(SERVERS) - 1)
+
+
+def test_a_load_that_starts_everywhere_at_once_is_one_page_at_most(month_ends):
+    assert max(pages_before_the_fault(done.sudden) for done in month_ends) == 1
+
+
+def test_where_the_level_of_a_group_is_on_that_page_is_the_groups_own(month_ends):
+    early = [
+        [server for server, change in opened(done.sudden_with_level) if step_of(change) < FAULT.start]
+        for done in month_ends
+    ]
+    assert all(servers in ([], [FLEET]) for servers in early)
+    assert [FLEET] in early
+
+
+@pytest.mark.parametrize("form", ["slow", "sudden", "sudden_with_level"])
+def test_a_fault_of_one_server_is_found_on_the_same_day(month_ends, form):
+    for done in month_ends:
+        steps = [
+            step_of(change) for server, change in opened(getattr(done, form), priority=Priority.P1) if server == "s03"
+        ]
+        assert any(FAULT.start <= step <= FAULT.stop for step in steps)
+
+
+def test_servers_that_never_moved_together_are_on_one_page_when_they_do():
+    """Nothing says that a load is shared where it never was: each opens, and a fault meanwhile is part of that."""
+    values = daily(np.random.default_rng(5), len(SERVERS))
+    done = watched(trained(values, SERVERS), with_load(values, SUDDEN), SERVERS)
+    assert pages_before_the_fault(done) == 1
+    assert {server for server, _ in opened(done)} == set(SERVERS)

@@ -12,6 +12,7 @@ from treeline.app.detect.handover import HandoverRecords, Pointer
 from treeline.app.promote.canary import Canary
 from treeline.app.promote.candidate_run import Calls, CandidateRun, MeasuredScorer, WatchedDetect
 from treeline.core.alert import Alert
+from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import ScorerUnavailableError
 from treeline.core.model.package import ModelPackage
 
@@ -115,6 +116,7 @@ class World:
     decisions: Decisions = field(default_factory=Decisions)
     errors: list[Exception] = field(default_factory=list)
     sent: int = TRAIN
+    policy: PolicySettings | None = None
 
     def __post_init__(self) -> None:
         self.candidate = TwoForests(lambda: "m2")
@@ -123,7 +125,7 @@ class World:
             records=self.store, scores=self.store, models=self.models, clock_ms=lambda: int(self.grid.times_ms[-1])
         )
         self.champion = replace(
-            service(self.store, now_ms=int(self.grid.times_ms[-1])),
+            service(self.store, now_ms=int(self.grid.times_ms[-1]), policy=self.policy),
             records=records,
             models=self.models,
             scorer=champion,

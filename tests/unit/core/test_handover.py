@@ -10,6 +10,7 @@ from treeline.core.channels import novelty, registry
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.detection.metric_warmup import UNKNOWN
+from treeline.core.expectation.peers import NOBODY
 from treeline.core.model.handover import hand_over
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import Thresholds
@@ -175,3 +176,12 @@ def test_a_servers_own_peaks_are_as_rare_as_before(old, new, peak: float, expect
     np.testing.assert_allclose(handed_over.peak_hours[0], expected, rtol=1e-6)
     assert handed_over.peak_hour.tolist() == [472_224]
     assert (source.peak == np.float32(peak)).all(), "the old model's state stays as it is"
+
+
+def test_a_server_the_new_model_has_not_met_loses_its_peers():
+    """They are rows of the old state, of which a canary takes only some."""
+    old = state(**OLD)
+    old.peer_rows[:], old.peer_slope[:] = 40, 1.0
+    new = handed(package(FleetState(old.metrics, servers=["someone else"])), old)
+    assert (new.peer_rows == NOBODY).all()
+    assert (new.peer_slope == 0.0).all()

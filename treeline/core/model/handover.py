@@ -45,6 +45,7 @@ _OF_METRICS = tuple(
     for spec in todays_layout().only(Home.STATE).arrays
     if spec.axes[-1:] == (Axis.METRICS,) and spec.name in (*_MODEL, *_LEVELS, *_VARIANCES)
 )
+_OF_THE_PACKAGE = {spec.name for spec in todays_layout().at_home(Home.PACKAGE)}
 Row = dict[str, Any]  # one server's values by name
 _OWN = (*_MODEL, *_LEVELS, *_VARIANCES, *_CHANNELS, *_SCORES, *_PEAKS)
 
@@ -95,7 +96,8 @@ def hand_over(
             old |= _converted(package.seeds.row_values(seeds[server]), old)
         else:
             old |= {name: package.typical[name] for name in _SCORES if name in package.typical}
-        state.set_row(row, old)
+        # Of a server that the new model has not met nothing of the old package stays: peers are rows of another state.
+        state.set_row(row, {name: value for name, value in old.items() if name not in _OF_THE_PACKAGE})
     package.attach(state, Home.PACKAGE, Home.TABLE)
     return state
 

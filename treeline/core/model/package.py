@@ -180,7 +180,7 @@ class ModelPackage:
         try:
             archive = zipfile.ZipFile(file)
             manifest = dict(json.loads(read_member(archive, "manifest.json")))
-        except (zipfile.BadZipFile, EOFError, ValueError, TypeError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, TypeError) as error:
             raise ModelMismatchError(f"not a model package: {error}") from error
         found = require_format("model package", manifest.get("format"), newest=FORMAT, oldest=2)
         if found == 2:
