@@ -12,6 +12,7 @@ NOT_ONE = {
     "METRICS": '[{"name": "a"}]',
     "PAGING": "people",
     "SCORER": "endpoint",
+    "TIMEZONE": "Europe/Berlin",
     "SCORE_TTL_S": "3600",
     "EVENTS_URL": "https://example.com",
 }

@@ -194,7 +194,6 @@ class HistoryFile:
         for i, name in enumerate(metrics):
             column = table.column(name).cast(pa.float32(), safe=False)
             values[:, i] = column.to_numpy()  # a null becomes NaN
-        values[~np.isfinite(values)] = np.nan  # ingest refuses such a value; what is learned must not hold it either
         window = HistoryWindow(times, codes, values)
         if keep is None:
             window = window.take((times >= start_ms) & (times <= end_ms))

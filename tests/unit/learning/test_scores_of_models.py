@@ -97,7 +97,7 @@ def test_a_forest_of_ours_is_scored_in_this_process(tmp_path: Path):
     (tmp_path / "model.tar.gz").write_bytes(write_model_tar(forest))
     hosting = Hosting(b"")
     with scorers(hosting) as hosted:
-        scores = hosted.of_artifact(tmp_path, "s3://models/model.tar.gz", "ours:1")(rows)
+        scores = hosted.of_artifact(tmp_path, "s3://models/model.tar.gz", "ours:1").score(rows)
     np.testing.assert_array_equal(scores, forest.score(rows))
     assert hosting.requests == []
 

@@ -80,6 +80,7 @@ def _shared_excess(excess: FloatArray, settings: PolicySettings) -> float:
     return max(_median(excess), 0.0) if is_told else 0.0
 
 
+# long: half of it is its docstring
 def apply_fleet_cycle(
     state: FleetState | Group, bucket: int, at: int, settings: PolicySettings
 ) -> tuple[float, list[Change]]:
