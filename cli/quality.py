@@ -4,13 +4,14 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cli.backtest_screen import BacktestScreen
 from cli.peers import chosen_peers
 from cli.quality_ablation import Ablation
 from cli.quality_compare import Comparison
 from cli.quality_sets import DATA_FOLDER, DATA_VARIABLE, NAMES, chosen, data_folder, histories
-from report.quality_table import markdown, tables
+from report.quality_table import Results, markdown, tables
 from training.evaluate.experiment import Setup, run_experiment
 from training.evaluate.judge import TierQuality, pooled
 from training.evaluate.pages import Tier
@@ -77,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
     reached = {name: figures(evaluations) for name, evaluations in results.items()}
     for table in tables(results):
         screen.console.print(table)
-    ablated = parts.results()
-    for name, variants in ablated.items():
+    for name, variants in parts.results().items():
         for table in tables(variants, named=f"on {name}", intervals=False):
             screen.console.print(table)
     compared = beside.results()
@@ -88,16 +88,9 @@ def run(args: argparse.Namespace) -> int:
         for line in beside.notes[name]:
             screen.note(line)
     if args.json:
-        peers = {name: {peer: figures(e) for peer, e in detectors.items()} for name, detectors in compared.items()}
-        adds = {name: {part: figures(e) for part, e in variants.items()} for name, variants in ablated.items()}
-        told = {"compared": peers} if args.compare else {}
-        print(json.dumps({**reached, **told, **({"ablation": adds} if args.ablation else {})}, indent=1))
+        print(_json(reached, beside if args.compare else None, parts if args.ablation else None))
     if args.markdown:
-        print(markdown(results))
-        for name, variants in ablated.items():
-            print(f"\n{markdown(variants, named=f'on {name}')}")
-        for name, detectors in compared.items():
-            print(f"\n{markdown(detectors, named=f'on {name}')}", *beside.notes[name], sep="\n\n")
+        _print_markdown(results, beside, parts)
     if args.record:
         record.with_figures(reached).write(args.recorded)
         screen.note(f"recorded in {args.recorded}")
@@ -111,3 +104,22 @@ def run(args: argparse.Namespace) -> int:
     if not shortfalls:
         screen.console.print("[green]No figure is worse than recorded.[/]")
     return 1 if shortfalls else 0
+
+
+def _json(reached: Mapping[str, Any], beside: Comparison | None, parts: Ablation | None) -> str:
+    """The figures of every set, and of what was run beside it."""
+    body = dict(reached)
+    for name, found in (("compared", beside), ("ablation", parts)):
+        if found is not None:
+            body[name] = {
+                on: {detector: figures(e) for detector, e in rows.items()} for on, rows in found.results().items()
+            }
+    return json.dumps(body, indent=1)
+
+
+def _print_markdown(results: Results, beside: Comparison, parts: Ablation) -> None:
+    print(markdown(results))
+    for name, variants in parts.results().items():
+        print(f"\n{markdown(variants, named=f'on {name}')}")
+    for name, detectors in beside.results().items():
+        print(f"\n{markdown(detectors, named=f'on {name}')}", *beside.notes[name], sep="\n\n")

@@ -117,7 +117,7 @@ def test_the_budget_is_met_by_the_smallest_shifts():
         p1_pages = 1e5 * 0.02 * 10.0**-p1
         return {Tier.P1: Counted(p1_pages), Tier.ALL: Counted(p1_pages + 1e5 * 2.8 * 10.0**-p2), "shifts": (p2, p1)}
 
-    assert [P1_BUDGET, P2_BUDGET] == pytest.approx([0.002, 0.028])
+    assert pytest.approx([0.002, 0.028]) == [P1_BUDGET, P2_BUDGET]
     found = at_budget(judged)["shifts"]
     assert found == (2.0, 1.0)
     assert set(found) <= set(SHIFTS.tolist())

@@ -43,6 +43,15 @@ class Trace:
     )
     evident: npt.NDArray[np.bool_] | None = None  # whether a metric lay outside what people are shown
 
+    def put(self, columns: npt.NDArray[np.intp], part: "Trace") -> None:
+        """Enter what was seen of some servers, by their columns."""
+        for name in Trace.__slots__:
+            whole, piece = getattr(self, name), getattr(part, name)
+            if isinstance(whole, Bands):
+                whole.put(np.s_[:, columns], piece)
+            elif whole is not None:
+                whole[:, columns] = piece
+
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
@@ -114,14 +123,9 @@ def backtest(
     done = run_jobs(jobs, progress)
     trace = _blank(grid.values.shape, with_bands, with_measures)
     for result, own in zip(done, columns, strict=True):
-        for name in Trace.__slots__:
-            whole, piece = getattr(trace, name), getattr(result.trace, name)
-            if isinstance(whole, Bands):
-                whole.put(np.s_[:, own], piece)
-            elif whole is not None:
-                whole[:, own] = piece
+        trace.put(own, result.trace)
     changes = [entry for result in done for entry in result.changes]
-    return Backtest(_in_order(changes, grid), trace, package.calibration, policy)
+    return Backtest(_in_order(changes, grid), trace, package.calibration.under(policy.score), policy)
 
 
 def _blank(shape: tuple[int, ...], with_bands: bool, with_measures: bool) -> Trace:
@@ -167,7 +171,7 @@ def _backtest(
     for share, told in run.detect([np.array(columns) for columns in groups]):
         changes += told
         progress("detection", share)
-    return Backtest(_in_order(changes, grid), trace, package.calibration, policy)
+    return Backtest(_in_order(changes, grid), trace, package.calibration.under(policy.score), policy)
 
 
 @dataclass(frozen=True, slots=True)
