@@ -183,7 +183,7 @@ def _calibration(calibration: Mapping[str, Any], console: Console) -> None:
         console.print(escape(calibration["held_back"]["text"]))
     measures = calibration.get("measures", {})
     for name, body in calibration.get("thresholds", {}).items():
-        if isinstance(body, Mapping):
+        if isinstance(body, Mapping) and "p2" in body:  # the rest are the score's own figures and its rule
             measured = f"measured {measures[name]:.3g}, " if name in measures else ""
             console.print(f"  channel {name}: {measured}p2 {body['p2']:g}, p1 {body['p1']:g}", style="dim")
 

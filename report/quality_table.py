@@ -29,6 +29,10 @@ def _rate(e: TierQuality) -> str:
     return NOTHING if e.false_pages_per_server_day is None else f"{e.false_pages_per_server_day:.4f}"
 
 
+def _a_day_of_500(e: TierQuality) -> str:
+    return NOTHING if e.false_pages_per_server_day is None else f"{500 * e.false_pages_per_server_day:.1f}"
+
+
 def _figure(value: float | None, interval: Interval | None) -> str:
     if value is None:
         return NOTHING
@@ -43,6 +47,7 @@ WORTH: Sequence[Column] = (
     ("recall", lambda e: _figure(e.recall, e.intervals.recall)),
     ("F1", lambda e: NOTHING if e.f1 is None else f"{e.f1:.2f}"),
     ("false/srv-day", _rate),
+    ("false/day of 500", _a_day_of_500),
     ("delay", lambda e: minutes(e.delay_p50_s)),
 )
 PLACES: Sequence[Column] = (

@@ -129,7 +129,8 @@ def test_what_people_say_of_incidents_is_counted():
 def folder(package, whole, tmp_path_factory):  # noqa: F811
     store = stored(package, whole, {"memory_percent": 90.0}, batch=100)
     source = MemorySource(store)
-    forest = RandomCutForest.fit(np.random.default_rng(1).normal(size=(600, 12)), num_trees=5, seed=1)
+    rows = np.random.default_rng(1).normal(size=(600, len(package.features)))
+    forest = RandomCutForest.fit(rows, num_trees=5, seed=1)
     path = tmp_path_factory.mktemp("run")
     save(
         path / "incidents", source, source.incidents,

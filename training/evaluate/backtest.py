@@ -10,6 +10,7 @@ import numpy.typing as npt
 from training.history.grid import Grid
 from training.prepare.calibrating import Score
 from training.processes import Progress, run_jobs, shares
+from treeline.core.channels import registry
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.evidence import Bands
@@ -36,6 +37,20 @@ class Trace:
     measure: npt.NDArray[np.float32] | None = None  # that channel's
     held: npt.NDArray[np.int8] | None = None  # which channel novelty kept from a tier, likewise; -1 for none
     held_severity: npt.NDArray[np.float32] | None = None  # what the severity would have been without novelty
+    # What else was decided by, to decide it again by other thresholds; None unless asked for.
+    measures: npt.NDArray[np.float32] | None = (
+        None  # of the channels over the metrics, shape (times, servers, channels)
+    )
+    evident: npt.NDArray[np.bool_] | None = None  # whether a metric lay outside what people are shown
+
+    def put(self, columns: npt.NDArray[np.intp], part: "Trace") -> None:
+        """Enter what was seen of some servers, by their columns."""
+        for name in Trace.__slots__:
+            whole, piece = getattr(self, name), getattr(part, name)
+            if isinstance(whole, Bands):
+                whole.put(np.s_[:, columns], piece)
+            elif whole is not None:
+                whole[:, columns] = piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,7 @@ def backtest(
     *,
     groups: Mapping[str, int] | None = None,
     with_bands: bool = False,
+    with_measures: bool = False,
     given_scores: FloatArray | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
@@ -75,6 +91,7 @@ def backtest(
         policy: When exceedances become incidents.
         groups: Group of each server; servers share a fleet cycle within their group. One group when None.
         with_bands: Also keep what the metrics were held against (takes 6 x the grid's memory).
+        with_measures: Also keep all that was decided by (`training.evaluate.ablation`).
         given_scores: Another detector's scores, shape (times, servers), to stand in the place of the forest's.
         workers: Processes to share the groups out to; they do not change the result.
         progress: Told how far it is.
@@ -85,7 +102,7 @@ def backtest(
     members = list(by_group.values())
     parts = [members[share] for share in shares(len(members), workers)]
     if len(parts) == 1:
-        return _backtest(package, grid, members, score, policy, with_bands, given_scores, progress)
+        return _backtest(package, grid, members, score, policy, with_bands, with_measures, given_scores, progress)
     columns = [np.array([column for group in part for column in group]) for part in parts]
     jobs = []
     for part, own in zip(parts, columns, strict=True):
@@ -99,23 +116,19 @@ def backtest(
                 score,
                 policy,
                 with_bands,
+                with_measures,
                 None if given_scores is None else given_scores[:, own],
             )
         )
     done = run_jobs(jobs, progress)
-    trace = _blank(grid.values.shape, with_bands)
+    trace = _blank(grid.values.shape, with_bands, with_measures)
     for result, own in zip(done, columns, strict=True):
-        for name in Trace.__slots__:
-            whole, piece = getattr(trace, name), getattr(result.trace, name)
-            if isinstance(whole, Bands):
-                whole.put(np.s_[:, own], piece)
-            elif whole is not None:
-                whole[:, own] = piece
+        trace.put(own, result.trace)
     changes = [entry for result in done for entry in result.changes]
-    return Backtest(_in_order(changes, grid), trace, package.calibration, policy)
+    return Backtest(_in_order(changes, grid), trace, package.calibration.under(policy.score), policy)
 
 
-def _blank(shape: tuple[int, ...], with_bands: bool) -> Trace:
+def _blank(shape: tuple[int, ...], with_bands: bool, with_measures: bool) -> Trace:
     def numbers(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         return np.full(shape, np.nan, dtype=np.float32)
 
@@ -128,6 +141,8 @@ def _blank(shape: tuple[int, ...], with_bands: bool) -> Trace:
         measure=numbers(shape[:2]),
         held=np.full(shape[:2], -1, dtype=np.int8),
         held_severity=numbers(shape[:2]),
+        measures=numbers((*shape[:2], len(registry.CHANNELS))) if with_measures else None,
+        evident=np.zeros(shape[:2], dtype=bool) if with_measures else None,
     )
 
 
@@ -145,17 +160,18 @@ def _backtest(
     score: Score,
     policy: PolicySettings,
     with_bands: bool,
+    with_measures: bool,
     given_scores: FloatArray | None,
     progress: Progress,
 ) -> Backtest:
     """In this process; `groups` are the grid's columns by group."""
-    trace = _blank(grid.values.shape, with_bands)
+    trace = _blank(grid.values.shape, with_bands, with_measures)
     run = _Run(package, grid, score, policy, trace, given_scores)
     changes: list[tuple[str, Change]] = []
     for share, told in run.detect([np.array(columns) for columns in groups]):
         changes += told
         progress("detection", share)
-    return Backtest(_in_order(changes, grid), trace, package.calibration, policy)
+    return Backtest(_in_order(changes, grid), trace, package.calibration.under(policy.score), policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +235,9 @@ class _Run:
         decided = detector.decide(
             state, done, part, package.calibration, self.policy, step_ms=package.step_ms, groups=groups
         )
+        if trace.measures is not None and trace.evident is not None:
+            trace.measures[t, at_columns] = done.features.measures
+            trace.evident[t, at_columns] = done.features.outside.any(axis=1)
         trace.score[t, at_columns] = part
         trace.severity[t, at_columns] = decided.severity
         trace.threshold[t, at_columns] = decided.calibrated.threshold

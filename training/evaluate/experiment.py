@@ -196,7 +196,12 @@ def groups_of(grid: Grid, group_size: int = GROUP_SIZE) -> dict[str, int]:
 
 
 def run_experiment(
-    history: History, setup: Setup, *, with_bands: bool = False, progress: Progress = lambda *_: None
+    history: History,
+    setup: Setup,
+    *,
+    with_bands: bool = False,
+    with_measures: bool = False,
+    progress: Progress = lambda *_: None,
 ) -> tuple[ExperimentOutcome, Grid, ModelPackage]:
     """Fit, detect and judge.
 
@@ -215,6 +220,7 @@ def run_experiment(
         setup.policy,
         groups=groups_of(present, setup.group_size),
         with_bands=with_bands,
+        with_measures=with_measures,
         workers=workers_for(present.values.size),
         progress=progress,
     )

@@ -6,6 +6,7 @@ call these two functions. However observations are batched, the rounds and so th
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,33 @@ class PreparedRound:
     features: Features
     elapsed_s: FloatArray
     step_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that a round is decided by beside its scores; kept, it can be decided again by other thresholds."""
+
+    bucket: int
+    seen: Index  # the rows of everyone who sent something
+    rows: Index  # of those who are decided, shape (n,), as the next
+    observed_at: npt.NDArray[np.int64]
+    measures: FloatArray  # shape (n, channels)
+    evident: npt.NDArray[np.bool_]  # whether a metric lies outside what people are shown as expected
+    elapsed_s: FloatArray
+
+    @classmethod
+    def of(cls, prepared: PreparedRound) -> Self:
+        """Of a round that was compared with the past."""
+        batch, ready = prepared.round, prepared.ready
+        return cls(
+            bucket=batch.bucket,
+            seen=batch.rows,
+            rows=batch.rows[ready],
+            observed_at=batch.observed_at[ready],
+            measures=prepared.features.measures,
+            evident=np.logical_or.reduce(prepared.features.outside, axis=1),
+            elapsed_s=prepared.elapsed_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,25 +180,38 @@ def decide(
         step_ms: Width of a bucket.
         groups: Where the state holds several groups, each with its own cycle: all of them, in order of their rows.
     """
-    batch = prepared.round
-    rows, at = batch.rows[prepared.ready], batch.observed_at[prepared.ready]
-    level, shared_excess, changes = _fleet_cycle(state, batch, settings, step_ms, groups, rows)
+    decided = conclude(state, Measured.of(prepared), scores, calibration, settings, step_ms=step_ms, groups=groups)
+    learn(state, prepared)
+    return decided
+
+
+def conclude(
+    state: FleetState,
+    measured: Measured,
+    scores: FloatArray,
+    calibration: Calibration,
+    settings: PolicySettings,
+    *,
+    step_ms: int,
+    groups: Sequence[Group] = (),
+) -> Decided:
+    """The part of `decide` that goes by what was measured, and learns nothing of the metrics. Changes the state."""
+    rows, at = measured.rows, measured.observed_at
+    level, shared_excess, changes = _fleet_cycle(state, measured, settings, step_ms, groups)
     calibrated = calibrate(
         state,
         rows,
         at,
         scores,
-        prepared.features.measures,
+        measured.measures,
         calibration.under(settings.score),
-        elapsed_s=prepared.elapsed_s,
+        elapsed_s=measured.elapsed_s,
         shared_excess=shared_excess,
     )
     state.severity[rows] = calibrated.severity
-    state.severity_bucket[rows] = batch.bucket
+    state.severity_bucket[rows] = measured.bucket
     own = np.maximum(calibrated.severity - level, 0.0)
-    evident = np.logical_or.reduce(prepared.features.outside, axis=1)
-    changes += policy.decide(state, rows, at, own, settings, evident=evident)
-    learn(state, prepared)
+    changes += policy.decide(state, rows, at, own, settings, evident=measured.evident)
     return Decided(calibrated, own, changes)
 
 
@@ -184,22 +225,22 @@ def learn(state: FleetState, prepared: PreparedRound) -> None:
 
 
 def _fleet_cycle(
-    state: FleetState, batch: Round, settings: PolicySettings, step_ms: int, groups: Sequence[Group], rows: Index
+    state: FleetState, measured: Measured, settings: PolicySettings, step_ms: int, groups: Sequence[Group]
 ) -> tuple[FloatArray | float, FloatArray | float, list[Change]]:
     """What the servers share, of severity and of score: one level for a group alone, else that of each row's group."""
-    at = batch.bucket * step_ms
+    bucket, at = measured.bucket, measured.bucket * step_ms
     if not groups:
-        level, changes = policy.apply_fleet_cycle(state, batch.bucket, at, settings)
+        level, changes = policy.apply_fleet_cycle(state, bucket, at, settings)
         return level, state.cycle.score_excess, changes
     starts = np.array([group.start for group in groups])
     here = np.zeros(len(groups), dtype=bool)
-    here[np.searchsorted(starts, batch.rows, side="right") - 1] = True
+    here[np.searchsorted(starts, measured.seen, side="right") - 1] = True
     levels, excess, changes = np.zeros(len(groups)), np.zeros(len(groups)), list[Change]()
     for number in np.flatnonzero(here).tolist():
-        levels[number], told = policy.apply_fleet_cycle(groups[number], batch.bucket, at, settings)
+        levels[number], told = policy.apply_fleet_cycle(groups[number], bucket, at, settings)
         excess[number] = groups[number].cycle.score_excess
         changes += told
-    own = np.searchsorted(starts, rows, side="right") - 1
+    own = np.searchsorted(starts, measured.rows, side="right") - 1
     return levels[own], excess[own], changes
 
 

@@ -106,8 +106,7 @@ def apply_fleet_cycle(
     current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)
     enough = 0 < settings.fleet_min_servers <= np.count_nonzero(current)
     median = _median(state.severity[current]) if enough else 0.0
-    cycle.level = shared_level(median)
-    cycle.score_excess = _shared_excess(state.score_excess[current], settings)
+    cycle.level, cycle.score_excess = shared_level(median), _shared_excess(state.score_excess[current], settings)
     above = median >= P2_SEVERITY
     before = (cycle.above << 1) & ((1 << settings.of_last) - 1)
     if above and before == 0 and cycle.incident == NONE:
