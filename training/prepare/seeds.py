@@ -66,7 +66,7 @@ def seed_server(state: FleetState, row: int, values: FloatArray, baseline: Mixed
     state.day_mean[row] = 0.0
     state.day_var[row] = np.where(unknown, 0.0, x.std(axis=0) ** 2)
     state.trailing_mean[row], state.trailing_var[row] = state.day_mean[row], state.day_var[row]
-    state.trend_mean[row], state.trend_var[row] = 0.0, x.std(axis=0) ** 2
+    state.trend_mean[row], state.season_square[row] = 0.0, x.std(axis=0) ** 2
     state.phase[row] = Phase.READY
 
 

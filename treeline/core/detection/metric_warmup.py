@@ -88,8 +88,8 @@ def _settle(state: FleetState, rows: Index, done: npt.NDArray[np.bool_], last: F
     """The views of metrics whose baseline is learned, as of a server that has just warmed up."""
     state.recent[rows] = np.where(done[:, None, :], last[:, None, :], state.recent[rows])
     variance = state.day_var[rows]
-    for name in ("trailing", "trend"):
-        means, variances = getattr(state, f"{name}_mean"), getattr(state, f"{name}_var")
+    for middle, square in (("trailing_mean", "trailing_var"), ("trend_mean", "season_square")):
+        means, variances = getattr(state, middle), getattr(state, square)
         means[rows] = np.where(done, 0.0, means[rows])
         variances[rows] = np.where(done, variance, variances[rows])
     scale = np.maximum(np.sqrt(variance), SMALLEST_SCALE)

@@ -59,8 +59,8 @@ def warm_up(state: FleetState, rows: Index, values: FloatArray, *, step_s: float
     state.day_var[ready] = (sd / spread) ** 2
     x = standardize(np.nan_to_num(values[done]), mean[done], spread)
     state.recent[ready] = np.where(np.isnan(values[done]), 0.0, x)[:, None]
-    for name in ("trailing", "trend"):
-        getattr(state, f"{name}_mean")[ready], getattr(state, f"{name}_var")[ready] = 0.0, state.day_var[ready]
+    state.trailing_mean[ready], state.trailing_var[ready] = 0.0, state.day_var[ready]
+    state.trend_mean[ready], state.season_square[ready] = 0.0, state.day_var[ready]
     state.residual_scale[ready] = np.maximum(sd / spread, SMALLEST_SCALE)
     for channel in registry.CHANNELS:
         for name, value in channel.settled().items():

@@ -41,7 +41,6 @@ ARRAYS = (
     ArraySpec("trailing_mean", "f4", (_M,)),
     ArraySpec("trailing_var", "f4", (_M,)),
     ArraySpec("trend_mean", "f4", (_M,)),
-    ArraySpec("trend_var", "f4", (_M,), 1.0),
     ArraySpec("season_offset", "f4", (_M,)),
     *season.ARRAYS,
 )
@@ -104,11 +103,19 @@ def learn(state: State, at: Rows, value: FloatArray, now: Expected, aged_s: Floa
         now: What was expected of them.
         aged_s: Seconds by which each server's averages age, shape (n,).
     """
-    for name, floor, window_s in (("trailing", DAY_FLOOR, DAY_S), ("trend", season.FLOOR_SD, TREND_S)):
-        means, variances = getattr(state, f"{name}_mean"), getattr(state, f"{name}_var")
-        mean, variance, alpha = means[at], variances[at], ew_alpha(aged_s, window_s)[:, None]
-        ew_update(mean, variance, bounded_step(value, mean, variance, floor, alpha), alpha)
-        means[at], variances[at] = mean, variance
+    mean, variance, alpha = state.trailing_mean[at], state.trailing_var[at], ew_alpha(aged_s, DAY_S)[:, None]
+    ew_update(mean, variance, bounded_step(value, mean, variance, DAY_FLOOR, alpha), alpha)
+    state.trailing_mean[at], state.trailing_var[at] = mean, variance
+    slow, trend = ew_alpha(aged_s, TREND_S)[:, None], state.trend_mean[at]
+    far = season.CLIP_SD * now.season_sd
+    distance = np.clip(value - now.season_level, -far, far)
+    square = state.season_square[at]
+    for name, old, target in (
+        ("trend_mean", trend, now.season_level + distance),
+        ("season_square", square, distance**2),
+    ):
+        step = slow * (target - old)
+        getattr(state, name)[at] = old + np.where(np.isnan(step), 0.0, step)
     offset = state.season_offset[at]
     reach = OFFSET_CLIP_SD * state.slot_sd[at]
     step = np.clip(value - now.season_level - offset, -reach, reach)

@@ -30,6 +30,7 @@ ARRAYS = (
     ArraySpec("slot_square", "f4", (_M,)),  # mean square of the distance from the level
     ArraySpec("slot_level", "f4", (3, _M)),  # the table's level at the centres of the slot before, this one, the next
     ArraySpec("slot_sd", "f4", (_M,), 1.0),
+    ArraySpec("season_square", "f4", (_M,), 1.0),  # mean square of the distance from the level over three days
     ArraySpec("season_level", "f2", (KINDS, SLOTS, _M), None, Home.TABLE),
     ArraySpec("season_var", "f2", (KINDS, SLOTS, _M), None, Home.TABLE),
     ArraySpec("season_days", "f2", (KINDS, SLOTS), home=Home.TABLE),
@@ -134,7 +135,8 @@ def _fold(state: State, rows: npt.NDArray[np.intp], step_s: float) -> None:
 def _read(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
     """Levels at the slot before, this one and the next (n, 3, metrics), and the standard deviation (n, metrics).
 
-    Each is shrunk to what there is: days of this kind, then of the other, then the trailing three days.
+    Each is shrunk to what there is: days of this kind, then of the other, then the trailing three days. A variance is shrunk to that of
+    the distance from the season and not to the values', which has the cycle in it: young tables would call nothing far.
     """
     kind, place = place_of(slot)
     around = (place[:, None] + np.arange(-1, 2)) % SLOTS
@@ -155,6 +157,6 @@ def _read(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64])
     levels = np.where((days + more == 0) & (days + more)[:, 1:2].astype(bool), levels[:, 1:2], levels)
     days, variance = (part[:, 1] for part in known("season_var", this))
     more, other_variance = (part[:, 1] for part in known("season_var", other))
-    both_variance = (days * variance + more * other_variance + state.trend_var[rows]) / (days + more + 1.0)
+    both_variance = (days * variance + more * other_variance + state.season_square[rows]) / (days + more + 1.0)
     variance = (days * variance + both_variance) / (days + 1.0)
     return levels, np.sqrt(variance + FLOOR_SD**2)
