@@ -182,7 +182,7 @@ def test_the_size_of_a_delta_is_the_codes():
         "day_mean",
         "day_var",
         "trend_mean",
-        "trend_var",
+        "season_square",
         "mean10_mean",
         "mean10_var",
         "change_var",

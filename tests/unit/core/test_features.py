@@ -242,7 +242,7 @@ def test_a_long_gap_ages_the_averages_no_more_than_five_steps():
     long, five = ready_state(1), ready_state(1)
     observe(long, [60.0] * 4, at=START_MS + 5000 * STEP_MS)
     observe(five, [60.0] * 4, at=START_MS + 4 * STEP_MS)
-    for name in ("day_mean", "trend_var", "mean10_var", "season_offset"):
+    for name in ("day_mean", "season_square", "mean10_var", "season_offset"):
         np.testing.assert_array_equal(getattr(long, name), getattr(five, name), err_msg=name)
 
 

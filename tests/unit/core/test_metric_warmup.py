@@ -94,7 +94,7 @@ def test_a_new_model_that_knows_the_metric_brings_its_baseline_and_one_that_does
     assert better.base_spread[:, NEW] == pytest.approx(knows.seeds.base_spread[:, NEW])
     assert same.base_mean[:, NEW].tolist() == [100.0] * 3, "goes on counting"
     for state in (better, same):
-        for name in ("recent", "trend_mean", "trend_var", "day_mean", "day_var"):
+        for name in ("recent", "trend_mean", "season_square", "day_mean", "day_var"):
             assert np.isfinite(getattr(state, name)).all(), name
 
 
@@ -126,7 +126,7 @@ def test_a_metric_that_has_been_seen_for_long_enough_begins_with_what_is_typical
         assert (state.base_mean[0, 1], state.base_spread[0, 1]) == (50.0, pytest.approx(1.0))
         assert (state.day_mean[0, 1], state.day_var[0, 1]) == (0.0, pytest.approx(1.0))
         assert state.recent[0, :, 1].tolist() == pytest.approx([1.0] * 10), "the last value, in the new spread"
-        assert (state.trend_mean[0, 1], state.trend_var[0, 1]) == (0.0, pytest.approx(1.0))
+        assert (state.trend_mean[0, 1], state.season_square[0, 1]) == (0.0, pytest.approx(1.0))
         assert (state.mean10_mean[0, 1], state.mean10_var[0, 1]) == (0.0, pytest.approx(0.49))
         assert (state.mean10_floor[0, 1], state.change_floor[0, 1]) == pytest.approx((0.07, 0.07), rel=1e-3)
         assert state.residual_scale[0, 1] == pytest.approx(1.0)

@@ -119,11 +119,11 @@ def test_a_spread_is_shrunk_likewise_and_never_below_the_floor(seen, other):
     state = blank()
     state.season_days[0, 0], state.season_days[0, 1] = seen, other
     state.season_level[0], state.season_var[0] = 0.0, 0.0
-    state.trend_var[:] = 4.0
+    state.season_square[:] = 4.0
     level(state, MONDAY + 10 * 3_600_000)
     both = 4.0 / (seen + other + 1.0)
     assert state.slot_sd[0, 0] == pytest.approx(np.sqrt(both / (seen + 1.0) + FLOOR_SD**2), rel=1e-3)
-    state.trend_var[:] = 0.0
+    state.season_square[:] = 0.0
     level(state, MONDAY + 11 * 3_600_000)
     assert state.slot_sd[0, 0] == pytest.approx(FLOOR_SD)
 

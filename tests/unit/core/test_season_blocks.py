@@ -24,7 +24,7 @@ WEEK = 7 * season.SLOTS
 )
 def test_a_turn_needs_and_changes_no_other_block(before, now):
     whole, rows = filled(2, 3), np.arange(3)
-    for name in ("season_level", "season_var", "season_days", "trend_var"):
+    for name in ("season_level", "season_var", "season_days", "season_square"):
         whole.arrays()[name][:] = np.abs(whole.arrays()[name])
     whole.slot[:] = before
     slots = np.array(now)

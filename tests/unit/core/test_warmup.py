@@ -86,7 +86,7 @@ def test_whatever_came_the_baseline_is_finite_and_its_spread_positive(values):
         "day_var",
         "recent",
         "trend_mean",
-        "trend_var",
+        "season_square",
         "mean10_var",
         "residual_scale",
     ):
@@ -145,7 +145,7 @@ def test_a_server_that_has_warmed_up_begins_with_what_is_typical():
     state = warmed(values)
     assert state.day_mean[0].tolist() == [0.0, 0.0]
     assert state.recent[0, :, 1].tolist() == [0.0] * 10, "a last value that is missing is taken to be the mean"
-    assert (state.trend_var[0, 0], state.mean10_var[0, 0]) == (pytest.approx(1.0), pytest.approx(0.49))
+    assert (state.season_square[0, 0], state.mean10_var[0, 0]) == (pytest.approx(1.0), pytest.approx(0.49))
     assert (state.mean10_floor[0, 0], state.change_floor[0, 0]) == pytest.approx((0.07, 0.07), rel=1e-3)
     assert state.residual_scale[0, 0] == pytest.approx(1.0)
     assert (state.basis == Basis.DAY).all(), "no season is known yet"

@@ -110,12 +110,9 @@ def learn(state: State, at: Rows, value: FloatArray, now: Expected, aged_s: Floa
     far = season.CLIP_SD * now.season_sd
     distance = np.clip(value - now.season_level, -far, far)
     square = state.season_square[at]
-    for name, old, target in (
-        ("trend_mean", trend, now.season_level + distance),
-        ("season_square", square, distance**2),
-    ):
-        step = slow * (target - old)
-        getattr(state, name)[at] = old + np.where(np.isnan(step), 0.0, step)
+    known = ~np.isnan(value)
+    state.trend_mean[at] = trend + np.where(known, slow * (now.season_level + distance - trend), 0.0)
+    state.season_square[at] = square + np.where(known, slow * (distance**2 - square), 0.0)
     offset = state.season_offset[at]
     reach = OFFSET_CLIP_SD * state.slot_sd[at]
     step = np.clip(value - now.season_level - offset, -reach, reach)

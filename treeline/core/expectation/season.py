@@ -135,8 +135,9 @@ def _fold(state: State, rows: npt.NDArray[np.intp], step_s: float) -> None:
 def _read(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
     """Levels at the slot before, this one and the next (n, 3, metrics), and the standard deviation (n, metrics).
 
-    Each is shrunk to what there is: days of this kind, then of the other, then the trailing three days. A variance is shrunk to that of
-    the distance from the season and not to the values', which has the cycle in it: young tables would call nothing far.
+    Each is shrunk to what there is: days of this kind, then of the other, then the trailing three days. A variance is
+    shrunk to the mean square of the distance from the season: the values' own has the daily cycle in it, and a young
+    table would call nothing far.
     """
     kind, place = place_of(slot)
     around = (place[:, None] + np.arange(-1, 2)) % SLOTS
