@@ -94,7 +94,7 @@ def decide_again(
 
 def _rounds(
     trace: Trace, grid: Grid, columns: np.ndarray, step_ms: int
-) -> Iterator[tuple[detector.Measured, np.ndarray]]:
+) -> Iterator[tuple[detector.MeasuredRound, np.ndarray]]:
     if trace.measures is None or trace.evident is None:
         raise UsageError("the backtest kept no measures to decide by once more")
     scores = trace.score[:, columns]
@@ -108,7 +108,7 @@ def _rounds(
         last[rows] = at_ms
         own = columns[rows]
         yield (
-            detector.Measured(
+            detector.MeasuredRound(
                 bucket=at_ms // step_ms,
                 seen=rows,
                 rows=rows,

@@ -51,7 +51,7 @@ class PreparedRound:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredRound:
     """All that a round is decided by beside its scores; kept, it can be decided again by other thresholds."""
 
     bucket: int
@@ -180,14 +180,14 @@ def decide(
         step_ms: Width of a bucket.
         groups: Where the state holds several groups, each with its own cycle: all of them, in order of their rows.
     """
-    decided = conclude(state, Measured.of(prepared), scores, calibration, settings, step_ms=step_ms, groups=groups)
+    decided = conclude(state, MeasuredRound.of(prepared), scores, calibration, settings, step_ms=step_ms, groups=groups)
     learn(state, prepared)
     return decided
 
 
 def conclude(
     state: FleetState,
-    measured: Measured,
+    measured: MeasuredRound,
     scores: FloatArray,
     calibration: Calibration,
     settings: PolicySettings,
@@ -225,7 +225,7 @@ def learn(state: FleetState, prepared: PreparedRound) -> None:
 
 
 def _fleet_cycle(
-    state: FleetState, measured: Measured, settings: PolicySettings, step_ms: int, groups: Sequence[Group]
+    state: FleetState, measured: MeasuredRound, settings: PolicySettings, step_ms: int, groups: Sequence[Group]
 ) -> tuple[FloatArray | float, FloatArray | float, list[Change]]:
     """What the servers share, of severity and of score: one level for a group alone, else that of each row's group."""
     bucket, at = measured.bucket, measured.bucket * step_ms
