@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet, trained
+from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet
 from training.evaluate.backtest import backtest
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
@@ -24,15 +24,17 @@ def columns_of(grid: Grid, columns) -> Grid:
 
 @pytest.fixture(scope="module")
 def fleet_run():
-    """Two groups of four, mixed by column; one of them goes wrong as a whole, and a server of the other alone."""
-    grid = fleet(8, TRAIN + TEST)
+    """Two groups of six, mixed by column; one of them goes wrong as a whole, and a server of the other alone."""
+    grid = fleet(12, TRAIN + TEST)
     grid.values[TRAIN + 60 : TRAIN + 90, ::2] += 40.0
     grid.values[TRAIN + 150 : TRAIN + 170, 3, 1:] += 60.0
     grid.values[TRAIN + 20 : TRAIN + 40, 5] = np.nan
     past = replace(grid, times_ms=grid.times_ms[:TRAIN], values=grid.values[:TRAIN])
     present = replace(grid, times_ms=grid.times_ms[TRAIN:], values=grid.values[TRAIN:])
     groups = {server: column % 2 for column, server in enumerate(grid.servers)}
-    package = trained(past)
+    package = calibrate_package(
+        prepare(past, seed=1, groups=groups), distance_score, model_version="m1", samples_per_tree=SAMPLES_PER_TREE
+    )
     return package, present, groups, backtest(package, present, distance_score, SETTINGS, groups=groups)
 
 

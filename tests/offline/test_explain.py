@@ -429,7 +429,7 @@ def test_a_fleet_incident_says_that_no_server_s_metrics_opened_it(package, whole
     for t in range(TEST):
         for i, server in enumerate(whole.servers):
             store.add(server, START_MS + (TRAIN + t) * STEP_MS, values[t, i])
-    service(store).run(TICK)
+    service(store, policy=PolicySettings(fleet_min_servers=5)).run(TICK)
     [fleet_incident] = {a.incident_id for a in store.alerts if a.event is AlertEvent.OPENED}
     found = explain(MemorySource(store), fleet_incident)
     assert "share" in found.notes[0]

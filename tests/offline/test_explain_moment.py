@@ -19,6 +19,7 @@ from treeline.app.explain.moment import QuietMoment, explain_moment
 from treeline.app.explain.service import Explanation
 from treeline.app.explain.wanting import DECLARED
 from treeline.core.channels import registry
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
 from treeline.core.profile import Metric
 from treeline.core.times import iso
@@ -177,7 +178,7 @@ def test_what_the_group_shared_is_told(package):
     for t in range(FAULT_AT + 3):
         for i, server in enumerate(whole.servers):
             store.add(server, START_MS + (TRAIN + t) * STEP_MS, values[t, i])
-    service(store).run(TICK)
+    service(store, policy=PolicySettings(fleet_min_servers=5)).run(TICK)
     source = MemorySource(store)
     quiet = next(s for s in whole.servers if not source.incidents_of(s, 0, DECIDING + STEP_MS))
     found = explain_moment(source, quiet, DECIDING + STEP_MS)

@@ -137,7 +137,7 @@ def test_what_is_handed_over_calibrates_as_what_stayed_in_memory(history, tmp_pa
 def test_what_hygiene_took_out_is_missing_in_the_lead_in_too(history, tmp_path, monkeypatch):
     label = Label(server_id=fleet(4, 1).servers[0], start_ms=START_MS + 900 * STEP_MS, end_ms=START_MS + 960 * STEP_MS)
     monkeypatch.setattr(DisturbanceTables, "read", lambda tables, servers: Disturbances(labels=(label,)))
-    prepare_run.work(arguments(history, tmp_path, controls_table="c", incidents_table="i", servers_table="s"))
+    prepare_run.work(arguments(history, tmp_path, controls_table="c", incidents_table="i"))
     handed = FleetFile.read(tmp_path / "fleet")
     lead_in = handed.holdout(lead_in_ms=DAY_MS)
     inside = (lead_in.times_ms >= label.start_ms) & (lead_in.times_ms <= label.end_ms)
