@@ -84,6 +84,7 @@ def tables(results: Results, *, named: str = "set", intervals: bool = True) -> l
 
 def _table(title: str, results: Results, columns: Sequence[Column], named: str, intervals: bool) -> Table:
     table = plain_table(title)
+    table.padding = 0  # the box leaves one space between columns; more does not fit
     for name in (named, "pages"):
         table.add_column(name, no_wrap=True)
     for name, _ in columns:

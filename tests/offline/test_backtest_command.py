@@ -148,8 +148,10 @@ def test_long_lists_are_cut_and_say_where_the_rest_is(result, capsys):
 
 
 def test_a_stricter_configuration_opens_less(history_files, result, tmp_path):
+    strict = "{p2: 8, p1: 16}"  # for either model evidence: who gives thresholds gives up the fleet's own
     (tmp_path / "strict.yaml").write_text(
-        "detection: {policy: {needed: 3}}\nmodel: {threshold_factor: 100, calibration: {score: {p2: 8}}}\n"
+        "detection: {policy: {needed: 3}}\n"
+        f"model: {{threshold_factor: 100, calibration: {{score: {strict}, relation: {strict}}}}}\n"
     )
     out = tmp_path / "strict.json"
     arguments = ["--data", str(history_files / "fleet.parquet"), "--incidents", str(history_files / "incidents.csv")]

@@ -16,7 +16,7 @@ def write_history(path):
     steps = np.arange(5 * 144)
     wave = 40 + 10 * np.sin(steps / 144 * 2 * np.pi)
     columns = {"timestamp": [], "server_id": [], "cpu_percent": []}
-    for server in "abc":
+    for server in "abcdefghij":  # so that there are rows enough for the most trees
         columns["timestamp"].append(steps * 600_000)
         columns["server_id"].append(np.full(len(steps), server))
         columns["cpu_percent"].append(wave + rng.normal(0, 2, len(steps)))
