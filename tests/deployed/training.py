@@ -1,14 +1,11 @@
 """A deployed training pipeline seen from outside, and what becomes of its runs."""
 
-import io
 import json
 import time
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from demo.cloud import Deployment
+from demo.learn.archive import Archive
 from training.history.grid import Grid
 from treeline.app.detect.override import Override
 from treeline.app.learn.training_runs import TrainingRun, start_training
@@ -41,16 +38,7 @@ class Training:
 
     def put_history(self, grid: Grid) -> None:
         """One file of the history format."""
-        times, servers, _ = grid.values.shape
-        columns = {
-            "timestamp": pd.to_datetime(np.repeat(grid.times_ms, servers), unit="ms", utc=True),
-            "server_id": np.tile(np.array(grid.servers), times),
-        }
-        columns |= {name: grid.values[:, :, i].ravel() for i, name in enumerate(grid.metrics)}
-        body = io.BytesIO()
-        pd.DataFrame(columns).to_parquet(body, index=False)
-        bucket = self.deployment.output(outputs.TRAINING_BUCKET)
-        self.deployment.client("s3").put_object(Bucket=bucket, Key="history/part.parquet", Body=body.getvalue())
+        Archive(self.deployment).add(grid)
 
     def deploy(self, definition: dict[str, Any]) -> None:
         """Change the pipeline, as a deployment would."""
