@@ -100,6 +100,7 @@ class ProfileTraining:
                 models_bucket=state.models.bucket_name,
                 training_bucket=self._training_data.bucket_name,
                 tables=tables,
+                group_size=config.group_size,
                 step_s=config.step_s,
                 admit_function_arn=self._admit.arn,
                 role_arn=self.role.role_arn,

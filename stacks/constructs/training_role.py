@@ -33,7 +33,7 @@ class TrainingRole(Construct):
         # Bad hours that detection knows of, and the champion.
         self._allow(["dynamodb:GetItem", "dynamodb:Query"], arns_of_controls(state))
         self._allow(["dynamodb:Query"], [f"{state.incidents.table_arn}/index/{STATE_INDEX}"])
-        self._allow(["dynamodb:GetItem"], [state.servers.table_arn])
+        self._allow(["dynamodb:Scan"], [state.servers.table_arn])  # every server's group and labels, read once
         self._allow(["lambda:InvokeFunction"], [admit_arn])
         for kind in ("Processing", "Training"):
             self._allow(

@@ -40,6 +40,7 @@ class PipelineParts:
     models_bucket: str
     training_bucket: str
     tables: Mapping[str, str]  # that detection writes, by the arguments that name them
+    group_size: int  # servers that detect decides together
     step_s: int | None  # what senders send; None: as the history has it
     admit_function_arn: str
     role_arn: str  # of the pipeline and its jobs
@@ -202,6 +203,7 @@ def _prepare(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--holdout-days": str(config.training.holdout_days),
             "--feature-dim": str(feature_dim(len(parts.metrics))),
             "--seed": str(config.forest.seed),
+            "--group-size": str(parts.group_size),
             "--timezone": parts.timezone,
             **parts.tables,
             **({} if parts.step_s is None else {"--step-s": str(parts.step_s)}),

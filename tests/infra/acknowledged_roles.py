@@ -35,7 +35,7 @@ _PIPELINE = {
         "state/Controls",
     ): "Job evaluate reads which model is active, to hold the candidate against it.",
     ("dynamodb:Query", "state/Controls"): "Job prepare reads maintenance windows and labels, to leave them out.",
-    ("dynamodb:GetItem", "state/Servers"): "Job prepare reads labels of servers, for the windows that name labels.",
+    ("dynamodb:Scan", "state/Servers"): "Job prepare reads every server's group, time zone and other labels.",
     ("dynamodb:Query", "state/Incidents/index/by-state"): "Job prepare reads incidents, to leave them out of training.",
     (
         "iam:PassRole",

@@ -107,6 +107,7 @@ def test_spot_is_managed_and_its_wait_within_what_sagemaker_allows(deployed):
 def parts(**values):
     names = ("name", "image", "algorithm_image", "models_bucket", "training_bucket", "admit_function_arn", "role_arn")
     others = {"metrics": (Metric(name="cpu_percent"),), "policy": "{}", "step_s": 60, "timezone": "UTC"}
+    others["group_size"] = 50
     others["tables"] = {f"--{name}-table": name for name in ("controls", "incidents", "servers")}
     return PipelineParts(**{n: n for n in names} | others | values)
 
@@ -138,6 +139,13 @@ def test_the_training_job_and_prepare_are_told_the_same_width_that_of_the_profil
     (prepare,) = [s["Arguments"]["AppSpecification"]["ContainerArguments"] for s in body["Steps"][:1]]
     told = {train_step(body)["HyperParameters"]["feature_dim"], prepare[prepare.index("--feature-dim") + 1]}
     assert told == {str(feature_dim(len(metrics)))}
+
+
+def test_prepare_is_told_how_many_servers_the_stage_decides_together():
+    """Servers that have sent nothing yet are numbered by it, and peers are found among a group's servers."""
+    body = definition(load("prod").learning, parts(group_size=7))
+    (prepare,) = [s["Arguments"]["AppSpecification"]["ContainerArguments"] for s in body["Steps"][:1]]
+    assert prepare[prepare.index("--group-size") + 1] == "7"
 
 
 def test_the_built_in_algorithm_is_asked_for_nothing_but_what_aws_documents():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet
+from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet, trained
 from training.evaluate.backtest import backtest
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
@@ -19,7 +19,7 @@ SETTINGS = PolicySettings(fleet_min_servers=3)
 
 
 def columns_of(grid: Grid, columns) -> Grid:
-    return replace(grid, servers=tuple(grid.servers[c] for c in columns), values=grid.values[:, columns])
+    return replace(grid, servers=tuple(np.array(grid.servers)[columns].tolist()), values=grid.values[:, columns])
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,23 @@ def test_groups_in_one_state_decide_as_each_would_alone(fleet_run):
     assert [(server, replace(change, row=0)) for server, change in together.changes] == changes
     assert FLEET in {server for server, _ in changes}
     assert "web-03" in {server for server, _ in changes}
+
+
+def test_a_peer_of_another_group_is_nobody_as_in_the_cloud():
+    """The model was trained in other groups than it decides in: each group still decides as it would alone."""
+    grid = fleet(14, TRAIN + TEST)
+    load = np.random.default_rng(3).normal(0, 6, ((TRAIN + TEST) // 20, 1, 4)).repeat(20, axis=0)
+    grid.values[:] += load
+    past = replace(grid, times_ms=grid.times_ms[:TRAIN], values=grid.values[:TRAIN])
+    present = replace(grid, times_ms=grid.times_ms[TRAIN:], values=grid.values[TRAIN:])
+    package = trained(past)
+    groups = {server: column % 2 for column, server in enumerate(grid.servers)}
+    together = backtest(package, present, distance_score, SETTINGS, groups=groups)
+    one = backtest(package, present, distance_score, SETTINGS)
+    assert not np.array_equal(one.trace.score, together.trace.score), "peers matter here"
+    for group in (0, 1):
+        alone = backtest(package, columns_of(present, slice(group, None, 2)), distance_score, SETTINGS)
+        np.testing.assert_array_equal(together.trace.score[:, group::2], alone.trace.score)
 
 
 def test_without_groups_all_servers_share_one_cycle(fleet_run):

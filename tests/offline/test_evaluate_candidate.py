@@ -67,7 +67,7 @@ def contender():
     part = lambda a, b: replace(grid, times_ms=grid.times_ms[a:b], values=grid.values[a:b])  # noqa: E731
     holdout = part(1440, 1680)
     holdout.values[60:90, 1] += 60.0
-    return Contender(trained(part(0, 1440)), distance_score, holdout)
+    return Contender(trained(part(0, 1440)), distance_score, holdout, dict.fromkeys(holdout.servers, 0))
 
 
 def test_an_incident_in_the_held_out_history_is_a_page(contender):
@@ -77,6 +77,20 @@ def test_an_incident_in_the_held_out_history_is_a_page(contender):
     assert own.pages_per_server_week == pytest.approx(1 / weeks)
     assert flags[60:90, 1].any()
     assert not flags[:, 0].any()
+
+
+def test_the_judge_decides_in_the_groups_that_detect_has(contender):
+    """What three servers do together is one page of their group, and three pages where each has a group of its own."""
+    holdout = replace(contender.grid, values=contender.grid.values.copy())
+    holdout.values[60:90] += 60.0
+    policy = PolicySettings(fleet_min_servers=3)
+
+    def pages(groups) -> int:
+        own = replace(contender, grid=holdout, groups=groups)
+        return judge(own, [], policy, holdout_from_ms=int(holdout.times_ms[0]))[0].pages
+
+    apart = {server: column for column, server in enumerate(holdout.servers)}
+    assert pages(apart) - pages(contender.groups) == 3
 
 
 def test_faults_are_put_in_at_the_same_places_for_everybody_and_are_found(contender):

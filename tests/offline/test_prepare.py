@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, fleet
+from training.evaluate.stage_servers import RegisteredServer, StageServers
 from training.history.labels import Label
 from training.jobs import entry as job
 from training.jobs import prepare as prepare_run
@@ -18,8 +19,10 @@ from training.prepare.disturbances import DisturbanceTables
 from training.prepare.fleet_file import FACTS, FleetFile
 from training.prepare.hygiene import Disturbances
 from training.prepare.preparation import prepare
+from treeline.aws.dynamodb import item_of
 from treeline.core.detection.scorer_row import feature_dim
 from treeline.core.errors import ModelMismatchError, UsageError
+from treeline.core.expectation.peers import NOBODY
 from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import iso
 from treeline.forest import recordio
@@ -132,6 +135,50 @@ def test_what_is_handed_over_calibrates_as_what_stayed_in_memory(history, tmp_pa
     for name in ("residual_scale", "relation_sd", "score_mean"):
         np.testing.assert_allclose(getattr(one.seeds, name), getattr(other.seeds, name), rtol=0.02, err_msg=name)
     np.testing.assert_array_equal(one.seeds.channel_gated, other.seeds.channel_gated)
+
+
+class ServersTable:
+    """DynamoDB's client, which can do nothing but scan the servers table."""
+
+    def __init__(self, groups, labels):
+        self.items = [item_of({"server_id": name, "group": group, "labels": labels}) for name, group in groups.items()]
+
+    def get_paginator(self, operation):
+        assert operation == "scan"
+        return self
+
+    def paginate(self, *, TableName):  # noqa: N803 - as boto3 has it
+        assert TableName == "s"
+        half = len(self.items) // 2
+        return [{"Items": [item_of({"server_id": "#counter", "next_number": len(self.items)})]}] + [
+            {"Items": part} for part in (self.items[:half], self.items[half:])
+        ]
+
+
+def test_peers_are_found_in_the_groups_in_which_the_stage_decides(tmp_path):
+    """All servers share one load, so nothing but the group keeps them apart; the table's order is not the history's."""
+    grid = fleet(14, STEPS)
+    grid.values[:] += np.random.default_rng(3).normal(0, 6, (STEPS // 15, 1, len(METRICS))).repeat(15, axis=0)
+    write(tmp_path / "in", grid)
+    groups = {server: column % 2 for column, server in enumerate(grid.servers)}
+    table = ServersTable(groups, {"timezone": "Asia/Tokyo"})
+    prepare_run.work(arguments(tmp_path / "in", tmp_path, servers_table="s"), lambda service: table)
+    handed = FleetFile.read(tmp_path / "fleet")
+    assert handed.groups == groups
+    assert set(handed.recent.zones.of(grid.servers)) == {"Asia/Tokyo"}
+    rows = handed.prepared.state.peer_rows
+    own = np.array(list(groups.values()))[:, None, None]
+    assert (rows != NOBODY).any(axis=(1, 2)).all(), "each has peers"
+    assert (own % 2 == rows % 2)[rows != NOBODY].all()
+
+
+@pytest.mark.parametrize(
+    ("known", "groups"),
+    [({}, [0, 0, 1, 1]), ({"c": 0}, [0, 1, 0, 1]), ({"a": 1, "d": 0, "x": 0, "y": 1}, [1, 2, 2, 0])],
+)
+def test_servers_that_have_sent_nothing_are_numbered_after_those_that_have(known, groups):
+    servers = StageServers({name: RegisteredServer(group=group, labels={}) for name, group in known.items()}, 2)
+    assert list(servers.groups(["a", "b", "c", "d"]).values()) == groups
 
 
 def test_what_hygiene_took_out_is_missing_in_the_lead_in_too(history, tmp_path, monkeypatch):

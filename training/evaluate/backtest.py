@@ -15,7 +15,7 @@ from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.evidence import Bands
 from treeline.core.detection.policy import FLEET, FLEET_ROW, Change, PolicySettings
-from treeline.core.expectation import local_time
+from treeline.core.expectation import local_time, peers
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
@@ -199,6 +199,7 @@ class _Run:
         columns = np.concatenate(groups)  # of each row of the state
         state = package.new_state()
         package.admit(state, [grid.servers[c] for c in columns])
+        peers.keep_within(state, np.repeat(np.arange(len(groups)), [len(members) for members in groups]))
         stops = np.cumsum([len(members) for members in groups])
         parts = [
             detector.Group.of(state, stop - len(members), stop) for members, stop in zip(groups, stops, strict=True)

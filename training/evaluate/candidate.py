@@ -21,7 +21,6 @@ from treeline.core.model.package import ModelPackage
 from treeline.core.severity import P2_SEVERITY
 from treeline.core.statistics import within_reach
 
-GROUP = 50  # servers that share a fleet cycle, as in the pipeline
 WEEK_MS = 7 * 86_400_000
 MAX_FAULTS = 40
 FAULT_STEPS = 12
@@ -94,6 +93,7 @@ class Contender:
     package: ModelPackage
     score: Score
     grid: Grid
+    groups: Mapping[str, int]  # in which its servers are decided
 
 
 def place_faults(holdout: Grid, *, seed: int) -> list[Disturbance]:
@@ -134,10 +134,9 @@ def judge(
     """
     grid = contender.grid
     offset = int(np.searchsorted(grid.times_ms, holdout_from_ms))
-    groups = {server: i // GROUP for i, server in enumerate(grid.servers)}
 
     def detect(data: Grid) -> Backtest:
-        return backtest(contender.package, data, contender.score, policy, groups=groups)
+        return backtest(contender.package, data, contender.score, policy, groups=contender.groups)
 
     plain = detect(grid)
     openings = _openings(plain, holdout_from_ms)

@@ -1,6 +1,6 @@
-"""What a stage's tables say of its servers: their labels, and when each was observed."""
+"""What a stage's tables say of its servers: their groups and labels, and when each was observed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,32 @@ class RegisteredServer:
 
     group: int
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StageServers:
+    """The servers table as a training run needs it, read once."""
+
+    servers: Mapping[str, RegisteredServer]
+    group_size: int  # the stage's
+
+    def of(self, server_id: str) -> Mapping[str, str]:
+        """A server's labels; empty where it has none or is not known."""
+        found = self.servers.get(server_id)
+        return {} if found is None else found.labels
+
+    def groups(self, servers: Sequence[str]) -> dict[str, int]:
+        """The group in which each server is decided.
+
+        Those that have not sent anything yet are numbered after the others, in this order: as ingest will do if they
+        come so. Where they come in another order, some of their peers will sit in another group, and are nobody there.
+        """
+        unknown = [server for server in servers if server not in self.servers]
+        numbers = {server: number for number, server in enumerate(unknown, len(self.servers))}
+        return {
+            server: self.servers[server].group if server in self.servers else numbers[server] // self.group_size
+            for server in servers
+        }
 
 
 def registered_servers(dynamodb: DynamoDBClient, table: str) -> dict[str, RegisteredServer]:

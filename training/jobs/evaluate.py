@@ -63,7 +63,8 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     manifest = {**fleet.manifest, "reason": asked.reason, "model_data": asked.model_data, "image": asked.image}
 
     def judged(package: ModelPackage, score: Score, grid: Grid) -> Judgement:
-        return judge(Contender(package, score, grid), faults, policy, holdout_from_ms=fleet.holdout_from_ms)
+        contender = Contender(package, score, grid, fleet.groups)
+        return judge(contender, faults, policy, holdout_from_ms=fleet.holdout_from_ms)
 
     with Scorers(client, asked.model_version, asked.role, asked.instance_type) as scorers:
         trained = scorers.of_artifact(asked.model, asked.model_data, asked.image)

@@ -15,6 +15,7 @@ from typing import Any, cast
 import boto3
 import numpy as np
 
+from training.evaluate.stage_servers import StageServers, registered_servers
 from training.history.cloudwatch.store import Folder
 from training.history.files import History, open_history
 from training.history.grid import Grid, grid_of
@@ -25,13 +26,12 @@ from training.prepare import data_quality
 from training.prepare.disturbances import DisturbanceTables
 from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
 from training.prepare.hygiene import Disturbances, apply
-from training.prepare.preparation import prepare
+from training.prepare.preparation import GROUP_SIZE, prepare
 from training.prepare.shards import write_shards
+from treeline.app.alert.controls import ServerLabels
 from treeline.app.detect.zones import ServerZones
-from treeline.aws.alert.controls import ServerLabelTable
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError, UsageError
-from treeline.core.expectation.local_time import Zones
 from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import DEFAULT_ZONE, from_ms, iso, parse_iso
 from treeline.settings.environment import decompressed
@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--feature-dim", type=int, required=True, help="columns that Train is told a row has")
     options.add_argument("--step-s", type=float, help="what senders send; default: as the history has it")
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--group-size", type=int, default=GROUP_SIZE, help="servers that a stage decides together")
     options.add_argument("--timezone", default=DEFAULT_ZONE, help="of servers whose label names none")
     for name in ("controls-table", "incidents-table", "servers-table"):
         options.add_argument(f"--{name}", default="", help="where the deployment knows of bad hours; empty: nowhere")
@@ -82,23 +83,32 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         window_ms=round(asked.window_days * DAY_MS),
         holdout_ms=round(asked.holdout_days * DAY_MS),
     )
-    zones = _zones(asked, client, histories[min(histories)].servers)
+    known_servers = _servers(asked, client)
+    zones = ServerZones(default=asked.timezone, labels=known_servers).of(histories[min(histories)].servers)
     recent = replace(cut.recent(histories[min(histories)]), zones=zones)
     training = narrowed(histories, cut.start_ms, cut.holdout_from_ms - 1)
     require_enough(training.get(min(histories)), recent, cut)
     finest = min(training)
     history = training.pop(finest)
+    groups = known_servers.groups(history.servers)
     values = data_quality.sample_of(metrics, seed=asked.seed)
     prepared = prepare(
         FileWindows(history, float(finest), zones=zones),
         seed=asked.seed,
-        hygiene=_known(asked, client, history.servers),
+        hygiene=_known(asked, client, known_servers, history.servers),
         coarser=training,
         values=values,
+        groups=groups,
     )
     learned, rows = prepared.learned, prepared.training_rows
     require_width(rows.shape[1], asked.feature_dim)
-    fleet = FleetFile(prepared=prepared, recent=apply(recent, learned.left_out), holdout_from_ms=cut.holdout_from_ms)
+    recent = apply(recent, learned.left_out)
+    fleet = FleetFile(
+        prepared=prepared,
+        recent=recent,
+        groups=known_servers.groups(recent.servers),
+        holdout_from_ms=cut.holdout_from_ms,
+    )
     statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=asked.seed, features=rows)
     out = Folder(asked.out)
     data_quality.write(out, statistics, constraints, "quality")
@@ -129,14 +139,14 @@ def _declared(asked: argparse.Namespace, metrics: tuple[str, ...]) -> tuple[Metr
     return found
 
 
-def _zones(asked: argparse.Namespace, client: Callable[[str], Any], servers: Sequence[str]) -> Zones:
-    if not asked.servers_table:
-        return Zones(asked.timezone)
-    labels = ServerLabelTable(client("dynamodb"), asked.servers_table)
-    return ServerZones(default=asked.timezone, labels=labels).of(servers)
+def _servers(asked: argparse.Namespace, client: Callable[[str], Any]) -> StageServers:
+    known = registered_servers(client("dynamodb"), asked.servers_table) if asked.servers_table else {}
+    return StageServers(known, asked.group_size)
 
 
-def _known(asked: argparse.Namespace, client: Callable[[str], Any], servers: Sequence[str]) -> Disturbances:
+def _known(
+    asked: argparse.Namespace, client: Callable[[str], Any], labels: ServerLabels, servers: Sequence[str]
+) -> Disturbances:
     if not asked.controls_table:
         return Disturbances()
     tables = DisturbanceTables(
@@ -144,7 +154,7 @@ def _known(asked: argparse.Namespace, client: Callable[[str], Any], servers: Seq
         controls_table=asked.controls_table,
         mutes_table=asked.mutes_table or asked.controls_table,
         incidents_table=asked.incidents_table,
-        servers_table=asked.servers_table,
+        server_labels=labels,
     )
     return tables.read(servers)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from training.history.labels import FLEET, Label
 from training.prepare.hygiene import Disturbances
-from treeline.app.alert.controls import ControlKind
-from treeline.aws.alert.controls import ControlTable, ServerLabelTable
+from treeline.app.alert.controls import ControlKind, ServerLabels
+from treeline.aws.alert.controls import ControlTable
 from treeline.aws.incident_index import open_incidents
 from treeline.core.times import parse_iso
 
@@ -20,7 +20,7 @@ class DisturbanceTables:
     controls_table: str  # labels
     mutes_table: str  # maintenance windows
     incidents_table: str  # open incidents
-    servers_table: str  # labels of servers, which a window may name
+    server_labels: ServerLabels  # which a window may name
 
     def read(self, servers: Sequence[str]) -> Disturbances:
         """Everything known about these servers."""
@@ -33,8 +33,7 @@ class DisturbanceTables:
         windows = ControlTable(dynamodb, self.mutes_table).windows(ControlKind.MAINTENANCE)
         known: Mapping[str, Mapping[str, str]] = {}
         if any(window.scope.labels for window in windows):
-            table = ServerLabelTable(dynamodb, self.servers_table)
-            known = {server: table.of(server) for server in servers}
+            known = {server: self.server_labels.of(server) for server in servers}
         maintenance = []
         for window in windows:
             last_ms = window.until_ms - 1

@@ -18,7 +18,7 @@ from treeline.core.profile import from_json, to_json
 from treeline.core.state.fleet import FleetState
 
 PREPARED, RECENT, FACTS = "prepared.npz", "recent.npz", "fleet.json"
-FORMAT = 4
+FORMAT = 5
 LEAD_IN_MS = 4 * 86_400_000  # the champion's running averages get used to the present before it is judged
 
 
@@ -28,6 +28,7 @@ class FleetFile:
 
     prepared: Prepared  # what calibration needs; its training rows are those the forest was given
     recent: Grid  # the held-out part and up to LEAD_IN_MS before it, what hygiene took out already missing
+    groups: Mapping[str, int]  # by server of the recent part: the group in which it is decided
     holdout_from_ms: int  # the first held-out time
     # What was trained on and what was left out, for the model package.
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class FleetFile:
         facts = {
             "format": FORMAT,
             "servers": list(recent.servers),
+            "groups": [self.groups[server] for server in recent.servers],
             "metrics": list(recent.metrics),
             "timezone": recent.zones.default,
             "zones": dict(recent.zones.own),
@@ -100,6 +102,7 @@ class FleetFile:
                 Zones(facts["timezone"], facts["zones"]),
                 from_json(facts["declared"]),
             ),
+            groups=dict(zip(facts["servers"], facts["groups"], strict=True)),
             holdout_from_ms=facts["holdout_from_ms"],
             manifest=facts["manifest"],
         )

@@ -130,7 +130,7 @@ def _find_peers(state: FleetState, past: ChosenRows, groups: Mapping[str, int], 
     """Find each server's peers among its group, on what is learned from."""
     by_group: dict[int, list[int]] = {}
     for row, server in enumerate(state.servers):
-        by_group.setdefault(groups.get(server, 0), []).append(row)
+        by_group.setdefault(groups[server], []).append(row)
     several = max(int(PEER_MEAN_S / step_s), 1)
     settled = np.flatnonzero(past.learned.any(axis=1) | past.held_out.any(axis=1))
     settled = settled[: len(settled) // several * several]

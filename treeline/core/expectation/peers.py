@@ -63,6 +63,16 @@ def remember(state: State, at: Rows, bucket: int, residual: FloatArray, step_s: 
     state.shared_bucket[at] = bucket
 
 
+def keep_within(state: State, groups: npt.NDArray[np.intp]) -> None:
+    """Take away peers of another group: in the cloud each group is a state of its own, and they are nobody there.
+
+    Args:
+        state: Of several groups' servers; changed in place.
+        groups: Of each row, shape (rows,).
+    """
+    state.peer_rows[groups[state.peer_rows] != groups[:, None, None]] = NOBODY
+
+
 def _take(ordered: FloatArray, place: npt.NDArray[np.intp]) -> FloatArray:
     return np.take_along_axis(ordered, place[..., None], axis=-1)[..., 0]
 
