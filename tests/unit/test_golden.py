@@ -33,7 +33,7 @@ from treeline.core.model.handover import hand_over
 from treeline.core.model.package import ModelPackage
 from treeline.core.state import codec, format_2, table
 from treeline.core.state.codec import StoredState
-from treeline.core.state.fleet import FleetState
+from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import Layout, todays_layout
 
 FOLDER = Path(make.__file__).parent
@@ -107,6 +107,19 @@ def worker(client: Any) -> DetectorRecords:
 @every_set
 def test_a_state_is_read_value_for_value(golden: Path):
     assert_state(FleetState.unpack((golden / "state.bin").read_bytes()), read(golden, "stored.json")["state"])
+
+
+@pytest.mark.parametrize("part", ["state", "seeds"])
+@pytest.mark.parametrize("golden", ["format-2", "format-3"])
+def test_an_older_state_expects_what_its_trailing_day_was(golden: str, part: str):
+    """Of the group's servers, and of those that it gets later, from the package."""
+    data = (FOLDER / golden / "state.bin").read_bytes()
+    package = ModelPackage.from_bytes((FOLDER / golden / "package.zip").read_bytes())
+    state = FleetState.unpack(data) if part == "state" else package.seeds
+    stored = read(FOLDER / golden, "stored.json")[part]["arrays"]
+    for name, source in (("trailing_mean", "day_mean"), ("trailing_var", "day_var")):
+        np.testing.assert_array_equal(getattr(state, name), np.array(stored[source]["values"], np.float32))
+        assert getattr(state, name).any()
 
 
 @every_set
@@ -215,6 +228,10 @@ def test_detection_goes_on_from_what_was_stored(golden: Path, client: Any):
         assert told == [what(alert) for alert in expected["alerts"]]
         assert_state(after.state, expected["state"], exact=False)
     else:
+        warming = stored["state"]["arrays"]["phase"]["values"].index(Phase.WARMING_UP)
+        for name in ("day_mean", "day_var"):  # what it has seen still counts for as much
+            then = np.array(expected["state"]["arrays"][name]["values"])[warming]
+            np.testing.assert_allclose(getattr(after.state, name)[warming], then, rtol=1e-3, err_msg=name)
         assert {scored[server, at][:2] for server, at, status, *_ in expected["scored"] if status == 1} == {(1, 0.0)}
         assert after.state.servers == expected["state"]["servers"]
         assert after.state.last_at.tolist() == expected["state"]["arrays"]["last_at"]["values"]

@@ -7,8 +7,9 @@ import pytest
 
 from treeline.core.arrays import ArraySpec, Axis
 from treeline.core.errors import ModelMismatchError
+from treeline.core.state import format_2
 from treeline.core.state.codec import FORMAT, StoredState
-from treeline.core.state.fleet import FleetState
+from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import Layout, todays_layout
 from treeline.core.state.migrate import STEPS, migrated
 
@@ -96,10 +97,31 @@ def test_every_older_format_has_its_step():
     assert sorted(STEPS) == list(range(2, FORMAT))
 
 
+def of_format_2() -> StoredState:
+    """Four servers, of which the last warms up; every element of an array of numbers is another one."""
+    servers = ["a", "b", "c", "d"]
+    arrays = {spec.name: format_2.LAYOUT.blank(spec, len(servers), 2) for spec in format_2.LAYOUT.arrays}
+    for name in ("day_mean", "day_var", "view_mean"):
+        arrays[name][...] = np.arange(arrays[name].size).reshape(arrays[name].shape) / 7
+    arrays["phase"][:3] = Phase.READY
+    head = {"format": 2, "metrics": 2, "version": 5, "activation": 0, "servers": servers, "cycle": {}}
+    return StoredState(head, format_2.LAYOUT, arrays)
+
+
 def test_a_migrated_state_says_todays_format():
-    stored = StoredState.from_bytes(numbered().pack())
-    old = replace(stored, head={**stored.head, "format": 2})
-    assert migrated(old, todays_layout()).head["format"] == FORMAT
+    assert migrated(of_format_2(), todays_layout()).head["format"] == FORMAT
+
+
+def test_what_is_expected_begins_with_the_trailing_day_of_an_older_state():
+    """An updated fleet knows what its servers did yesterday; one that warms up has not forgotten how long."""
+    old = of_format_2()
+    state = FleetState.of_stored(old)
+    np.testing.assert_array_equal(state.trailing_mean, old.arrays["day_mean"])
+    np.testing.assert_array_equal(state.trailing_var, old.arrays["day_var"])
+    np.testing.assert_array_equal(state.trend_mean[:3], old.arrays["day_mean"][:3])
+    np.testing.assert_array_equal(state.trend_mean[3], old.arrays["view_mean"][3, 0])
+    state.trailing_mean[:] = 0.0
+    assert state.day_mean.any(), "two arrays, not one under two names"
 
 
 def test_nothing_to_do_copies_nothing():

@@ -6,6 +6,7 @@ where stored values have to become others is a *step* needed, with a format numb
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,12 +22,23 @@ def _name_arrays(stored: StoredState) -> StoredState:
     return StoredState({**stored.head, "format": 3, **stored.layout.to_json()}, stored.layout, stored.arrays)
 
 
-def _name_blocks(stored: StoredState) -> StoredState:
-    """3 -> 4: there is a seasonal table, of which nothing is stored yet."""
-    return StoredState({**stored.head, "format": 4, "table": [""] * season.BLOCKS}, stored.layout, stored.arrays)
+def _begin_expectation(stored: StoredState) -> StoredState:
+    """3 -> 4: the trailing day becomes what is expected; there is a seasonal table, of which nothing is stored yet."""
+    arrays = stored.arrays
+    is_warming = (arrays["phase"] == 0)[:, None]
+    begun = {
+        "trailing_mean": arrays["day_mean"].copy(),
+        "trailing_var": arrays["day_var"].copy(),
+        # Of a server that warms up it counts each metric's values, which format 3 did in the mean of its first view.
+        "trend_mean": np.where(is_warming, arrays["view_mean"][:, 0], arrays["day_mean"]),
+    }
+    specs = (ArraySpec(name, "f4", (Axis.METRICS,)) for name in begun)
+    layout = replace(stored.layout, arrays=(*stored.layout.arrays, *specs))
+    head = {**stored.head, "format": 4, "table": [""] * season.BLOCKS, **layout.to_json()}
+    return StoredState(head, layout, arrays | begun)
 
 
-STEPS: dict[int, Callable[[StoredState], StoredState]] = {2: _name_arrays, 3: _name_blocks}
+STEPS: dict[int, Callable[[StoredState], StoredState]] = {2: _name_arrays, 3: _begin_expectation}
 
 
 def migrated(stored: StoredState, layout: Layout) -> StoredState:
