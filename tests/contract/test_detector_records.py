@@ -329,6 +329,19 @@ def test_a_damaged_entry_is_told_and_not_gone_on_with(table: Table):
         table.load(table.worker())
 
 
+def test_a_worker_that_remembers_another_history_reads_the_stored_one(table: Table):
+    """An operator deleted the group's items and it began anew: the version remembered is there, as another state."""
+    remembers, begins = table.worker(), table.worker()
+    table.advance(remembers, 3)
+    for key in table.sort_keys():
+        table.client.delete_item(TableName="state", Key={"group": {"N": "0"}, "model_version": {"S": key}})
+    written = table.advance(begins, 5)
+
+    assert table.load(remembers).state.pack() == written.state.pack()
+    assert table.advance(remembers).state.version == 6
+    assert table.load(table.worker()).state.version == 6
+
+
 def test_an_entry_is_a_fraction_of_the_state(table: Table):
     table.advance(table.worker(), 5)
     items = {item["model_version"]["S"]: item for item in table.client.scan(TableName="state")["Items"]}

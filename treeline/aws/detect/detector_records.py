@@ -27,7 +27,7 @@ from treeline.aws.dynamodb import items_of, write_conditionally
 from treeline.aws.retries import is_transient
 from treeline.core.alert import Alert
 from treeline.core.arrays import Home
-from treeline.core.errors import StateConflictError
+from treeline.core.errors import ModelMismatchError, StateConflictError
 from treeline.core.state import delta as state_delta
 from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
@@ -82,7 +82,10 @@ class DetectorRecords:
         if kept is not None and self._clock_ms() - kept.read_ms <= KEEP_MS and not kept.is_old_head:
             entries = self._entries(key, kept.state.version)
             if entries and _version(entries[0]) == kept.state.version:
-                return self._follow(key, kept, entries, entries[0])
+                try:
+                    return self._follow(key, kept, entries, entries[0])
+                except ModelMismatchError:
+                    pass  # what was put there since is of another history; where it is damaged, reading it anew says so
         self._kept.pop(key, None)
         return self._load_anew(key)
 
