@@ -26,7 +26,8 @@ examples:
   treeline quality --markdown                   the README's table on stdout
   treeline quality --compare --markdown         and one a set, with every peer and the usual alarm rules
   treeline quality --sets asd --compare --peers "PCA,static alarms"
-  treeline quality --ablation --markdown        and one a set: the forest alone, on and off, and at the page budget
+  treeline quality --ablation --markdown        and one a set: the forest alone, on and off, at the page budget,
+                                                and by the plain rolling z-score
   treeline quality --record                     write the figures down as the ones to hold
 
 Fails (1) where precision or recall of a tier lies below the recorded figure by more than the tolerance, both in
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             with screen.progress() as tell:
                 outcome, past, package = run_experiment(history, setup, with_measures=args.ablation, progress=tell)
                 if args.ablation:
-                    parts.add(name, fleet, history, outcome, package)
+                    parts.add(name, fleet, history, outcome, package, progress=tell)
                 beside.add(name, fleet, history, past, outcome, note=screen.note, progress=tell)
             each[fleet] = outcome.evaluations
         if each:

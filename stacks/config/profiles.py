@@ -12,7 +12,8 @@ from stacks.config.sections import (
     TablesConfig,
     TicksConfig,
 )
-from treeline.core.setting import setting
+from treeline.core.expectation import rolling_limits
+from treeline.core.setting import WrongSettingError, setting
 from treeline.settings.pipeline import Grouping, MetricSet, Scoring, Telling
 
 
@@ -36,3 +37,12 @@ class ProfileConfig(Scoring, MetricSet, Grouping, Telling):
     learning: ProfileLearning = setting(ProfileLearning, meaning="From history to a registered model.")
     promotion: PromotionConfig = setting(PromotionConfig, meaning="From a model to the one that decides.")
     drift: DriftConfig = setting(DriftConfig, meaning="When a model is replaced.")
+
+    def check(self) -> None:
+        """A rolling window fits the sampling step, and what is stored of a group."""
+        super().check()
+        window_s = self.detection.trained_window_s
+        if window_s and (why := rolling_limits.why_too_wide(self.group_size, len(self.metrics))):
+            raise WrongSettingError("detection.expectation", why)
+        if window_s and self.step_s is not None and (why := rolling_limits.why_too_short(window_s, self.step_s)):
+            raise WrongSettingError("detection.rolling_window_s", why)

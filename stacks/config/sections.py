@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from treeline.core.setting import Settings, WrongSettingError, setting
-from treeline.settings.pipeline import Detection, PagerDutyEvents, RecordLimits, Redrive
+from treeline.settings.pipeline import Detection, Expecting, PagerDutyEvents, RecordLimits, Redrive
 
 # What CloudWatch Logs accepts for a log group (API PutRetentionPolicy), up to two years.
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
@@ -84,7 +84,7 @@ class TicksConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionConfig(Redrive, Detection):
+class DetectionConfig(Redrive, Expecting, Detection):
     """How detect decides."""
 
     endpoint_name: str = setting(

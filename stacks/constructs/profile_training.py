@@ -106,6 +106,7 @@ class ProfileTraining:
                 role_arn=self.role.role_arn,
                 policy=overrides(config.detection.policy),
                 timezone=config.detection.timezone,
+                rolling_window_s=config.detection.trained_window_s,
             ),
         )
         pipeline = sagemaker.CfnPipeline(

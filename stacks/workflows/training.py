@@ -46,6 +46,7 @@ class PipelineParts:
     role_arn: str  # of the pipeline and its jobs
     policy: str  # JSON overrides of PolicySettings, as detect has them
     timezone: str  # the stage's, as detect has it
+    rolling_window_s: int  # that all is expected by; 0: each series by what predicted its past best
 
 
 def definition(config: ProfileLearning, parts: PipelineParts) -> Json:
@@ -207,6 +208,7 @@ def _prepare(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--timezone": parts.timezone,
             **parts.tables,
             **({} if parts.step_s is None else {"--step-s": str(parts.step_s)}),
+            **({"--rolling-window-s": str(parts.rolling_window_s)} if parts.rolling_window_s else {}),
         },
         inputs={"history": _get(f"Parameters.{HISTORY}")},
         outputs={

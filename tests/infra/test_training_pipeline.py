@@ -108,6 +108,7 @@ def parts(**values):
     names = ("name", "image", "algorithm_image", "models_bucket", "training_bucket", "admit_function_arn", "role_arn")
     others = {"metrics": (Metric(name="cpu_percent"),), "policy": "{}", "step_s": 60, "timezone": "UTC"}
     others["group_size"] = 50
+    others["rolling_window_s"] = 0
     others["tables"] = {f"--{name}-table": name for name in ("controls", "incidents", "servers")}
     return PipelineParts(**{n: n for n in names} | others | values)
 

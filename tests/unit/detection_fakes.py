@@ -49,11 +49,10 @@ def distance_score(rows: np.ndarray, typical: float = 1.0) -> np.ndarray:
     return LIMIT * size / (1.0 + size)
 
 
-def trained(grid: Grid, version: str = "m1") -> ModelPackage:
+def trained(grid: Grid, version: str = "m1", *, rolling_window_s: float = 0.0) -> ModelPackage:
     """A package from a grid; goes through its wire format as in S3."""
-    package = calibrate_package(
-        prepare(grid, seed=1), distance_score, model_version=version, samples_per_tree=SAMPLES_PER_TREE
-    )
+    prepared = prepare(grid, seed=1, rolling_window_s=rolling_window_s)
+    package = calibrate_package(prepared, distance_score, model_version=version, samples_per_tree=SAMPLES_PER_TREE)
     return ModelPackage.from_bytes(package.to_bytes())
 
 

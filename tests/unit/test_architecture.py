@@ -49,6 +49,7 @@ LAYERS = {
         "treeline.core.profile",
         "treeline.core.detection.scorer_row",
         "treeline.core.detection.policy_settings",
+        "treeline.core.expectation.rolling_limits",
         "treeline.core.setting",
     },
     "pricing": {"pricing", "treeline.core"},

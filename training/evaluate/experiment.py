@@ -30,6 +30,7 @@ from treeline.core.times import DEFAULT_ZONE, iso
 from treeline.forest import recordio
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.training import fit_channel
+from treeline.settings.pipeline import Expecting
 from treeline.settings.values import read
 
 GROUP_SIZE = 50
@@ -49,6 +50,7 @@ class Setup:
         forest_seed: Of the forest; SageMaker's algorithm has none, the embedded one starts from 0.
         group_size: Servers that share a fleet cycle.
         timezone: By whose clocks servers keep their habits.
+        rolling_window_s: Of the rolling window that every series is expected by; 0: each by what training chooses.
     """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -60,14 +62,16 @@ class Setup:
     forest_seed: int = 0
     group_size: int = GROUP_SIZE
     timezone: str = DEFAULT_ZONE
+    rolling_window_s: float = 0.0
 
     @classmethod
     def read(cls, path: Path, *, seed: int = 7) -> "Setup":
         """Read a stage file (config/*.yaml) or one with the same keys.
 
         `detection.policy` overrides the policy, `detection.timezone` says by whose clocks servers keep their habits,
-        `model` the rest: `num_trees`, `num_samples_per_tree`, `calibration` (channel by channel),
-        `threshold_factor`. Other keys of a stage file do not concern a backtest.
+        `detection.expectation` and `detection.rolling_window_s` what observations are held against, `model` the rest:
+        `num_trees`, `num_samples_per_tree`, `calibration` (channel by channel), `threshold_factor`. Other keys of a
+        stage file do not concern a backtest.
 
         Raises:
             UsageError: The file cannot be read, or a value is out of range.
@@ -87,9 +91,12 @@ class Setup:
                     f"--config {path}: model.{unknown[0]} is unknown; "
                     f"there are calibration, {', '.join(sorted(_MODEL_KEYS))}"
                 )
+            detection = body.get("detection") or {}
+            expecting = {key: detection[key] for key in ("expectation", "rolling_window_s") if key in detection}
             return cls(
-                policy=read(PolicySettings, (body.get("detection") or {}).get("policy") or {}, "detection.policy"),
-                timezone=Zones((body.get("detection") or {}).get("timezone", DEFAULT_ZONE)).default,
+                policy=read(PolicySettings, detection.get("policy") or {}, "detection.policy"),
+                timezone=Zones(detection.get("timezone", DEFAULT_ZONE)).default,
+                rolling_window_s=read(Expecting, expecting, "detection").trained_window_s,
                 calibration=None if calibration is None else _calibration(calibration),
                 seed=seed,
                 **model,
@@ -154,7 +161,14 @@ def fit_model(
     """
     workers = workers_for(past.values.size)
     groups = groups_of(past, setup.group_size)
-    prepared = prepare(past, seed=setup.seed, groups=groups, workers=workers, progress=progress)
+    prepared = prepare(
+        past,
+        seed=setup.seed,
+        groups=groups,
+        rolling_window_s=setup.rolling_window_s,
+        workers=workers,
+        progress=progress,
+    )
     forest = grow_forest(prepared.training_rows, setup)
     package = calibrate_package(
         prepared,

@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--group-size", type=int, default=GROUP_SIZE, help="servers that a stage decides together")
     options.add_argument("--timezone", default=DEFAULT_ZONE, help="of servers whose label names none")
+    options.add_argument("--rolling-window-s", type=float, default=0.0, help="that all is expected by; 0: none")
     for name in ("controls-table", "incidents-table", "servers-table"):
         options.add_argument(f"--{name}", default="", help="where the deployment knows of bad hours; empty: nowhere")
     options.add_argument("--mutes-table", default="", help="maintenance windows; empty: in the controls table")
@@ -99,6 +100,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         coarser=training,
         values=values,
         groups=groups,
+        rolling_window_s=asked.rolling_window_s,
     )
     learned, rows = prepared.learned, prepared.training_rows
     require_width(rows.shape[1], asked.feature_dim)

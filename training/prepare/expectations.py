@@ -1,8 +1,8 @@
 """How each metric of a server is best expected, and how its metrics belong together: measured on its own past.
 
-The detector ran over the past with every way to expect a value side by side (`treeline.core.expectation`). Here each
-series gets the one that predicted its own second half best, the scale of what is left, and the width of its band; each
-server the weights by which its metrics imply each other.
+The detector ran over the past with every way to expect a value side by side (`treeline.core.expectation`), or with a
+rolling window alone. Here each series gets the one that predicted its own second half best, the scale of what is left,
+and the width of its band; each server the weights by which its metrics imply each other.
 """
 
 import numpy as np
@@ -43,27 +43,24 @@ def choose(
         state: Its row is filled.
         row: The server's.
         deviations: Value less each expectation, shape (n, bases, metrics), in the spreads of training; NaN where
-            missing.
-        sds: Standard deviation of the trailing day and of the season, shape (n, 2, metrics).
+            missing. Where there is one basis, it is the rolling window.
+        sds: Standard deviation of the trailing day and of the season, shape (n, 2, metrics); or of that window,
+            (n, 1, metrics).
         step_s: The sampling step.
 
     Returns:
         In the residuals' scale, shape (n, metrics) each: the residuals, 0 where missing, and the standard deviation.
     """
-    n, _, metrics = deviations.shape
-    half = deviations[n // 2 :]
-    error = np.nan_to_num(np.minimum(np.abs(half), LARGEST_ERROR)).mean(axis=0)
-    moved = (error[2] < BETTER * error[0]) & (error[2] < BETTER * error[1])
-    season = (error[1] < BETTER * error[0]) & ~moved
-    moved |= (error[2] < BETTER * error[0]) & ~season
-    basis = np.where(season, Basis.SEASON, np.where(moved, Basis.MOVED_SEASON, Basis.DAY))
-    every = np.arange(metrics)
-    chosen = deviations[:, basis, every]
-    sd = np.where(basis == Basis.DAY, sds[:, 0], sds[:, 1])
+    n = len(deviations)
+    if deviations.shape[1] == 1:
+        chosen, sd = deviations[:, 0], sds[:, 0]
+    else:
+        state.basis[row] = basis = _best(deviations)
+        chosen = deviations[:, basis, np.arange(len(basis))]
+        sd = np.where(basis == Basis.DAY, sds[:, 0], sds[:, 1])
     settled = warm_up(n, step_s)
     known = np.isfinite(chosen)
     magnitude = np.where(known, np.abs(chosen), np.nan)[settled:]
-    state.basis[row] = basis
     with np.errstate(all="ignore"):
         scale = _quantile(magnitude, SCALE_QUANTILE)
         band = _quantile(magnitude / sd[settled:], BAND_QUANTILE)
@@ -72,6 +69,16 @@ def choose(
     filled = np.where(known, chosen, 0.0)
     residual = np.clip(filled / state.residual_scale[row], -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
     return residual, sd / state.residual_scale[row]
+
+
+def _best(deviations: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """Which expectation predicted the second half of each metric best."""
+    half = deviations[len(deviations) // 2 :]
+    error = np.nan_to_num(np.minimum(np.abs(half), LARGEST_ERROR)).mean(axis=0)
+    moved = (error[2] < BETTER * error[0]) & (error[2] < BETTER * error[1])
+    season = (error[1] < BETTER * error[0]) & ~moved
+    moved |= (error[2] < BETTER * error[0]) & ~season
+    return np.where(season, Basis.SEASON, np.where(moved, Basis.MOVED_SEASON, Basis.DAY))
 
 
 def relate(state: FleetState, row: int, residuals: npt.NDArray[np.float32]) -> None:

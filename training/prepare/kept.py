@@ -8,21 +8,25 @@ from numpy.typing import NDArray
 from training.prepare.sampling import Rows
 from treeline.core.channels import registry
 from treeline.core.detection.features import Features
-from treeline.core.expectation.expectation import Basis
+from treeline.core.expectation.expectation import CHOSEN_FROM
 
 _ARRAYS = ("deviations", "sds", "magnitudes")
 
 
 class Kept:
-    """Of times (n,) what each server was compared with; NaN where absent."""
+    """Of times (n,) what each server was compared with; NaN where absent.
 
-    def __init__(self, servers: int, size: int, metrics: int) -> None:
+    Under a rolling window that is one expectation, and else those of `CHOSEN_FROM`.
+    """
+
+    def __init__(self, servers: int, size: int, metrics: int, *, rolling: bool = False) -> None:
         def numbers(*shape: int) -> Rows:
             return np.full((size, servers, *shape), np.nan, dtype=np.float32)
 
         self.times_ms: NDArray[np.int64] = np.empty(size, dtype=np.int64)
-        self.deviations = numbers(len(Basis), metrics)  # value less each expectation, in the spreads of training
-        self.sds = numbers(2, metrics)  # of the trailing day, and of the season
+        # Value less each expectation, in the spreads of training.
+        self.deviations = numbers(1 if rolling else len(CHOSEN_FROM), metrics)
+        self.sds = numbers(1 if rolling else 2, metrics)  # of the window, or of the trailing day and of the season
         self.magnitudes = numbers(len(registry.CHANNELS))
         self._size, self._metrics, self._added = size, metrics, 0
 
@@ -36,10 +40,13 @@ class Kept:
                 getattr(self, name)[slot] = np.nan
         compared = features.compared
         now, raw = compared.now, compared.raw
-        season = raw - now.season_level
         self.times_ms[slot] = at_ms
-        self.deviations[slot, servers] = np.stack([raw - now.day_mean, season, season - season_offset], axis=1)
-        self.sds[slot, servers] = np.stack([now.day_sd, now.season_sd], axis=1)
+        if self.deviations.shape[2] == 1:
+            deviations, sds = [raw - now.value], [now.sd]
+        else:
+            season = raw - now.season_level
+            deviations, sds = [raw - now.day_mean, season, season - season_offset], [now.day_sd, now.season_sd]
+        self.deviations[slot, servers], self.sds[slot, servers] = np.stack(deviations, axis=1), np.stack(sds, axis=1)
         self.magnitudes[slot, servers] = features.magnitudes
         self._added += 1
 

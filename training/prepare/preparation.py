@@ -25,7 +25,7 @@ from training.processes import Progress, run_jobs
 from treeline.core.detection import detector
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.errors import UsageError
-from treeline.core.expectation import local_time
+from treeline.core.expectation import local_time, rolling_limits
 from treeline.core.state.fleet import FleetState, Phase
 
 MAX_CALIBRATION_ROWS = 2_000_000  # of a profile of four metrics
@@ -80,6 +80,7 @@ def prepare(
     coarser: Mapping[int, History] | None = None,
     values: ServerSamples | None = None,
     groups: Mapping[str, int] | None = None,
+    rolling_window_s: float = 0.0,
     workers: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Prepared:
@@ -93,13 +94,18 @@ def prepare(
         coarser: The same fleet's earlier months, by period in seconds; they widen the baselines only.
         values: Offered every observation that is learned from, as of one server.
         groups: By server: the group in which it is decided. None: in the order of their names.
+        rolling_window_s: Length of the rolling window that every series is to be expected by; 0: each by what predicted
+            its own past best.
         workers: Processes to share the servers of a grid out to; they do not change the result.
         progress: Told what is going on, and how far.
 
     Raises:
-        UsageError: No server has two observations, or the histories disagree on the metrics.
+        UsageError: No server has two observations, the histories disagree on the metrics, or the window is too short
+            for the sampling step.
     """
     coarser = coarser or {}
+    if rolling_window_s and (why := rolling_limits.why_too_short(rolling_window_s, source.step_s)):
+        raise UsageError(f"the rolling window in seconds {why}: set detection.rolling_window_s")
     _require_same_metrics(source, coarser)
     surveyed = None if hygiene is None else survey(source, coarser.values(), hygiene, progress)
     servers = len(source.servers)
@@ -107,7 +113,7 @@ def prepare(
         1, min(source.most_times, min(MAX_CALIBRATION_ROWS, MOST_NUMBERS // len(source.metrics)) // max(servers, 1))
     )
     parts = source.shares(workers if values is None else 1)
-    jobs = [partial(_features, part, surveyed, coarser, size, values) for part in parts]
+    jobs = [partial(_features, part, surveyed, coarser, size, values, rolling_window_s) for part in parts]
     read = _joined(run_jobs(jobs, progress))
     ready = read.state.phase == Phase.READY
     if not ready.any():
@@ -179,14 +185,15 @@ def _features(
     coarser: Mapping[int, History],
     size: int,
     values: ServerSamples | None,
+    rolling_window_s: float,
     progress: Progress,
 ) -> _Read:
     """Run the detector's features over the history, a window at a time."""
     # By the clock and not by what was seen, which in a part of the fleet is not what it is in the whole.
     step_ms, rounds = round(source.step_s * 1000), 0
     kept_from_ms = (source.end_ms // step_ms - size + 1) * step_ms
-    state = seeded(source, surveyed, coarser, progress)
-    kept = Kept(len(source.servers), size, len(source.metrics))
+    state = seeded(source, surveyed, coarser, rolling_window_s, progress)
+    kept = Kept(len(source.servers), size, len(source.metrics), rolling=rolling_window_s > 0)
     observations, every_gap = 0, list[Exclusion]()
     zones = source.zones.of(source.servers)
     start_ms, length_ms = source.start_ms, max(source.end_ms - source.start_ms, 1)

@@ -18,18 +18,24 @@ from treeline.core.detection.warmup import spread_floor
 from treeline.core.expectation import local_time
 from treeline.core.limits import is_saturated
 from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import todays_layout
 from treeline.core.statistics import FloatArray, standardize, within_reach
 
 
 def seeded(
-    source: HistorySource, survey: Survey | None, coarser: Mapping[int, History], progress: Progress
+    source: HistorySource,
+    survey: Survey | None,
+    coarser: Mapping[int, History],
+    rolling_window_s: float,
+    progress: Progress,
 ) -> FleetState:
     """A state with every server's seeds; a server without two observations stays blank.
 
     The history is of the step that detection will run at; the survey says what to leave out of it. `coarser` has the
     same servers' earlier months by period in seconds; they widen the baselines.
     """
-    state = FleetState(len(source.metrics), servers=list(source.servers))
+    layout = todays_layout(rolling_window_s)
+    state = FleetState(len(source.metrics), servers=list(source.servers), layout=layout)
     for row, server in enumerate(source.servers):
         grids: dict[float, Grid] = {source.step_s: source.of_server(row)}
         grids |= {s: server_grid(other, server, float(s)) for s, other in coarser.items() if server in other.rows}

@@ -34,6 +34,7 @@ class ExpectedBy(StrEnum):
 
     TRAILING_DAY = "trailing_day"
     TIME_OF_DAY = "time_of_day"
+    ROLLING_WINDOW = "rolling_window"  # the server's own last W seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

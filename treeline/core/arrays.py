@@ -43,6 +43,10 @@ class ArraySpec:
 class State(Protocol):
     """A detector's state as functions see it that know some of its arrays: by name, one row a server."""
 
+    @property
+    def rolling_window_s(self) -> float:
+        """Length of the rolling window that all is expected by; 0 where each series has an expectation of its own."""
+
     def __getattr__(self, name: str) -> Array: ...
 
 

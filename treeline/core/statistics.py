@@ -41,7 +41,7 @@ def standardize(values: FloatArray, mean: FloatArray, spread: FloatArray, *, lim
 def rolling_zscore(values: FloatArray, window: int, floor: FloatArray, *, limit: float = Z_LIMIT) -> FloatArray:
     """Standardize each row against the `window` rows before it (the current row excluded).
 
-    Nothing in production calls it yet: it is kept to become an expectation that a stage can choose (issue 13).
+    A rule that detection is compared with; detection's own window is `treeline.core.expectation.rolling`.
 
     Args:
         values: Shape (rows, metrics) in time order; NaN where missing.

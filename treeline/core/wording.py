@@ -2,7 +2,12 @@
 
 from treeline.core.alert import ExpectedBy, MetricEvidence
 
-_BY = {ExpectedBy.TRAILING_DAY: " going by the last day", ExpectedBy.TIME_OF_DAY: " at this time of day", None: ""}
+_BY = {
+    ExpectedBy.TRAILING_DAY: " going by the last day",
+    ExpectedBy.TIME_OF_DAY: " at this time of day",
+    ExpectedBy.ROLLING_WINDOW: " going by the rolling window",
+    None: "",
+}
 _SAID_BY_UNIT = {"percent": "%", "mbps": "Mbit/s"}  # endings of names that only repeat the unit
 
 

@@ -66,6 +66,30 @@ class Silence(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expecting(Settings):
+    """By what a metric's expected value is made; training asks, and its package tells detect."""
+
+    expectation: str = setting(
+        "chosen",
+        choices=("chosen", "rolling"),
+        meaning="chosen: for each metric of each server the trailing day or the time of day, whichever predicted its "
+        "own past best; rolling: for all of them the plain rolling z-score. Without effect until the next training.",
+    )
+    rolling_window_s: int = setting(
+        3600,
+        low=60,
+        high=604_800,
+        meaning="rolling: whose mean and standard deviation are expected, the last so many seconds of the same metric "
+        "of the same server; at least twelve steps.",
+    )
+
+    @property
+    def trained_window_s(self) -> int:
+        """The rolling window to train with; 0: none."""
+        return self.rolling_window_s if self.expectation == "rolling" else 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Detection(Silence):
     """How detect decides."""
 

@@ -12,15 +12,19 @@ from treeline.core.detection.policy import Change, PolicySettings
 from treeline.core.limits import MetricLimits
 from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import todays_layout
 
 STEP_MS = 60_000
 STEP_S = 60.0
 START_MS = 1_700_006_400_000  # the start of a bucket
 
 
-def ready_state(servers: int, metrics: int = 4, *, level: float = 50.0, spread: float = 2.0) -> FleetState:
+def ready_state(
+    servers: int, metrics: int = 4, *, level: float = 50.0, spread: float = 2.0, rolling_window_s: float = 0.0
+) -> FleetState:
     """Servers that normally stand at `level` with a standard deviation of `spread`, last seen one step ago."""
-    state = FleetState(metrics, servers=[f"s{i:02d}" for i in range(servers)])
+    names = [f"s{i:02d}" for i in range(servers)]
+    state = FleetState(metrics, servers=names, layout=todays_layout(rolling_window_s))
     state.phase[:] = Phase.READY
     state.base_mean[:], state.base_spread[:] = level, spread
     state.day_var[:] = state.trailing_var[:] = 1.0

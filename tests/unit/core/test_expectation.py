@@ -25,7 +25,7 @@ def seasonal(basis, *, level=3.0, offset=-1.0):
 
 
 def now(state, *, at=AT, learn=True):
-    return expected(state, ROW, HERE, at, step_s=STEP_S, learn=learn)
+    return expected(state, ROW, HERE, at, step_s=STEP_S, elapsed_s=np.array([STEP_S]), learn=learn)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_no_series_makes_an_expectation_that_is_not_finite(values, basis, hours)
     state.basis[:] = basis
     for i, value in enumerate(values):
         local = AT + i * 600_000 + hours * 3_600_000
-        found = expected(state, ROW, HERE, local, step_s=600.0)
+        found = expected(state, ROW, HERE, local, step_s=600.0, elapsed_s=np.array([600.0]))
         assert np.isfinite(found.value).all()
         assert (found.sd > 0).all()
         both = np.full((1, 2), value, dtype=np.float32)

@@ -15,6 +15,7 @@ from treeline.core.model.handover import hand_over
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
+from treeline.core.state.layout import todays_layout
 
 NOW = 1_700_006_400_000
 
@@ -185,3 +186,60 @@ def test_a_server_the_new_model_has_not_met_loses_its_peers():
     new = handed(package(FleetState(old.metrics, servers=["someone else"])), old)
     assert (new.peer_rows == NOBODY).all()
     assert (new.peer_slope == 0.0).all()
+
+
+def windowed(window_s: float, **values: object) -> FleetState:
+    """As `state`, with a rolling window, in which there are 6 values of mean 3 and variance 8."""
+    made = FleetState(2, servers=["a"], layout=todays_layout(window_s))
+    window = {"rolling_count": 5, "rolling_mean": 3.0, "rolling_square": 8.0, "rolling_place": 4}
+    window |= {"gathered_count": 1, "gathered_mean": 3.0, "gathered_square": 8.0, "rolling_part_s": 60.0}
+    for name, value in {"phase": Phase.READY, "last_at": NOW, **window, **values}.items():
+        made.arrays()[name][0] = value
+    return made
+
+
+def test_a_rolling_window_goes_on_in_the_new_models_units():
+    new = handed(package(windowed(3600.0, **NEW, rolling_count=1)), windowed(3600.0, **OLD))
+    for kept in ("rolling", "gathered"):
+        assert (new.arrays()[f"{kept}_mean"] == 0.5).all()
+        assert (new.arrays()[f"{kept}_square"] == 2.0).all()
+    assert (new.rolling_count == 5).all(), "its own, not training's"
+    assert (new.rolling_place[0], new.rolling_part_s[0]) == (4, 60.0)
+
+
+@pytest.mark.parametrize(("before_s", "after_s"), [(3600.0, 7200.0), (0.0, 3600.0)])
+def test_a_rolling_window_of_another_length_begins_empty(before_s: float, after_s: float):
+    before = windowed(before_s, **OLD) if before_s else state(**OLD)
+    new = handed(package(windowed(after_s, **NEW)), before)
+    assert new.rolling_window_s == after_s
+    assert not new.rolling_count.any()
+    assert not new.gathered_count.any()
+    assert not new.rolling_place.any()
+
+
+def test_a_model_without_a_rolling_window_drops_it():
+    new = handed(package(state(**NEW)), windowed(3600.0, **OLD))
+    assert new.rolling_window_s == 0.0
+    assert "rolling_mean" not in new.arrays()
+    assert (new.trend_mean == -1.0).all(), "the rest is handed over"
+
+
+def test_the_window_of_a_metric_that_only_one_model_knows_is_the_old_models_or_empty():
+    seeds = windowed(3600.0, **NEW | {"base_spread": [4.0, UNKNOWN]})
+    new = handed(package(seeds), windowed(3600.0, **OLD | {"base_spread": [UNKNOWN, 2.0]}))
+    assert new.rolling_count[0, 0].tolist() == [0, 5]
+    assert new.gathered_count[0].tolist() == [0, 1]
+    assert (new.rolling_mean[0, 0, 1], new.rolling_square[0, 0, 1]) == (3.0, 8.0), "in the old model's spreads"
+
+
+def test_a_canarys_own_window_is_used():
+    own = windowed(3600.0, **NEW, rolling_mean=7.0)
+    new = handed(package(windowed(3600.0, **NEW)), windowed(3600.0, **OLD), own=own)
+    assert (new.rolling_mean == 7.0).all()
+    assert (new.rolling_count == 5).all()
+
+
+def test_a_server_that_neither_model_was_trained_on_keeps_its_window():
+    new = handed(package(FleetState(2, servers=["b"], layout=todays_layout(3600.0))), windowed(3600.0, **OLD))
+    assert (new.rolling_mean == 3.0).all()
+    assert (new.rolling_count == 5).all()

@@ -83,7 +83,7 @@ def _by_bucket(pairs: Iterable[tuple[Any, Any]]) -> dict[int, float]:
 
 def of_server(state: FleetState, server_id: str) -> FleetState:
     """One server's row of a state, by itself."""
-    own = FleetState(state.metrics, servers=[server_id], version=state.version)
+    own = FleetState(state.metrics, servers=[server_id], version=state.version, layout=state.layout)
     own.set_row(0, state.row_values(state.rows()[server_id]))
     own.activation = state.activation
     return own
@@ -144,7 +144,8 @@ class Origins:
         before = self.before
         first = max(int(before.slot[before.rows()[server_id]]), slot - season.SLOTS)
         first = min(first, slot, slot - change)  # where clocks are set back, slots come again
-        blocks = season.blocks_at(range(first, slot + SLOTS_AHEAD + max(-change, 0) + 1))
+        last = slot + SLOTS_AHEAD + max(-change, 0)
+        blocks = set[int]() if before.rolling_window_s else season.blocks_at(range(first, last + 1))
         self.tables.fill(self.group, self.model_version, before, blocks)
         state = of_server(before, server_id)
         table.keep_only(state, blocks)

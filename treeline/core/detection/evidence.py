@@ -23,6 +23,7 @@ _EXPECTED_BY = {
     Basis.DAY: ExpectedBy.TRAILING_DAY,
     Basis.SEASON: ExpectedBy.TIME_OF_DAY,
     Basis.MOVED_SEASON: ExpectedBy.TIME_OF_DAY,
+    Basis.ROLLING: ExpectedBy.ROLLING_WINDOW,
 }
 
 
@@ -30,7 +31,7 @@ _EXPECTED_BY = {
 class Bands:
     """What observations are held against, each in the metric's unit; arrays of shape (..., metrics)."""
 
-    expected: FloatArray  # by the trailing day or the time of day
+    expected: FloatArray  # by what `basis` says
     spread: FloatArray  # a third of the way from there to the band's edge; 0: the metric has no baseline yet
     basis: npt.NDArray[np.uint8]  # a `Basis`
     implied: FloatArray  # what the server's other metrics imply; NaN where no relation was learned
@@ -51,7 +52,7 @@ class Bands:
         return cls(
             expected=features.expected,
             spread=features.spread,
-            basis=state.basis[rows],
+            basis=features.compared.now.basis,
             implied=np.where(is_learned, features.implied, np.nan),
             implied_spread=features.implied_spread,
             implied_by=weightiest(weights, related.implied + related.unexplained),

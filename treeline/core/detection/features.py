@@ -106,7 +106,7 @@ def extract(
     elapsed_s = np.where(before < 0, step_s, (observed_at - before) / 1000.0)
     aged_s = np.minimum(elapsed_s, MAX_ELAPSED_STEPS * step_s).astype(np.float32)
     local_ms = observed_at + state.utc_offset_s[at] * 1000
-    now = expectation.expected(state, rows, at, local_ms, step_s=step_s, learn=learn)
+    now = expectation.expected(state, rows, at, local_ms, step_s=step_s, elapsed_s=elapsed_s, learn=learn)
     if common is None:
         common = peers.common(state, at, bucket)
     compared = _compare(state, at, values, now, common, elapsed_s > GAP_STEPS * step_s, aged_s)

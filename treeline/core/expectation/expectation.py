@@ -2,8 +2,8 @@
 
 There are three ways to expect a value: the trailing day, the season (`season`), and the season moved by how far the
 last day was from it. Training chooses one for each metric of each server: the one that predicted the server's own past
-best (`training.prepare.expectations`). Everything that is said about a server goes by it: features, pages, explain,
-reports.
+best (`training.prepare.expectations`). A model can be trained to use a fourth for all of them, and none of the others:
+the window of `rolling`. Everything that is said about a server goes by it: features, pages, explain, reports.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.arrays import ArraySpec, Axis, Rows, State
-from treeline.core.expectation import season
+from treeline.core.expectation import rolling, season
 from treeline.core.statistics import FloatArray, bounded_step, ew_alpha, ew_update
 
 DAY_S = 86_400.0
@@ -32,6 +32,10 @@ class Basis(IntEnum):
     DAY = 0
     SEASON = 1
     MOVED_SEASON = 2  # the season, moved by how far the last day was from it
+    ROLLING = 3  # the mean of the last W seconds, of a model that has it for every series; never stored
+
+
+CHOSEN_FROM = (Basis.DAY, Basis.SEASON, Basis.MOVED_SEASON)
 
 
 ARRAYS = (
@@ -52,6 +56,8 @@ class Expected:
 
     value: FloatArray
     sd: FloatArray
+    basis: npt.NDArray[np.uint8]  # a `Basis`, what the two are made from
+    elapsed_s: FloatArray  # since each server's observation before, shape (n,)
     day_mean: FloatArray
     day_sd: FloatArray
     season_level: FloatArray
@@ -65,6 +71,7 @@ def expected(
     local_ms: npt.NDArray[np.int64],
     *,
     step_s: float,
+    elapsed_s: FloatArray,
     learn: bool = True,
 ) -> Expected:
     """What is expected at a time.
@@ -75,21 +82,41 @@ def expected(
         at: The same rows, as `together` gives them.
         local_ms: Each server's local time, milliseconds, shape (n,).
         step_s: The sampling step.
+        elapsed_s: Seconds since each server's observation before, shape (n,).
         learn: False leaves the state as it is: late observations are held against the slot that lasts.
     """
+    day_mean, day_sd = state.trailing_mean[at], np.maximum(np.sqrt(state.trailing_var[at]), DAY_FLOOR)
+    if state.rolling_window_s:
+        return _by_window(state, at, day_mean, day_sd, elapsed_s)
     if learn:
         season.turn(state, rows, season.slot_of(local_ms), step_s=step_s)
-    day_mean, day_sd = state.trailing_mean[at], np.maximum(np.sqrt(state.trailing_var[at]), DAY_FLOOR)
     level, basis = season.level_at(state, at, local_ms), state.basis[at]
     by_day = basis == Basis.DAY
     moved = np.where(basis == Basis.MOVED_SEASON, state.season_offset[at], 0.0)
     return Expected(
         value=np.where(by_day, day_mean, level + moved),
         sd=np.where(by_day, day_sd, state.slot_sd[at]),
+        basis=basis,
+        elapsed_s=elapsed_s,
         day_mean=day_mean,
         day_sd=day_sd,
         season_level=level,
         season_sd=state.slot_sd[at],
+    )
+
+
+def _by_window(state: State, at: Rows, day_mean: FloatArray, day_sd: FloatArray, elapsed_s: FloatArray) -> Expected:
+    """By the rolling window, and where that holds too few values by the trailing day. No season is learned."""
+    mean, sd, is_known = rolling.moments(state, at, elapsed_s)
+    return Expected(
+        value=np.where(is_known, mean, day_mean),
+        sd=np.where(is_known, np.maximum(sd, DAY_FLOOR), day_sd),
+        basis=np.where(is_known, np.uint8(Basis.ROLLING), np.uint8(Basis.DAY)),
+        elapsed_s=elapsed_s,
+        day_mean=day_mean,
+        day_sd=day_sd,
+        season_level=day_mean,
+        season_sd=day_sd,
     )
 
 
@@ -101,11 +128,14 @@ def learn(state: State, at: Rows, value: FloatArray, now: Expected, aged_s: Floa
         at: The servers' rows.
         value: Shape (n, metrics), in the spreads of training.
         now: What was expected of them.
-        aged_s: Seconds by which each server's averages age, shape (n,).
+        aged_s: Seconds by which each server's averages age, shape (n,); 0 where nothing is to change.
     """
     mean, variance, alpha = state.trailing_mean[at], state.trailing_var[at], ew_alpha(aged_s, DAY_S)[:, None]
     ew_update(mean, variance, bounded_step(value, mean, variance, DAY_FLOOR, alpha), alpha)
     state.trailing_mean[at], state.trailing_var[at] = mean, variance
+    if state.rolling_window_s:  # by the clock: what is older than the window is not in it, however long a gap was
+        rolling.learn(state, at, value, now.value, now.sd, np.where(aged_s > 0, now.elapsed_s, 0.0))
+        return
     slow, trend = ew_alpha(aged_s, TREND_S)[:, None], state.trend_mean[at]
     far = season.CLIP_SD * now.season_sd
     distance = np.clip(value - now.season_level, -far, far)

@@ -1,9 +1,10 @@
 """Handing a group over from one model to the next: what a detector state keeps, and what the new model brings.
 
 Incidents, persistence and the times seen stay. So do the trailing averages, converted to the new baselines: filling
-them again would take days. What training measures comes from the new model: which expectation a metric has, the
-seasonal table, the relation between the metrics, the usual scores. How rare the server's own peaks were stays as well,
-so that a promotion neither opens nor silences anything.
+them again would take days. A rolling window stays where both models have one of the same length, and else begins empty.
+What training measures comes from the new model: which expectation a metric has, the seasonal table, the relation
+between the metrics, the usual scores. How rare the server's own peaks were stays as well, so that a promotion neither
+opens nor silences anything.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from treeline.core.arrays import NEVER, Axis, Home
 from treeline.core.channels import novelty, registry
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.metric_warmup import UNKNOWN
-from treeline.core.expectation import expectation, peers, relation
+from treeline.core.expectation import expectation, peers, relation, rolling
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
@@ -82,16 +83,18 @@ def hand_over(
     state.version = own.version if own is not None else 0
     for row, server in enumerate(chosen):
         old: Row = source.row_values(rows[server])
+        if source.rolling_window_s != state.rolling_window_s:
+            old = {name: value for name, value in old.items() if name not in rolling.NAMES}
         if not is_same_shape:
             seed: Row = package.seeds.row_values(seeds[server]) if server in seeds else dict(package.typical)
-            old = {name: value for name, value in old.items() if name not in _OWN} | {
+            old = {name: value for name, value in old.items() if name not in (*_OWN, *rolling.NAMES)} | {
                 name: seed[name] for name in seed if name in _OWN or name == "phase"
             }
             if server not in seeds:
                 old |= {"phase": Phase.WARMING_UP, "observations": 0}
         elif own is not None and server in own_rows and _is_fresh(own, own_rows[server], old):
             mine = own.row_values(own_rows[server])
-            old |= {name: mine[name] for name in (*_OWN, "phase")}
+            old |= {name: mine[name] for name in (*_OWN, *rolling.NAMES, "phase") if name in mine}
         elif server in seeds:
             old |= _converted(package.seeds.row_values(seeds[server]), old)
         else:
@@ -137,6 +140,7 @@ def _converted(seed: Row, old: Row) -> Row:
     values = {name: seed[name] for name in (*_MODEL, *_SCORES)}
     values |= {name: old[name] * ratio + offset for name in _LEVELS}
     values |= {name: old[name] * ratio**2 for name in _VARIANCES}
+    values |= rolling.rescaled(old, ratio, offset)
     values["recent"] = np.clip(values["recent"], -Z_LIMIT, Z_LIMIT)
     values |= {name: np.where(kept, old[name], seed[name]) for name in _CHANNELS}
     values["slot"] = np.asarray(
@@ -149,4 +153,6 @@ def _newly_known(seed: Row, old: Row, values: Row) -> Row:
     """A metric for which only one of the models has a baseline: its values come from that model."""
     unknown = (seed["base_spread"] == UNKNOWN) | (old["base_spread"] == UNKNOWN)
     is_old = seed["base_spread"] == UNKNOWN  # also where neither has
-    return {n: np.where(unknown, np.where(is_old, old[n], seed[n]), values[n]) for n in _OF_METRICS}
+    of_metrics = {n: np.where(unknown, np.where(is_old, old[n], seed[n]), values[n]) for n in _OF_METRICS}
+    window = {n: np.where(is_old, old[n], values[n]) for n in rolling.NAMES if n in values}
+    return of_metrics | window | {n: np.where(unknown & ~is_old, 0, old[n]) for n in rolling.COUNTS if n in old}

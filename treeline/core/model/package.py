@@ -70,6 +70,11 @@ class ModelPackage:
         return score if self.has_todays_rows else lambda rows: np.zeros(len(rows))
 
     @property
+    def rolling_window_s(self) -> float:
+        """Length of the rolling window that everything is expected by; 0: each series by what training chose for it."""
+        return self.seeds.rolling_window_s
+
+    @property
     def step_ms(self) -> int:
         """The sampling step in milliseconds."""
         return round(self.step_s * 1000)
@@ -150,6 +155,7 @@ class ModelPackage:
             "fingerprint": self.fingerprint,
             "members_sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
             "training": self.manifest,
+            **({"rolling_window_s": self.rolling_window_s} if self.rolling_window_s else {}),
         }
         members["manifest.json"] = json.dumps(manifest, indent=1, sort_keys=True).encode()
         buffer = io.BytesIO()
@@ -195,7 +201,9 @@ class ModelPackage:
                 None,
             )
         else:
-            seeds, seed_file = FleetState(len(metrics)), SeedFile.of(archive, manifest.get("members_sha256"))
+            layout = todays_layout(float(manifest.get("rolling_window_s", 0.0)))
+            seeds = FleetState(len(metrics), layout=layout)
+            seed_file = SeedFile.of(archive, manifest.get("members_sha256"))
         _require_width(seeds, metrics)
         return cls(
             model_version=manifest["model_version"],

@@ -63,6 +63,11 @@ class FleetState:
         """For type checkers, which do not know the arrays' names; all there are were found before this is asked."""
         raise AttributeError(f"a detector state has no array {name!r}")
 
+    @property
+    def rolling_window_s(self) -> float:
+        """Length of the rolling window that all is expected by; 0 where each series has an expectation of its own."""
+        return self.layout.rolling_window_s
+
     def _hold(self, servers: list[str], arrays: dict[str, Array]) -> None:
         """Take these servers and arrays over. Plain attributes: a round of decisions asks for seventy of them."""
         self.servers, self._arrays = servers, arrays
@@ -158,8 +163,8 @@ class FleetState:
 
     @classmethod
     def of_stored(cls, stored: StoredState, layout: Layout | None = None) -> "FleetState":
-        """A stored state to work with, brought to a layout; it takes over the arrays."""
-        layout = layout or todays_layout()
+        """A stored state to work with, brought to a layout, today's where none is given; it takes over the arrays."""
+        layout = layout or todays_layout(stored.layout.rolling_window_s)
         stored = migrated(stored, layout)
         head = stored.head
         try:

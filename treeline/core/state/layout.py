@@ -5,7 +5,7 @@ peaks). They are rounded at every step and not only when saved, so how often a s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from treeline.core.arrays import NEVER as NEVER
 from treeline.core.arrays import Array, ArraySpec, Axis, Home
 from treeline.core.channels import novelty, registry
 from treeline.core.channels.channel import Channel, MetricChannel
-from treeline.core.expectation import expectation, peers, relation
+from treeline.core.expectation import expectation, peers, relation, rolling
 
 RECENT = 10  # observations that are averaged
 LATE_SLOTS = 32  # observation times remembered to tell a late observation from a repeated one
@@ -27,6 +27,7 @@ class Layout:
 
     channels: tuple[str, ...]
     arrays: tuple[ArraySpec, ...]
+    rolling_window_s: float = 0.0  # of `treeline.core.expectation.rolling`, whose arrays are there where it is not 0
 
     def shape(self, spec: ArraySpec, rows: int, metrics: int) -> tuple[int, ...]:
         """The shape of an array for so many servers."""
@@ -51,12 +52,13 @@ class Layout:
 
     def only(self, *homes: Home) -> "Layout":
         """The part of it that is stored in some homes."""
-        return Layout(self.channels, tuple(spec for spec in self.arrays if spec.home in homes))
+        return replace(self, arrays=tuple(spec for spec in self.arrays if spec.home in homes))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         arrays = {spec.name: [spec.dtype, spec.initial, *spec.axes] for spec in self.arrays}
-        return {"channels": list(self.channels), "arrays": arrays}
+        rolling_window = {"rolling_window_s": self.rolling_window_s} if self.rolling_window_s else {}
+        return {"channels": list(self.channels), "arrays": arrays, **rolling_window}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
@@ -65,7 +67,7 @@ class Layout:
             ArraySpec(name, dtype, tuple(axis if isinstance(axis, int) else Axis(axis) for axis in axes), initial)
             for name, (dtype, initial, *axes) in body["arrays"].items()
         ]
-        return cls(tuple(body["channels"]), tuple(specs))
+        return cls(tuple(body["channels"]), tuple(specs), float(body.get("rolling_window_s", 0.0)))
 
 
 _M, _C = Axis.METRICS, Axis.CHANNELS
@@ -100,22 +102,27 @@ _OF_THE_POLICY = (
 )
 
 
-def todays_layout() -> Layout:
-    """The layout that this code works with: its own arrays, and those that the channels declare."""
-    return _layout_of(registry.every_channel())
+def todays_layout(rolling_window_s: float = 0.0) -> Layout:
+    """The layout that this code works with: its own arrays, and those that the channels declare.
+
+    Args:
+        rolling_window_s: Of a model with a rolling window, its length; else 0, and the state has none of its arrays.
+    """
+    return _layout_of(registry.every_channel(), rolling_window_s)
 
 
 @cache
-def _layout_of(channels: tuple[Channel, ...]) -> Layout:
+def _layout_of(channels: tuple[Channel, ...], rolling_window_s: float) -> Layout:
     declared = tuple(spec for channel in channels for spec in channel.arrays)
     names = tuple(channel.name for channel in channels if isinstance(channel, MetricChannel))
     arrays = (
         *_OF_THE_DETECTOR,
         *expectation.ARRAYS,
+        *(rolling.ARRAYS if rolling_window_s else ()),
         *peers.ARRAYS,
         *relation.ARRAYS,
         *declared,
         *novelty.ARRAYS,
         *_OF_THE_POLICY,
     )
-    return Layout(names, arrays)
+    return Layout(names, arrays, rolling_window_s)
