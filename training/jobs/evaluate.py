@@ -68,13 +68,14 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
 
     with Scorers(client, asked.model_version, asked.role, asked.instance_type) as scorers:
         trained = scorers.of_artifact(asked.model, asked.model_data, asked.image)
-        score, rows = trained.score, prepared.training_rows
+        score, rows = trained.score, prepared.unseen_rows
         manifest["reference"] = reference(score(rows), rows).to_json()
+        per_tree = min(asked.num_samples_per_tree, len(prepared.training_rows) // asked.num_trees)
         package = calibrate_package(
             prepared,
             score,
             model_version=asked.model_version,
-            samples_per_tree=trained.samples_per_tree or min(asked.num_samples_per_tree, len(rows) // asked.num_trees),
+            samples_per_tree=trained.samples_per_tree or per_tree,
             manifest=manifest,
         )
         candidate = judged(package, score, fleet.holdout())

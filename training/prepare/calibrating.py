@@ -167,10 +167,15 @@ def _seed_channels(prepared: Prepared) -> npt.NDArray[np.float32]:
 
 
 def _seed_scores(prepared: Prepared, scores: FloatArray, calibration: Calibration) -> FloatArray:
-    """Seed each server's slow mean of scores; the score channel's measures, shape (times, servers)."""
+    """Seed each server's slow mean of scores; the score channel's measures, shape (times, servers).
+
+    The mean is that of the rows which were held out, where there are any: a forest gives what it was grown on lower
+    scores than anything that comes, and a canary would take the difference for a fault of the model.
+    """
     state = prepared.state
     for server in range(scores.shape[1]):
-        own = scores[prepared.present[:, server], server]
+        held_out = prepared.held_out[:, server]
+        own = scores[held_out if held_out.any() else prepared.present[:, server], server]
         if len(own):
             state.score_mean[server], state.score_var[server] = own.mean(), own.var()
     measures = [registry.SCORE.measure(state, slice(None), row, calibration.score_scale, 0.0)[0] for row in scores]

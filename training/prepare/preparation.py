@@ -71,6 +71,11 @@ class Prepared:
         """Which server has a row at which time kept, shape (n, servers)."""
         return np.logical_not(np.isnan(self.magnitudes[..., 0]))
 
+    @property
+    def unseen_rows(self) -> Rows:
+        """The rows that a forest is not grown on (n, features): scores of its own are lower than any to come."""
+        return self.rows[self.held_out] if self.held_out.any() else self.training_rows
+
 
 def prepare(
     source: HistorySource,

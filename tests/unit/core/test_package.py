@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from treeline.core.errors import ModelMismatchError
 from treeline.core.expectation.peers import NOBODY
 from treeline.core.model.package import ModelPackage
 from treeline.core.model.seeds import SERVERS_A_MEMBER
+from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState, Phase
 
 METRICS = ("cpu", "memory", "network", "disk")
@@ -218,6 +220,21 @@ def test_what_only_the_package_has_is_attached_to_the_servers_it_knows():
     assert state.season_level[1, 0, 0, 0] == 7.0
     assert np.isnan(state.season_level[0]).all()
     assert (state.day_mean == 0.0).all(), "what is stored with the state stays"
+
+
+def test_what_an_older_version_did_not_store_is_once_as_training_left_it():
+    model = package()
+    model.seeds.trailing_mean[:], model.seeds.day_mean[:] = 3.0, 3.0
+    older = FleetState(4, servers=["s01"]).pack(Home.STATE)
+    stored = StoredState.from_bytes(older)
+    arrays = {name: array for name, array in stored.arrays.items() if name != "trailing_mean"}
+    layout = replace(stored.layout, arrays=tuple(spec for spec in stored.layout.arrays if spec.name in arrays))
+    state = FleetState.of_stored(StoredState({**stored.head, **layout.to_json()}, layout, arrays))
+    model.attach(state)
+    assert (state.trailing_mean[0, 0], state.day_mean[0, 0]) == (3.0, 0.0)
+    state.trailing_mean[:] = 1.0
+    model.attach(state)
+    assert state.trailing_mean[0, 0] == 1.0, "what has been learned since stays"
 
 
 @pytest.mark.parametrize("is_whole", [True, False])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.core.examples import FEW
 from tests.unit.core.fleets import ready_state
 from treeline.core.expectation import season
-from treeline.core.expectation.season import FLOOR_SD, SLOT_MS, SLOTS, TREND_DAYS
+from treeline.core.expectation.season import FLOOR_SD, PRIOR_DAYS, SLOT_MS, SLOTS, TREND_DAYS
 
 ROW = np.array([0])
 MONDAY = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp() * 1000)
@@ -95,12 +95,28 @@ def test_a_weekend_does_not_change_a_weekday():
     state = blank()
     days(state, MONDAY, [2.0] * 5)
     before = state.season_level[0, 0].copy()
-    days(state, SATURDAY, [-4.0, -4.0])
+    days(state, SATURDAY, [1.8, 1.6])
     level(state, SATURDAY + 2 * 86_400_000)
     np.testing.assert_array_equal(state.season_level[0, 0, :-1], before[:-1])
-    assert state.season_level[0, 1, 40, 0] == pytest.approx(-4.0, rel=0.3), "clipped at first, as an outage would be"
-    assert level(state, MONDAY + 7 * 86_400_000 + 10 * 3_600_000)[0] > 1.5
-    assert level(state, SATURDAY + 7 * 86_400_000 + 10 * 3_600_000)[0] < 0.0
+    assert state.season_level[0, 1, 40, 0] == pytest.approx(1.7, abs=0.02)
+    assert level(state, MONDAY + 7 * 86_400_000 + 10 * 3_600_000)[0] > 1.9
+    assert level(state, SATURDAY + 7 * 86_400_000 + 10 * 3_600_000)[0] < 1.8
+
+
+def test_how_far_values_stray_is_learned_where_their_level_was_known_before():
+    """On its first day a slot is held against the trailing mean: that distance is the daily cycle."""
+    state = blank()
+    noise = np.random.default_rng(1).normal(0.0, 0.1, (3, 288))
+    values = 2.0 * np.sin(2 * np.pi * np.arange(288) / 288) + noise
+    live(state, MONDAY, values[0])
+    level(state, MONDAY + 86_400_000)
+    assert np.isfinite(state.season_level[0, 0, :, 0]).all()
+    assert np.isnan(state.season_var[0, 0]).all()
+    assert state.season_square[0, 0] == 1.0, "as training left it"
+    for day in (1, 2):
+        live(state, MONDAY + day * 86_400_000, values[day])
+    assert np.isfinite(state.season_var[0, 0, :-1]).all()
+    assert np.sqrt(state.season_square[0, 0]) < 0.4, "of a cycle of 1.4"
 
 
 @pytest.mark.parametrize(("seen", "other"), [(0, 0), (1, 0), (0, 1), (2, 3), (30, 8)])
@@ -121,8 +137,9 @@ def test_a_spread_is_shrunk_likewise_and_never_below_the_floor(seen, other):
     state.season_level[0], state.season_var[0] = 0.0, 0.0
     state.season_square[:] = 4.0
     level(state, MONDAY + 10 * 3_600_000)
-    both = 4.0 / (seen + other + 1.0)
-    assert state.slot_sd[0, 0] == pytest.approx(np.sqrt(both / (seen + 1.0) + FLOOR_SD**2), rel=1e-3)
+    both = 4.0 * PRIOR_DAYS / (seen + other + PRIOR_DAYS)
+    by_hand = both * PRIOR_DAYS / (seen + PRIOR_DAYS) + FLOOR_SD**2
+    assert state.slot_sd[0, 0] == pytest.approx(np.sqrt(by_hand), rel=1e-3)
     state.season_square[:] = 0.0
     level(state, MONDAY + 11 * 3_600_000)
     assert state.slot_sd[0, 0] == pytest.approx(FLOOR_SD)

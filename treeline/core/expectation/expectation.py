@@ -139,10 +139,8 @@ def learn(state: State, at: Rows, value: FloatArray, now: Expected, aged_s: Floa
     slow, trend = ew_alpha(aged_s, TREND_S)[:, None], state.trend_mean[at]
     far = season.CLIP_SD * now.season_sd
     distance = np.clip(value - now.season_level, -far, far)
-    square = state.season_square[at]
     known = ~np.isnan(value)
     state.trend_mean[at] = trend + np.where(known, slow * (now.season_level + distance - trend), 0.0)
-    state.season_square[at] = square + np.where(known, slow * (distance**2 - square), 0.0)
     offset = state.season_offset[at]
     reach = OFFSET_CLIP_SD * state.slot_sd[at]
     step = np.clip(value - now.season_level - offset, -reach, reach)

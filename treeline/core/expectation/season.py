@@ -19,6 +19,9 @@ KINDS = 2  # weekdays, weekends
 BLOCK_SLOTS = 4  # the table is stored in blocks of so many slots of one kind of day (`treeline.core.state.table`)
 BLOCKS = KINDS * SLOTS // BLOCK_SLOTS
 SLOWEST = 0.2  # least weight of a day in a slot's averages: about the last five of its kind
+SQUARE_S = 3 * 86_400
+PRIOR_SLOTS = 4.0  # how many slots the spread of training counts for in the mean square of the distance
+PRIOR_DAYS = 4.0  # for how many days the server's own spread counts in a slot's: a few values a day say little of it
 TREND_DAYS = 0.5  # how many days of its own the trailing level counts for in a young table
 FLOOR_SD = 0.05  # of the training spread
 CLIP_SD = 6.0  # an outage must not teach the table that outages are normal
@@ -30,7 +33,8 @@ ARRAYS = (
     ArraySpec("slot_square", "f4", (_M,)),  # mean square of the distance from the level
     ArraySpec("slot_level", "f4", (3, _M)),  # the table's level at the centres of the slot before, this one, the next
     ArraySpec("slot_sd", "f4", (_M,), 1.0),
-    ArraySpec("season_square", "f4", (_M,), 1.0),  # mean square of the distance from the level over three days
+    ArraySpec("season_square", "f4", (_M,), 1.0),  # mean square of the distance from a learned level over three days
+    ArraySpec("season_slots", "f2", (_M,)),  # how many slots that mean is of
     ArraySpec("season_level", "f2", (KINDS, SLOTS, _M), None, Home.TABLE),
     ArraySpec("season_var", "f2", (KINDS, SLOTS, _M), None, Home.TABLE),
     ArraySpec("season_days", "f2", (KINDS, SLOTS), home=Home.TABLE),
@@ -121,17 +125,27 @@ def gather(state: State, at: npt.NDArray[np.intp] | slice, value: FloatArray, le
 
 
 def _fold(state: State, rows: npt.NDArray[np.intp], step_s: float) -> None:
+    """Fold the slot that is over into the table.
+
+    A level is learned from the first day on. A distance says how far values stray only where a level was known before:
+    on its first day a slot is held against the trailing mean, and the distance has the daily cycle in it.
+    """
     kind, place = place_of(state.slot[rows])
     count = state.slot_count[rows]
     share = np.minimum(count * (step_s * 1000 / SLOT_MS), 1.0)
     days = state.season_days[rows, kind, place].astype(np.float32)
+    is_known = (days + state.season_days[rows, 1 - kind, place].astype(np.float32) > 0)[:, None] & (count > 0)
     weight = np.maximum(SLOWEST, 1.0 / (days + 1.0))[:, None] * share
-    for name, new in (("season_level", state.slot_mean[rows]), ("season_var", state.slot_square[rows])):
+    square = state.slot_square[rows]
+    for name, new, learned in (("season_level", state.slot_mean[rows], count > 0), ("season_var", square, is_known)):
         table = getattr(state, name)
         old = table[rows, kind, place].astype(np.float32)
-        learned = np.where(np.isnan(old), new, old + weight * (new - old))
-        table[rows, kind, place] = np.where(count > 0, learned, old)
+        table[rows, kind, place] = np.where(learned, np.where(np.isnan(old), new, old + weight * (new - old)), old)
     state.season_days[rows, kind, place] = days + share.max(axis=1)
+    slots, mean = state.season_slots[rows].astype(np.float32), state.season_square[rows]
+    most = SQUARE_S / max(step_s, SLOT_MS / 1000)
+    state.season_square[rows] = mean + np.where(is_known, share / (slots + PRIOR_SLOTS + 1.0) * (square - mean), 0.0)
+    state.season_slots[rows] = np.minimum(slots + np.where(is_known, share, 0.0), most)
 
 
 def _read(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
@@ -160,6 +174,7 @@ def _read(state: State, rows: npt.NDArray[np.intp], slot: npt.NDArray[np.int64])
     levels = np.where((days + more == 0) & (days + more)[:, 1:2].astype(bool), levels[:, 1:2], levels)
     days, variance = (part[:, 1] for part in known("season_var", this))
     more, other_variance = (part[:, 1] for part in known("season_var", other))
-    both_variance = (days * variance + more * other_variance + state.season_square[rows]) / (days + more + 1.0)
-    variance = (days * variance + both_variance) / (days + 1.0)
+    both_variance = days * variance + more * other_variance + PRIOR_DAYS * state.season_square[rows]
+    both_variance /= days + more + PRIOR_DAYS
+    variance = (days * variance + PRIOR_DAYS * both_variance) / (days + PRIOR_DAYS)
     return levels, np.sqrt(variance + FLOOR_SD**2)

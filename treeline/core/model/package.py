@@ -107,7 +107,7 @@ class ModelPackage:
 
         Args:
             state: Of this model; changed in place. A server that the model has not met keeps what it has: blank, these
-                arrays say nothing.
+                arrays say nothing. What an older version did not store of it is as training left it, once.
             homes: Which arrays; those of `Home.PACKAGE` where none is named. `Home.TABLE` gives the seasonal table as
                 training left it, over which `Records.fill` reads what was learned since.
         """
@@ -117,8 +117,10 @@ class ModelPackage:
         if not rows:
             return
         here, there = np.array(rows, dtype=np.intp).T
-        for spec in state.layout.only(*homes or (Home.PACKAGE,)).arrays:
-            state.arrays()[spec.name][here] = self.seeds.arrays()[spec.name][there]
+        names = {spec.name for spec in state.layout.only(*homes or (Home.PACKAGE,)).arrays} | state.lacking
+        for name in names & self.seeds.arrays().keys():
+            state.arrays()[name][here] = self.seeds.arrays()[name][there]
+        state.lacking = frozenset()
         if not homes or Home.PACKAGE in homes:  # peers are rows of training; in this state they have others, or none
             trained = known if self.seed_file is None else self.seed_file.rows
             row_of = np.full(len(trained) + 1, NOBODY, dtype=np.int32)

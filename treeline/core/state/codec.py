@@ -26,6 +26,7 @@ class StoredState:
     head: dict[str, Any]
     layout: Layout  # of the arrays
     arrays: dict[str, Array]  # by name, in the order of the layout; each has one row a server
+    lacking: frozenset[str] = frozenset()  # arrays that an older version had not; they have initial values
 
     @property
     def version(self) -> int:

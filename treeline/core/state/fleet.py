@@ -55,6 +55,7 @@ class FleetState:
         self.table = [""] * season.BLOCKS  # by block of the seasonal table, the name of what is stored; "": nothing is
         # By block, the name of what the state held of it when it was read: `treeline.app.detect.ports.Records.fill`.
         self.filled: dict[int, str] = {}
+        self.lacking: frozenset[str] = frozenset()  # arrays that were not stored; `ModelPackage.attach` fills them
         self._arrays: dict[str, Array] = {}
         self._hold([], {spec.name: layout.blank(spec, 0, metrics) for spec in layout.arrays})
         self.add(servers or [])
@@ -176,4 +177,5 @@ class FleetState:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelMismatchError(f"detector state has an unusable head: {error}") from error
         state._hold(head["servers"], stored.arrays)
+        state.lacking = stored.lacking
         return state

@@ -1,8 +1,9 @@
 """From what an earlier version stored to what today's code works with.
 
-An array that the stored state lacks takes its initial values, one that the layout no longer has is dropped, and values
-along an axis of channels go by channel name. So a new array or channel needs an initial value and nothing else. Only
-where stored values have to become others is a *step* needed, with a format number of its own.
+An array that the stored state lacks takes its initial values, and those of the model's training as soon as the model is
+there (`ModelPackage.attach`); one that the layout no longer has is dropped, and values along an axis of channels go by
+channel name. So a new array or channel needs an initial value and nothing else. Only where stored values have to become
+others is a *step* needed, with a format number of its own.
 """
 
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def migrated(stored: StoredState, layout: Layout) -> StoredState:
                     "a step of treeline.core.state.migrate is missing"
                 )
             fill(blank, stored.arrays[spec.name], spec, stored.layout, layout)
-    return StoredState({**stored.head, **layout.to_json()}, layout, arrays)
+    return StoredState({**stored.head, **layout.to_json()}, layout, arrays, frozenset(arrays.keys() - known.keys()))
 
 
 def fill(target: Array, source: Array, spec: ArraySpec, source_layout: Layout, layout: Layout) -> None:
