@@ -91,7 +91,6 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     require_enough(training.get(min(histories)), recent, cut)
     finest = min(training)
     history = training.pop(finest)
-    groups = known_servers.groups(history.servers)
     values = data_quality.sample_of(metrics, seed=asked.seed)
     prepared = prepare(
         FileWindows(history, float(finest), zones=zones),
@@ -99,23 +98,19 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         hygiene=_known(asked, client, known_servers, history.servers),
         coarser=training,
         values=values,
-        groups=groups,
+        groups=known_servers.groups(history.servers),
         rolling_window_s=asked.rolling_window_s,
     )
     learned, rows = prepared.learned, prepared.training_rows
     require_width(rows.shape[1], asked.feature_dim)
     recent = apply(recent, learned.left_out)
-    fleet = FleetFile(
-        prepared=prepared,
-        recent=recent,
-        groups=known_servers.groups(recent.servers),
-        holdout_from_ms=cut.holdout_from_ms,
-    )
-    statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=asked.seed, features=rows)
+    judged_in = known_servers.groups(recent.servers)
+    fleet = FleetFile(prepared=prepared, recent=recent, groups=judged_in, holdout_from_ms=cut.holdout_from_ms)
     out = Folder(asked.out)
+    statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=asked.seed, features=rows)
     data_quality.write(out, statistics, constraints, "quality")
-    features = feature_names(metrics)
-    of_features = ([s for s in statistics if s.name in features], [c for c in constraints if c.name in features])
+    names = feature_names(metrics)
+    of_features = ([s for s in statistics if s.name in names], [c for c in constraints if c.name in names])
     data_quality.write(out, *of_features, "quality/features")  # what Model Monitor may be given
     write_shards(out, rows)
     violations = data_quality.check_grid(fleet.holdout(), statistics, constraints)
