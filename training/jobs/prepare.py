@@ -27,11 +27,13 @@ from training.prepare.disturbances import DisturbanceTables
 from training.prepare.fleet_file import LEAD_IN_MS, FleetFile
 from training.prepare.hygiene import Disturbances, apply
 from training.prepare.preparation import GROUP_SIZE, prepare
+from training.prepare.sampling import Rows, ServerSamples
 from training.prepare.shards import write_shards
 from treeline.app.alert.controls import ServerLabels
 from treeline.app.detect.zones import ServerZones
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError, UsageError
+from treeline.core.model.data_quality import Constraint, FeatureStatistics
 from treeline.core.profile import Metric, declared, to_json
 from treeline.core.times import DEFAULT_ZONE, from_ms, iso, parse_iso
 from treeline.settings.environment import decompressed
@@ -107,11 +109,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     judged_in = known_servers.groups(recent.servers)
     fleet = FleetFile(prepared=prepared, recent=recent, groups=judged_in, holdout_from_ms=cut.holdout_from_ms)
     out = Folder(asked.out)
-    statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=asked.seed, features=rows)
-    data_quality.write(out, statistics, constraints, "quality")
-    names = feature_names(metrics)
-    of_features = ([s for s in statistics if s.name in names], [c for c in constraints if c.name in names])
-    data_quality.write(out, *of_features, "quality/features")  # what Model Monitor may be given
+    statistics, constraints = _write_baseline(out, metrics, values, rows, asked.seed)
     write_shards(out, rows)
     violations = data_quality.check_grid(fleet.holdout(), statistics, constraints)
     manifest = {
@@ -126,6 +124,18 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         f"{len(rows)} training rows of {learned.observations} observations and {len(history.servers)} servers, "
         f"held out from {iso(cut.holdout_from_ms)}"
     )
+
+
+def _write_baseline(
+    out: Folder, metrics: tuple[str, ...], values: ServerSamples, rows: Rows, seed: int
+) -> tuple[tuple[FeatureStatistics, ...], tuple[Constraint, ...]]:
+    """Write what is usual of the metrics, and of the features, which Model Monitor may be given."""
+    statistics, constraints = data_quality.baseline(metrics, values.rows(), seed=seed, features=rows)
+    data_quality.write(out, statistics, constraints, "quality")
+    names = feature_names(metrics)
+    of_features = ([s for s in statistics if s.name in names], [c for c in constraints if c.name in names])
+    data_quality.write(out, *of_features, "quality/features")
+    return statistics, constraints
 
 
 def _declared(asked: argparse.Namespace, metrics: tuple[str, ...]) -> tuple[Metric, ...]:

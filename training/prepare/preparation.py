@@ -77,6 +77,7 @@ class Prepared:
         return self.rows[self.held_out] if self.held_out.any() else self.training_rows
 
 
+# long: half of it is its signature and docstring
 def prepare(
     source: HistorySource,
     *,
