@@ -7,6 +7,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from training.evaluate.bands import BandQuality
 from training.evaluate.intervals import Interval
 from training.evaluate.judge import Breakdown, Place, TierQuality
 from training.evaluate.pages import Tier
@@ -59,6 +60,13 @@ PLACES: Sequence[Column] = (
     ("before breach", before_breach),
     ("lead", lambda e: minutes(e.lead_p50_s)),
 )
+BANDS: Sequence[tuple[str, Callable[[BandQuality], str]]] = (
+    ("normal values", lambda b: f"{b.normal:,}"),
+    ("outside their band", lambda b: NOTHING if b.outside_share is None else f"{100 * b.outside_share:.1f} %"),
+    ("openings", lambda b: str(b.openings)),
+    ("with nothing outside", lambda b: str(b.unexplained)),
+    ("impossible bands", lambda b: str(b.impossible)),
+)
 
 
 def tables(results: Results, *, named: str = "set", intervals: bool = True) -> list[Table]:
@@ -97,16 +105,17 @@ def _table(title: str, results: Results, columns: Sequence[Column], named: str, 
     return table
 
 
-def kind_table(every: TierQuality) -> Table | None:
+def kind_table(every: TierQuality, *, of: str = "") -> Table | None:
     """What was found of each kind of labelled incident; None where no label has a kind.
 
     Args:
         every: The result of P1 and P2 together.
+        of: What the incidents are of, for the title.
     """
     if not every.per_kind:
         return None
     onset = Counter(judged.label.kind for judged in every.judged_labels if judged.place is Place.ONSET)
-    table = plain_table("By kind, P1 and P2")
+    table = plain_table(f"By kind, P1 and P2{of and ': '}{escape(of)}")
     for name in ("kind", "labels", "hit", "onset", "recall", "delay", "before breach"):
         table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)
     for row in every.per_kind:
@@ -119,6 +128,16 @@ def kind_table(every: TierQuality) -> Table | None:
             minutes(row.delay_p50_s),
             before_breach(row),
         )
+    return table
+
+
+def band_table(bands: Mapping[str, BandQuality]) -> Table:
+    """Whether bands hold, and whether every opening shows its reason, by set."""
+    table = plain_table("What was shown as expected")
+    for name in ("set", *(name for name, _ in BANDS)):
+        table.add_column(name, justify="left" if name == "set" else "right")
+    for name, found in bands.items():
+        table.add_row(name, *(cell(found) for _, cell in BANDS))
     return table
 
 
@@ -137,3 +156,10 @@ def markdown(results: Results, *, named: str = "set") -> str:
             cells = (cell(e).replace("\n[dim]", " (").replace("[/]", ")") for _, cell in columns)
             lines.append(f"| {name} | {tier.value} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def band_markdown(bands: Mapping[str, BandQuality]) -> str:
+    """The same table as Markdown."""
+    heads = " | ".join(name for name, _ in BANDS)
+    rows = (f"| {name} | {' | '.join(cell(found) for _, cell in BANDS)} |" for name, found in bands.items())
+    return "\n".join([f"| set | {heads} |", f"|---|{'---|' * len(BANDS)}", *rows])

@@ -31,7 +31,25 @@ def test_two_runs_give_the_same_figures_and_pass(recorded, capsys):
         assert run(["quality", "--sets", "generated", "--recorded", str(recorded), "--json"]) == 0
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1]
-    assert json.loads(outputs[0])["generated"]["P1+P2"]["hits"] > 0
+    found = json.loads(outputs[0])["generated"]
+    assert found["P1+P2"]["hits"] > 0
+
+
+def test_a_set_is_told_at_the_page_budget_and_by_its_bands_and_kinds(recorded, capsys):
+    assert run(["quality", "--sets", "generated", "--recorded", str(recorded), "--json"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)["generated"]
+    assert found["at_page_budget"]["P1+P2"]["false_pages"] == 0  # 12 server-weeks allow a third of one
+    assert found["at_page_budget"]["P1+P2"]["hits"] <= found["P1+P2"]["hits"]
+    bands = found["bands"]
+    assert (bands["unexplained"], bands["impossible"]) == (0, 0)
+    assert bands["openings"] >= found["P1+P2"]["hits"]
+    assert 0 < bands["outside_share"] < 0.1
+    kinds = found["by_kind"]
+    assert sum(kind["hits"] for kind in kinds.values()) == found["P1+P2"]["hits"]
+    assert any(kind["delay_p50_s"] > 0 for kind in kinds.values())
+    assert "generated, budget" in told.err
+    assert "By kind, P1 and P2: generated" in told.err
 
 
 def test_a_detector_with_its_thresholds_times_ten_fails(recorded, tmp_path, capsys):

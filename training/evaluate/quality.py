@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from training.evaluate.bands import BandQuality
 from training.evaluate.judge import TierQuality
 from training.evaluate.pages import Tier
 from treeline.core.errors import UsageError
@@ -23,7 +24,8 @@ _HEAD = """# What the shipped defaults reached when last changed. `treeline qual
 # `make quality` fails where a figure falls below by more than the tolerance.
 """
 
-Figures = Mapping[str, Mapping[str, Any]]  # tier -> name -> value
+Evaluations = Mapping[Tier, TierQuality]
+Figures = Mapping[str, Mapping[str, Any]]  # tier (or what else is kept of a set) -> name -> value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,8 @@ class RecordedFigures:
     def shortfalls(self, reached: Mapping[str, Figures]) -> Iterable[Shortfall]:
         """Where the reached figures fall short; a set or figure that is not recorded cannot."""
         for set_name, tiers in reached.items():
-            for tier, recorded in self.sets.get(set_name, {}).items():
+            held = self.sets.get(set_name, {})
+            for tier, recorded in ((tier.value, held[tier.value]) for tier in Tier if tier.value in held):
                 for figure in JUDGED:
                     was, now = recorded.get(figure), tiers[tier][figure]
                     if was is not None and (now is None or now < was - self.tolerance[figure]):
@@ -88,7 +91,28 @@ class RecordedFigures:
                         )
 
 
-def figures(evaluations: Mapping[Tier, TierQuality]) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetQuality:
+    """What one set came to, over all its fleets."""
+
+    evaluations: Evaluations
+    at_budget: Evaluations  # what is left of them at the page budget (`training.evaluate.page_budget`)
+    bands: BandQuality
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values: the tiers by name, and beside them the budget, the bands, and each kind of incident."""
+        return {
+            **figures(self.evaluations),
+            "at_page_budget": figures(self.at_budget),
+            "bands": self.bands.to_json(),
+            "by_kind": {
+                kind.name: {"labels": kind.labels, "hits": kind.hits, "delay_p50_s": kind.delay_p50_s}
+                for kind in self.evaluations[Tier.ALL].per_kind
+            },
+        }
+
+
+def figures(evaluations: Evaluations) -> dict[str, dict[str, Any]]:
     """What is kept of an evaluation, rounded, by tier."""
     kept: dict[str, dict[str, Any]] = {}
     for tier, evaluation in evaluations.items():

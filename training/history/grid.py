@@ -44,9 +44,14 @@ class Grid:
         return len(self.times_ms)
 
     @property
+    def declarations(self) -> tuple[Metric, ...]:
+        """What is declared of the metrics, in their order."""
+        return self.metric_declarations or declared(self.metrics)
+
+    @property
     def limits(self) -> MetricLimits:
         """What is declared of the metrics, as arrays."""
-        return MetricLimits.of(self.metric_declarations or declared(self.metrics))
+        return MetricLimits.of(self.declarations)
 
     def windows(self) -> Iterator["Grid"]:
         """All of it at once, where a history in files comes a window at a time."""
