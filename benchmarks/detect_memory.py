@@ -33,17 +33,20 @@ import numpy as np
 from dataclasses import replace
 from treeline.app.detect.ports import Pending
 from treeline.app.alert.muting import Muting
+from treeline.app.detect.season_blocks import SeasonBlocks
+from treeline.app.detect.zones import ServerZones
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.features import feature_names
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 servers, metrics = [f"web-{i:03d}" for i in range(50)], ("cpu_percent", "memory_percent", "network_mbps", "disk_iops")
 seeds = FleetState(4, servers=servers)
 seeds.phase[:] = 1
-package = ModelPackage(model_version="m", metrics=metrics, step_s=30.0, calibration=Calibration(), seeds=seeds,
-    typical={}, fingerprint="0")
+package = ModelPackage(model_version="m", metrics=metrics, features=feature_names(metrics), step_s=30.0,
+    calibration=Calibration(), seeds=seeds, typical={}, fingerprint="0")
 package = ModelPackage.from_bytes(package.to_bytes())
 class Memory:
-    record = None
+    record, blocks = None, {}
     def active(self): return package
     def load(self, group, version): return self.record
     def commit(self, record, previous):
@@ -53,6 +56,8 @@ class Memory:
     def put(self, group, block, now_ms): block.pack()
     def apply(self, alert): return True
     def publish(self, alert): pass
+    def read_block(self, group, version, number, name): return self.blocks[name]
+    def write_block(self, group, version, number, name, block): self.blocks[name] = block
     def score(self, rows): return np.full(len(rows), 0.8)
     def read(self, group, start_ms, metrics, *, skip, limit):
         keys = [(s, t) for t in range(30_000, 330_000, 30_000) for s in servers if not skip(s, t, t)][:limit]
@@ -61,7 +66,8 @@ class Memory:
         return Pending([s for s, _ in keys], at, at, values)
 memory = Memory()
 ports = dict.fromkeys(("observations", "records", "scores", "incidents", "publisher", "scorer", "models"), memory)
-outcome = replace(service.champion, muting=Muting(), **ports).run(Tick(0))
+own = dict(muting=Muting(), zones=ServerZones(), tables=SeasonBlocks(memory))
+outcome = replace(service.champion, **own, **ports).run(Tick(0))
 assert outcome.scored == 500, outcome
 import json
 print(json.dumps({"interpreter_mb": start, "wired_mb": wired, "peak_mb": peak_mb()}))

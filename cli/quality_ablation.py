@@ -18,9 +18,7 @@ class Ablation:
 
     fleets: dict[str, dict[str, dict[str, Evaluations]]] = field(default_factory=dict)  # set -> variant -> fleet
 
-    def add(
-        self, set_name: str, name: str, shipped: Evaluations, fleet: DetectedFleet, *, progress: Progress
-    ) -> None:
+    def add(self, set_name: str, name: str, shipped: Evaluations, fleet: DetectedFleet, *, progress: Progress) -> None:
         """Decide one fleet of a set again without each part, and learn and detect it anew by a rolling window alone."""
         of_set = self.fleets.setdefault(set_name, {})
         variants = {SHIPPED: shipped} | ablations(fleet)

@@ -42,7 +42,7 @@ def rarer(calibration: Calibration, p2_decades: float, p1_decades: float) -> Cal
 
 
 def at_budget(judged: Callable[[float, float], Evaluations]) -> Evaluations:
-    """The result at the smallest shifts of the two tiers that keep false pages within the budget.
+    """The result at the smallest shifts of the two tiers that keep false pages within the budget; else at the largest.
 
     Args:
         judged: The result where P2 and P1 are rarer by so many decades.
