@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 def calibrated(package: ModelPackage, score: Score, past: Grid, budget: Budget, setup: Setup, tell: Tell) -> Solution:
     """Replay a past through a package under the thresholds it was trained with, and solve them to a budget."""
-    shipped = replace(package, calibration=setup.calibration or as_fitted(package), seeds=at_the_start(package.seeds))
+    shipped = replace(package, calibration=as_fitted(package), seeds=at_the_start(package.seeds))
     groups = groups_of(past, setup.group_size)
     done = backtest(shipped, past, score, setup.policy, groups=groups, progress=tell)
     return solve(past.times_ms, done.trace.severity, shipped.calibration, budget, setup.policy)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from cli.threshold_change import WantedSettings
-from training.evaluate.experiment import with_factor
+from training.evaluate.experiment import with_thresholds_of
 from training.evaluate.tune import Scored, best_of
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
@@ -40,7 +40,7 @@ def of_trial(number: int, scored: Scored, folder: Path, package: ModelPackage) -
     figures = [f"{name} {value:.2f}" for name, value in (("F0.5", scored.f05), ("F1", scored.f1)) if value is not None]
     return WantedSettings(
         source=", ".join([f"tune trial {number} of {folder.name}", *figures]),
-        calibration=with_factor(package, trial.setup(seed=0)).calibration,
+        calibration=with_thresholds_of(trial.setup(seed=0), package).calibration,
         policy={"needed": trial.needed, "of_last": trial.of_last},
         forest={"num_trees": trial.num_trees, "num_samples_per_tree": trial.num_samples_per_tree},
     )

@@ -28,8 +28,8 @@ explain` says of an incident how rare its measure is.
 earlier hours. That peak fades by a factor of ten in rarity a day, and never asks for more than the tier and two such
 factors. What it holds back is listed by `treeline backtest` and by `treeline explain --at`.
 
-For an experiment, `model.calibration.<channel>` in a `--config`
-sets `p2` and `p1` themselves.
+For an experiment, `model.calibration.<channel>` in a `--config` sets that channel's `p2` or `p1` or both; whatever it
+does not name stays as fitted.
 
 **A new channel** is a module in `treeline/core/channels/` and an entry in `registry.py`. The detector's state,
 training, calibration, `treeline explain` and this page follow the registry. States and packages that were stored

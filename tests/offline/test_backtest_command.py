@@ -25,6 +25,7 @@ from training.evaluate.experiment import Setup, fit_model, groups_of, openings, 
 from training.evaluate.judge import Place, Verdict
 from training.history.files import open_history
 from training.history.labels import NAB_WINDOWS, Protocol
+from treeline.core.channels.relation import Relation
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
 from treeline.core.times import iso
@@ -148,7 +149,7 @@ def test_long_lists_are_cut_and_say_where_the_rest_is(result, capsys):
 
 
 def test_a_stricter_configuration_opens_less(history_files, result, tmp_path):
-    strict = "{p2: 8, p1: 16}"  # for either model evidence: who gives thresholds gives up the fleet's own
+    strict = "{p2: 8, p1: 16}"  # for either model evidence
     (tmp_path / "strict.yaml").write_text(
         "detection: {policy: {needed: 3}}\n"
         f"model: {{threshold_factor: 100, calibration: {{score: {strict}, relation: {strict}}}}}\n"
@@ -161,6 +162,22 @@ def test_a_stricter_configuration_opens_less(history_files, result, tmp_path):
     assert body["setup"]["calibration"]["score"]["p2"] == 800
     assert body["detectors"]["Treeline"]["openings"]["P1+P2"] == 0
     assert result[0]["detectors"]["Treeline"]["openings"]["P1+P2"] >= 2
+
+
+def test_a_configuration_that_names_one_threshold_leaves_all_others_as_fitted(tmp_path):
+    (tmp_path / "c.yaml").write_text("model: {calibration: {tail: {p1: 1234.5}}}")
+    past = fleet(3, 600)
+    fitted, changed = (fit_model(past, setup)[0] for setup in (Setup(), Setup.read(tmp_path / "c.yaml")))
+    tail = replace(fitted.calibration["tail"], p1=1234.5)
+    assert changed.calibration.thresholds == {**fitted.calibration.thresholds, "tail": tail}
+    assert fitted.calibration["relation"] != Relation.floors, "fitted, and not its floors"
+    assert changed.manifest == fitted.manifest, "a later budget begins from what was fitted"
+
+
+def test_a_threshold_that_does_not_fit_beside_the_fitted_one_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_text("model: {calibration: {day: {p2: 1234.5}}}")
+    with pytest.raises(UsageError, match=r"beside the thresholds that were fitted: .* p2=1234.5"):
+        fit_model(fleet(3, 600), Setup.read(tmp_path / "c.yaml"))
 
 
 def test_without_labels_nothing_is_judged(history_files, capsys):

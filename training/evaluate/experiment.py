@@ -43,7 +43,7 @@ class Setup:
 
     Attributes:
         policy: When severities become incidents.
-        calibration: Channel mapping; None for the fit's own.
+        calibration: What is laid over the fit's own, as `Calibration.to_json` names it: by channel its thresholds.
         threshold_factor: Every threshold of the calibration times this.
         num_trees, num_samples_per_tree: Of the forest.
         seed: Of the choice of training rows.
@@ -54,7 +54,7 @@ class Setup:
     """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
-    calibration: Calibration | None = None
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     threshold_factor: float = 1.0
     num_trees: int = 50
     num_samples_per_tree: int = 512
@@ -84,7 +84,7 @@ class Setup:
             raise UsageError(f"--config {path} holds {type(body).__name__}, expected keys such as detection and model")
         try:
             model = dict(body.get("model") or {})
-            calibration = model.pop("calibration", None)
+            calibration = model.pop("calibration", None) or {}
             unknown = sorted(set(model) - _MODEL_KEYS)
             if unknown:
                 raise UsageError(
@@ -97,7 +97,7 @@ class Setup:
                 policy=read(PolicySettings, detection.get("policy") or {}, "detection.policy"),
                 timezone=Zones(detection.get("timezone", DEFAULT_ZONE)).default,
                 rolling_window_s=read(Expecting, expecting, "detection").trained_window_s,
-                calibration=None if calibration is None else _calibration(calibration),
+                calibration=_checked(calibration),
                 seed=seed,
                 **model,
             )
@@ -112,14 +112,22 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _calibration(given: Mapping[str, Any]) -> Calibration:
-    """The shipped calibration with some values replaced, channel by channel."""
-    body = Calibration().to_json()
-    unknown = sorted(set(given) - set(body))
+def _checked(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Values to lay over a calibration; raises SettingsError for those that fit no calibration."""
+    shipped = Calibration()
+    unknown = sorted(set(given) - set(shipped.to_json()))
     if unknown:
-        raise SettingsError(f"model.calibration.{unknown[0]} is unknown; there are {', '.join(body)}")
+        raise SettingsError(f"model.calibration.{unknown[0]} is unknown; there are {', '.join(shipped.to_json())}")
+    wide = {name: {"p2": np.finfo(float).tiny, "p1": np.inf} for name in shipped.thresholds}
+    _overlaid(shipped, {name: wide[name] | value if name in wide else value for name, value in given.items()})
+    return given
+
+
+def _overlaid(calibration: Calibration, given: Mapping[str, Any]) -> Calibration:
+    """A calibration with some values replaced, the others as they were."""
+    body = calibration.to_json()
     for name, value in given.items():
-        body[name] = {**body[name], **value} if isinstance(value, Mapping) and isinstance(body[name], dict) else value
+        body[name] = body[name] | value if isinstance(body[name], dict) else value
     return Calibration.from_json(body)
 
 
@@ -175,19 +183,23 @@ def fit_model(
         forest.score,
         model_version=model_version,
         samples_per_tree=forest.num_samples_per_tree,
-        calibration=setup.calibration,
         workers=workers,
         progress=progress,
     )
-    return with_factor(package, setup), forest
+    return with_thresholds_of(setup, package), forest
 
 
-def with_factor(package: ModelPackage, setup: Setup) -> ModelPackage:
-    """The package with the setup's factor on its thresholds."""
-    factor = setup.threshold_factor
-    if factor == 1.0:
-        return package
-    moved = package.calibration.moved(lambda k: replace(k, p2=k.p2 * factor, p1=k.p1 * factor))
+def with_thresholds_of(setup: Setup, package: ModelPackage) -> ModelPackage:
+    """The package with the setup's values laid over its thresholds, and its factor on all of them.
+
+    Raises:
+        UsageError: A value given for one tier does not fit the fitted one of the other.
+    """
+    try:
+        calibration, factor = _overlaid(package.calibration, setup.calibration), setup.threshold_factor
+    except SettingsError as error:
+        raise UsageError(f"model.calibration, beside the thresholds that were fitted: {error}") from error
+    moved = calibration.moved(lambda k: replace(k, p2=k.p2 * factor, p1=k.p1 * factor))
     return replace(package, calibration=moved)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from training.evaluate.backtest import backtest
 from training.evaluate.calibrate import Budget
-from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, openings, split_grids, with_factor
+from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, openings, split_grids, with_thresholds_of
 from training.evaluate.pages import Opening, Tier, page_count
 from training.history.files import History
 from training.history.grid import Grid
@@ -194,7 +194,7 @@ class Tuner:
             )
             self._models[key] = package, forest
         package, forest = self._models[key]
-        return with_factor(package, setup), forest
+        return with_thresholds_of(setup, package), forest
 
 
 def _part(grid: Grid, times: slice) -> Grid:

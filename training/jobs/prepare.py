@@ -88,6 +88,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     )
     known_servers = _servers(asked, client)
     zones = ServerZones(default=asked.timezone, labels=known_servers).of(histories[min(histories)].servers)
+    groups = known_servers.groups(histories[min(histories)].servers)
     recent = replace(cut.recent(histories[min(histories)]), zones=zones)
     training = narrowed(histories, cut.start_ms, cut.holdout_from_ms - 1)
     require_enough(training.get(min(histories)), recent, cut)
@@ -100,14 +101,13 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         hygiene=_known(asked, client, known_servers, history.servers),
         coarser=training,
         values=values,
-        groups=known_servers.groups(history.servers),
+        groups=groups,
         rolling_window_s=asked.rolling_window_s,
     )
     learned, rows = prepared.learned, prepared.training_rows
     require_width(rows.shape[1], asked.feature_dim)
     recent = apply(recent, learned.left_out)
-    judged_in = known_servers.groups(recent.servers)
-    fleet = FleetFile(prepared=prepared, recent=recent, groups=judged_in, holdout_from_ms=cut.holdout_from_ms)
+    fleet = FleetFile(prepared=prepared, recent=recent, groups=groups, holdout_from_ms=cut.holdout_from_ms)
     out = Folder(asked.out)
     statistics, constraints = _write_baseline(out, metrics, values, rows, asked.seed)
     write_shards(out, rows)

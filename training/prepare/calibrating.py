@@ -34,7 +34,6 @@ def calibrate_package(
     *,
     model_version: str,
     samples_per_tree: int,
-    calibration: Calibration | None = None,
     floors: Calibration | None = None,
     manifest: dict[str, object] | None = None,
     workers: int = 1,
@@ -47,25 +46,22 @@ def calibrate_package(
         score: The forest; rows (n, 2 * metrics) -> scores (n,).
         model_version: Name of the model.
         samples_per_tree: Of the forest, as it was grown: they limit its scores.
-        calibration: Channel mapping; when None the fleet's own (`training.prepare.thresholds`).
         floors: What the fleet's own does not lie below; when None those that the channels declare.
         manifest: Provenance to keep.
         workers: Processes to share the servers out to; they do not change the result.
         progress: Told what is going on, and how far.
     """
     floors = replace(floors or Calibration(), score_limit=float(np.log2(1 + samples_per_tree)))
-    servers, seeding = len(prepared.state.servers), calibration or floors
+    servers = len(prepared.state.servers)
     if workers > 1:
         parts = [prepared.of_servers(share) for share in shares(servers, workers)]
-        done = run_jobs([partial(_seed_calibration, part, score, seeding) for part in parts], progress)
+        done = run_jobs([partial(_seed_calibration, part, score, floors) for part in parts], progress)
         states, every_peaks, every_moments = zip(*done, strict=True)
         state, peaks, moments = FleetState.joined(states), Peaks.together(every_peaks), np.concatenate(every_moments)
     else:
-        state, peaks, moments = _seed_calibration(prepared, score, seeding, progress)
-    if calibration is None:
-        calibration = fitted(peaks, floors)
+        state, peaks, moments = _seed_calibration(prepared, score, floors, progress)
     mean, sd = _mean_and_sd(moments)
-    calibration = replace(calibration, score_mean=mean, score_sd=sd)
+    calibration = replace(fitted(peaks, floors), score_mean=mean, score_sd=sd)
     return ModelPackage(
         model_version=model_version,
         metrics=prepared.metrics,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.evaluate.backtest import Backtest, backtest
-from training.evaluate.experiment import Setup, groups_of, with_factor
+from training.evaluate.experiment import Setup, groups_of, with_thresholds_of
 from training.evaluate.peers.catalogue import entry
 from training.evaluate.peers.interface import Peer, Values
 from training.evaluate.peers.rules import Rule
@@ -75,12 +75,11 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
         _in_order(prepared, before[np.isin(past.times_ms, prepared.times_ms)]),
         model_version=name,
         samples_per_tree=1,  # limits the scores of a forest, and no others
-        calibration=setup.calibration,
         floors=FLOORS,
     )
     package.seeds.channel_gated[:] = 1
     return backtest(
-        with_factor(package, setup),
+        with_thresholds_of(setup, package),
         present,
         lambda rows: np.zeros(len(rows)),
         setup.policy,
