@@ -9,7 +9,7 @@ _ROWS_WAITING = 200_000
 
 
 def drawn(kept: Rows, learned: NDArray[np.bool_], seed: int) -> Rows:
-    """A share of each server's rows.
+    """A share of each server's rows, of the later half of its past: a young season says little of what is far.
 
     Args:
         kept: Shape (times, servers, features).
@@ -19,10 +19,11 @@ def drawn(kept: Rows, learned: NDArray[np.bool_], seed: int) -> Rows:
     rng = np.random.default_rng(seed)
     chosen = []
     for server in range(kept.shape[1]):
-        own = kept[learned[:, server], server]
-        chosen.append(
-            own if len(own) <= ROWS_PER_SERVER else own[np.sort(rng.choice(len(own), ROWS_PER_SERVER, False))]
-        )
+        own = np.flatnonzero(learned[:, server])
+        own = own[min(len(own) // 2, max(len(own) - ROWS_PER_SERVER, 0)) :]
+        if len(own) > ROWS_PER_SERVER:
+            own = own[np.sort(rng.choice(len(own), ROWS_PER_SERVER, False))]
+        chosen.append(kept[own, server])
     return np.concatenate(chosen)
 
 

@@ -11,6 +11,7 @@ from training.prepare.calibrating import _gate, calibrate_package
 from training.prepare.expectations import held_out as held_out_from
 from training.prepare.expectations import warm_up
 from training.prepare.preparation import prepare
+from training.prepare.sampling import ROWS_PER_SERVER, drawn
 from treeline.core.channels import registry
 from treeline.core.channels.tail import Tail
 from treeline.core.detection.calibration import Calibration
@@ -81,6 +82,19 @@ def test_the_slow_mean_of_the_scores_begins_where_training_left_it():
     seeds = package_of(prepared).seeds
     assert seeds.score_mean.tolist() == pytest.approx([own.mean() for own in scores], rel=1e-5)
     assert seeds.score_var.tolist() == pytest.approx([own.var() for own in scores], rel=1e-4)
+
+
+def test_the_forest_is_grown_on_the_later_half_of_a_long_past_and_on_all_of_a_short_one():
+    """While a season is young, its rows say little of what is far."""
+    times = 4 * ROWS_PER_SERVER
+    rows = np.repeat(np.arange(times, dtype=np.float32)[:, None, None], 2, axis=1)
+    learned = np.ones((times, 2), dtype=bool)
+    learned[100:, 1] = False
+    chosen = drawn(rows, learned, seed=1)[:, 0]
+    long, short = chosen[:ROWS_PER_SERVER], chosen[ROWS_PER_SERVER:]
+    assert (long.min() >= times / 2, long.max() > 0.99 * times) == (True, True)
+    assert len(set(long.tolist())) == ROWS_PER_SERVER
+    assert short.tolist() == list(range(100))
 
 
 def test_thresholds_of_model_evidence_are_found_on_what_was_held_out():
