@@ -91,6 +91,17 @@ def test_a_damaged_item_is_no_block(state_table: BlockTable):
     assert state_table.worker().read_block(7, "m1", 3, "abc") == b""
 
 
+def test_what_is_stored_of_an_hour_is_found_the_newest_first(state_table: BlockTable):
+    worker = state_table.worker()
+    for name, block in (("def", b"first"), ("abc", b"second"), ("ghi", BLOCK)):
+        worker.write_block(7, "m1", 3, name, block)
+        state_table.now_ms += 900_000
+    for other in ((8, "m1", 3), (7, "m1x", 3), (7, "m1", 30), (7, "m1", 0)):
+        worker.write_block(*other, "xyz", BLOCK)
+    found = state_table.worker().stored_blocks(7, "m1", 3)
+    assert found == [("ghi", BLOCK), ("abc", b"second"), ("def", b"first")]
+
+
 def test_blocks_and_the_log_of_a_group_do_not_meet(state_table: BlockTable):
     """They share the table and the partition."""
     for model in ("m1", "m1#x", "m"):

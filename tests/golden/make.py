@@ -64,6 +64,9 @@ class Tables(Store):
     def read_block(self, group: int, model_version: str, number: int, name: str) -> bytes | None:
         return self.tables.read_block(group, model_version, number, name)
 
+    def stored_blocks(self, group: int, model_version: str, number: int) -> list[tuple[str, bytes]]:
+        return self.tables.stored_blocks(group, model_version, number)
+
     def write_block(self, group: int, model_version: str, number: int, name: str, block: bytes) -> None:
         self.tables.write_block(group, model_version, number, name, block)
 

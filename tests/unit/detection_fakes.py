@@ -130,6 +130,10 @@ class Store:
     def read_block(self, group: int, model_version: str, number: int, name: str) -> bytes | None:
         return self.table_blocks.get((group, model_version, number, name))
 
+    def stored_blocks(self, group: int, model_version: str, number: int) -> list[tuple[str, bytes]]:
+        key = group, model_version, number
+        return [(name, block) for (*of, name), block in reversed(self.table_blocks.items()) if tuple(of) == key]
+
     def write_block(self, group: int, model_version: str, number: int, name: str, block: bytes) -> None:
         self.table_blocks[group, model_version, number, name] = block
 

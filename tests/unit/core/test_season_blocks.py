@@ -9,7 +9,7 @@ from tests.unit.core.examples import FEW
 from tests.unit.core.test_state import filled
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
 from treeline.app.detect.season_blocks import SeasonBlocks
-from treeline.core.arrays import NEVER
+from treeline.core.arrays import NEVER, Home
 from treeline.core.expectation import season
 from treeline.core.state import table
 
@@ -163,6 +163,38 @@ def test_a_lost_block_begins_anew_from_training_is_told_and_is_stored_again(pack
     assert store.load(0, "m1").state.last_at.tolist() == [grid.times_ms[TRAIN + at]] * SERVERS, "detection goes on"
     name = store.load(0, "m1").state.table[number]
     assert table.name_of(store.table_blocks[0, "m1", number, name]) == name, "and the next tick finds it"
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"other bytes"])
+def test_of_a_block_that_is_lost_only_the_last_quarter_hour_is(package, grid, undisturbed, damage):
+    """The one before it is still stored: all that is decided is as without the loss, and the table but for one slot."""
+    store, lost_slot = CountingStore(package), 2
+    send(store, grid, 0, 55)  # from 01:00 on: the block of this hour was stored after each of three quarters
+    (number,) = {n for n, name in enumerate(store.load(0, "m1").state.table) if name and n % 24 == 1}
+    key = (0, "m1", number, store.load(0, "m1").state.table[number])
+    assert len(store.stored_blocks(0, "m1", number)) == 3
+    store.table_blocks.pop(key)
+    if damage is not None:
+        store.table_blocks[key] = damage
+    send(store, grid, 55, LIVE)
+
+    ours, theirs = store.load(0, "m1").state, undisturbed.load(0, "m1").state
+    assert {n for n in range(season.BLOCKS) if ours.table[n] != theirs.table[n]} == {number}
+    for name, array in ours.arrays().items():
+        np.testing.assert_array_equal(array, theirs.arrays()[name], err_msg=name)
+    for name, part in parts(store, ours, number).items():
+        expected = parts(undisturbed, theirs, number)[name]
+        kept = np.arange(season.BLOCK_SLOTS) != lost_slot
+        np.testing.assert_array_equal(part[:, kept], expected[:, kept], err_msg=name)
+        assert not np.array_equal(part[:, lost_slot], expected[:, lost_slot]), name
+
+
+def parts(store, state, number):
+    """What is stored of a block, by array."""
+    state = state.copy()
+    store.package.attach(state, Home.TABLE)
+    assert SeasonBlocks(store).fill(0, "m1", state, [number]) == []
+    return table.parts(state, number)
 
 
 def test_a_lost_block_that_is_only_read_is_stored_again_and_one_that_was_never_stored_is_not():

@@ -19,6 +19,9 @@ class BlockItems(Protocol):
     def read_block(self, group: int, model_version: str, number: int, name: str) -> bytes | None:
         """What was stored under that name; None where it is no more. Damage is the caller's to notice."""
 
+    def stored_blocks(self, group: int, model_version: str, number: int) -> Iterable[tuple[str, bytes]]:
+        """Every name and block that is stored of this number, the newest first; damage is the caller's to notice."""
+
     def write_block(self, group: int, model_version: str, number: int, name: str, block: bytes) -> None:
         """Store it; storing it again changes nothing."""
 
@@ -39,8 +42,8 @@ class SeasonBlocks:
             blocks: Which of them are needed.
 
         Returns:
-            What was lost, in words, one entry a block: these stay as the package has them, and are stored anew by the
-            next `write`.
+            What was lost, in words, one entry a block: these are as the last block before them that is still stored,
+            or as the package has them, and are stored anew by the next `write`.
         """
         lost = []
         for number in sorted(set(blocks) - set(state.filled)):
@@ -54,8 +57,18 @@ class SeasonBlocks:
                 except ModelMismatchError as error:
                     lost.append(str(error))
                     is_lost = True
+                    self._fill_from_before(group, model_version, state, number)
             state.filled[number] = "" if is_lost else table.name_of(table.cut(state, number))
         return lost
+
+    def _fill_from_before(self, group: int, model_version: str, state: FleetState, number: int) -> None:
+        """Take the newest block of the same hour: each turn of a slot stored one, so it lacks a quarter hour or two."""
+        for name, block in self.items.stored_blocks(group, model_version, number):
+            try:
+                table.fill(state, number, name, block)
+            except ModelMismatchError:
+                continue  # the damaged one itself, or one of a commit that lost the race and had more servers
+            return
 
     def write(self, group: int, model_version: str, state: FleetState) -> None:
         """Store the filled blocks that have changed, and name them in the state, which is to be committed next."""

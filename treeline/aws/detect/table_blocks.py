@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from treeline.aws.client_types import DynamoDBClient
+from treeline.aws.dynamodb import Item, items_of
 
 # Nothing is deleted: a deletion costs what writing did, and expiry nothing. A block in use is replaced on each day of
 # its kind, at the latest after a week, or stored again at half its time; only a group that sends nothing loses blocks.
@@ -46,6 +47,23 @@ class TableBlocks:
             self._keep(key, block, expires_s)
         return block
 
+    def stored_blocks(self, group: int, model_version: str, number: int) -> list[tuple[str, bytes]]:
+        """Every name and block of this number that has not expired, the newest first.
+
+        One that lasts was stored again at half its time, and then counts as new: no later one is stored of its number.
+        """
+        prefix = _sort_key(model_version, number, "")
+        items = items_of(
+            self._dynamodb,
+            TableName=self._table,
+            KeyConditionExpression="#group = :group AND begins_with(model_version, :prefix)",
+            ExpressionAttributeNames={"#group": "group"},
+            ExpressionAttributeValues={":group": {"N": str(group)}, ":prefix": {"S": prefix}},
+            ConsistentRead=True,
+        )
+        newest_first = sorted(items, key=lambda item: int(item["expires_at"]["N"]), reverse=True)
+        return [(item["model_version"]["S"].removeprefix(prefix), _block_of(item)) for item in newest_first]
+
     def write_block(self, group: int, model_version: str, number: int, name: str, block: bytes) -> None:
         """Store it; storing it again changes nothing."""
         self._write((group, _sort_key(model_version, number, name)), block)
@@ -54,10 +72,7 @@ class TableBlocks:
         item = self._dynamodb.get_item(TableName=self._table, Key=_item_key(key), ConsistentRead=True).get("Item")
         if item is None:
             return None, 0
-        try:
-            return zlib.decompress(bytes(item["table_block"]["B"])), int(item["expires_at"]["N"])
-        except zlib.error:
-            return b"", int(item["expires_at"]["N"])  # has no block's name
+        return _block_of(item), int(item["expires_at"]["N"])
 
     def _write(self, key: Key, block: bytes) -> None:
         expires_s = self._clock_ms() // 1000 + BLOCK_TTL_S
@@ -76,6 +91,13 @@ class TableBlocks:
         while self._kept_bytes > KEPT_BYTES:
             _, (oldest, _) = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest)
+
+
+def _block_of(item: Item) -> bytes:
+    try:
+        return zlib.decompress(bytes(item["table_block"]["B"]))
+    except zlib.error:
+        return b""  # has no block's name
 
 
 def _sort_key(model_version: str, number: int, name: str) -> str:
