@@ -73,6 +73,13 @@ class Model:
     def __init__(self) -> None:
         self._trained: tuple[ModelPackage, RandomCutForest, bytes] | None = None
 
+    @property
+    def trained(self) -> tuple[ModelPackage, RandomCutForest]:
+        """What `put_into` has trained."""
+        assert self._trained is not None
+        package, forest, _ = self._trained
+        return package, forest
+
     def put_into(self, deployment: Deployment, past: Grid) -> tuple[ModelPackage, RandomCutForest]:
         """Train, or bring the artifacts of the first training; returns when the endpoint is in service."""
         bucket, key = deployment.output(outputs.MODELS_BUCKET), f"forests/{VERSION}/output/model.tar.gz"
