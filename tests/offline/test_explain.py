@@ -9,7 +9,7 @@ import pytest
 
 from cli.explain_screen import show
 from report.console import wide_console
-from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, fleet, service
+from tests.unit.detection_fakes import METRICS, START_MS, STEP_MS, TICK, Store, distance_score, fleet, service, trained
 from tests.unit.override_fakes import ENTRY
 from tests.unit.short_history import SERVERS, TRAIN, trained_package, whole_history
 from training.evaluate.calibrate import raised
@@ -18,7 +18,7 @@ from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import Observed, ScoredPath
 from treeline.app.explain.moment import explain_moment
 from treeline.app.explain.service import BEFORE_MS, explain, resolve
-from treeline.core.alert import AlertEvent
+from treeline.core.alert import AlertEvent, ExpectedBy
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.severity import P2_SEVERITY
@@ -445,3 +445,19 @@ def test_an_origin_survives_its_packing(store):
         Origin.unpack(packed[:-9])
     with pytest.raises(ModelMismatchError):
         Origin.unpack(b"no")
+
+
+def test_an_incident_that_a_rolling_window_decided_is_made_again(whole):
+    """Through detection's own commits: the window is stored with each, and the origin has it."""
+    past = replace(whole, times_ms=whole.times_ms[:TRAIN], values=whole.values[:TRAIN])
+    store = stored(trained(past, rolling_window_s=3600.0), whole, {"memory_percent": 90.0}, batch=SERVERS)
+    (opening,) = [alert for alert in store.alerts if alert.event is AlertEvent.OPENED]
+    found = explain(MemorySource(store), opening.incident_id, reproduce=True)
+    assert found.reproduction.is_equal, found.reproduction
+    assert "the opening" in {part.what for part in found.reproduction.parts}
+    assert {metric.expected_by for metric in opening.metrics} == {ExpectedBy.ROLLING_WINDOW}
+    window = whole.values[TRAIN + FAULT_AT - 55 : TRAIN + FAULT_AT, 3].mean(axis=0)
+    assert {m.name: m.expected for m in opening.metrics} == pytest.approx(
+        dict(zip(METRICS, window.tolist(), strict=True)), abs=1.5
+    )
+    assert store.table_blocks == {}, "no season is stored"
