@@ -113,6 +113,17 @@ def parts(**values):
     return PipelineParts(**{n: n for n in names} | others | values)
 
 
+def test_prepare_is_told_of_a_rolling_window_where_the_stage_has_one():
+    def flags(**values):
+        body = definition(load("prod").learning, parts(**values))
+        (prepare,) = [step for step in body["Steps"] if step["Name"] == "Prepare"]
+        return prepare["Arguments"]["AppSpecification"]["ContainerArguments"]
+
+    told = flags(rolling_window_s=7200)
+    assert told[told.index("--rolling-window-s") + 1] == "7200"
+    assert "--rolling-window-s" not in flags()
+
+
 def test_arguments_keep_to_their_length_with_as_many_metrics_as_there_are():
     names = [f"a_metric_with_a_long_name_{i:02d}" for i in range(38)]
     metrics = tuple(Metric(name=name, maximum=100.0 + i, minimum_deviation=i / 7) for i, name in enumerate(names))

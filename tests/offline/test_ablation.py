@@ -1,17 +1,22 @@
 """What one backtest measured is decided again by other thresholds, and the page budget is met by making both rarer."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from cli import quality_ablation
 from tests.unit.detection_fakes import SAMPLES_PER_TREE, distance_score, fleet
 from training.evaluate.ablation import VARIANTS, without_novelty
 from training.evaluate.backtest import backtest
 from training.evaluate.decide_again import decide_again
 from training.evaluate.experiment import Setup, groups_of
+from training.evaluate.judge import evaluate_tiers
 from training.evaluate.page_budget import P1_BUDGET, P2_BUDGET, SHIFTS, at_budget, rarer
-from training.evaluate.pages import Tier
+from training.evaluate.pages import Opening, Tier
+from training.history.labels import Label
+from training.history.observed import ObservedTimes
 from training.prepare.calibrating import calibrate_package
 from training.prepare.preparation import prepare
 from treeline.core.channels import registry
@@ -123,3 +128,30 @@ def test_the_budget_asks_nothing_of_what_keeps_to_it_already():
         return {Tier.P1: Counted(int(0.0 < p1 < 4.0) * 1e4), Tier.ALL: Counted(0), "shifts": (p2, p1)}
 
     assert at_budget(judged)["shifts"] == (0.0, 0.0)
+
+
+def test_a_set_has_a_row_for_the_rolling_window_learned_and_detected_anew(monkeypatch):
+    """By the setup under test in all else; pooled over the fleets as the other rows are."""
+    setup = Setup(policy=PolicySettings(quiet_s=60.0))
+    asked = []
+
+    def run(history, of, *, progress):
+        asked.append((history, of))
+        return SimpleNamespace(evaluations=judged(history)), None, None
+
+    def judged(hits):
+        day = 86_400_000
+        labels = [Label(server_id="a", start_ms=i * day, end_ms=i * day + 60_000) for i in range(4)]
+        pages = [Opening(server_id="a", at_ms=i * day, priority="P1", incident_id=str(i)) for i in range(hits)]
+        observed = {"a": ObservedTimes(np.arange(0, 4 * day, 60_000))}
+        return evaluate_tiers(labels, pages, observed=observed, step_ms=60_000)
+
+    monkeypatch.setattr(quality_ablation, "run_experiment", run)
+    monkeypatch.setattr(quality_ablation, "ablations", lambda _: {})
+    ablation = quality_ablation.Ablation()
+    for name, hits in (("7", 1), ("101", 3)):
+        detected_fleet = SimpleNamespace(setup=setup, history=hits)
+        ablation.add("generated", name, judged(4), detected_fleet, progress=lambda *_: None)
+    rows = ablation.results()["generated"]
+    assert [rows[name][Tier.P1].hits for name in (quality_ablation.SHIPPED, quality_ablation.ROLLING)] == [8, 4]
+    assert asked == [(1, replace(setup, rolling_window_s=3600)), (3, replace(setup, rolling_window_s=3600))]

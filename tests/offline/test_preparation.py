@@ -92,12 +92,18 @@ def test_files_give_what_the_grid_of_them_gives_to_the_last_bit(folder, window_r
     assert_same(of_files, prepare(grid_of(history), seed=1, hygiene=hygiene))
 
 
-def test_processes_do_not_change_the_result_though_servers_miss_times_of_their_own(folder, monkeypatch):
+@pytest.mark.parametrize("rolling_window_s", [0.0, 3600.0])
+def test_processes_do_not_change_the_result_though_servers_miss_times_of_their_own(
+    folder, monkeypatch, rolling_window_s
+):
     monkeypatch.setattr("training.prepare.preparation.MAX_CALIBRATION_ROWS", 200)
     grid = grid_of(open_history(folder / "period_s=300"))
     grid.values[150:250, 0], grid.values[260:270] = np.nan, np.nan
     grid.values[5:8, 1, 0] = np.nan
-    one, other = (prepare(grid, seed=1, hygiene=Disturbances(), workers=workers) for workers in (1, 2))
+    one, other = (
+        prepare(grid, seed=1, hygiene=Disturbances(), rolling_window_s=rolling_window_s, workers=workers)
+        for workers in (1, 2)
+    )
     assert_same(one, other)
     assert len(one.times_ms) == 90, "of the last hundred steps nobody saw ten"
     assert one.learned.left_out

@@ -108,6 +108,14 @@ def test_what_the_stage_declares_of_a_metric_decides_which_values_are_learned(hi
     assert handed.manifest["declared_metrics"][0] == {"name": "cpu_percent", "unit": "%", "minimum": 0, "maximum": 40}
 
 
+def test_a_rolling_window_is_trained_with_and_handed_to_the_package(history, tmp_path):
+    prepare_run.work(arguments(history, tmp_path, rolling_window_s=3600))
+    prepared = FleetFile.read(tmp_path / "fleet").prepared
+    package = calibrate_package(prepared, lambda rows: np.zeros(len(rows)), model_version="v", samples_per_tree=64)
+    assert package.rolling_window_s == 3600.0
+    assert package.seeds.rolling_count.any()
+
+
 def test_rows_that_are_not_those_of_the_forest_are_refused(history, tmp_path):
     prepare_run.work(arguments(history, tmp_path))
     facts = tmp_path / "fleet" / FACTS
