@@ -52,7 +52,7 @@ NEW = {"base_mean": 14.0, "base_spread": 4.0, "score_mean": 1.0, "score_var": 0.
         ("day_var", 8.0, 2.0),  # a variance by the square
         ("change_var", 8.0, 2.0),
         ("trend_mean", 3.0, 0.5),
-        ("season_square", 8.0, 2.0),
+        ("season_square", 8.0, 1.0),  # the distance is from the new model's own table
         ("mean10_mean", 3.0, 0.5),
         ("mean10_var", 8.0, 2.0),
         ("score_mean", 5.0, 1.0),

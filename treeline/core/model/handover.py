@@ -27,7 +27,7 @@ from treeline.core.statistics import Z_LIMIT
 # The candidate's own windows are used where it last decided the server no longer than this before the champion did.
 FRESH_MS = 3_600_000
 _LEVELS = ("recent", "day_mean", "trailing_mean", "trend_mean", "mean10_mean")
-_VARIANCES = ("day_var", "trailing_var", "season_square", "mean10_var", "change_var")
+_VARIANCES = ("day_var", "trailing_var", "mean10_var", "change_var")
 _CHANNELS = ("channel_mean", "channel_var")
 _SCORES = ("score_mean", "score_var", "score_excess")
 _PEAKS = tuple(spec.name for spec in novelty.ARRAYS)
