@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,19 +11,16 @@ from rich.table import Table
 from cli.backtest_screen import BacktestScreen
 from cli.deployment import LOCAL_PORT, DeployedStage, add_profile, reaching
 from cli.overridden_stage import OverriddenStage
-from training.evaluate.backtest import backtest
-from training.evaluate.calibrate import Budget, Solution, solve
+from stacks.config.stage import load
+from training.evaluate.budget import Budget
+from training.evaluate.calibrate import MOST_DECADES, Solution, as_fitted, calibrated, within
 from training.evaluate.experiment import Setup, fit_model, groups_of
 from training.history.files import open_history
-from training.history.grid import Grid, grid_of
-from training.prepare.calibrating import FITTED, Score
-from training.processes import Progress as Tell
-from treeline.core.channels import novelty
+from training.history.grid import grid_of
+from training.prepare.calibrating import Score
 from treeline.core.detection.calibration import Calibration
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
-from treeline.core.state.fleet import FleetState
-from treeline.core.state.layout import NEVER
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.storage import read_model_tar, write_model_tar
 
@@ -35,11 +31,13 @@ examples:
       --out package.zip --model-out model.tar.gz
   treeline calibrate --data fleet.parquet --budget "1 P1 and 2 P2 per server-month" \\
       --package package.zip --model model.tar.gz --out calibrated.zip
-  treeline calibrate --data fleet.parquet --budget "1 P1 and 2 P2 per server-month" --stage prod --out solved.zip
+  treeline calibrate --data fleet.parquet --stage prod --out solved.zip     to the stage's own learning.page_budget
 
-Labels are neither needed nor read. A budget raises thresholds and never lowers them below what training gave: the past
-may hold real incidents. Without --package a model is trained on the history first, as `treeline backtest` does; with
---stage it is the one that decides there, and `treeline threshold apply solved.zip` makes the stage decide by what came.
+Labels are neither needed nor read. A budget raises thresholds and never lowers them below what training gave, and
+raises none to pages more than a hundred times rarer: the past may hold real incidents. Where the budget expects less
+than about one page in the whole past, nothing is raised. Without --package a model is trained on the history first, as
+`treeline backtest` does; with --stage it is the one that decides there, and `treeline threshold apply solved.zip` makes
+the stage decide by what came.
 Exit codes: 0 done, 1 failed, 2 wrong use."""
 
 
@@ -54,7 +52,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="PARQUET",
         help="unlabelled history (of one with a split column the train part)",
     )
-    parser.add_argument("--budget", required=True, metavar="TEXT", help='such as "1 P1 and 2 P2 per server-month"')
+    parser.add_argument(
+        "--budget",
+        metavar="TEXT",
+        help='such as "1 P1 and 2 P2 per server-month"; with --stage by default what its file has in this checkout',
+    )
     parser.add_argument("--package", type=Path, metavar="P", help="calibrate this model package (needs --model)")
     parser.add_argument("--model", type=Path, metavar="TAR", help="its forest, model.tar.gz")
     parser.add_argument("--stage", metavar="S", help="calibrate the model that decides on this stage, or local")
@@ -76,10 +78,10 @@ def run(args: argparse.Namespace) -> int:
         path: Path | None = getattr(args, name)
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"--{name.replace('_', '-')} {path}: the folder {path.absolute().parent} does not exist")
-    Budget.parse(args.budget, servers=1)  # refused before the work, not after it
+    _budget(args, servers=1)  # refused before the work, not after it
     setup = Setup(seed=args.seed)
     history = open_history(args.data)
-    budget = Budget.parse(args.budget, servers=len(history.servers))
+    budget = _budget(args, servers=len(history.servers))
     with BacktestScreen(as_json=True).progress() as tell:
         past = grid_of(history, part="train" if history.split_by == "column" else "all")
         forest: RandomCutForest | None = None
@@ -92,11 +94,10 @@ def run(args: argparse.Namespace) -> int:
             package, forest = _load(args.package, args.model)
             score = forest.score
         package.require_metrics(history.metrics)
-        solution = calibrated(package, score, past, budget, setup, tell)
+        groups = groups_of(past, setup.group_size)
+        solution = calibrated(package, score, past, budget, setup.policy, groups=groups, progress=tell)
     if args.out is not None:
-        manifest = {**package.manifest, "page_budget": solution.to_json()}
-        written = replace(package, calibration=solution.calibration, manifest=manifest)
-        args.out.write_bytes(written.to_bytes())
+        args.out.write_bytes(within(package, solution).to_bytes())
     if args.model_out is not None and forest is not None:
         args.model_out.write_bytes(write_model_tar(forest))
     if args.json:
@@ -107,29 +108,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def calibrated(package: ModelPackage, score: Score, past: Grid, budget: Budget, setup: Setup, tell: Tell) -> Solution:
-    """Replay a past through a package under the thresholds it was trained with, and solve them to a budget."""
-    shipped = replace(package, calibration=as_fitted(package), seeds=at_the_start(package.seeds))
-    groups = groups_of(past, setup.group_size)
-    done = backtest(shipped, past, score, setup.policy, groups=groups, progress=tell)
-    return solve(past.times_ms, done.trace.severity, shipped.calibration, budget, setup.policy)
-
-
-def as_fitted(package: ModelPackage) -> Calibration:
-    """The thresholds that training gave the fleet, whatever an earlier budget made of them."""
-    fitted = package.manifest.get(FITTED)
-    return Calibration.from_json(fitted) if isinstance(fitted, dict) else package.calibration
-
-
-def at_the_start(seeds: FleetState) -> FleetState:
-    """The seeds as if nothing had been seen yet: what they learned stays, what they remember of moments goes."""
-    start = seeds.copy()
-    for name in ("last_at", "seen_at", "habit_slot", "slot", "peak_hour"):
-        getattr(start, name)[:] = NEVER
-    for name in ("habit", "habit_recent", "relation_recent", "slot_count"):
-        getattr(start, name)[:] = 0.0
-    start.peak[:], start.peak_hours[:] = novelty.LEAST, novelty.LEAST
-    return start
+def _budget(args: argparse.Namespace, *, servers: int) -> Budget:
+    """The budget asked for, else the stage's own; raises UsageError where there is neither."""
+    if args.budget is not None:
+        return Budget.parse(args.budget, servers=servers)
+    if args.stage is None:
+        raise UsageError("say --budget, or --stage of one whose file has learning.page_budget")
+    profiles = load(args.stage).all_profiles
+    wanted = args.profile or profiles[0].learning.profile
+    found = next((each for each in profiles if each.learning.profile == wanted), None)
+    budget = None if found is None else Budget.of(found.learning.page_budget)
+    if budget is None:
+        raise UsageError(f"config/{args.stage}.yaml sets no learning.page_budget for profile {wanted}: say --budget")
+    return budget
 
 
 def _of_stage(args: argparse.Namespace) -> tuple[ModelPackage, Score]:
@@ -149,15 +140,13 @@ def _load(package: Path, model: Path) -> tuple[ModelPackage, RandomCutForest]:
 def show(solution: Solution, console: Console, shipped: Calibration) -> None:
     """Two tables: pages per server-month by tier, thresholds by channel."""
     pages = Table(title=f"{solution.budget.text}, over {solution.server_days:.0f} server-days of unlabelled past")
-    for name in ("tier", "budget", "as trained", "expected", "binding"):
-        pages.add_column(name, justify="left" if name in ("tier", "binding") else "right")
+    for name in ("tier", "budget", "as trained", "expected", "decades rarer", "outcome"):
+        pages.add_column(name, justify="left" if name in ("tier", "outcome") else "right")
     for tier in solution.tiers:
-        pages.add_row(
-            tier.tier.value,
-            *(f"{30 * value:.2f}" for value in (tier.budget, tier.shipped, tier.expected)),
-            "the budget" if tier.is_budget_binding else "the trained threshold",
-        )
-    pages.caption = "pages per server-month; the past counted as quiet"
+        counts = (tier.allowed, tier.shipped, tier.expected)
+        rates = (f"{count:.3g} ({solution.monthly(count):.2g})" for count in counts)
+        pages.add_row(tier.tier.value, *rates, f"{tier.decades:g} of {MOST_DECADES:g}", tier.outcome.value)
+    pages.caption = "pages in that past (and per server-month); all of it counted as quiet"
     console.print(pages)
     thresholds = Table(title="k by channel, in each channel's own standard deviations")
     for name in ("channel", "P2 as trained", "P2", "P1 as trained", "P1"):

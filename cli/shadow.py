@@ -13,7 +13,7 @@ from cli.times import moment_ms
 from demo.incident_files import IncidentFolder
 from report.console import wide_console
 from training.evaluate.against_alarms import AlarmComparison, against_alarms
-from training.evaluate.calibrate import Budget
+from training.evaluate.budget import Budget
 from training.evaluate.judge import TierQuality, evaluate_tiers
 from training.evaluate.pages import Tier
 from training.evaluate.shadow_report import DAY_MS, opened_within, shadow_report

@@ -14,7 +14,7 @@ from cli.deployment import WHERE, DeployedStage, add_profile, add_stage, reachin
 from cli.overridden_stage import OverriddenStage, Signature
 from cli.threshold_budget import of_budget
 from cli.threshold_change import WantedSettings, leaves, of_file, to_json
-from training.evaluate.calibrate import Budget
+from training.evaluate.budget import Budget
 from treeline.app.detect.override import Override
 from treeline.core.errors import UsageError
 from treeline.core.times import iso

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from cli.deployment import DeployedStage
 from cli.threshold_change import WantedSettings
-from training.evaluate.calibrate import Budget, raised
+from training.evaluate.budget import Budget
+from training.evaluate.calibrate import raised
 from training.evaluate.pages import Tier
 from training.evaluate.shadow_report import DAY_MS, opened_within, shadow_report
 from training.evaluate.stage_servers import registered_servers

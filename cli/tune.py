@@ -13,7 +13,7 @@ from cli.deployment import add_profile, add_stage
 from cli.threshold import add_signature, apply_change
 from cli.threshold_trial import of_trial, read_trial
 from report.frontier import frontier_picture
-from training.evaluate.calibrate import Budget
+from training.evaluate.budget import Budget
 from training.evaluate.pages import Tier
 from training.evaluate.tracking import MISSING, Tracking
 from training.evaluate.tune import Scored, Space, Trial, Tuner, best_of, frontier

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from treeline.core.setting import Settings, WrongSettingError, setting
+from treeline.settings.learning import PageBudget
 
 # Account that publishes SageMaker's built-in Random Cut Forest, by region (AWS facts, section 1.5).
 BUILT_IN_ACCOUNTS = {
@@ -109,6 +110,7 @@ class ProfileLearning(Settings):
     forest: ForestConfig = setting(ForestConfig, meaning="Hyperparameters.")
     training: TrainingConfig = setting(TrainingConfig, meaning="What a run reads, and on what.")
     evaluation: EvaluationConfig = setting(EvaluationConfig, meaning="When a candidate may be registered.")
+    page_budget: PageBudget = setting(PageBudget, meaning="Pages that thresholds are raised to.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 from stacks.config.learning import ProfileLearning
 from treeline.core.detection.scorer_row import feature_dim
 from treeline.core.profile import Metric, to_json
-from treeline.settings.environment import compressed
+from treeline.settings.environment import compressed, overrides
 
 SCHEMA_VERSION = "2020-12-01"
 PROCESSING = "/opt/ml/processing"
@@ -294,6 +294,7 @@ def _evaluate(config: ProfileLearning, parts: PipelineParts) -> Json:
             "--max-pages-per-server-week": str(limits.max_pages_per_server_week),
             "--max-recall-loss": str(limits.max_recall_loss),
             "--min-recall": str(limits.min_recall),
+            "--page-budget": overrides(config.page_budget),
         },
         inputs={"fleet": _run_folder(parts, "fleet"), "model": _get("Steps.Train.ModelArtifacts.S3ModelArtifacts")},
         outputs={"package": _package_folder(parts)},

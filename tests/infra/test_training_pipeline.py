@@ -19,7 +19,8 @@ from treeline.core.detection.scorer_row import feature_dim
 from treeline.core.profile import Metric
 from treeline.settings import outputs
 from treeline.settings.environment import decompressed
-from treeline.settings.values import convert
+from treeline.settings.learning import PageBudget
+from treeline.settings.values import convert, read
 
 ACTIONS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}
 NAMES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName"}
@@ -122,6 +123,16 @@ def test_prepare_is_told_of_a_rolling_window_where_the_stage_has_one():
     told = flags(rolling_window_s=7200)
     assert told[told.index("--rolling-window-s") + 1] == "7200"
     assert "--rolling-window-s" not in flags()
+
+
+def test_evaluate_is_told_of_the_stages_page_budget():
+    def told(stage):
+        (evaluate,) = [s for s in definition(load(stage).learning, parts())["Steps"] if s["Name"] == "Evaluate"]
+        arguments = evaluate["Arguments"]["AppSpecification"]["ContainerArguments"]
+        return read(PageBudget, json.loads(arguments[arguments.index("--page-budget") + 1]), "--page-budget")
+
+    assert told("prod") == PageBudget(p1_per_week=1.0, p2_per_day=2.0, servers=500)
+    assert told("dev") == told("local") == PageBudget()
 
 
 def test_arguments_keep_to_their_length_with_as_many_metrics_as_there_are():

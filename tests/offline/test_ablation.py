@@ -61,7 +61,7 @@ def detected(setup, *, with_measures=True):
 def test_decided_again_by_the_same_thresholds_everything_is_as_it_was(policy):
     setup = Setup(policy=policy, group_size=GROUP)
     package, present, done = detected(setup)
-    again = decide_again(package, present, done, package.calibration, setup)
+    again = decide_again(package, present, done, package.calibration, groups_of(present, GROUP))
     plain = [(server, c.event, c.priority, c.at, c.severity) for server, c in done.changes]
     assert sorted((s, c.event, c.priority, c.at, c.severity) for s, c in again) == sorted(plain)
     assert {server for server, *_ in plain} >= {present.servers[1], present.servers[5]}
@@ -72,7 +72,7 @@ def test_a_channel_that_is_off_decides_nothing():
     package, present, done = detected(setup)
     off = VARIANTS["forest alone"](package.calibration)
     silent = replace(off, thresholds={name: VARIANTS["forest off"](off)[name] for name in off.thresholds})
-    assert decide_again(package, present, done, silent, setup) == []
+    assert decide_again(package, present, done, silent, groups_of(present, GROUP)) == []
 
 
 def test_each_variant_leaves_the_thresholds_of_what_it_keeps():
@@ -91,14 +91,14 @@ def test_rarer_by_a_decade_is_a_decade_further_out():
     moved = rarer(shipped, 0.0, 1.0)
     for name, k in shipped.thresholds.items():
         assert moved[name].p2 == k.p2
-        assert moved[name].p1 == pytest.approx(k.p1 + (k.decade or k.p1 - k.p2))
+        assert moved[name].p1 == pytest.approx(k.p1 + (k.decade or k.p2 / 2))
 
 
 def test_a_backtest_that_kept_no_measures_cannot_be_decided_again():
     setup = Setup(group_size=GROUP)
     package, present, done = detected(setup, with_measures=False)
     with pytest.raises(UsageError, match="kept no measures"):
-        decide_again(package, present, done, package.calibration, setup)
+        decide_again(package, present, done, package.calibration, groups_of(present, GROUP))
 
 
 class Counted:

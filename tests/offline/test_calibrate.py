@@ -10,17 +10,16 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from cli.main import run
-from training.evaluate.calibrate import Budget, opening_times, pages_at, raised, solve
+from training.evaluate.budget import Budget
+from training.evaluate.calibrate import LEAST_PAGES, MOST_DECADES, Outcome, raised, solve
+from training.evaluate.page_budget import rarer
 from training.evaluate.pages import Tier
-from treeline.core.alert import AlertEvent
+from treeline.core.channels import saturation
 from treeline.core.detection.calibration import Calibration
-from treeline.core.detection.policy import PolicySettings, decide
-from treeline.core.errors import UsageError
+from treeline.core.errors import SettingsError, UsageError
 from treeline.core.model.package import ModelPackage
-from treeline.core.state.fleet import FleetState
-
-MINUTE = 60_000
-POLICY = PolicySettings()
+from treeline.settings.learning import PageBudget
+from treeline.settings.values import read
 
 
 @pytest.mark.parametrize(
@@ -45,66 +44,80 @@ def test_another_form_of_budget_is_refused_with_the_form_expected(text):
         Budget.parse(text, servers=3)
 
 
-@examples(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(1, 40), st.sampled_from([0.0, 2.0])), min_size=1, max_size=40),
-    st.sampled_from([(1, 1), (2, 3), (3, 5)]),
+def test_a_stages_budget_is_for_so_many_servers():
+    budget = Budget.of(PageBudget(p1_per_week=1.0, p2_per_day=2.0))
+    assert (budget.p1, budget.p2) == pytest.approx((1 / 7 / 500, 2 / 500))
+    assert budget.text == "1 P1 a week and 2 P2 a day for 500 servers"
+    assert Budget.of(PageBudget()) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "key"), [({"p1_per_week": 1}, "p2_per_day"), ({"p1_per_week": 0, "p2_per_day": 1}, "p1_per_week")]
 )
-def test_openings_come_when_the_policy_opens_them(observations, persistence):
-    needed, of_last = persistence
-    policy = PolicySettings(needed=needed, of_last=of_last)
-    times = np.cumsum([minutes * MINUTE for minutes, _ in observations])
-    severity = np.array([value for _, value in observations])
-    state, opened = FleetState(1, servers=["a"]), []
-    for at, value in zip(times, severity, strict=True):
-        changes = decide(state, np.array([0]), np.array([at]), np.array([value]), policy)
-        opened += [change.at for change in changes if change.event is AlertEvent.OPENED]
-    known = np.ones(len(times), dtype=bool)
-    assert opening_times(times, severity >= 1.5, known, policy).tolist() == opened
+def test_a_stages_budget_is_of_both_tiers_and_of_some_pages(given, key):
+    with pytest.raises(SettingsError, match=key):
+        read(PageBudget, given, "config/x.yaml")
 
 
-def noisy(servers=6, days=10, seed=1):
-    rng = np.random.default_rng(seed)
-    times = np.arange(days * 288) * 5 * MINUTE
-    severity = rng.exponential(0.3, (len(times), servers))
-    for _ in range(60):
-        at, server = rng.integers(10, len(times) - 10), rng.integers(servers)
-        severity[at : at + 5, server] = rng.uniform(1.0, 9.0)
-    return times, severity
+def past_with(p1, p2, incidents=0):
+    """Pages of a past: a decade is ten times fewer, but for incidents that no threshold silences."""
+
+    def counted(p2_decades, p1_decades):
+        p1_pages = incidents + int(p1 * 10.0**-p1_decades)
+        return {Tier.P1: p1_pages, Tier.ALL: p1_pages + int(p2 * 10.0**-p2_decades)}
+
+    return counted
 
 
-@pytest.mark.parametrize("text", ["1 P1 and 2 P2 per server-month", "0 P1 and 1 P2 per server-month"])
-def test_the_solved_thresholds_keep_the_budget_on_the_past_they_were_solved_on(text):
-    times, severity = noisy()
-    budget = Budget.parse(text, servers=6)
-    solution = solve(times, severity, Calibration(), budget, POLICY)
-    p1, every = solution.tiers
+def budget_of(p1, p2):
+    """So many pages in a hundred server-days."""
+    return Budget(p1=p1 / 100, p2=p2 / 100, text="of a test")
+
+
+def solved(past, budget):
+    return solve(past, budget, 100.0)
+
+
+def test_each_tier_is_raised_by_the_least_quarter_of_a_decade_that_keeps_the_budget():
+    p1, every = solved(past_with(10, 50), budget_of(3, 30))
     assert (p1.tier, every.tier) == (Tier.P1, Tier.ALL)
-    assert p1.expected <= budget.p1 < p1.shipped
-    assert every.expected <= every.budget == budget.p1 + budget.p2
-    assert all(tier.is_budget_binding for tier in solution.tiers)
-    assert p1.severity > every.severity > 1.5
+    assert (p1.shipped, p1.expected, p1.decades) == (10, 3, 0.5)
+    assert (every.shipped, every.expected, every.decades) == (53, 31, 0.25)
+    assert p1.outcome is every.outcome is Outcome.RAISED
 
 
-def test_a_loose_budget_leaves_the_shipped_thresholds():
-    times, severity = noisy()
-    solution = solve(times, severity, Calibration(), Budget.parse("99 P1 and 99 P2 per server-day", servers=6), POLICY)
-    assert not any(tier.is_budget_binding for tier in solution.tiers)
-    for name, shipped in Calibration().thresholds.items():
-        now = solution.calibration[name]
-        assert (now.p2, now.p1) == pytest.approx((shipped.p2, shipped.p1), rel=2e-3)
+def test_a_loose_budget_raises_nothing():
+    p1, every = solved(past_with(10, 50), budget_of(10, 50))
+    assert (p1.decades, every.decades) == (0.0, 0.0)
+    assert p1.outcome is every.outcome is Outcome.KEPT
 
 
-def test_a_tighter_budget_never_lowers_a_threshold():
-    times, severity = noisy()
-    before = Calibration()
-    for pages_allowed in (20, 5, 1, 0):
-        budget = Budget.parse(f"{pages_allowed} P1 and {pages_allowed} P2 per server-month", servers=6)
-        now = solve(times, severity, Calibration(), budget, POLICY).calibration
-        for name in now.thresholds:
-            assert now[name].p2 >= before[name].p2 - 1e-9
-            assert now[name].p1 >= before[name].p1 - 1e-9
-        before = now
+def test_a_past_full_of_incidents_does_not_blind_the_detector():
+    """Ten incidents that two decades do not silence: what is raised for them ends where it does not help any more."""
+    p1, every = solved(past_with(10, 0, incidents=10), budget_of(1, 1))
+    assert p1.outcome is every.outcome is Outcome.NOT_KEPT
+    assert (p1.decades, p1.expected) == (1.25, 10)
+    assert every.decades == 0.0
+    helps_to_the_end, _ = solved(past_with(1e6, 0), budget_of(1, 1))
+    assert (helps_to_the_end.decades, helps_to_the_end.outcome) == (MOST_DECADES, Outcome.NOT_KEPT)
+
+
+def test_a_past_too_short_for_pages_so_rare_raises_nothing_and_says_so():
+    p1, every = solved(past_with(10, 50), budget_of(LEAST_PAGES - 0.01, 40))
+    assert (p1.decades, p1.outcome) == (0.0, Outcome.TOO_SHORT)
+    assert every.outcome is Outcome.RAISED  # the other tier has enough to tell
+    assert solved(past_with(10, 50), budget_of(LEAST_PAGES, 40))[0].outcome is Outcome.RAISED
+
+
+def test_no_page_at_all_may_be_asked_for():
+    p1, _ = solved(past_with(10, 50), budget_of(0, 40))
+    assert (p1.expected, p1.outcome) == (0, Outcome.RAISED)
+
+
+def test_at_the_bound_a_saturated_metric_still_opens():
+    """No rarity is known of saturation: what its threshold is raised by must stay below what one metric gives."""
+    now = rarer(Calibration(), MOST_DECADES, MOST_DECADES)[saturation.Saturation.name]
+    assert now.severity(np.array([saturation.ONE])).item() >= 1.5
 
 
 @examples(max_examples=40, deadline=None)
@@ -116,31 +129,6 @@ def test_under_the_raised_thresholds_the_same_measures_cross_the_fixed_scale(p2,
         measure = np.array([shipped[name].measure(severity)])
         assert shipped[name].severity(measure).item() == pytest.approx(severity, rel=1e-9)
         assert now[name].severity(measure).item() == pytest.approx(wanted, rel=1e-9)
-
-
-def test_an_event_of_many_servers_takes_one_page_of_the_budget():
-    """Five servers exceed together on four days: four pages, which a budget for twenty openings would forbid."""
-    times = np.arange(10 * 288) * 5 * MINUTE
-    severity = np.full((len(times), 6), 0.2)
-    for day in range(4):
-        severity[day * 288 + 100 : day * 288 + 105, :5] = 2.5
-    severity[8 * 288 : 8 * 288 + 5, 5] = 2.0
-    assert pages_at(times, severity, 1.5, POLICY) == 5
-    budget = Budget.parse("0 P1 and 5 P2 per fleet-day", servers=6)  # five pages on each of ten days
-    assert not any(tier.is_budget_binding for tier in solve(times, severity, Calibration(), budget, POLICY).tiers)
-    once = Budget.parse("0 P1 and 0.5 P2 per fleet-day", servers=6)  # five pages in all
-    _, every = solve(times, severity, Calibration(), once, POLICY).tiers
-    assert (every.is_budget_binding, every.expected * 60) == (False, pytest.approx(5))
-    severity[100:105, 2:5] = 1.6  # one of the events, without its three weakest
-    assert pages_at(times, severity, 2.2, POLICY) == 3 + 2
-
-
-def test_absent_servers_and_short_pasts():
-    times, severity = noisy(days=2)
-    severity[:, 0] = np.nan
-    assert pages_at(times, severity, 1.5, POLICY) == pages_at(times, severity[:, 1:], 1.5, POLICY)
-    with pytest.raises(UsageError, match="server-days"):
-        solve(times[:50], severity[:50], Calibration(), Budget.parse("1 P1 and 2 P2 per server-day", servers=6), POLICY)
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +144,18 @@ def past(tmp_path_factory):
     path = tmp_path_factory.mktemp("past") / "past.parquet"
     pd.concat(frames).assign(split="train").to_parquet(path)
     return path
+
+
+def test_without_a_budget_the_command_takes_the_stages_own(past, monkeypatch):
+    monkeypatch.setattr("cli.calibrate.Budget.of", lambda setting: asked.append(setting))
+    asked = []
+    with pytest.raises(UsageError, match=r"prod.yaml sets no learning.page_budget"):
+        run(["calibrate", "--data", str(past), "--stage", "prod"])
+    assert asked == [PageBudget(p1_per_week=1.0, p2_per_day=2.0)]
+    with pytest.raises(UsageError, match=r"dev.yaml sets no learning.page_budget"):
+        run(["calibrate", "--data", str(past), "--stage", "dev"])
+    with pytest.raises(UsageError, match="say --budget"):
+        run(["calibrate", "--data", str(past)])
 
 
 def test_the_command_writes_a_package_that_carries_what_it_solved(past, tmp_path, capsys):

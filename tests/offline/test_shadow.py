@@ -11,7 +11,7 @@ from cli.shadow_screen import show
 from demo.incident_files import IncidentFolder, save
 from report.console import wide_console
 from tests.offline.test_explain import MemorySource, package, stored, whole  # noqa: F401 - fixtures
-from training.evaluate.calibrate import Budget
+from training.evaluate.budget import Budget
 from training.evaluate.pages import Tier
 from training.evaluate.shadow_report import DAY_MS, shadow_report
 from training.evaluate.stored_incidents import openings

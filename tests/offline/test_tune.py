@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.detection_fakes import fleet
 from tests.unit.history_files import write_history
-from training.evaluate.calibrate import Budget
+from training.evaluate.budget import Budget
 from training.evaluate.pages import Opening
 from training.evaluate.tune import Scored, Space, Trial, Tuner, adherence, best_of, frontier, held_out_pages
 from training.history.files import open_history

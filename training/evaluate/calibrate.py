@@ -1,210 +1,210 @@
-"""Thresholds from a page budget: how often may this fleet's own quiet past have paged?
+"""Thresholds from a page budget: how often would this fleet's own past have paged?
 
-The history is unlabelled and may hold real incidents, so a budget never lowers a threshold below what training gave
-the fleet (`prepare.thresholds`; called shipped here): each channel's k becomes max(k from the budget, shipped k). One
-factor serves all servers and channels of a tier: it is solved on the severity scale, on which the channels are already
-comparable, and mapped back to each channel's own measure. Per-server thresholds were measured and lost (decision 20).
+A past is replayed through a model, and what was measured is decided again by thresholds that are rarer and rarer, a
+quarter of a decade at a time, until its pages keep to the budget. The past is unlabelled and may hold real incidents.
+So a budget never lowers a threshold below what training gave the fleet (`prepare.thresholds`), and raises none by more
+than `MOST_DECADES`: it must not blind the detector to the kind of trouble that the fleet has had.
 """
 
-import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from training.evaluate.pages import Opening, Tier, page_count
-from treeline.core.alert import Priority
+from training.evaluate.backtest import Trace, backtest
+from training.evaluate.budget import Budget
+from training.evaluate.decide_again import decide_again
+from training.evaluate.experiment import openings
+from training.evaluate.page_budget import SHIFTS, rarer
+from training.evaluate.pages import Tier, page_count
+from training.history.grid import Grid
+from training.prepare.calibrating import FITTED, Score
+from training.processes import Progress
+from treeline.core.channels import novelty
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import PolicySettings
-from treeline.core.errors import UsageError
-from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
-from treeline.core.statistics import FloatArray
+from treeline.core.model.package import ModelPackage
+from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import NEVER
 
 DAY_MS = 86_400_000
-DAYS = {"day": 1.0, "week": 7.0, "month": 30.0}
-_PART = re.compile(r"^(\d+(?:\.\d+)?)\s*(P1|P2)$", re.IGNORECASE)
-_WHOLE = re.compile(r"^(?P<parts>.+?)\s+per\s+(?P<scope>server|fleet)-(?P<period>day|week|month)$", re.IGNORECASE)
+MOST_DECADES = 2.0  # a threshold is raised by, at most: to pages a hundred times rarer
+# Of a rarer kind of page than this many in the whole past, the past cannot tell how often it comes. A little below one:
+# a week of 500 servers, in which some observations are missing, may tell of one page a week for 500 servers.
+LEAST_PAGES = 0.9
+SOLVED = "page_budget"  # in the manifest: the budget of a package, and what its thresholds were raised by
 
-Mask = npt.NDArray[np.bool_]
-Times = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """At most so many pages a server and day: `p1` at P1, and at P1 and P2 together `p1` + `p2`."""
-
-    p1: float
-    p2: float
-    text: str
-
-    @classmethod
-    def parse(cls, text: str, *, servers: int) -> "Budget":
-        """Read "1 P1 and 2 P2 per server-month"; also fleet-, and -day, -week.
-
-        Raises:
-            UsageError: It reads differently, or names a tier twice or not at all.
-        """
-        whole = _WHOLE.match(text.strip())
-        pages: dict[str, float] = {}
-        for part in re.split(r"\s*(?:,|\band\b)\s*", whole["parts"]) if whole else []:
-            one = _PART.match(part.strip())
-            if one is None or one[2].upper() in pages:
-                whole = None
-                break
-            pages[one[2].upper()] = float(one[1])
-        if whole is None or set(pages) != {"P1", "P2"}:
-            raise UsageError(f"a budget is {text!r}, expected the form '1 P1 and 2 P2 per server-month'")
-        days = DAYS[whole["period"].lower()] * (servers if whole["scope"].lower() == "fleet" else 1)
-        return cls(p1=pages["P1"] / days, p2=pages["P2"] / days, text=text.strip())
+Counted = Callable[[float, float], Mapping[Tier, int]]
 
 
-def opening_times(times_ms: Times, above: Mask, known: Mask, settings: PolicySettings) -> Times:
-    """When one server's exceedances open incidents: `policy.decide`, for one tier at a time.
+class Outcome(StrEnum):
+    """What became of one tier of a budget."""
 
-    Args:
-        times_ms: Shape (n,).
-        above: Where the tier is exceeded.
-        known: Where the server reported; the rest does not count among "the last N".
-        settings: Persistence and quiet time.
-    """
-    times, hits = times_ms[known], above[known].astype(np.int64)
-    at = np.flatnonzero(hits)
-    total = np.concatenate([[0], np.cumsum(hits)])
-    enough = total[at + 1] - total[np.maximum(at + 1 - settings.of_last, 0)] >= settings.needed
-    # An incident ends at an observation without an exceedance: the one before the next exceedance is the last to.
-    quiet_s = (times[at[1:] - 1] - times[at[:-1]]) / 1000
-    quiet = (quiet_s >= settings.quiet_s) & (np.diff(at) > settings.of_last)
-    cluster = np.concatenate([[0], np.cumsum(quiet)])[: len(at)]
-    _, first = np.unique(cluster[enough], return_index=True)
-    opened: Times = times[at[enough][first]]
-    return opened
-
-
-def pages_at(times_ms: Times, severity: FloatArray, threshold: float, settings: PolicySettings) -> int:
-    """The pages of a fleet when `threshold` stands for the tier, as the judge counts them: an event is one page.
-
-    Args:
-        times_ms: Shape (times,), at least two.
-        severity: Shape (times, servers), NaN where absent.
-        threshold: From which severity on the tier is exceeded.
-        settings: Persistence and quiet time.
-    """
-    known = np.logical_not(np.isnan(severity))
-    above = np.nan_to_num(severity) >= threshold
-    openings = [
-        Opening(server_id=str(column), at_ms=at_ms, priority=Priority.P1.value)
-        for column in np.flatnonzero(above.any(axis=0)).tolist()
-        for at_ms in opening_times(times_ms, above[:, column], known[:, column], settings).tolist()
-    ]
-    return page_count(openings, Tier.ALL, servers=severity.shape[1], step_ms=round(_step_ms(times_ms)))
-
-
-def _step_ms(times_ms: Times) -> float:
-    return float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 0.0
+    KEPT = "kept by the trained thresholds"
+    RAISED = "raised until it was kept"
+    NOT_KEPT = f"not kept: raised as far as that helped, by at most {MOST_DECADES:g} decades"
+    TOO_SHORT = "past too short for pages so rare: nothing raised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierResult:
-    """One tier's solution: the budget and what it comes to, in pages per server and day."""
+    """One tier's solution; the counts are pages in the whole past that was replayed."""
 
     tier: Tier
-    budget: float
-    shipped: float  # what the shipped thresholds would have brought
-    expected: float  # what the solved ones would have
-    severity: float  # on the shipped scale, where the tier now begins
-    is_budget_binding: bool  # else the shipped thresholds were the higher ones
+    allowed: float
+    shipped: int  # under the thresholds that training gave
+    expected: int  # under the solved ones
+    decades: float  # by which the tier was made rarer
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """A calibration that keeps a budget on a fleet's own past, and how it came about."""
+    """A calibration for a budget, and how it came about."""
 
     calibration: Calibration
     tiers: tuple[TierResult, ...]
-    server_days: float
+    server_days: float  # of the past that was replayed
     budget: Budget
 
+    def monthly(self, pages: float) -> float:
+        """So many pages in that past as pages a server and month."""
+        return pages / self.server_days * 30 if self.server_days else 0.0
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; part of the model package's manifest."""
+        """Plain JSON values; part of the model package's manifest and of evaluation.json."""
         return {
             "budget": self.budget.text,
             "server_days": round(self.server_days, 3),
+            "most_decades": MOST_DECADES,
             "calibration": self.calibration.to_json(),
             "tiers": [
                 {
                     "tier": t.tier.value,
-                    "budget_per_server_month": t.budget * 30,
-                    "shipped_per_server_month": t.shipped * 30,
-                    "expected_per_server_month": t.expected * 30,
-                    "severity": t.severity,
-                    "binding": "budget" if t.is_budget_binding else "shipped",
+                    "outcome": t.outcome.value,
+                    "decades": t.decades,
+                    "allowed_pages": round(t.allowed, 3),
+                    "shipped_pages": t.shipped,
+                    "expected_pages": t.expected,
+                    "budget_per_server_month": self.monthly(t.allowed),
+                    "shipped_per_server_month": self.monthly(t.shipped),
+                    "expected_per_server_month": self.monthly(t.expected),
                 }
                 for t in self.tiers
             ],
         }
 
+    def __str__(self) -> str:
+        tiers = (
+            f"{t.tier.value} {t.outcome.value} (allowed {t.allowed:.2g}, as trained {t.shipped}, now {t.expected} "
+            f"pages; {t.decades:g} decades rarer)"
+            for t in self.tiers
+        )
+        return f"page budget {self.budget.text}, in {self.server_days:.0f} server-days: {'; '.join(tiers)}"
 
-def solve(
-    times_ms: Times, severity: FloatArray, shipped: Calibration, budget: Budget, settings: PolicySettings
+
+def calibrated(
+    package: ModelPackage,
+    score: Score,
+    past: Grid,
+    budget: Budget,
+    policy: PolicySettings,
+    *,
+    groups: Mapping[str, int],
+    progress: Progress = lambda *_: None,
 ) -> Solution:
-    """Raise a calibration until the history that gave `severity` under it keeps the budget.
+    """Replay a past through a package under the thresholds it was trained with, and raise them to a budget.
 
     Args:
-        times_ms: Shape (times,).
-        severity: Shape (times, servers) under `shipped`, NaN where a server was absent.
-        shipped: The calibration not to go below.
+        package: The model; earlier budgets of its manifest do not count.
+        score: Its forest; rows (n, 2 * metrics) -> scores (n,).
+        past: What to replay; best what the forest did not learn.
         budget: Pages allowed.
-        settings: Persistence and quiet time.
-
-    Raises:
-        UsageError: The history holds less than a server-day.
+        policy: When exceedances become incidents.
+        groups: Group of each server of the past.
+        progress: Told how far the replay is.
     """
-    known = np.logical_not(np.isnan(severity))
-    server_days = float(known.sum()) * _step_ms(times_ms) / DAY_MS
-    if server_days < 1.0:
-        raise UsageError(f"the history holds {server_days:.2f} server-days; a budget needs at least one")
-    allowed_p1, allowed = budget.p1, budget.p1 + budget.p2
-    p2 = _threshold(times_ms, severity, P2_SEVERITY, allowed * server_days, settings)
-    p1 = _threshold(times_ms, severity, max(P1_SEVERITY, p2 * (1 + 1e-3)), allowed_p1 * server_days, settings)
-    tiers = [
-        TierResult(
-            tier=tier,
-            budget=a_day,
-            shipped=pages_at(times_ms, severity, start, settings) / server_days,
-            expected=pages_at(times_ms, severity, now, settings) / server_days,
-            severity=now,
-            is_budget_binding=now > start * (1 + 2e-3),
-        )
-        for tier, a_day, start, now in ((Tier.P1, allowed_p1, P1_SEVERITY, p1), (Tier.ALL, allowed, P2_SEVERITY, p2))
-    ]
-    return Solution(
-        calibration=raised(shipped, p2=p2, p1=p1), tiers=tuple(tiers), server_days=server_days, budget=budget
+    shipped = replace(package, calibration=as_fitted(package), seeds=at_the_start(package.seeds))
+    done = backtest(shipped, past, score, policy, groups=groups, with_measures=True, progress=progress)
+
+    @cache
+    def counted(p2_decades: float, p1_decades: float) -> Mapping[Tier, int]:
+        moved = rarer(shipped.calibration, p2_decades, p1_decades)
+        opened = openings(decide_again(shipped, past, done, moved, groups))
+        servers, step_ms = len(past.servers), round(past.step_s * 1000)
+        return {tier: page_count(opened, tier, servers=servers, step_ms=step_ms) for tier in Tier}
+
+    server_days = _server_days(done.trace, past.step_s)
+    p1, every = solve(counted, budget, server_days)
+    calibration = shipped.calibration
+    if p1.decades or every.decades:
+        calibration = rarer(calibration, every.decades, p1.decades)
+    return Solution(calibration=calibration, tiers=(p1, every), server_days=server_days, budget=budget)
+
+
+def solve(counted: Counted, budget: Budget, server_days: float) -> tuple[TierResult, TierResult]:
+    """By how many decades the two tiers of a budget are raised: P1, and P1 and P2 together.
+
+    Args:
+        counted: The pages of the past where P2 and P1 are rarer by so many decades.
+        budget: Pages allowed.
+        server_days: How long the past's servers were observed, together.
+    """
+    p1 = _tier(Tier.P1, budget.p1 * server_days, lambda shift: counted(0.0, shift)[Tier.P1])
+    every = _tier(Tier.ALL, (budget.p1 + budget.p2) * server_days, lambda shift: counted(shift, p1.decades)[Tier.ALL])
+    return replace(p1, expected=counted(every.decades, p1.decades)[Tier.P1]), every
+
+
+def _tier(tier: Tier, allowed: float, pages: Callable[[float], int]) -> TierResult:
+    """The least shift that keeps to what is allowed; else the least of those that leave the fewest pages.
+
+    What even two decades do not silence are incidents: it would be blindness to raise more for them than helps.
+    """
+    shipped = pages(0.0)
+    if 0.0 < allowed < LEAST_PAGES:
+        decades, outcome = 0.0, Outcome.TOO_SHORT
+    elif shipped <= allowed:
+        decades, outcome = 0.0, Outcome.KEPT
+    else:
+        within = [shift for shift in SHIFTS if shift <= MOST_DECADES]
+        kept = next((shift for shift in within if pages(shift) <= allowed), None)
+        outcome = Outcome.NOT_KEPT if kept is None else Outcome.RAISED
+        decades = min(within, key=pages) if kept is None else kept
+    return TierResult(
+        tier=tier, allowed=allowed, shipped=shipped, expected=pages(decades), decades=decades, outcome=outcome
     )
 
 
 def raised(calibration: Calibration, *, p2: float, p1: float) -> Calibration:
     """The calibration under which what was severity `p2` is 1.5 and what was `p1` is 3.0, in every channel."""
-
     return calibration.moved(lambda k: replace(k, p2=k.measure(p2), p1=k.measure(p1)))
 
 
-def _threshold(times_ms: Times, severity: FloatArray, lowest: float, allowed: float, settings: PolicySettings) -> float:
-    """The smallest severity from `lowest` on that keeps to the allowed number of pages.
+def as_fitted(package: ModelPackage) -> Calibration:
+    """The thresholds that training gave the fleet, whatever an earlier budget made of them."""
+    fitted = package.manifest.get(FITTED)
+    return Calibration.from_json(fitted) if isinstance(fitted, dict) else package.calibration
 
-    Or another one that does: an event that loses its weakest servers may fall apart into more pages.
-    """
-    if pages_at(times_ms, severity, lowest, settings) <= allowed:
-        return lowest
-    values = np.unique(severity[severity > lowest]).astype(np.float64)
-    values = np.append(values, values[-1] * 1.01)
-    # Halfway between neighbouring values, so that rounding falls on neither side.
-    candidates = (values[1:] + values[:-1]) / 2
-    first, last = 0, len(candidates) - 1
-    while first < last:
-        middle = (first + last) // 2
-        if pages_at(times_ms, severity, float(candidates[middle]), settings) <= allowed:
-            last = middle
-        else:
-            first = middle + 1
-    return float(candidates[first])
+
+def within(package: ModelPackage, solution: Solution) -> ModelPackage:
+    """The package with the solved thresholds, and in its manifest how they came about."""
+    manifest = {**package.manifest, SOLVED: solution.to_json()}
+    return replace(package, calibration=solution.calibration, manifest=manifest)
+
+
+def at_the_start(seeds: FleetState) -> FleetState:
+    """The seeds as if nothing had been seen yet: what they learned stays, what they remember of moments goes."""
+    start = seeds.copy()
+    for name in ("last_at", "seen_at", "habit_slot", "slot", "peak_hour"):
+        getattr(start, name)[:] = NEVER
+    for name in ("habit", "habit_recent", "relation_recent", "slot_count"):
+        getattr(start, name)[:] = 0.0
+    start.peak[:], start.peak_hours[:] = novelty.LEAST, novelty.LEAST
+    return start
+
+
+def _server_days(trace: Trace, step_s: float) -> float:
+    return float(np.count_nonzero(~np.isnan(trace.severity))) * step_s * 1000 / DAY_MS

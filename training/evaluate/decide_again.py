@@ -42,9 +42,10 @@ class DetectedFleet:
 
     def judged(self, calibration: Calibration) -> Evaluations:
         """The result under other thresholds."""
+        groups = groups_of(self.grid, self.setup.group_size)
         return evaluate_tiers(
             self.history.incidents,
-            openings(decide_again(self.package, self.grid, self.done, calibration, self.setup)),
+            openings(decide_again(self.package, self.grid, self.done, calibration, groups)),
             observed=self.grid.observed(),
             step_ms=round(self.grid.step_s * 1000),
             protocol=self.history.protocol,
@@ -57,31 +58,30 @@ def pooled_tiers(fleets: Mapping[str, Evaluations]) -> Evaluations:
 
 
 def decide_again(
-    package: ModelPackage, grid: Grid, done: Backtest, calibration: Calibration, setup: Setup
+    package: ModelPackage, grid: Grid, done: Backtest, calibration: Calibration, groups: Mapping[str, int]
 ) -> list[tuple[str, Change]]:
     """The incident changes that other thresholds make of what a backtest measured.
 
     Args:
         package: The model.
         grid: What was detected in.
-        done: The backtest, run with `with_measures`.
+        done: The backtest, run with `with_measures`; its policy decides again.
         calibration: The thresholds.
-        setup: Its policy and groups.
+        groups: Group of each server, as the backtest was given them.
 
     Raises:
         UsageError: The backtest kept no measures.
     """
-    number = groups_of(grid, setup.group_size)
-    columns = np.array(sorted(range(len(grid.servers)), key=lambda c: (number[grid.servers[c]], c)))
-    sizes = np.bincount([number[server] for server in grid.servers])
+    columns = np.array(sorted(range(len(grid.servers)), key=lambda c: (groups[grid.servers[c]], c)))
+    sizes = np.bincount([groups[server] for server in grid.servers])
     stops = np.cumsum(sizes[sizes > 0])
     state = package.new_state()
     package.admit(state, [grid.servers[c] for c in columns])
-    groups = [Group.of(state, start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
+    cycles = [Group.of(state, start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
     changes = []
     for measured, scores in _rounds(done.trace, grid, columns, package.step_ms):
         decided = detector.conclude(
-            state, measured, scores, calibration, setup.policy, step_ms=package.step_ms, groups=groups
+            state, measured, scores, calibration, done.policy, step_ms=package.step_ms, groups=cycles
         )
         changes += [(FLEET if c.row == FLEET_ROW else state.servers[c.row], c) for c in decided.changes]
     return changes

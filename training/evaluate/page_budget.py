@@ -31,10 +31,13 @@ def within_budget(fleets: Mapping[str, DetectedFleet]) -> Evaluations:
 
 
 def rarer(calibration: Calibration, p2_decades: float, p1_decades: float) -> Calibration:
-    """Both tiers rarer by so many decades; where no line is known, the distance of the tiers stands for one."""
+    """Both tiers rarer by so many decades; where no line is known, half of P2's threshold stands for one.
+
+    So two decades make such a threshold twice as high, and one saturated metric (`channels.saturation`) still opens.
+    """
 
     def moved(k: Thresholds) -> Thresholds:
-        decade = k.decade or k.p1 - k.p2
+        decade = k.decade or k.p2 / 2
         p2 = k.p2 + p2_decades * decade
         return replace(k, p2=p2, p1=max(k.p1 + p1_decades * decade, p2 * 1.001))
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from training.evaluate.calibrate import Budget
+from training.evaluate.budget import Budget
 from training.evaluate.pages import Opening, Tier, page_count, paging
 from training.evaluate.stored_incidents import openings
 from treeline.app.alert.controls import IncidentLabel

@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from training.evaluate.backtest import backtest
-from training.evaluate.calibrate import Budget
+from training.evaluate.budget import Budget
 from training.evaluate.experiment import Setup, groups_of, grow_forest, judge, openings, split_grids, with_thresholds_of
 from training.evaluate.pages import Opening, Tier, page_count
 from training.history.files import History

@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import boto3
 
+from training.evaluate.budget import Budget
+from training.evaluate.calibrate import SOLVED, Solution, calibrated, within
 from training.evaluate.candidate import CandidateLimits, Contender, Judgement, compare, judge, place_faults
 from training.evaluate.champion import Champions
 from training.evaluate.scorers import Scorers
@@ -25,6 +27,7 @@ from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.model.drift import reference
 from treeline.core.model.package import ModelPackage
 from treeline.core.times import iso
+from treeline.settings.learning import PageBudget
 from treeline.settings.values import read
 
 SCHEMA_VERSION = 1
@@ -45,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--models-bucket", required=True, help="where its package lies")
     options.add_argument("--policy", type=json.loads, default={}, help="JSON overrides of the incident policy")
     options.add_argument("--policy-override", type=json.loads, default={}, help="JSON of what stands over that policy")
+    options.add_argument("--page-budget", type=json.loads, default={}, help="JSON of the stage's learning.page_budget")
     options.add_argument("--seed", type=int, default=1)
     for limit in fields(CandidateLimits):
         options.add_argument(f"--{limit.name.replace('_', '-')}", type=float, required=True)
@@ -57,6 +61,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
     fleet = FleetFile.read(asked.fleet)
     prepared = fleet.prepared
     policy = read(PolicySettings, {**asked.policy, **asked.policy_override}, "--policy")
+    budget = Budget.of(read(PageBudget, asked.page_budget, "--page-budget"))
     faults = place_faults(fleet.holdout(), seed=asked.seed)
     champions = Champions(client, asked.controls_table, asked.models_bucket, asked.group)
     champion, note = champions.current(fleet.recent.metrics, fleet.holdout_from_ms)
@@ -78,6 +83,10 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
             samples_per_tree=trained.samples_per_tree or per_tree,
             manifest=manifest,
         )
+        solution: Solution | None = None
+        if budget is not None:
+            solution = calibrated(package, score, fleet.unlearned(), budget, policy, groups=fleet.groups)
+            package = within(package, solution)
         candidate = judged(package, score, fleet.holdout())
         rival = None
         if champion is not None:
@@ -86,7 +95,8 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
             unseen_ms = fleet.holdout_from_ms - 1 - champion.learned_until_ms
             rival = judged(champion.package, champion_score, fleet.holdout(lead_in_ms=min(LEAD_IN_MS, unseen_ms)))
     limits = CandidateLimits(**{limit.name: getattr(asked, limit.name) for limit in fields(CandidateLimits)})
-    verdict = compare(candidate, rival, limits, notes=[note] if note else [])
+    notes = [*([note] if note else []), *([str(solution)] if solution else [])]
+    verdict = compare(candidate, rival, limits, notes=notes)
     body = {
         "schema_version": SCHEMA_VERSION,
         "model_version": asked.model_version,
@@ -94,6 +104,7 @@ def work(arguments: Sequence[str], client: Callable[[str], Any] = _AWS) -> None:
         "reason": asked.reason,
         "holdout": [iso(fleet.holdout_from_ms), iso(int(fleet.recent.times_ms[-1]))],
         "faults_put_in": len(faults),
+        SOLVED: None if solution is None else solution.to_json(),
         **verdict.to_json(),
     }
     folder = asked.out / "package"

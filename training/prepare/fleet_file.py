@@ -39,6 +39,18 @@ class FleetFile:
         start = int(np.searchsorted(grid.times_ms, self.holdout_from_ms - lead_in_ms))
         return replace(grid, times_ms=grid.times_ms[start:], values=grid.values[start:])
 
+    def unlearned(self) -> Grid:
+        """What of the recent past no forest was grown on: kept apart of the training part, and the held-out part."""
+        prepared, grid = self.prepared, self.recent
+        column = {server: place for place, server in enumerate(prepared.state.servers)}
+        values = grid.values.copy()
+        for place, server in enumerate(grid.servers):
+            own = column.get(server)
+            kept_apart = None if own is None else prepared.times_ms[prepared.held_out[:, own]]
+            from_ms = self.holdout_from_ms if kept_apart is None or not len(kept_apart) else int(kept_apart[0])
+            values[grid.times_ms < from_ms, place] = np.nan
+        return replace(grid, values=values)
+
     def write(self, folder: Path) -> None:
         """Write all files; the folder is made."""
         folder.mkdir(parents=True, exist_ok=True)

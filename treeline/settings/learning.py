@@ -1,9 +1,34 @@
-"""What the functions of the learning stack are told."""
+"""What the functions and jobs of the learning stack are told."""
 
 from dataclasses import dataclass
 
+from treeline.core.setting import Settings, WrongSettingError, setting
 from treeline.settings.environment import EnvSettings
 from treeline.settings.pipeline import MetricSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageBudget(Settings):
+    """How many pages people want to get at most; where a training run's past has more, it raises the thresholds."""
+
+    p1_per_week: float | None = setting(
+        None,
+        above=0.0,
+        high=1e6,
+        meaning="P1 pages a week, for so many `servers`; null: no budget, thresholds stay as they were fitted.",
+    )
+    p2_per_day: float | None = setting(
+        None, above=0.0, high=1e6, meaning="P2 pages a day, for so many `servers`; set together with `p1_per_week`."
+    )
+    servers: int = setting(
+        500, low=1, high=1_000_000, meaning="What the two numbers are for; a fleet of half of them has half the pages."
+    )
+
+    def check(self) -> None:
+        """A budget is of both tiers."""
+        if (self.p1_per_week is None) != (self.p2_per_day is None):
+            missing = "p1_per_week" if self.p1_per_week is None else "p2_per_day"
+            raise WrongSettingError(missing, "must be set too: a budget is of P1 and P2")
 
 
 @dataclass(frozen=True, kw_only=True)
