@@ -20,6 +20,7 @@ from tests.deployed.training import Training
 from tests.unit.detection_fakes import METRICS
 from training.evaluate.backtest import backtest
 from training.evaluate.scorers import PREFIX
+from training.prepare.fleet_file import FleetFile
 from treeline.aws.detect.endpoint import Endpoint
 from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.learn.registry import RegisteredModel
@@ -29,7 +30,6 @@ from treeline.core.errors import ModelMismatchError
 from treeline.core.model.package import ModelPackage
 from treeline.core.payload import score_rows
 from treeline.core.profile import declared
-from treeline.forest import recordio
 from treeline.forest.storage import read_model_tar
 from treeline.settings import outputs
 
@@ -53,7 +53,7 @@ def test_a_stage_on_the_built_in_algorithm_trains_promotes_and_pages(tmp_path: P
         assert is_opaque(artifact(deployment, first))
         package = package_of(deployment, first)
         assert package.manifest["reference"]["score_mean"] == pytest.approx(
-            scores_of_training(deployment, first).mean()
+            scores_unseen(deployment, first, tmp_path / "fleet").mean()
         )
         pipeline = sending(deployment, package)
         pipeline.send(samples(pipeline.present, 0, START))
@@ -123,12 +123,14 @@ def endpoint_score(deployment: Deployment, rows: np.ndarray) -> np.ndarray:
     return score_rows(endpoint.score, rows)
 
 
-def scores_of_training(deployment: Deployment, model: RegisteredModel) -> np.ndarray:
-    """The endpoint's scores of the very rows that the training job was given."""
+def scores_unseen(deployment: Deployment, model: RegisteredModel, folder: Path) -> np.ndarray:
+    """The endpoint's scores of the rows that Prepare kept from the training job."""
     s3, bucket = deployment.client("s3"), deployment.output(outputs.TRAINING_BUCKET)
-    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"runs/{model.model_version}/train/")["Contents"]
-    shards = [s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in listed]
-    return endpoint_score(deployment, recordio.decode(b"".join(shards))[0].astype(np.float32))
+    folder.mkdir()
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"runs/{model.model_version}/fleet/")["Contents"]
+    for key in (entry["Key"] for entry in listed):
+        s3.download_file(bucket, key, str(folder / key.rpartition("/")[2]))
+    return endpoint_score(deployment, FleetFile.read(folder).prepared.unseen_rows)
 
 
 def sending(deployment: Deployment, package: ModelPackage) -> Pipeline:
