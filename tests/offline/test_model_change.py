@@ -182,13 +182,14 @@ def test_a_candidate_takes_off_what_the_champion_found_that_all_servers_share(wo
         each.stream(60, every=1)
 
     def opened(alerts):
-        return {alert.server_id for alert in alerts if alert.event is AlertEvent.OPENED}
+        return {alert.server_id: alert.severity for alert in alerts if alert.event is AlertEvent.OPENED}
 
     champion, candidate = (sharing.store.load(0, version).state for version in ("m1", "m2"))
-    assert opened(world.decisions.alerts) == chosen, "no level, so each is told"
+    found, left = opened(world.decisions.alerts), opened(sharing.decisions.alerts)
+    assert found.keys() == chosen, "no level, so each is told"
     assert "fleet" in opened(sharing.store.alerts), "the rise was shared"
     assert candidate.cycle == champion.cycle
-    assert opened(sharing.decisions.alerts) == set()
+    assert max(left.values(), default=0.0) < 0.5 * min(found.values()), "what a server stands out by beside the others"
 
 
 def test_a_candidate_ahead_of_the_champion_opens_nothing_for_the_fleet(sharing):

@@ -98,7 +98,7 @@ def test_one_garbage_sample_changes_no_seed_by_much():
     clean, found = FleetState(2, servers=["a"]), FleetState(2, servers=["a"])
     for state, own in ((clean, values), (found, broken)):
         seed_server(state, 0, own, mixed_baseline({60: ResolvedSeries(times, own)}))
-    for name in ("base_mean", "base_spread", "day_var", "trend_var", "tail_start", "mean10_var", "change_var"):
+    for name in ("base_mean", "base_spread", "day_var", "season_square", "tail_start", "mean10_var", "change_var"):
         np.testing.assert_allclose(getattr(found, name)[0], getattr(clean, name)[0], rtol=0.02, err_msg=name)
     excess = [state.tail_scale[0, 0] for state in (clean, found)]
     assert excess[1] == pytest.approx(excess[0], rel=0.4), "one of the 86 values beyond the 98 % quantile"
