@@ -1,6 +1,7 @@
 """Page budgets: read, solved on a past, and carried by the package."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from cli.main import run
 from training.evaluate.budget import Budget
-from training.evaluate.calibrate import LEAST_PAGES, MOST_DECADES, Outcome, raised, solve
+from training.evaluate.calibrate import LEAST_PAGES, MOST_DECADES, Outcome, as_fitted, raised, solve
 from training.evaluate.page_budget import rarer
 from training.evaluate.pages import Tier
 from treeline.core.channels import saturation
@@ -169,6 +170,12 @@ def test_the_command_writes_a_package_that_carries_what_it_solved(past, tmp_path
     again = tmp_path / "again.zip"
     assert run([*command, "--package", str(out), "--model", str(model), "--out", str(again)]) == 0
     assert ModelPackage.from_bytes(again.read_bytes()).calibration == package.calibration
+    fitted, raised_before = as_fitted(package), rarer(as_fitted(package), 1.0, 1.0)
+    out.write_bytes(replace(package, calibration=raised_before).to_bytes())
+    loose = ["calibrate", "--data", str(past), "--budget", "900 P1 and 900 P2 per server-day"]
+    assert run([*loose, "--package", str(out), "--model", str(model), "--out", str(again)]) == 0
+    back = ModelPackage.from_bytes(again.read_bytes()).calibration
+    assert back == fitted != raised_before, "a budget starts from what training found, not from an earlier one"
     assert "expected" in capsys.readouterr().out
 
 
