@@ -70,7 +70,7 @@ def test_peers_are_judged_beside_ours_and_those_that_take_long_on_the_first_flee
     detectors = outputs[0]["compared"]["generated"]
     assert list(detectors)[:2] == ["Treeline", "Treeline (3)"]
     assert set(detectors) == {"Treeline", "Treeline (3)", "three-sigma (3)", "static alarms", "EMA + 3 sigma"}
-    assert detectors["Treeline"] == outputs[0]["generated"]
+    assert detectors["Treeline"] == {tier: outputs[0]["generated"][tier] for tier in ("P1", "P1+P2")}
     labels = {name: tiers["P1"]["labels"] for name, tiers in detectors.items()}
     assert labels["static alarms"] == labels["EMA + 3 sigma"] == labels["Treeline"]
     assert labels["Treeline"] > labels["Treeline (3)"] == labels["three-sigma (3)"] > 0
