@@ -100,6 +100,15 @@ def test_a_slice_of_which_nothing_is_known_showed_nothing():
     assert verdict.measures == {"errors": 0, "latency": 0, "page_rate": 1, "disagreement": 0, "score_shift": 0}
 
 
+@pytest.mark.parametrize(
+    ("seen", "shift", "passed"), [(120, 0.8, True), (120, 0.83, False), (3000, 0.49, True), (3000, 0.51, False)]
+)
+def test_of_few_observations_a_shift_has_to_be_beyond_noise(seen: int, shift: float, passed: bool):
+    """Ten neighbours say as much as one: two standard errors of a difference of means of 12 are 2 sqrt(2 / 12)."""
+    evidence = replace(FINE, score_shift=shift, shifted_observations=seen)
+    assert judge_slice(evidence, LIMITS).passed is passed
+
+
 @pytest.mark.parametrize(("observations", "breaches"), [(99, []), (100, ["disagreement", "score_shift"])])
 def test_fewer_than_a_hundred_observations_show_nothing(observations: int, breaches: list[str]):
     verdict = judge_slice(replace(FINE, observations=observations, disagreeing=50, score_shift=2.0), LIMITS)

@@ -1,5 +1,6 @@
 """What a slice of a canary showed, from the score blocks both models left behind."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,10 +85,11 @@ def reference(champion: Scored, package: ModelPackage) -> dict[str, tuple[float,
 
 
 def score_shift(sums: Sums, package: ModelPackage, before: Mapping[str, tuple[float, float]]) -> float:
-    """How far the candidate's scores are from its own training, less what the champion's moved since the canary began.
+    """How far the candidate's scores are from its own training, as far as the champion's did not move the same way.
 
     Both in standard deviations of the server's own scores, averaged over servers by their observations. What the
-    fleet itself does meanwhile (a busy evening, a deployment) moves both models' scores and cancels.
+    fleet itself does meanwhile (a busy evening, a deployment) moves both models' scores and excuses the candidate. A
+    champion's move accuses nobody: after a change for good it goes on learning while a new model's scores rest.
 
     Args:
         sums: What both models scored so far.
@@ -95,15 +97,18 @@ def score_shift(sums: Sums, package: ModelPackage, before: Mapping[str, tuple[fl
         before: The champion's mean and sd before the canary; a server without one counts as unmoved.
     """
     rows = package.seeds.rows()
-    total, weight = 0.0, 0
+    ours, theirs, weight = 0.0, 0.0, 0
     for server, (count, mine, other) in sums.items():
         if server not in rows or count < MIN_SCORES:
             continue
         row = rows[server]
         sd = max(float(np.sqrt(package.seeds.score_var[row])), 1e-6)
-        shift = (mine / count - float(package.seeds.score_mean[row])) / sd
+        ours += (mine - count * float(package.seeds.score_mean[row])) / sd
         if server in before:
             mean, champion_sd = before[server]
-            shift -= (other / count - mean) / max(champion_sd, 1e-6)
-        total, weight = total + shift * count, weight + count
-    return total / weight if weight else 0.0
+            theirs += (other - count * mean) / max(champion_sd, 1e-6)
+        weight += count
+    if not weight:
+        return 0.0
+    is_shared = ours * theirs > 0
+    return math.copysign(max(abs(ours) - abs(theirs) * is_shared, 0.0), ours) / weight

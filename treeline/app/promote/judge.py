@@ -86,6 +86,7 @@ class SliceJudge:
                 candidate_pages=self.evidence.candidate_pages(version, progress.canary_from, end_ms),
                 champion_pages=self.evidence.champion_pages(servers, progress.canary_from, end_ms),
                 score_shift=score_shift(sums, package, progress.reference),
+                shifted_observations=sum(count for count, *_ in sums.values()),
                 calls=calls[Side.CANDIDATE].calls,
                 errors=calls[Side.CANDIDATE].errors,
                 candidate_p95_ms=calls[Side.CANDIDATE].p95_ms(),

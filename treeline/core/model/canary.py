@@ -14,6 +14,9 @@ from treeline.core.errors import SettingsError
 from treeline.core.setting import Settings, setting
 
 _SPACE = 1 << 32
+# Neighbouring scores share nine of the ten observations that the relation is averaged over: so many say as much as one.
+OBSERVATIONS_AS_ONE = 10
+SHIFT_ERRORS = 2.0  # a difference of means within so many standard errors of it is noise
 
 
 def position(server_id: str) -> float:
@@ -69,7 +72,7 @@ class CanaryLimits(Settings):
         0.5,
         above=0.0,
         meaning="The candidate's mean score against its own training, in its standard deviations, less what the "
-        "champion's moved meanwhile.",
+        "champion's moved the same way. Of few observations two standard errors, if that is more.",
     )
     min_observations: int = setting(100, low=1, meaning="With fewer observations a slice shows nothing.")
 
@@ -83,6 +86,7 @@ class SliceEvidence:
     candidate_pages: int = 0
     champion_pages: int = 0
     score_shift: float = 0.0
+    shifted_observations: int = 0  # scored by both models in the canary so far, which the shift is of
     calls: int = 0
     errors: int = 0
     candidate_p95_ms: float = 0.0
@@ -117,13 +121,16 @@ def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
     """Hold one slice against the limits.
 
     A candidate that mostly fails has few observations to compare, so its errors are judged without a minimum of
-    observations (but with at least five calls).
+    observations (but with at least five calls). The score's shift breaches its limit where it is beyond what the means
+    of so few scores differ by anyway: with two servers every ten minutes that takes days, with fifty a minute no time.
     """
     errors = evidence.errors / evidence.calls if evidence.calls else 0.0
     latency_limit_ms = max(limits.latency_ms, limits.latency_ratio * evidence.champion_p95_ms)
     more = (evidence.candidate_pages + 1) / (evidence.champion_pages + 1)
     enough = evidence.observations >= limits.min_observations
     disagreement = evidence.disagreeing / evidence.observations if evidence.observations else 0.0
+    noise = SHIFT_ERRORS * math.sqrt(2 * OBSERVATIONS_AS_ONE / max(evidence.shifted_observations, 1))
+    shift_limit = max(limits.score_shift, noise if evidence.shifted_observations else 0.0)
     measures = {
         Breach.ERRORS.value: errors,
         Breach.LATENCY.value: evidence.candidate_p95_ms,
@@ -136,7 +143,7 @@ def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
         Breach.LATENCY: evidence.candidate_p95_ms > latency_limit_ms,
         Breach.PAGE_RATE: max(more, 1.0 / more) > limits.page_ratio,
         Breach.DISAGREEMENT: enough and disagreement > limits.disagreement,
-        Breach.SCORE_SHIFT: enough and abs(evidence.score_shift) > limits.score_shift,
+        Breach.SCORE_SHIFT: enough and abs(evidence.score_shift) > shift_limit,
     }
     return SliceVerdict(
         has_evidence=enough,
