@@ -19,7 +19,9 @@ from treeline.core.model.canary import (
     reach_of,
 )
 
-FINE = SliceEvidence(observations=1000, calls=100, candidate_p95_ms=20.0, champion_p95_ms=20.0)
+FINE = SliceEvidence(
+    observations=1000, shifted_observations=1000, calls=100, candidate_p95_ms=20.0, champion_p95_ms=20.0
+)
 LIMITS = CanaryLimits()
 
 

@@ -229,7 +229,7 @@ def test_what_an_older_version_did_not_store_is_once_as_training_left_it():
     stored = StoredState.from_bytes(older)
     arrays = {name: array for name, array in stored.arrays.items() if name != "trailing_mean"}
     layout = replace(stored.layout, arrays=tuple(spec for spec in stored.layout.arrays if spec.name in arrays))
-    state = FleetState.of_stored(StoredState({**stored.head, **layout.to_json()}, layout, arrays))
+    state = FleetState.of_stored(StoredState({**stored.head, **layout.to_json()}, layout, arrays)).copy()
     model.attach(state)
     assert (state.trailing_mean[0, 0], state.day_mean[0, 0]) == (3.0, 0.0)
     state.trailing_mean[:] = 1.0

@@ -122,7 +122,7 @@ def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
 
     A candidate that mostly fails has few observations to compare, so its errors are judged without a minimum of
     observations (but with at least five calls). The score's shift breaches its limit where it is beyond what the means
-    of so few scores differ by anyway: with two servers every ten minutes that takes days, with fifty a minute no time.
+    of so few scores differ by anyway: 320 observations make that less than the default limit.
     """
     errors = evidence.errors / evidence.calls if evidence.calls else 0.0
     latency_limit_ms = max(limits.latency_ms, limits.latency_ratio * evidence.champion_p95_ms)
@@ -130,7 +130,6 @@ def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
     enough = evidence.observations >= limits.min_observations
     disagreement = evidence.disagreeing / evidence.observations if evidence.observations else 0.0
     noise = SHIFT_ERRORS * math.sqrt(2 * OBSERVATIONS_AS_ONE / max(evidence.shifted_observations, 1))
-    shift_limit = max(limits.score_shift, noise if evidence.shifted_observations else 0.0)
     measures = {
         Breach.ERRORS.value: errors,
         Breach.LATENCY.value: evidence.candidate_p95_ms,
@@ -143,7 +142,7 @@ def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
         Breach.LATENCY: evidence.candidate_p95_ms > latency_limit_ms,
         Breach.PAGE_RATE: max(more, 1.0 / more) > limits.page_ratio,
         Breach.DISAGREEMENT: enough and disagreement > limits.disagreement,
-        Breach.SCORE_SHIFT: enough and abs(evidence.score_shift) > shift_limit,
+        Breach.SCORE_SHIFT: enough and abs(evidence.score_shift) > max(limits.score_shift, noise),
     }
     return SliceVerdict(
         has_evidence=enough,

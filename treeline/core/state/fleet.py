@@ -135,7 +135,7 @@ class FleetState:
         stored = self._stored(*homes).copy()
         stored = StoredState({**stored.head, **self.layout.to_json()}, self.layout, {**self._arrays, **stored.arrays})
         state = FleetState.of_stored(stored, self.layout)
-        state.filled = dict(self.filled)
+        state.filled, state.lacking = dict(self.filled), self.lacking
         return state
 
     def pack(self, *homes: Home) -> bytes:
