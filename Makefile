@@ -22,7 +22,7 @@ DEPLOYMENT := tests/deployed/test_faults.py
 test: check ## Before every push, minutes: lint, types, unit, contract, templates, one deployment with its faults
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --explain-over 20 tests/contract tests/infra $(DEPLOYMENT)
 
-verify: $(VENV)/.dev ## Before a release, twenty minutes: figures, learning loop, all other tests (tests/verify.py)
+verify: $(VENV)/.dev ## Before a release, half an hour: figures, learning loop, all other tests (tests/verify.py)
 	@$(BIN)/python -m tests.verify
 
 check: $(VENV)/.dev ## The inner loop, under a minute: lint, types, unit
