@@ -45,7 +45,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--data", type=Path, required=True, metavar="PARQUET", help="history file or folder")
     parser.add_argument("--incidents", type=Path, metavar="CSV", help="its labelled incidents; without: pages only")
-    parser.add_argument("--config", type=Path, metavar="YAML", help="detection.policy and model settings to try")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="a stage's file: its detection and model hold")
     split = parser.add_mutually_exclusive_group()
     split.add_argument("--train-until", type=moment, metavar="DATE", help="detect from here on (ISO 8601, UTC)")
     split.add_argument("--train-fraction", type=_share, metavar="F", help="train on this share of the time, 0 to 1")

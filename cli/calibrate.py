@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.table import Table
 from cli.backtest_screen import BacktestScreen
 from cli.deployment import LOCAL_PORT, DeployedStage, add_profile, reaching
 from cli.overridden_stage import OverriddenStage
-from stacks.config.stage import load
+from stacks.config.stage import StageConfig, load
 from training.evaluate.budget import Budget
 from training.evaluate.calibrate import MOST_DECADES, Solution, as_fitted, calibrated, within
 from training.evaluate.experiment import Setup, fit_model, groups_of
@@ -19,7 +20,9 @@ from training.history.files import open_history
 from training.history.grid import grid_of
 from training.prepare.calibrating import Score
 from treeline.core.detection.calibration import Calibration
+from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import UsageError
+from treeline.core.expectation.local_time import Zones
 from treeline.core.model.package import ModelPackage
 from treeline.forest.forest import RandomCutForest
 from treeline.forest.storage import read_model_tar, write_model_tar
@@ -31,6 +34,7 @@ examples:
       --out package.zip --model-out model.tar.gz
   treeline calibrate --data fleet.parquet --budget "1 P1 and 2 P2 per server-month" \\
       --package package.zip --model model.tar.gz --out calibrated.zip
+  treeline calibrate --data fleet.parquet --config config/prod.yaml --budget "1 P1 and 2 P2 per server-month"
   treeline calibrate --data fleet.parquet --stage prod --out solved.zip     to the stage's own learning.page_budget
 
 Labels are neither needed nor read. A budget raises thresholds and never lowers them below what training gave, and
@@ -38,6 +42,8 @@ raises none to pages more than a hundred times rarer: the past may hold real inc
 than about one page in the whole past, nothing is raised. Without --package a model is trained on the history first, as
 `treeline backtest` does; with --stage it is the one that decides there, and `treeline threshold apply solved.zip` makes
 the stage decide by what came.
+Policy, time zone and what a model trained here expects are --config's, else those of the stage's file in this checkout
+(with --stage, under the policy that an override gives), else the defaults. A package says itself what it expects.
 Exit codes: 0 done, 1 failed, 2 wrong use."""
 
 
@@ -60,6 +66,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--package", type=Path, metavar="P", help="calibrate this model package (needs --model)")
     parser.add_argument("--model", type=Path, metavar="TAR", help="its forest, model.tar.gz")
     parser.add_argument("--stage", metavar="S", help="calibrate the model that decides on this stage, or local")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="a stage's file: its detection settings hold")
     parser.add_argument("--port", type=int, default=LOCAL_PORT, help="of the embedded cloud, with --stage local")
     add_profile(parser)
     parser.add_argument("--out", type=Path, metavar="P2", help="write the package with the solved thresholds")
@@ -79,14 +86,15 @@ def run(args: argparse.Namespace) -> int:
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"--{name.replace('_', '-')} {path}: the folder {path.absolute().parent} does not exist")
     _budget(args, servers=1)  # refused before the work, not after it
-    setup = Setup(seed=args.seed)
+    setup = _setup(args)
     history = open_history(args.data)
     budget = _budget(args, servers=len(history.servers))
     with BacktestScreen(as_json=True).progress() as tell:
         past = grid_of(history, part="train" if history.split_by == "column" else "all")
-        forest: RandomCutForest | None = None
+        past = replace(past, zones=Zones(setup.timezone))
+        policy, forest = setup.policy, None
         if args.stage is not None:
-            package, score = _of_stage(args)
+            package, score, policy = _of_stage(args, policy)
         elif args.package is None:
             package, forest = fit_model(past, setup, model_version="calibrated", progress=tell)
             score = forest.score
@@ -94,8 +102,13 @@ def run(args: argparse.Namespace) -> int:
             package, forest = _load(args.package, args.model)
             score = forest.score
         package.require_metrics(history.metrics)
+        if args.config is not None and package.rolling_window_s != setup.rolling_window_s:
+            raise UsageError(
+                f"the package was trained with a rolling window of {package.rolling_window_s:g} s, and --config "
+                f"{args.config} says {setup.rolling_window_s:g} s (0: expectations chosen by series)"
+            )
         groups = groups_of(past, setup.group_size)
-        solution = calibrated(package, score, past, budget, setup.policy, groups=groups, progress=tell)
+        solution = calibrated(package, score, past, budget, policy, groups=groups, progress=tell)
     if args.out is not None:
         args.out.write_bytes(within(package, solution).to_bytes())
     if args.model_out is not None and forest is not None:
@@ -108,26 +121,52 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _setup(args: argparse.Namespace) -> Setup:
+    """What is not read from a package."""
+    if args.config is not None:
+        return Setup.read(args.config, seed=args.seed)
+    if args.stage is None:
+        return Setup(seed=args.seed)
+    detection = _profile(args).detection
+    return Setup(policy=detection.policy, timezone=detection.timezone, seed=args.seed)
+
+
+def _profile(args: argparse.Namespace) -> StageConfig:
+    """What the stage's file has for the profile asked for."""
+    profiles = load(args.stage).all_profiles
+    wanted = args.profile or profiles[0].learning.profile
+    found = next((each for each in profiles if each.learning.profile == wanted), None)
+    if found is None:
+        raise UsageError(f"config/{args.stage}.yaml has no profile {wanted}")
+    return found
+
+
 def _budget(args: argparse.Namespace, *, servers: int) -> Budget:
     """The budget asked for, else the stage's own; raises UsageError where there is neither."""
     if args.budget is not None:
         return Budget.parse(args.budget, servers=servers)
     if args.stage is None:
         raise UsageError("say --budget, or --stage of one whose file has learning.page_budget")
-    profiles = load(args.stage).all_profiles
-    wanted = args.profile or profiles[0].learning.profile
-    found = next((each for each in profiles if each.learning.profile == wanted), None)
-    budget = None if found is None else Budget.of(found.learning.page_budget)
+    learning = _profile(args).learning
+    budget = Budget.of(learning.page_budget)
     if budget is None:
-        raise UsageError(f"config/{args.stage}.yaml sets no learning.page_budget for profile {wanted}: say --budget")
+        raise UsageError(
+            f"config/{args.stage}.yaml sets no learning.page_budget for profile {learning.profile}: say --budget"
+        )
     return budget
 
 
-def _of_stage(args: argparse.Namespace) -> tuple[ModelPackage, Score]:
-    """The model that decides on a stage, and its forest: the artifact where it is ours, else the endpoint."""
+def _of_stage(args: argparse.Namespace, policy: PolicySettings) -> tuple[ModelPackage, Score, PolicySettings]:
+    """The model that decides on a stage, its forest (the artifact where it is ours, else the endpoint), the policy.
+
+    Args:
+        args: Which stage.
+        policy: Its file's; an override stands over it.
+    """
     with reaching(DeployedStage.of(args)) as deployment:
-        package = OverriddenStage.of(deployment).package
-        return package, deployment.forest(package.model_version)[0]
+        stage = OverriddenStage.of(deployment)
+        package = stage.package
+        return package, deployment.forest(package.model_version)[0], stage.policy(policy)
 
 
 def _load(package: Path, model: Path) -> tuple[ModelPackage, RandomCutForest]:

@@ -50,6 +50,10 @@ class OverriddenStage:
         """The thresholds that decide."""
         return Rules.of(self.package, PolicySettings(), self.current).calibration
 
+    def policy(self, own: PolicySettings) -> PolicySettings:
+        """The policy that decides where the stage's file says `own`."""
+        return Rules.of(self.package, own, self.current).policy
+
     def entry(self, change: WantedSettings, signed: Signature) -> Override:
         """The entry that makes a change; what it does not name stays as it is."""
         calibration = change.calibration or self.in_force

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from cli.threshold_change import WantedSettings
-from training.evaluate.experiment import with_thresholds_of
+from training.evaluate.experiment import Setup, with_thresholds_of
 from training.evaluate.tune import Scored, best_of
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
@@ -35,12 +35,26 @@ def read_trial(path: Path, wanted: str) -> tuple[int, Scored]:
 
 
 def of_trial(number: int, scored: Scored, folder: Path, package: ModelPackage) -> WantedSettings:
-    """The trial's settings, all of them: its factor is on the package's own thresholds, as it was in the search."""
+    """The trial's settings, all of them: its factor is on the package's own thresholds, as it was in the search.
+
+    Raises:
+        UsageError: The search expected values by something else than the package does: its figures say nothing here.
+    """
     trial = scored.trial
+    if scored.rolling_window_s != package.rolling_window_s:
+        raise UsageError(
+            f"trial {number} was searched with {_expected_by(scored.rolling_window_s)}, and model "
+            f"{package.model_version} has {_expected_by(package.rolling_window_s)}: search with the stage's file "
+            "(--config), or train anew"
+        )
     figures = [f"{name} {value:.2f}" for name, value in (("F0.5", scored.f05), ("F1", scored.f1)) if value is not None]
     return WantedSettings(
         source=", ".join([f"tune trial {number} of {folder.name}", *figures]),
-        calibration=with_thresholds_of(trial.setup(seed=0), package).calibration,
+        calibration=with_thresholds_of(trial.over(Setup()), package).calibration,
         policy={"needed": trial.needed, "of_last": trial.of_last},
         forest={"num_trees": trial.num_trees, "num_samples_per_tree": trial.num_samples_per_tree},
     )
+
+
+def _expected_by(rolling_window_s: float) -> str:
+    return f"a rolling window of {rolling_window_s:g} s" if rolling_window_s else "expectations chosen by training"

@@ -14,6 +14,7 @@ from cli.threshold import add_signature, apply_change
 from cli.threshold_trial import of_trial, read_trial
 from report.frontier import frontier_picture
 from training.evaluate.budget import Budget
+from training.evaluate.experiment import Setup
 from training.evaluate.pages import Tier
 from training.evaluate.tracking import MISSING, Tracking
 from training.evaluate.tune import Scored, Space, Trial, Tuner, best_of, frontier
@@ -24,11 +25,13 @@ EXAMPLES = """
 examples:
   treeline tune --data fleet.parquet --trials 20
   treeline tune --data fleet.parquet --incidents incidents.csv --search grid --trials 40
+  treeline tune --data fleet.parquet --config config/prod.yaml     with prod's policy, time zone and expectation
   treeline tune --data fleet.parquet --tracking-uri https://mlflow.example.org
 
   treeline tune --apply best --stage prod --reason "search of november" --by ann
   treeline tune --apply 7 --out runs/tune --stage prod --reason "search of november" --by ann --yes
 
+Without --config a trial has the defaults of what is not searched, whatever a stage says.
 Searched: trees 50 to 1000, samples a tree, persistence, and a factor on all thresholds. Every trial is a run in MLflow:
 in OUT/mlflow.db, or where --tracking-uri says. OUT/frontier.svg shows what fewer pages cost; OUT/trials.json has every
 trial with its figures. --apply does not search: it takes a trial of an earlier search (its number, or best) out of
@@ -43,6 +46,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--data", type=Path, metavar="PARQUET", help="history file or folder")
     parser.add_argument("--incidents", type=Path, metavar="CSV", help="its labelled incidents, if there are any")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="a stage's file: its detection settings hold")
     parser.add_argument("--budget", default="1 P1 and 3 P2 per server-month", help="pages allowed (%(default)s)")
     parser.add_argument("--search", choices=("optuna", "grid"), default="optuna", help="default %(default)s")
     parser.add_argument("--trials", type=int, default=20, help="how many (default %(default)s)")
@@ -72,13 +76,16 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--trials must be at least 1, got {args.trials}")
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out {args.out} is a file, expected a folder")
+    setup = Setup.read(args.config, seed=args.seed) if args.config else Setup(seed=args.seed)
+    if setup.calibration:
+        raise UsageError(f"--config {args.config}: model.calibration cannot be held in a search: --apply would lose it")
     screen = BacktestScreen(as_json=args.json)
     history = open_history(args.data, args.incidents)
     budget = Budget.parse(args.budget, servers=len(history.servers))
-    tuner = Tuner(history, budget, seed=args.seed)
+    tuner = Tuner(history, budget, setup=setup)
     args.out.mkdir(parents=True, exist_ok=True)
     screen.opened(history)
-    facts = {"data": args.data, "budget": budget.text, "search": args.search, "seed": args.seed}
+    facts = {"data": args.data, "budget": budget.text, "search": args.search, "seed": args.seed, "config": args.config}
     results: list[Scored] = []
     tracking = Tracking(args.out, args.tracking_uri, args.experiment, facts)
     with tracking, screen.progress() as tell:

@@ -9,7 +9,8 @@ from typing import Any
 
 from emulator.deployment.deploy import DeployReport
 from emulator.launcher import EmbeddedCloud
-from stacks.config.stage import merged
+from stacks.config.sections import DetectionConfig
+from stacks.config.stage import load, merged
 from stacks.synthesize import synthesize
 from treeline.core.profile import Metric, to_json
 from treeline.settings import outputs
@@ -54,6 +55,11 @@ def settings(metrics: tuple[Metric, ...], overrides: Mapping[str, Any]) -> dict[
         "stream": {"shards": 1},
     }
     return merged(needed, overrides)
+
+
+def detection(metrics: tuple[Metric, ...], overrides: Mapping[str, Any]) -> DetectionConfig:
+    """How the local stage decides in such a run: what its templates are made from, for what runs beside them."""
+    return load(STAGE, settings(metrics, overrides)).detection
 
 
 def deploy(cloud: EmbeddedCloud, assembly: Path) -> Deployment:

@@ -28,10 +28,16 @@ class TrainingError(TreelineError):
 
 
 def train(
-    deployment: Deployment, grid: Grid, *, model_version: str, seed: int, progress: Progress
+    deployment: Deployment,
+    grid: Grid,
+    *,
+    model_version: str,
+    seed: int,
+    progress: Progress,
+    rolling_window_s: float = 0.0,
 ) -> tuple[ModelPackage, RandomCutForest]:
-    """Train, calibrate and activate a model; returns when detect can ask it."""
-    prepared = prepare(grid, seed=seed, progress=progress)
+    """Train, calibrate and activate a model, of a rolling window where it is not 0; returns when detect can ask it."""
+    prepared = prepare(grid, seed=seed, rolling_window_s=rolling_window_s, progress=progress)
     forest = _training_job(deployment, model_version, prepared.training_rows)
     package = calibrate_package(
         prepared,

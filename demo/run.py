@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ from training.history.files import History
 from training.history.grid import Grid, grid_of
 from treeline.core.detection.policy_settings import PolicySettings
 from treeline.core.errors import UsageError
+from treeline.core.expectation.local_time import Zones
 from treeline.core.model.package import ModelPackage
 from treeline.core.profile import Metric, declared
-from treeline.core.times import iso
+from treeline.core.times import DEFAULT_ZONE, iso
 from treeline.forest.forest import RandomCutForest
-from treeline.settings.values import read
 from treeline.wiring.incident_tables import tables
 
 
@@ -59,8 +59,8 @@ class ReplayPlan:
     during: Callable[[Deployment, Sent], None] | None = None  # fault tests act here, in a thread of their own
 
 
-def split(plan: ReplayPlan) -> tuple[Grid, Grid]:
-    """The unlabelled past to train on, and the part to replay."""
+def split(plan: ReplayPlan, timezone: str = DEFAULT_ZONE) -> tuple[Grid, Grid]:
+    """The unlabelled past to train on, and the part to replay, of servers in a time zone."""
     history = plan.history
     starts = [rows.test_start_ms for rows in history.rows.values()]
     start_ms = max(plan.start_ms or min(starts), min(starts))
@@ -70,7 +70,8 @@ def split(plan: ReplayPlan) -> tuple[Grid, Grid]:
         raise UsageError(
             f"{history.path} has {len(past.times_ms)} times before {iso(start_ms)} to train on; at least 100 are needed"
         )
-    return past, present
+    zones = Zones(timezone)
+    return replace(past, zones=zones), replace(present, zones=zones)
 
 
 # long: the story of a demo in its order; what is more than a sentence of it is a call
@@ -82,11 +83,12 @@ def replay_fleet(plan: ReplayPlan, screen: DemoScreen) -> tuple[results.ReplayRe
         TreelineError: Something did not come up.
     """
     metrics = declared(plan.history.metrics)
+    detection = stage.detection(metrics, plan.overrides)
     plan.output.mkdir(parents=True, exist_ok=True)
     with EmbeddedCloud(directory=plan.output / "cloud") as cloud:
-        deployment, past, present = _deploy(plan, metrics, cloud, screen)
+        deployment, past, present = _deploy(plan, metrics, detection.timezone, cloud, screen)
         feed = AlertFeed(deployment)
-        package, forest = _train(plan, deployment, past, screen)
+        package, forest = _train(plan, deployment, past, screen, rolling_window_s=detection.trained_window_s)
         began, began_at = time.monotonic(), datetime.now(UTC)
         replay = Replay(deployment, present, feed, screen)
         first, last = int(present.times_ms[0]), int(present.times_ms[-1])
@@ -95,7 +97,7 @@ def replay_fleet(plan: ReplayPlan, screen: DemoScreen) -> tuple[results.ReplayRe
         seconds = time.monotonic() - began
         with screen.spinner("saving the dashboards as they are now"):
             save_dashboards(cloud.client, plan.output / "dashboards", since=began_at)
-        result, offline = _judge(plan, replay, package, forest, seconds)
+        result, offline = _judge(plan, replay, package, forest, detection.policy, seconds)
         facts = _facts(plan, present, package, seconds)
         body = results.summary(result, facts, deployment.report.no_ops)
         (plan.output / "summary.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
@@ -105,13 +107,13 @@ def replay_fleet(plan: ReplayPlan, screen: DemoScreen) -> tuple[results.ReplayRe
 
 
 def _deploy(
-    plan: ReplayPlan, metrics: tuple[Metric, ...], cloud: EmbeddedCloud, screen: DemoScreen
+    plan: ReplayPlan, metrics: tuple[Metric, ...], timezone: str, cloud: EmbeddedCloud, screen: DemoScreen
 ) -> tuple[Deployment, Grid, Grid]:
     """The stage's stacks, deployed, and the fleet's past and present, read while they are synthesized."""
     with tempfile.TemporaryDirectory(prefix="treeline-assembly-") as folder, ThreadPoolExecutor(1) as background:
         screen.step("synthesizing the CloudFormation templates; meanwhile reading the fleet's past")
         assembly = background.submit(stage.build, Path(folder), metrics, cloud.pagerduty.url, plan.overrides)
-        past, present = split(plan)
+        past, present = split(plan, timezone)
         with screen.spinner("synthesizing"):
             assembly_path = assembly.result()
         deployment = stage.deploy(cloud, assembly_path)
@@ -125,7 +127,7 @@ def _deploy(
 
 
 def _train(
-    plan: ReplayPlan, deployment: Deployment, past: Grid, screen: DemoScreen
+    plan: ReplayPlan, deployment: Deployment, past: Grid, screen: DemoScreen, *, rolling_window_s: float
 ) -> tuple[ModelPackage, RandomCutForest]:
     with screen.progress() as progress:
         task = progress.add_task("training", total=100, note="")
@@ -133,7 +135,14 @@ def _train(
         def tell(what: str, share: float) -> None:
             progress.update(task, completed=round(100 * share), note=what)
 
-        package, forest = train(deployment, past, model_version=f"demo-{plan.seed}", seed=plan.seed, progress=tell)
+        package, forest = train(
+            deployment,
+            past,
+            model_version=f"demo-{plan.seed}",
+            seed=plan.seed,
+            progress=tell,
+            rolling_window_s=rolling_window_s,
+        )
     where = f"hosted it on endpoint {deployment.endpoint_name}" if deployment.endpoint_name else "detect asks it itself"
     screen.step(
         f"trained a forest on {package.manifest['training_rows']:,} rows of {len(past.servers)} servers "
@@ -143,7 +152,12 @@ def _train(
 
 
 def _judge(
-    plan: ReplayPlan, replay: Replay, package: ModelPackage, forest: RandomCutForest, seconds: float
+    plan: ReplayPlan,
+    replay: Replay,
+    package: ModelPackage,
+    forest: RandomCutForest,
+    policy: PolicySettings,
+    seconds: float,
 ) -> tuple[results.ReplayResult, Backtest]:
     """What the replay came to, by the deployed tables, the labels, and the same history run without a cloud."""
     deployment, present, sent, screen = replay.deployment, replay.present, replay.sent, replay.screen
@@ -160,7 +174,6 @@ def _judge(
             quiet=list(dict.fromkeys([*(label.server_id for label in plan.history.incidents), *present.servers])),
             server_count=len(present.servers),
         )
-    policy = read(PolicySettings, plan.overrides.get("detection", {}).get("policy", {}), "detection.policy")
     with screen.spinner("running the same history offline"):
         offline = backtest(package, present, forest.score, policy, groups=groups, with_bands=True)
     pages = [entry["status"] for entry in deployment.cloud.pagerduty.received()]

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+import yaml
 
 from cli.main import run
 from demo.run import ReplayPlan, replay_fleet
@@ -16,7 +17,12 @@ from treeline.core.times import iso
 pytestmark = pytest.mark.cloud
 
 
-def test_the_deployed_pipeline_opens_what_the_backtest_opens(tmp_path):
+# The demo trains beside the deployed pipeline: its model has to expect what the stage's settings say.
+SETTINGS = {"detection": {"expectation": "rolling", "timezone": "Asia/Tokyo"}}
+
+
+@pytest.mark.parametrize("settings", [{}, SETTINGS], ids=["as shipped", "rolling"])
+def test_the_deployed_pipeline_opens_what_the_backtest_opens(tmp_path, settings):
     grid = whole_fleet()
     data = write_history(tmp_path / "fleet.parquet", grid, train=2880)
     labels = tmp_path / "incidents.csv"
@@ -29,10 +35,13 @@ def test_the_deployed_pipeline_opens_what_the_backtest_opens(tmp_path):
             ]
         )
     _, replayed = replay_fleet(
-        ReplayPlan(history=open_history(data, labels), output=tmp_path / "demo"), DemoScreen(as_json=True)
+        ReplayPlan(history=open_history(data, labels), output=tmp_path / "demo", overrides=settings),
+        DemoScreen(as_json=True),
     )
-    out = tmp_path / "backtest.json"
-    assert run(["backtest", "--data", str(data), "--incidents", str(labels), "--json", str(out)]) == 0
+    out, config = tmp_path / "backtest.json", tmp_path / "stage.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    command = ["backtest", "--data", str(data), "--incidents", str(labels), "--config", str(config)]
+    assert run([*command, "--json", str(out)]) == 0
     body = json.loads(out.read_text())
     told = sorted(
         (incident["incident_id"].split("/")[-2], event["event"], event["priority"], event["observed_at"])

@@ -179,6 +179,35 @@ def test_the_command_writes_a_package_that_carries_what_it_solved(past, tmp_path
     assert "expected" in capsys.readouterr().out
 
 
+def test_a_model_trained_here_expects_what_the_stages_file_says(past, tmp_path, capsys):
+    stage, other = tmp_path / "stage.yaml", tmp_path / "other.yaml"
+    stage.write_text("detection: {expectation: rolling, rolling_window_s: 7200}")
+    other.write_text("detection: {expectation: chosen}")
+    out, model = tmp_path / "package.zip", tmp_path / "model.tar.gz"
+    command = ["calibrate", "--data", str(past), "--budget", "0 P1 and 3 P2 per server-month"]
+    assert run([*command, "--config", str(stage), "--out", str(out), "--model-out", str(model), "--json"]) == 0
+    assert ModelPackage.from_bytes(out.read_bytes()).rolling_window_s == 7200
+    again = [*command, "--package", str(out), "--model", str(model), "--json"]
+    assert run([*again, "--config", str(stage)]) == 0
+    with pytest.raises(UsageError, match=r"trained with a rolling window of 7200 s, and --config .* says 0 s"):
+        run([*again, "--config", str(other)])
+
+
+def test_a_past_is_replayed_under_the_policy_and_the_clocks_of_the_stage(past, tmp_path, monkeypatch):
+    seen = []
+
+    def stop(package, score, past, budget, policy, **_):
+        seen.append((policy.quiet_s, past.zones.default))
+        raise UsageError("seen")
+
+    monkeypatch.setattr("cli.calibrate.calibrated", stop)
+    stage = tmp_path / "stage.yaml"
+    stage.write_text("detection: {timezone: Asia/Tokyo, policy: {quiet_s: 60}}")
+    with pytest.raises(UsageError, match="seen"):
+        run(["calibrate", "--data", str(past), "--budget", "1 P1 and 3 P2 per fleet-week", "--config", str(stage)])
+    assert seen == [(60, "Asia/Tokyo")]
+
+
 def test_a_wrong_budget_is_refused_before_the_work(past):
     with pytest.raises(UsageError, match="'few'"):
         run(["calibrate", "--data", str(past), "--budget", "few"])

@@ -8,9 +8,11 @@ import pytest
 from tests.unit.detection_fakes import fleet
 from tests.unit.history_files import write_history
 from training.evaluate.budget import Budget
+from training.evaluate.experiment import Setup
 from training.evaluate.pages import Opening
 from training.evaluate.tune import Scored, Space, Trial, Tuner, adherence, best_of, frontier, held_out_pages
 from training.history.files import open_history
+from treeline.core.detection.policy import PolicySettings
 from treeline.core.times import iso
 
 BUDGET = Budget.parse("1 P1 and 2 P2 per server-week", servers=1)
@@ -65,6 +67,13 @@ def test_what_is_held_against_the_budget_is_pages_of_what_was_observed():
     assert held_out_pages(opened[:2], grid) == {"P1": 0, "P1+P2": 2}
 
 
+def test_a_trial_keeps_what_is_not_searched():
+    setup = Setup(policy=PolicySettings(quiet_s=60.0), timezone="Asia/Tokyo", rolling_window_s=7200.0, seed=3)
+    found = Trial(needed=3, of_last=5, num_trees=100).over(setup)
+    assert (found.timezone, found.rolling_window_s, found.seed, found.num_trees) == ("Asia/Tokyo", 7200.0, 3, 100)
+    assert found.policy == PolicySettings(needed=3, of_last=5, quiet_s=60.0)
+
+
 @pytest.mark.parametrize(("label", "precision"), [((100, 129), 1.0), ((20, 103), 0.0)])
 def test_a_trial_is_judged_as_a_backtest_is(tmp_path, label, precision):
     """A page that comes in the last tenth of a label, or as it ends, is false."""
@@ -78,3 +87,7 @@ def test_a_trial_is_judged_as_a_backtest_is(tmp_path, label, precision):
     history = open_history(tmp_path / "fleet.parquet", tmp_path / "incidents.csv")
     found = Tuner(history, BUDGET).run(Trial())
     assert (found.precision, found.recall, found.f05) == (precision, precision, precision)
+    assert found.rolling_window_s == 0.0
+    rolling = Tuner(history, BUDGET, setup=Setup(rolling_window_s=3600.0)).run(Trial())
+    assert rolling.rolling_window_s == 3600.0, "what the model that was tried expects by, not what was asked for"
+    assert Scored.from_json(rolling.to_json()) == rolling

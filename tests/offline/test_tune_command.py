@@ -9,6 +9,7 @@ import pytest
 
 from cli.main import run
 from training.evaluate.tracking import MISSING
+from treeline.core.errors import UsageError
 
 
 def write_history(path):
@@ -24,6 +25,26 @@ def write_history(path):
     table["timestamp"] = pa.array(table["timestamp"]).cast(pa.timestamp("ms", tz="UTC"))
     pq.write_table(pa.table(table), path)
     return path
+
+
+def test_a_search_goes_by_the_stages_file(tmp_path, monkeypatch):
+    given = []
+
+    class Asked:
+        def __init__(self, history, budget, *, setup):
+            given.append((setup.rolling_window_s, setup.timezone, setup.policy.quiet_s, setup.seed))
+            raise UsageError("asked")
+
+    monkeypatch.setattr("cli.tune.Tuner", Asked)
+    data, stage = write_history(tmp_path / "fleet.parquet"), tmp_path / "stage.yaml"
+    command = ["tune", "--data", str(data), "--seed", "3", "--config", str(stage)]
+    stage.write_text("detection: {expectation: rolling, timezone: Asia/Tokyo, policy: {quiet_s: 60}}")
+    with pytest.raises(UsageError, match="asked"):
+        run(command)
+    assert given == [(3600, "Asia/Tokyo", 60, 3)]
+    stage.write_text("model: {calibration: {score: {p2: 2.0, p1: 3.0}}}")
+    with pytest.raises(UsageError, match=r"model\.calibration cannot be held"):
+        run(command)
 
 
 def test_every_trial_is_a_run_and_the_frontier_is_drawn(tmp_path, capsys):

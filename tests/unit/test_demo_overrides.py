@@ -4,11 +4,11 @@ import pytest
 
 from cli import learn as learning
 from cli.main import run
-from demo.cloud import settings
+from demo.cloud import detection, settings
 from demo.learn.fleet import LearnPlan
 from demo.learn.run import Story
 from demo.overrides import overrides
-from treeline.core.errors import UsageError
+from treeline.core.errors import SettingsError, UsageError
 from treeline.core.profile import DEFAULT_METRICS
 
 
@@ -27,6 +27,15 @@ def test_what_a_run_needs_stays_where_it_is_not_changed():
         "shards": 1,
         "batching_window_s": 5,
     }
+
+
+def test_what_runs_beside_the_stacks_goes_by_the_same_settings():
+    """A demo's model is trained beside the deployed pipeline, and its history is run once more without a cloud."""
+    given = ["detection.expectation=rolling", "detection.timezone=Asia/Tokyo", "detection.policy.quiet_s=60"]
+    found = detection(DEFAULT_METRICS, overrides(given))
+    assert (found.trained_window_s, found.timezone, found.policy.quiet_s) == (3600, "Asia/Tokyo", 60)
+    with pytest.raises(SettingsError, match="expectation"):
+        detection(DEFAULT_METRICS, overrides(["detection.expectation=often"]))
 
 
 @pytest.mark.parametrize("setting", ["stream", "=5", "stream..shards=1", "stream.shards=[1"])

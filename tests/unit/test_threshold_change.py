@@ -113,6 +113,16 @@ def test_thresholds_of_another_model_are_refused_with_the_way_to_the_right_ones(
         read({"calibration": body["calibration"]})
 
 
+def test_a_trial_of_another_expectation_is_refused(package, tmp_path):
+    """A factor that was searched where a rolling window is expected says nothing of a model that expects by season."""
+    scored = Scored(trial=Trial(), pages_per_server_week={"P1": 1.0, "P1+P2": 2.0}, adherence=0.5)
+    assert of_trial(1, scored, tmp_path, package).calibration == package.calibration
+    with pytest.raises(
+        UsageError, match="trial 1 was searched with a rolling window of 3600 s, and model m1 has expect"
+    ):
+        of_trial(1, replace(scored, rolling_window_s=3600.0), tmp_path, package)
+
+
 def test_the_difference_is_shown_value_by_value(package):
     new = blinding(package.calibration, policy={"needed": 3, "of_last": 5}, forest={"num_trees": 200})
     old = replace(ENTRY, policy={"needed": 3, "of_last": 3})

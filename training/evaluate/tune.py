@@ -18,7 +18,6 @@ from training.history.files import History
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
 from training.prepare.preparation import Prepared, prepare
-from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
 from treeline.core.model.package import ModelPackage
 from treeline.forest.forest import RandomCutForest
@@ -36,14 +35,14 @@ class Trial:
     of_last: int = 3
     threshold_factor: float = 1.0
 
-    def setup(self, seed: int) -> Setup:
-        """As an experiment takes it."""
-        return Setup(
-            policy=PolicySettings(needed=self.needed, of_last=self.of_last),
+    def over(self, setup: Setup) -> Setup:
+        """The setup with what is searched as the trial has it."""
+        return replace(
+            setup,
+            policy=replace(setup.policy, needed=self.needed, of_last=self.of_last),
             num_trees=self.num_trees,
             num_samples_per_tree=self.num_samples_per_tree,
             threshold_factor=self.threshold_factor,
-            seed=seed,
         )
 
 
@@ -89,6 +88,7 @@ class Scored:
     trial: Trial
     pages_per_server_week: Mapping[str, float]
     adherence: float
+    rolling_window_s: float = 0.0  # that all was expected by; 0: each series by what training chose for it
     f05: float | None = None
     f1: float | None = None
     precision: float | None = None
@@ -143,12 +143,19 @@ def adherence(pages_by_tier: Mapping[str, int], budget: Budget, server_days: flo
 
 
 class Tuner:
-    """Runs trials over one history; what trials share (features, forests) is computed once."""
+    """Runs trials over one history; what trials share (features, forests) is computed once.
 
-    def __init__(self, history: History, budget: Budget, *, seed: int = 7) -> None:
-        past, present = split_grids(history)
+    Args:
+        history: To search on.
+        budget: Pages allowed.
+        setup: What is not searched: the rest of the policy, time zone, what is expected, seeds.
+    """
+
+    def __init__(self, history: History, budget: Budget, *, setup: Setup | None = None) -> None:
+        setup = setup or Setup()
+        past, present = split_grids(history, setup.timezone)
         cut = int(len(past.times_ms) * FIT_SHARE)
-        self._history, self._budget, self._seed = history, budget, seed
+        self._history, self._budget, self._setup = history, budget, setup
         self._fitted, self._held_out = _part(past, slice(cut)), _part(past, slice(cut, None))
         if len(self._held_out.times_ms) < 2:
             raise UsageError(f"{history.path}: the train part is too short to hold a third of it out")
@@ -162,7 +169,7 @@ class Tuner:
         Raises:
             UsageError: The history is too short for the forest asked for.
         """
-        setup = trial.setup(self._seed)
+        setup = trial.over(self._setup)
         package, forest = self._model("held out", self._fitted, trial, setup)
         done = backtest(package, self._held_out, forest.score, setup.policy, groups=groups_of(self._held_out))
         pages = held_out_pages(openings(done.changes), self._held_out)
@@ -171,6 +178,7 @@ class Tuner:
             trial=trial,
             pages_per_server_week={tier: 7 * count / days for tier, count in pages.items()},
             adherence=adherence(pages, self._budget, days),
+            rolling_window_s=package.rolling_window_s,
         )
         if not self._history.incidents:
             return scored
@@ -185,7 +193,7 @@ class Tuner:
         key = (name, trial.num_trees, trial.num_samples_per_tree)
         if key not in self._models:
             if name not in self._prepared:
-                self._prepared[name] = prepare(past, seed=self._seed)
+                self._prepared[name] = prepare(past, seed=setup.seed, rolling_window_s=setup.rolling_window_s)
             shared = self._prepared[name]
             forest = grow_forest(shared.training_rows, setup)
             own = replace(shared, state=shared.state.copy())  # calibrating writes into it

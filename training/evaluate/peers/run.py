@@ -69,7 +69,7 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
     if isinstance(peer, Rule):
         return peer.run(past, present)
     before, after = score_servers(past, present, lambda: peer.make(past.step_s, setup.seed))
-    prepared = prepare(past, seed=setup.seed)
+    prepared = prepare(past, seed=setup.seed, rolling_window_s=setup.rolling_window_s)
     package = calibrate_package(
         prepared,
         _in_order(prepared, before[np.isin(past.times_ms, prepared.times_ms)]),
