@@ -13,9 +13,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import promotion
 from cli.deployment import add_profile, further_profile, stack_output
+from cli.model_evaluation import budget_of, evaluation_of, lines
 from treeline.app.learn.training_runs import start_training
 from treeline.aws.detect.models import ACTIVE_KEY
 from treeline.aws.detect.overrides import OverrideTable
+from treeline.aws.learn.artifacts import ModelArtifacts
 from treeline.aws.learn.pipeline import SageMakerTrainingPipeline
 from treeline.aws.learn.registry import ModelRegistry
 from treeline.core.errors import TreelineError, UsageError
@@ -23,7 +25,8 @@ from treeline.core.times import to_ms
 from treeline.settings import outputs
 
 _EXAMPLES = f"""examples:
-  treeline model list --stage prod             every registered version, the one in use marked
+  treeline model list --stage prod             every registered version, the one in use marked, and its page budget
+  treeline model show VERSION --stage prod     one of them: what Evaluate measured, and what a page budget raised
   treeline model runs --stage prod             how the last training runs ended, and why
   treeline model train --stage prod --reason "after the move to new hosts"
   treeline model train --stage prod --until 2026-11-20T00:00:00Z
@@ -41,11 +44,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, text in (
         ("list", "registered versions, newest first"),
+        ("show", "one registered version, with its evaluation and page budget"),
         ("runs", "training runs, newest first"),
         ("train", "start a training run, unless one is under way"),
     ):
         verb = verbs.add_parser(name, help=text, description=text)
         add_deployment(verb)
+        if name == "show":
+            verb.add_argument("version", metavar="VERSION", help="as `treeline model list` shows it")
         if name == "train":
             verb.add_argument("--reason", default="manual", help="kept with the model (default: manual)")
             verb.add_argument(
@@ -74,6 +80,8 @@ def run(args: argparse.Namespace, client: Callable[[str], Any] | None = None) ->
         match args.verb:
             case "list":
                 return _list(args, make, output)
+            case "show":
+                return _show(args, make, output)
             case "runs":
                 return _runs(args, make, output(outputs.LEARNING, outputs.PIPELINE_NAME))
             case "train":
@@ -91,18 +99,41 @@ def _list(args: argparse.Namespace, client: Callable[[str], Any], output: Callab
     group = output(outputs.LEARNING, outputs.MODEL_GROUP)
     models = list(ModelRegistry(client("sagemaker"), group).models())
     active = active_version(client, output(outputs.STATE, outputs.CONTROLS_TABLE))
+    artifacts = ModelArtifacts(client("s3"), output(outputs.STATE, outputs.MODELS_BUCKET))
+    evaluations = [evaluation_of(model, artifacts) for model in models]
     if args.json:
-        told = [{**asdict(model), "is_active": model.model_version == active} for model in models]
+        told = [
+            {
+                **asdict(model),
+                "is_active": model.model_version == active,
+                "page_budget": (found or {}).get("page_budget"),
+            }
+            for model, found in zip(models, evaluations, strict=True)
+        ]
         print(json.dumps(told, indent=1))
         return 0
     if not models:
         print(f"{group} has no registered model yet")
-    for model in models:
+    for model, found in zip(models, evaluations, strict=True):
         mark = "*" if model.model_version == active else " "
         print(
             f"{mark} {model.number:>4}  {model.model_version:<40} {model.approval:<22} {model.created_at[:16]}  "
-            f"{model.reason}"
+            f"{model.reason} ({budget_of(found)})"
         )
+    return 0
+
+
+def _show(args: argparse.Namespace, client: Callable[[str], Any], output: Callable[[str, str], str]) -> int:
+    model = ModelRegistry(client("sagemaker"), output(outputs.LEARNING, outputs.MODEL_GROUP)).find(args.version)
+    if model is None:
+        raise UsageError(f"no model {args.version!r} in the registry; `treeline model list` shows what there is")
+    is_active = model.model_version == active_version(client, output(outputs.STATE, outputs.CONTROLS_TABLE))
+    artifacts = ModelArtifacts(client("s3"), output(outputs.STATE, outputs.MODELS_BUCKET))
+    evaluation = evaluation_of(model, artifacts)
+    if args.json:
+        print(json.dumps({**asdict(model), "is_active": is_active, "evaluation": evaluation}, indent=1))
+        return 0
+    print(*lines(model, evaluation, is_active=is_active), sep="\n")
     return 0
 
 

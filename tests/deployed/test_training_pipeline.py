@@ -116,6 +116,10 @@ def test_the_command_says_what_is_registered_and_how_runs_ended(training: Traini
     (line,) = say("list")
     assert model.model_version in line
     assert "Approved" in line
+    assert "no page budget" in line, "the local stage has none"
+    shown = say("show", model.model_version)
+    assert model.model_version in shown[0]
+    assert any("evaluation: passed" in text for text in shown)
     newest, refused, *_ = say("runs")
     assert model.arn in newest
     assert "needed are 101%" in refused
