@@ -176,11 +176,7 @@ def _backtest(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """All groups of a backtest go through one state, so that a step costs one call for the fleet, not one a group.
-
-    Preparing a round needs no decision on an earlier one, so rounds are prepared in chunks; while the forest scores
-    one chunk in a thread of its own (compiled code that lets other threads run), the next is prepared.
-    """
+    """All groups of a backtest go through one state, so that a step costs one call for the fleet, not one a group."""
 
     package: ModelPackage
     grid: Grid

@@ -184,7 +184,10 @@ class HistoryFile:
             keep = (pc.field(TIME) >= pa.scalar(low, self._time_type)) & (
                 pc.field(TIME) <= pa.scalar(high, self._time_type)
             )
-        named = pc.field(self._server).cast(pa.string()).isin(known)
+        named = pc.field(self._server)
+        if self._data.schema.field(self._server).type != pa.string():  # a cast costs as much as reading
+            named = named.cast(pa.string())
+        named = named.isin(known)
         table = self._data.to_table(
             columns=[TIME, self._server, *metrics], filter=named if keep is None else keep & named
         )

@@ -11,6 +11,7 @@ from training.prepare import expectations
 from training.prepare.kept import Kept
 from training.prepare.sampling import Rows
 from training.processes import Progress
+from treeline.core.arrays import together
 from treeline.core.channels import registry
 from treeline.core.channels.relation import LIMIT, Relation
 from treeline.core.detection.features import LARGEST_FEATURE
@@ -95,9 +96,10 @@ def related(
                 progress(what, t / len(present))
 
     def take_off(t: int, here: npt.NDArray[np.intp]) -> None:
-        shared = peers.common(state, here, int(buckets[t]))
-        peers.remember(state, here, int(buckets[t]), residuals[t, here], step_s)
-        residuals[t, here] -= shared
+        at, bucket = together(here), int(buckets[t])
+        shared = peers.common(state, at, bucket)
+        peers.remember(state, at, bucket, residuals[t, at], step_s)
+        residuals[t, at] -= shared
 
     run("peers", take_off)
     for server in range(len(state.servers)):
@@ -108,10 +110,11 @@ def related(
     state.relation_sd[:] = 1.0
 
     def relate(t: int, here: npt.NDArray[np.intp]) -> None:
-        now = relation.relate(state, here, residuals[t, here])
-        relation.learn(state, here, now, aged[: len(here)])
-        state.relation_recent[here] = now.window
-        rows[t, here, :metrics] = now.sustained
+        at = together(here)
+        now = relation.relate(state, at, residuals[t, at])
+        relation.learn(state, at, now, aged[: len(here)])
+        state.relation_recent[at] = now.window
+        rows[t, at, :metrics] = now.sustained
 
     run("relations", relate)
     place = next(i for i, channel in enumerate(registry.CHANNELS) if isinstance(channel, Relation))

@@ -53,6 +53,6 @@ class State(Protocol):
 def together(rows: npt.NDArray[np.intp]) -> Rows:
     """Neighbouring rows in ascending order as a slice, which takes a view of an array and not a copy."""
     last = len(rows) - 1
-    if last >= 0 and rows[last] - rows[0] == last and (rows[1:] > rows[:-1]).all():
+    if last >= 0 and rows[last] - rows[0] == last and np.logical_and.reduce(rows[1:] > rows[:-1]):
         return slice(int(rows[0]), int(rows[last]) + 1)
     return rows

@@ -112,16 +112,19 @@ def is_evidence(values: FloatArray, expected: FloatArray, outside: BoolArray, li
     Returns:
         Shape (n, metrics); False where the value or the expected value is NaN.
     """
-    expected = np.clip(expected, limits.minimum, limits.maximum)  # as people are shown it
-    above = limits.counts_above & outside & (values > expected)
-    below = limits.counts_below & outside & (values < expected)
-    deviation = np.abs(values - expected)
-    is_enough = (deviation >= limits.minimum_deviation) & (
-        deviation >= limits.minimum_relative_deviation * np.abs(expected)
+    row, metric = np.nonzero(outside)  # few are
+    value, lowest = values[row, metric], limits.minimum[metric]
+    usual = np.clip(expected[row, metric], lowest, limits.maximum[metric])  # as people are shown it
+    above = limits.counts_above[metric] & (value > usual)
+    below = limits.counts_below[metric] & (value < usual)
+    deviation = np.abs(value - usual)
+    is_enough = (deviation >= limits.minimum_deviation[metric]) & (
+        deviation >= limits.minimum_relative_deviation[metric] * np.abs(usual)
     )
-    bottom = np.where(np.isfinite(limits.minimum), limits.minimum, np.nan)
-    is_gone = below & (values - bottom <= NOTHING_LEFT * (expected - bottom))
-    counted: BoolArray = ((above | below) & is_enough) | is_gone
+    bottom = np.where(np.isfinite(lowest), lowest, np.nan)
+    is_gone = below & (value - bottom <= NOTHING_LEFT * (usual - bottom))
+    counted = np.zeros_like(outside)
+    counted[row, metric] = ((above | below) & is_enough) | is_gone
     return counted
 
 

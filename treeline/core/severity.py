@@ -1,5 +1,6 @@
 """The fixed severity scale: P2 is 1.5 to 3.0 and P1 above 3.0, on every fleet and for every model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,10 +32,7 @@ class Thresholds:
 
     def severity(self, measure: FloatArray) -> FloatArray:
         """Piecewise linear: 0 -> 0, p2 -> 1.5, p1 -> 3.0, then 3.0 for each further p1; below 0 is 0."""
-        middle = P2_SEVERITY + (measure - self.p2) * (P1_SEVERITY - P2_SEVERITY) / (self.p1 - self.p2)
-        beyond = measure * (P1_SEVERITY / self.p1)
-        lower = np.maximum(measure, 0.0) * (P2_SEVERITY / self.p2)
-        return np.where(measure < self.p2, lower, np.where(measure < self.p1, middle, beyond))
+        return severity_of(measure.reshape(1, -1), [self]).reshape(measure.shape)
 
     def rarity(self, measure: float) -> float | None:
         """How rare a measure is in the fleet's past, as -log10 of pages a server-week; None where that is not known."""
@@ -49,3 +47,21 @@ class Thresholds:
         if severity < P1_SEVERITY:
             return self.p2 + (severity - P2_SEVERITY) * (self.p1 - self.p2) / (P1_SEVERITY - P2_SEVERITY)
         return severity * self.p1 / P1_SEVERITY
+
+
+def severity_of(measures: FloatArray, thresholds: Sequence[Thresholds]) -> FloatArray:
+    """Each channel's severity by its own thresholds, see `Thresholds.severity`: all at once, in the measures' type.
+
+    Args:
+        measures: Shape (channels, n), each in its channel's standard deviations.
+        thresholds: Of the channels, in the same order.
+
+    Returns:
+        Shape (channels, n), on the fixed scale.
+    """
+    knots = [(each.p2, each.p1, each.p1 - each.p2, P2_SEVERITY / each.p2, P1_SEVERITY / each.p1) for each in thresholds]
+    p2, p1, between, below_p2, beyond_p1 = np.array(knots, dtype=measures.dtype).T[..., None]
+    lower = np.maximum(measures, 0.0) * below_p2
+    middle = P2_SEVERITY + (measures - p2) * (P1_SEVERITY - P2_SEVERITY) / between
+    severity: FloatArray = np.where(measures < p2, lower, np.where(measures < p1, middle, measures * beyond_p1))
+    return severity

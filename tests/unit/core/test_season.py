@@ -24,12 +24,17 @@ def blank(metrics=1, trend=0.0):
     return state
 
 
+def gather(state, value, local):
+    level = season.level_at(state, ROW, local)
+    season.gather(state, ROW, level, season.distance_from(state, ROW, value, level))
+
+
 def live(state, start_ms, values, *, step_s=300.0):
     """One server's values (n, metrics) from a local time on, each compared and then gathered."""
     for i, value in enumerate(np.asarray(values, dtype=np.float32).reshape(len(values), -1)):
         local = np.array([start_ms + round(i * step_s * 1000)])
         season.turn(state, ROW, season.slot_of(local), step_s=step_s)
-        season.gather(state, ROW, value[None], season.level_at(state, ROW, local))
+        gather(state, value[None], local)
 
 
 def days(state, first_ms, levels, *, step_s=300.0):
@@ -226,7 +231,7 @@ def test_the_hour_that_is_left_out_and_the_one_that_comes_twice_find_their_own_s
             offset = at.astimezone(zone).utcoffset()
             local = np.array([int((at + offset).timestamp() * 1000)])
             season.turn(state, ROW, season.slot_of(local), step_s=300.0)
-            season.gather(state, ROW, np.ones((1, 1), np.float32), season.level_at(state, ROW, local))
+            gather(state, np.ones((1, 1), np.float32), local)
             wall = at.astimezone(zone)
             assert state.slot[0] % SLOTS == wall.hour * 4 + wall.minute // 15
         assert np.isfinite(state.slot_level).all()

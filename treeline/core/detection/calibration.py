@@ -18,7 +18,7 @@ from treeline.core.channels.score import ScoreScale
 from treeline.core.channels.score_rule import ScoreRule, ScoreSettings
 from treeline.core.detection.features import Index
 from treeline.core.errors import SettingsError
-from treeline.core.severity import LARGEST_SEVERITY, P1_SEVERITY, P2_SEVERITY, Thresholds
+from treeline.core.severity import LARGEST_SEVERITY, P1_SEVERITY, P2_SEVERITY, Thresholds, severity_of
 from treeline.core.state.fleet import FleetState
 from treeline.core.statistics import FloatArray
 
@@ -144,7 +144,7 @@ def calibrate(
     scale = calibration.score_scale
     every[:, 0], threshold = registry.SCORE.measure(state, at, score, scale, shared_excess)
     thresholds = [calibration[channel.name] for channel in channels]
-    severities = np.stack([each.severity(every[:, i]) for i, each in enumerate(thresholds)])
+    severities = severity_of(np.ascontiguousarray(every.T), thresholds)
     severities[1:][state.channel_gated[at].T > 0] = 0.0
     raw, loudest = severities.max(axis=0), severities.argmax(axis=0)
     decade = np.array([each.decade or 0.0 for each in thresholds], dtype=np.float32)

@@ -155,7 +155,9 @@ def prepare(
         extracted = replace(extracted, imputed=np.isnan(values) & extracted.imputed)
     state.observations[every] += 1
     state.last_at[every] = batch.observed_at
-    state.seen_at[every] = np.concatenate([state.seen_at[every, 1:], batch.observed_at[:, None]], axis=1)
+    seen_at = state.seen_at[every]
+    seen_at[:, :-1], seen_at[:, -1] = seen_at[:, 1:], batch.observed_at
+    state.seen_at[every] = seen_at
     return PreparedRound(batch, ready, extracted, elapsed_s[ready], step_s)
 
 

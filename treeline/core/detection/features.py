@@ -21,7 +21,7 @@ from treeline.core.expectation.relation import Related
 from treeline.core.limits import MetricLimits, is_evidence, is_saturated
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import RECENT
-from treeline.core.statistics import Z_LIMIT, FloatArray, standardize
+from treeline.core.statistics import Z_LIMIT, FloatArray, clip, standardize
 
 LARGEST_FEATURE = 15.0
 MAX_ELAPSED_STEPS = 5  # a long gap ages the averages by no more than this
@@ -110,8 +110,8 @@ def extract(
     if common is None:
         common = peers.common(state, at, bucket)
     compared = _compare(state, at, values, now, common, elapsed_s > GAP_STEPS * step_s, aged_s)
-    if limits is not None:
-        above = is_saturated(values, limits) & (_own(compared) > state.band_sd[at])
+    if limits is not None and (used_up := is_saturated(values, limits)).any():
+        above = used_up & (_own(compared) > state.band_sd[at])
         saturated = above & ~saturation.is_usual(state, at, local_ms)
         compared = replace(compared, seen=replace(compared.seen, saturated=saturated))
     magnitudes = np.empty((len(rows), len(registry.CHANNELS)), dtype=np.float32)
@@ -168,12 +168,12 @@ def _compare(
             np.float32
         )
     missing = np.isnan(raw)
-    value = np.where(missing, recent[:, -1], np.clip(raw, -Z_LIMIT, Z_LIMIT))
+    value = np.where(missing, recent[:, -1], clip(raw, -Z_LIMIT, Z_LIMIT))
     difference = value - recent[:, -1]
     difference[after_gap] = 0.0
     window = np.concatenate([recent[:, 1:], value[:, None]], axis=1)
     residual = np.where(missing, 0.0, (raw - now.value) / state.residual_scale[at])
-    residual = np.clip(residual, -expectation.LARGEST_RESIDUAL, expectation.LARGEST_RESIDUAL)
+    residual = clip(residual, -expectation.LARGEST_RESIDUAL, expectation.LARGEST_RESIDUAL)
     residual -= np.where(missing, 0.0, common)
     related = relation.relate(state, at, residual)
     seen = Views(
@@ -220,7 +220,7 @@ def _features(
         by_relation = is_evidence(values, implied, by_relation, limits)
     row = np.concatenate([related.sustained, level], axis=1)
     return Features(
-        rows=np.clip(row, -LARGEST_FEATURE, LARGEST_FEATURE).astype(np.float32),
+        rows=clip(row, -LARGEST_FEATURE, LARGEST_FEATURE).astype(np.float32),
         measured=measure.measure(state, rows, observed_at, magnitudes),
         magnitudes=magnitudes,
         expected=expected,

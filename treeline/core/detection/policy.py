@@ -103,10 +103,13 @@ def apply_fleet_cycle(
     if bucket <= cycle.bucket:  # another round of the same bucket, or a server that catches up
         return cycle.level, []
     cycle.bucket = bucket
-    current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)
-    enough = 0 < settings.fleet_min_servers <= np.count_nonzero(current)
-    median = _median(state.severity[current]) if enough else 0.0
-    cycle.level, cycle.score_excess = shared_level(median), _shared_excess(state.score_excess[current], settings)
+    median = cycle.score_excess = 0.0
+    if settings.fleet_min_servers or settings.score.rule is ScoreRule.EMA:
+        current = (state.severity_bucket >= bucket - 2) & (state.severity_bucket < bucket)
+        if 0 < settings.fleet_min_servers <= np.count_nonzero(current):
+            median = _median(state.severity[current])
+        cycle.score_excess = _shared_excess(state.score_excess[current], settings)
+    cycle.level = shared_level(median)
     above = median >= P2_SEVERITY
     before = (cycle.above << 1) & ((1 << settings.of_last) - 1)
     if above and before == 0 and cycle.incident == NONE:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from treeline.core.arrays import ArraySpec, Axis, Rows, State
 from treeline.core.expectation import rolling, season
-from treeline.core.statistics import FloatArray, bounded_step, ew_alpha, ew_update
+from treeline.core.statistics import FloatArray, bounded_step, clip, ew_alpha, ew_update
 
 DAY_S = 86_400.0
 TREND_S = 3 * DAY_S
@@ -137,12 +137,11 @@ def learn(state: State, at: Rows, value: FloatArray, now: Expected, aged_s: Floa
         rolling.learn(state, at, value, now.value, now.sd, np.where(aged_s > 0, now.elapsed_s, 0.0))
         return
     slow, trend = ew_alpha(aged_s, TREND_S)[:, None], state.trend_mean[at]
-    far = season.CLIP_SD * now.season_sd
-    distance = np.clip(value - now.season_level, -far, far)
+    distance = season.distance_from(state, at, value, now.season_level)
     known = ~np.isnan(value)
     state.trend_mean[at] = trend + np.where(known, slow * (now.season_level + distance - trend), 0.0)
     offset = state.season_offset[at]
     reach = OFFSET_CLIP_SD * state.slot_sd[at]
-    step = np.clip(value - now.season_level - offset, -reach, reach)
+    step = clip(value - now.season_level - offset, -reach, reach)
     state.season_offset[at] = offset + ew_alpha(aged_s, DAY_S)[:, None] * np.where(np.isnan(step), 0.0, step)
-    season.gather(state, at, value, now.season_level)
+    season.gather(state, at, now.season_level, distance)

@@ -17,7 +17,7 @@ from treeline.core.times import DEFAULT_ZONE as DEFAULT_ZONE
 from treeline.core.times import is_zone
 
 QUARTER_HOUR_MS = 900_000  # clocks are changed at one, UTC, in every zone there is (Lord Howe's at a half hour)
-_KEPT = 4096  # offsets remembered: a round asks for the same one fifty times
+_KEPT = 4096  # offsets remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,11 @@ def offsets_s(zones: npt.NDArray[np.object_], at_ms: npt.NDArray[np.int64]) -> n
         zones: Names of zones, shape (n,).
         at_ms: A time for each, milliseconds, shape (n,).
     """
-    quarters = (at_ms // QUARTER_HOUR_MS).tolist()
-    found = (_offset_s(zone, quarter) for zone, quarter in zip(zones.tolist(), quarters, strict=True))
-    return np.fromiter(found, dtype=np.int32, count=len(quarters))
+    names, quarters = zones.tolist(), at_ms // QUARTER_HOUR_MS
+    if (quarters == quarters[:1]).all():  # as in a round: one look-up a zone instead of one a server
+        by_zone = {zone: _offset_s(zone, int(quarters[0])) for zone in set(names)}
+        return np.fromiter(map(by_zone.__getitem__, names), dtype=np.int32, count=len(names))
+    return np.fromiter(map(_offset_s, names, quarters.tolist()), dtype=np.int32, count=len(names))
 
 
 @lru_cache(maxsize=_KEPT)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from treeline.core.arrays import ArraySpec, Axis, Home, Rows, State
-from treeline.core.statistics import FloatArray, bounded_step, ew_alpha, ew_update
+from treeline.core.statistics import FloatArray, bounded_step, clip, ew_alpha, ew_update
 
 RECENT = 10  # observations that are taken together
 WINDOW_S = 3 * 86_400.0
@@ -50,14 +50,14 @@ def relate(state: State, at: Rows, residual: FloatArray) -> Related:
         at: The servers' rows.
         residual: Shape (n, metrics), in each metric's residual scale; 0 where missing.
     """
-    bounded = np.clip(residual, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+    bounded = clip(residual, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
     unexplained = np.matmul(state.relation[at], bounded[..., None])[..., 0]
     sd = np.maximum(np.sqrt(state.relation_var[at]), state.relation_floor[at])
-    deviation = np.clip((unexplained - state.relation_mean[at]) / sd, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
-    last = np.clip(deviation, -LARGEST, LARGEST).astype(np.float16)
+    deviation = clip((unexplained - state.relation_mean[at]) / sd, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+    last = clip(deviation, -LARGEST, LARGEST).astype(np.float16)
     window = np.concatenate([state.relation_recent[at][:, 1:], last[:, None]], axis=1)
     mean = window.mean(axis=1, dtype=np.float32)
-    sustained = np.clip(mean / state.relation_sd[at], -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+    sustained = clip(mean / state.relation_sd[at], -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
     return Related(bounded - unexplained, unexplained, sd, deviation, window, sustained)
 
 

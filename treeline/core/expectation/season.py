@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.core.arrays import NEVER, ArraySpec, Axis, Home, State
-from treeline.core.statistics import FloatArray
+from treeline.core.statistics import FloatArray, clip
 
 SLOTS = 96  # quarter hours of a day
 SLOT_MS = 86_400_000 // SLOTS
@@ -105,18 +105,23 @@ def level_at(state: State, at: npt.NDArray[np.intp] | slice, local_ms: npt.NDArr
     return level
 
 
-def gather(state: State, at: npt.NDArray[np.intp] | slice, value: FloatArray, level: FloatArray) -> None:
-    """Note values of the slot that lasts; NaN is skipped.
+def distance_from(state: State, at: npt.NDArray[np.intp] | slice, value: FloatArray, level: FloatArray) -> FloatArray:
+    """How far values (n, metrics) are from the level, at most `CLIP_SD` of the slot's spread; NaN stays NaN."""
+    reach = CLIP_SD * state.slot_sd[at]
+    return clip(value - level, -reach, reach)
+
+
+def gather(state: State, at: npt.NDArray[np.intp] | slice, level: FloatArray, distance: FloatArray) -> None:
+    """Note values of the slot that lasts.
 
     Args:
         state: Changed in place.
         at: The servers' rows.
-        value: Shape (n, metrics), in the spreads of training.
-        level: The table's level at that time, same shape.
+        level: The table's level at that time, shape (n, metrics), in the spreads of training.
+        distance: How far each value is from it, by `distance_from`; NaN is skipped.
     """
-    known = ~np.isnan(value)
-    reach = CLIP_SD * state.slot_sd[at]
-    distance = np.where(known, np.clip(value - level, -reach, reach), 0.0)
+    known = ~np.isnan(distance)
+    distance = np.where(known, distance, 0.0)
     count = state.slot_count[at] + known
     weight = known / np.maximum(count, 1.0)
     state.slot_count[at] = count
