@@ -10,7 +10,7 @@ from training.evaluate.pages import Tier
 from treeline.core.detection.calibration import Calibration
 from treeline.core.severity import Thresholds
 
-# One false P1 a week and two false P2 a day for 500 servers, in pages a server-week.
+# One false P1 a week and two false P2 a day for 500 servers, as config/prod.yaml has it, in pages a server-week.
 P1_BUDGET, P2_BUDGET = 1.0 / 500.0, 2.0 * 7.0 / 500.0
 SHIFTS = tuple(step / 4 for step in range(25))  # decades by which the budget's thresholds are rarer
 
