@@ -17,7 +17,6 @@ from treeline.core.expectation import rolling, season
 from treeline.core.statistics import FloatArray, bounded_step, clip, ew_alpha, ew_update
 
 DAY_S = 86_400.0
-TREND_S = 3 * DAY_S
 DAY_FLOOR = 0.1  # of the training spread
 OFFSET_CLIP_SD = 4.0
 LARGEST = 30.0  # of the training spread; what is farther out is not stranger
@@ -136,7 +135,7 @@ def learn(state: State, at: Rows, value: FloatArray, now: Expected, aged_s: Floa
     if state.rolling_window_s:  # by the clock: what is older than the window is not in it, however long a gap was
         rolling.learn(state, at, value, now.value, now.sd, np.where(aged_s > 0, now.elapsed_s, 0.0))
         return
-    slow, trend = ew_alpha(aged_s, TREND_S)[:, None], state.trend_mean[at]
+    slow, trend = ew_alpha(aged_s, season.TREND_S)[:, None], state.trend_mean[at]
     distance = season.distance_from(state, at, value, now.season_level)
     known = ~np.isnan(value)
     state.trend_mean[at] = trend + np.where(known, slow * (now.season_level + distance - trend), 0.0)

@@ -19,7 +19,7 @@ KINDS = 2  # weekdays, weekends
 BLOCK_SLOTS = 4  # the table is stored in blocks of so many slots of one kind of day (`treeline.core.state.table`)
 BLOCKS = KINDS * SLOTS // BLOCK_SLOTS
 SLOWEST = 0.2  # least weight of a day in a slot's averages: about the last five of its kind
-SQUARE_S = 3 * 86_400
+TREND_S = 3 * 86_400.0  # the past whose level, and distances from it, a young table is shrunk to
 PRIOR_SLOTS = 4.0  # how many slots the spread of training counts for in the mean square of the distance
 PRIOR_DAYS = 4.0  # for how many days the server's own spread counts in a slot's: a few values a day say little of it
 TREND_DAYS = 0.5  # how many days of its own the trailing level counts for in a young table
@@ -148,7 +148,7 @@ def _fold(state: State, rows: npt.NDArray[np.intp], step_s: float) -> None:
         table[rows, kind, place] = np.where(learned, np.where(np.isnan(old), new, old + weight * (new - old)), old)
     state.season_days[rows, kind, place] = days + share.max(axis=1)
     slots, mean = state.season_slots[rows].astype(np.float32), state.season_square[rows]
-    most = SQUARE_S / max(step_s, SLOT_MS / 1000)
+    most = TREND_S / max(step_s, SLOT_MS / 1000)
     state.season_square[rows] = mean + np.where(is_known, share / (slots + PRIOR_SLOTS + 1.0) * (square - mean), 0.0)
     state.season_slots[rows] = np.minimum(slots + np.where(is_known, share, 0.0), most)
 
