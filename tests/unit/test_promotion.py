@@ -295,6 +295,16 @@ def test_a_canary_ended_by_hand_is_rolled_back(world):
     assert walker.service.judge("e1") == Reply(Answer.ROLL_BACK, {"reason": "the canary was ended by hand"})
 
 
+def test_a_model_that_takes_over_though_its_scores_are_off_says_so(world):
+    """An hour of two servers is too little to call .7 of a standard deviation a fault, and nobody looked longer."""
+    world.bias = 0.14
+    assert Walker(world, package_arn=ARN, hold_s=3600).walk() == "Promoted"
+    told = dict(world.told)
+    noise = "; score_shift 0.7 is beyond its limit, but within the noise of so few observations (0.82)"
+    assert told["slice"] == f"Model m2 slice 1 passed{noise}"
+    assert told["cut_over"] == f"Model m2 takes over from m1{noise}"
+
+
 def test_back_by_hand_takes_no_canary(world):
     Walker(world, package_arn=ARN).walk()
     world.remembered["m1"] = world.candidate("g/m1")

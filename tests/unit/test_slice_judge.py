@@ -7,10 +7,10 @@ import pytest
 from tests.unit.promotion_fakes import HOUR, SERVERS, World, package
 from treeline.app.detect.handover import Pointer
 from treeline.app.promote.canary import Canary, Side
-from treeline.app.promote.judge import SliceJudge
+from treeline.app.promote.judge import SliceJudge, in_words
 from treeline.app.promote.ports import CallTotals
 from treeline.app.promote.progress import Candidate, Progress
-from treeline.core.model.canary import CanaryLimits, HoldPlan
+from treeline.core.model.canary import CanaryLimits, HoldPlan, reach_of
 
 START = 30 * HOUR
 PLAN = HoldPlan(hold_ms=24 * HOUR, slice_ms=HOUR)
@@ -83,6 +83,22 @@ def test_a_slow_candidate_is_compared_with_the_champion(fleet):
     assert slices(fleet, 1).verdicts[0]["breaches"] == {"latency": 1500.0}
     fleet.champion_ms = 900.0
     assert slices(fleet, 1).verdicts[0]["passed"]
+
+
+def test_a_shift_that_passes_as_noise_is_said_in_words(fleet):
+    """.7 of a standard deviation after an hour of two servers, of .5 allowed; after two hours it is too much."""
+    fleet.bias, fleet.canary = 0.14, replace(CANARY, reach=reach_of(SERVERS, 0.1))
+    progress = begun(fleet, {s for s in SERVERS if fleet.canary.covers(s)})
+    for start in (START, START + HOUR):
+        progress = judge(fleet).judge(progress, CHAMPION, fleet.canary, fleet.packages["m2"], start, start + HOUR)
+    first, second = progress.verdicts
+    assert (first["passed"], first["excused"]) == (True, {"score_shift": 0.8165})
+    assert in_words(first) == (
+        "slice 1 passed; score_shift 0.7 is beyond its limit, but within the noise of so few observations (0.82)"
+    )
+    assert in_words(second) == "slice 2 failed"
+    del first["excused"]
+    assert in_words(first) == "slice 1 passed", "as an earlier version stored it"
 
 
 def test_a_verdict_names_the_end_of_its_slice(fleet):

@@ -1,8 +1,9 @@
 """Judges a canary slice by slice, as event time completes them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from treeline.app.detect.handover import Pointer
 from treeline.app.promote.canary import Canary, Side
@@ -102,6 +103,7 @@ class SliceJudge:
             "has_evidence": verdict.has_evidence,
             "breaches": {name: _rounded(value) for name, value in verdict.breaches.items()},
             "measures": {name: _rounded(value) for name, value in verdict.measures.items()},
+            "excused": {name: _rounded(value) for name, value in verdict.excused.items()},
         }
         counted = {role.value: total.to_json() for role, total in totals.items()}
         snapshot = {**progress.snapshot, **counted, "sums": sums}
@@ -109,6 +111,23 @@ class SliceJudge:
 
     def _totals(self, progress: Progress) -> dict[Side, CallTotals]:
         return {role: self.evidence.totals(progress.candidate.model_version, role) for role in Side}
+
+
+def in_words(verdict: Mapping[str, Any]) -> str:
+    """What came of a judged slice, and what of it passed only because so few observations say little."""
+    return f"slice {verdict['slice']} {'passed' if verdict['passed'] else 'failed'}{reservation(verdict)}"
+
+
+def reservation(verdict: Mapping[str, Any]) -> str:
+    """What to say behind a verdict of measures beyond their limit that are taken for noise; empty where there are none.
+
+    Verdicts that an earlier version stored excuse nothing in so many words.
+    """
+    return "".join(
+        f"; {name} {verdict['measures'][name]:.2g} is beyond its limit, but within the noise of so few observations "
+        f"({noise:.2g})"
+        for name, noise in verdict.get("excused", {}).items()
+    )
 
 
 def why_not(progress: Progress) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from treeline.app.detect.handover import Pointer
 from treeline.app.promote.canary import Canary
-from treeline.app.promote.judge import SliceJudge, why_not
+from treeline.app.promote.judge import SliceJudge, in_words, reservation, why_not
 from treeline.app.promote.ports import (
     Announcer,
     ArtifactCheck,
@@ -204,8 +204,7 @@ class PromotionService:
             package = self.models.load(progress.candidate.package_key)
             progress = self._judge.judge(progress, pointer, canary, package, start, end)
             verdict = progress.verdicts[-1]
-            outcome = "passed" if verdict["passed"] else "failed"
-            self._tell(progress, "slice", f"slice {verdict['slice']} {outcome}", verdict=verdict)
+            self._tell(progress, "slice", in_words(verdict), verdict=verdict)
             self.store.save(progress)
             if not verdict["passed"]:
                 break
@@ -239,7 +238,8 @@ class PromotionService:
             progress = progress.at(PromotionStage.CUT_OVER)
             self.store.save(progress)
             before = written.previous_version or (pointer.model_version if pointer else "")
-            self._tell(progress, "cut_over", f"takes over from {before}" if before else "is the first model")
+            reserved = reservation(progress.verdicts[-1]) if progress.verdicts else ""
+            self._tell(progress, "cut_over", f"takes over from {before}{reserved}" if before else "is the first model")
         return Reply(Answer.TRIM)
 
     def trim(self, execution: str) -> Reply[Literal[Answer.CHECK, Answer.AGAIN]]:

@@ -110,6 +110,8 @@ class SliceVerdict:
     has_evidence: bool
     breaches: dict[str, float] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
+    # Measures beyond their limit that breach none, as so few observations differ by as much anyway: that much.
+    excused: dict[str, float] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -137,17 +139,19 @@ def judge_slice(evidence: SliceEvidence, limits: CanaryLimits) -> SliceVerdict:
         Breach.DISAGREEMENT.value: disagreement,
         Breach.SCORE_SHIFT.value: evidence.score_shift,
     }
+    shift = abs(evidence.score_shift)
     breached = {
         Breach.ERRORS: evidence.calls >= 5 and errors > limits.error_share,
         Breach.LATENCY: evidence.candidate_p95_ms > latency_limit_ms,
         Breach.PAGE_RATE: max(more, 1.0 / more) > limits.page_ratio,
         Breach.DISAGREEMENT: enough and disagreement > limits.disagreement,
-        Breach.SCORE_SHIFT: enough and abs(evidence.score_shift) > max(limits.score_shift, noise),
+        Breach.SCORE_SHIFT: enough and shift > max(limits.score_shift, noise),
     }
     return SliceVerdict(
         has_evidence=enough,
         breaches={finding.value: measures[finding.value] for finding, is_so in breached.items() if is_so},
         measures=measures,
+        excused={Breach.SCORE_SHIFT.value: noise} if enough and limits.score_shift < shift <= noise else {},
     )
 
 
