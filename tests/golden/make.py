@@ -1,6 +1,6 @@
 """Write a set of golden files: what this commit's code stores, and how it goes on from there.
 
-    python -m tests.golden.make FOLDER
+    python -m tests.golden.make FOLDER [SECONDS]      SECONDS: of a rolling window that the model expects by
 
 A small fleet is decided minute by minute over a table of moto's: web-01 is in an incident that was muted when it
 opened, the fleet in one of its own that nobody could be told of yet, web-02's is over, and web-03 is new and warming
@@ -182,7 +182,7 @@ def dump(folder: Path, name: str, body: Any) -> None:
     (folder / name).write_text(json.dumps(body, separators=(",", ":")) + "\n")
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, rolling_window_s: float = 0.0) -> None:
     """Run the fleet, and write what the tables then hold."""
     folder.mkdir(parents=True, exist_ok=True)
     grid = fleet(SERVERS, TRAIN + ALL)
@@ -191,7 +191,7 @@ def main(folder: Path) -> None:
     grid.values[TRAIN + 68 : TRAIN + 75, 0] += 25.0
     grid.values[TRAIN + 68 : TRAIN + 75, 2] += 60.0
     known = replace(grid, values=grid.values[:TRAIN, :3], times_ms=grid.times_ms[:TRAIN], servers=grid.servers[:3])
-    package = trained(known)
+    package = trained(known, rolling_window_s=rolling_window_s)
     package.seeds.channel_gated[2, 3] = 1  # no array is to be blank, and training found nothing to gate
     package.seeds.utc_offset_s[1], package.seeds.peak[:] = 3600, 0.5
     package.seeds.saturated_hours[2] = 1 << 5
@@ -258,7 +258,7 @@ def main(folder: Path) -> None:
     dump(folder, "tables.json", as_json({"state": items, "pages": page_items}))
     dump(folder, "stored.json", before)
     dump(folder, "continued.json", continued)
-    blank = FleetState(len(METRICS), servers=record.state.servers).arrays()
+    blank = FleetState(len(METRICS), servers=record.state.servers, layout=record.state.layout).arrays()
     for name, array in record.state.arrays().items():
         if (array == blank[name]).all():
             print("as a blank state:", name)
@@ -267,4 +267,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(float, sys.argv[2:]))

@@ -29,6 +29,7 @@ from treeline.aws.page.table import PageTable
 from treeline.core.alert import AlertEvent
 from treeline.core.arrays import Axis, Home
 from treeline.core.errors import ModelMismatchError, StateConflictError
+from treeline.core.expectation import rolling
 from treeline.core.model.handover import hand_over
 from treeline.core.model.package import ModelPackage
 from treeline.core.state import codec, format_2, table
@@ -38,6 +39,7 @@ from treeline.core.state.layout import Layout, todays_layout
 
 FOLDER = Path(make.__file__).parent
 LAYOUT = todays_layout()
+ROLLING, WINDOW_S = FOLDER / "format-4-rolling", 3600.0
 SETS = sorted(FOLDER.glob("format-*"))
 every_set = pytest.mark.parametrize("golden", SETS, ids=lambda path: path.name)
 
@@ -60,12 +62,12 @@ def assert_state(state: FleetState, expected: dict[str, Any], *, exact: bool = T
     channels = tuple(expected.get("channels", format_2.LAYOUT.channels))
     stored_layout = Layout(channels, ())
     compared = 0
-    for spec in LAYOUT.arrays:
+    for spec in state.layout.arrays:
         if spec.name not in expected["arrays"]:
             continue
         stored = expected["arrays"][spec.name]
         array, values = state.arrays()[spec.name], np.array(stored["values"], stored["dtype"])
-        if names := LAYOUT.names_along(spec):
+        if names := state.layout.names_along(spec):
             along = 1 + next(i for i, axis in enumerate(spec.axes) if axis in (Axis.CHANNELS, Axis.EVERY_CHANNEL))
             known = stored_layout.names_along(spec)
             there = [known.index(name) for name in names if name in known]
@@ -107,6 +109,17 @@ def worker(client: Any) -> DetectorRecords:
 @every_set
 def test_a_state_is_read_value_for_value(golden: Path):
     assert_state(FleetState.unpack((golden / "state.bin").read_bytes()), read(golden, "stored.json")["state"])
+
+
+def test_a_rolling_window_is_read_with_all_that_it_gathered():
+    """No other layout has its length and arrays: a state that lost them would compare equal in all that is left."""
+    stored = read(ROLLING, "stored.json")
+    package = ModelPackage.from_bytes((ROLLING / "package.zip").read_bytes())
+    for state, part in ((FleetState.unpack((ROLLING / "state.bin").read_bytes()), "state"), (package.seeds, "seeds")):
+        assert state.rolling_window_s == WINDOW_S
+        for name in rolling.NAMES:
+            np.testing.assert_array_equal(getattr(state, name), stored[part]["arrays"][name]["values"], err_msg=name)
+            assert getattr(state, name).any() or part == "seeds", name
 
 
 @pytest.mark.parametrize("part", ["state", "seeds"])
@@ -243,7 +256,7 @@ def what(alert: dict[str, Any]) -> list[Any]:
 
 @every_set
 def test_the_seasonal_table_is_read_value_for_value(golden: Path, client: Any):
-    """The blocks that the record names; before format 4 there was no table, and none is named."""
+    """The blocks that the record names; before format 4, and beside a rolling window, there is no table."""
     tables = TableBlocks(filled(client, golden), "state", clock_ms=lambda: make.NOW_MS)
     record = worker(client).load(0, "m1")
     assert record is not None
@@ -254,7 +267,7 @@ def test_the_seasonal_table_is_read_value_for_value(golden: Path, client: Any):
     for number, block in expected.items():
         for name, part in table.parts(record.state, int(number)).items():
             np.testing.assert_array_equal(part, np.array(block["arrays"][name], part.dtype), err_msg=name)
-    assert bool(expected) == (golden.name not in ("format-2", "format-3"))
+    assert bool(expected) == (golden.name not in ("format-2", "format-3", ROLLING.name))
 
 
 @every_set
@@ -277,7 +290,8 @@ def test_the_first_commit_stores_a_whole_state_in_todays_format(golden: Path, cl
     ours = worker(filled(client, golden))
     record = ours.load(0, "m1")
     assert record is not None
-    is_other = StoredState.from_bytes((golden / "state.bin").read_bytes()).layout != LAYOUT.only(Home.STATE)
+    stored = StoredState.from_bytes((golden / "state.bin").read_bytes()).layout
+    is_other = stored != todays_layout(stored.rolling_window_s).only(Home.STATE)
     for step in range(1, 4):
         record.state.version += 1
         record.outbox = []
@@ -341,8 +355,8 @@ def test_the_newest_set_covers_what_todays_code_stores():
     assert newest, f"no golden files of format {codec.FORMAT}: {advice}"
     layouts = [StoredState.from_bytes((golden / "state.bin").read_bytes()).layout for golden in SETS]
     stored = [(layout.channels, set(layout.arrays)) for layout in layouts]  # their order says nothing
-    of_a_record = LAYOUT.only(Home.STATE)
-    assert (of_a_record.channels, set(of_a_record.arrays)) in stored, f"no golden file has today's arrays: {advice}"
+    for of_a_record in (LAYOUT.only(Home.STATE), todays_layout(WINDOW_S).only(Home.STATE)):
+        assert (of_a_record.channels, set(of_a_record.arrays)) in stored, f"no golden file has today's arrays: {advice}"
     package = trained(fleet(2, 400))
     assert any(set(stored["package"]["typical"]) == set(package.typical) for stored in newest), advice
     assert any(stored["package"]["calibration"].keys() == package.calibration.to_json().keys() for stored in newest), (
