@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from cli.deployment import stack_outputs
 from cli.doctor.before import Clients
 from cli.doctor.checks import Check, Finding, ok, todo
+from cli.doctor.groups import fleet_level
 from cli.doctor.units import percent_values
 from cli.threshold_screen import told
 from stacks.config.stage import StageConfig
@@ -47,6 +48,9 @@ def _of_profile(profile: StageConfig, client: Clients, found: Deployed) -> Itera
     else:
         yield Check(f"endpoint{whose}", lambda: endpoint(client, profile.endpoint_name))
     yield Check(f"servers{whose}", lambda: servers(client, told[outputs.SERVERS_TABLE], told[outputs.STREAM_NAME]))
+    if profile.detection.policy.fleet_min_servers:
+        known = told[outputs.SERVERS_TABLE]
+        yield Check(f"fleet level{whose}", lambda: fleet_level(registered(client, known), profile))
     observations, now_ms = told[outputs.OBSERVATIONS_TABLE], time.time_ns() // 1_000_000
     yield Check(f"units{whose}", lambda: percent_values(client("dynamodb"), observations, profile, now_ms))
 
@@ -141,10 +145,15 @@ def endpoint(client: Clients, name: str) -> Finding:
     return ok(f"{name} is {status}")
 
 
+def registered(client: Clients, table: str) -> int:
+    """How many servers ever registered."""
+    item = client("dynamodb").get_item(TableName=table, Key={"server_id": {"S": "#counter"}}).get("Item")
+    return int(item["next_number"]["N"]) if item else 0
+
+
 def servers(client: Clients, table: str, stream: str) -> Finding:
     """Something arrives."""
-    item = client("dynamodb").get_item(TableName=table, Key={"server_id": {"S": "#counter"}}).get("Item")
-    count = int(item["next_number"]["N"]) if item else 0
+    count = registered(client, table)
     if not count:
         return todo("none has reported", f"send observations to the stream {stream}: docs/deploy.md")
     return ok(f"{count} registered")
