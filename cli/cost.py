@@ -19,6 +19,7 @@ from stacks.synthesize import synthesize
 from treeline.core.arrays import Home
 from treeline.core.errors import UsageError
 from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import todays_layout
 from treeline.settings import outputs
 
 TARGET = 0.40  # dollars per server-month at TARGET_SERVERS
@@ -89,8 +90,13 @@ def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: 
         batching_window_s=stage.stream.batching_window_s,
         late_window_s=stage.detection.late_window_s,
         heartbeat=stage.ticks.heartbeat,
+        has_table=not stage.detection.trained_window_s,
     )
-    state = FleetState(shape.metrics, servers=[f"server-{i:04d}" for i in range(shape.group_size)])
+    state = FleetState(
+        shape.metrics,
+        servers=[f"server-{i:04d}" for i in range(shape.group_size)],
+        layout=todays_layout(stage.detection.trained_window_s),
+    )
     load = month(shape, state_bytes=len(state.pack(Home.STATE)))
     # One invocation of the endpoint a run and 50 rows; an instance takes promotion.invocations_per_instance a minute.
     per_minute = load.commits / (730 * 60)

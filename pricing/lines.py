@@ -169,9 +169,10 @@ def _tables(stage: Stage, load: Load, prices: Prices) -> Iterator[CostLine]:
     log, heads = load.commits * load.entry_units, load.heads * units(load.head_bytes, 1024)
     blocks = load.table_writes * units(load.table_bytes, 1024)
     entry_kb, head_kb, table_kb = (size / 1000 for size in (load.entry_bytes, load.head_bytes, load.table_bytes))
+    of_table = f", table's blocks of {table_kb:.1f} kB" if load.table_writes else ""
     yield _writes(
         table["detector_state"],
-        f"Detector state: entries of {entry_kb:.1f} kB, heads of {head_kb:.0f} kB, table's blocks of {table_kb:.1f} kB",
+        f"Detector state: entries of {entry_kb:.1f} kB, heads of {head_kb:.0f} kB{of_table}",
         log + heads + blocks, slower, prices,
     )  # fmt: skip
     yield _writes(table["scores"], "Scores, written", load.commits * load.block_units, slower, prices)

@@ -26,6 +26,7 @@ from treeline.core.state import delta as state_delta
 from treeline.core.state import table
 from treeline.core.state.codec import StoredState
 from treeline.core.state.fleet import FleetState
+from treeline.core.state.layout import todays_layout
 
 KINDS = {"AWS::Kinesis::Stream": 1, "AWS::CloudWatch::Alarm": 35, "AWS::CloudWatch::Dashboard": 4}
 
@@ -84,6 +85,26 @@ def test_lines_worked_out_by_hand():
     assert lines["Alarms"] == pytest.approx(3.5)
     assert lines["Dashboards"] == pytest.approx(3.0)
     assert "Kinesis retention beyond 24 h" not in lines
+
+
+def test_a_rolling_window_is_priced_in_larger_heads_and_has_no_blocks_of_a_table():
+    """What a group's state weighs comes from the layout that the stage's models will have."""
+    chosen, rolling = _bill(500), _bill(500, detection={"expectation": "rolling"})
+
+    def heads_and_rest(lines: dict[str, float]) -> tuple[int, str]:
+        (item,) = (item for item in lines if item.startswith("Detector state: "))
+        _, heads, *rest = item.split(", ")
+        return int(heads.split()[-2]), ", ".join(rest)
+
+    packed = [
+        len(FleetState(4, servers=[f"server-{i:04d}" for i in range(50)], layout=layout).pack(Home.STATE))
+        for layout in (todays_layout(), todays_layout(3600.0))
+    ]
+    expected = [round(cost_load.COMPRESSED * each / 1000) for each in packed]
+    assert heads_and_rest(chosen) == (expected[0], "table's blocks of 2.9 kB")
+    assert heads_and_rest(rolling) == (expected[1], "")
+    assert expected[1] > 1.1 * expected[0]
+    assert rolling["Reads of detector state"] < chosen["Reads of detector state"], "no block of a table is read"
 
 
 def test_shards_grow_with_the_fleet():
