@@ -564,8 +564,8 @@ def test_a_batch_is_written_in_event_time_order_whatever_order_it_came_in(dynamo
     assert written == sorted(written)
 
 
-def test_a_value_beyond_float32_is_read_as_large_and_stays_a_number(dynamodb):
-    """In a metric without a declared range it passes ingest (DynamoDB takes up to 1e125); alerts have to be JSON."""
+def with_index_by_group(dynamodb):
+    """The observations table with the index that detect reads."""
     index = {"IndexName": "by-group", "Projection": {"ProjectionType": "ALL"}}
     keys = [{"AttributeName": "group", "KeyType": "HASH"}, {"AttributeName": "group_sort", "KeyType": "RANGE"}]
     kinds = [{"AttributeName": n, "AttributeType": t} for n, t in (("group", "N"), ("group_sort", "S"))]
@@ -574,7 +574,30 @@ def test_a_value_beyond_float32_is_read_as_large_and_stays_a_number(dynamodb):
         AttributeDefinitions=kinds,
         GlobalSecondaryIndexUpdates=[{"Create": {**index, "KeySchema": keys}}],
     )
-    store(dynamodb).append([NumberedReceipt(receipt=receipt("a", cpu_percent=1e120, temp=-1e39), group=0)])
+    return dynamodb
+
+
+def test_observations_are_read_from_a_time_on_and_up_to_another(dynamodb):
+    """The end is not read, whatever the server is called."""
+    store(with_index_by_group(dynamodb)).append(
+        [NumberedReceipt(receipt=receipt(name, OBSERVED + 1000 * i), group=0) for name in ("a", "!") for i in range(5)]
+    )
+
+    observations = GroupObservations(dynamodb, "observations")
+
+    def read(**more):
+        found = observations.read(0, OBSERVED + 1000, ("cpu_percent",), skip=lambda *_: False, limit=100, **more)
+        return [(at - OBSERVED) // 1000 for at in found.observed_at.tolist()]
+
+    assert read() == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert read(until_ms=OBSERVED + 3000) == [1, 1, 2, 2]
+
+
+def test_a_value_beyond_float32_is_read_as_large_and_stays_a_number(dynamodb):
+    """In a metric without a declared range it passes ingest (DynamoDB takes up to 1e125); alerts have to be JSON."""
+    store(with_index_by_group(dynamodb)).append(
+        [NumberedReceipt(receipt=receipt("a", cpu_percent=1e120, temp=-1e39), group=0)]
+    )
 
     read = GroupObservations(dynamodb, "observations").read(
         0, 0, ("cpu_percent", "temp", "none"), skip=lambda *_: False, limit=10

@@ -77,9 +77,18 @@ class Store:
         self.items[(server, at)] = (received, values)
 
     def read(
-        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
+        self,
+        group: int,
+        start_ms: int,
+        metrics: Sequence[str],
+        *,
+        skip: Callable[[str, int, str], bool],
+        limit: int,
+        until_ms: int | None = None,
     ) -> Pending:
-        every = sorted((at, server) for server, at in self.items if at >= start_ms)
+        every = sorted(
+            (at, server) for server, at in self.items if at >= start_ms and (until_ms is None or at < until_ms)
+        )
         keys = [(at, s) for at, s in every if not skip(s, at, iso(self.items[(s, at)][0]))][:limit]
         return Pending(
             [server for _, server in keys],

@@ -1,5 +1,8 @@
 """The seasonal table in blocks: a tick touches those its observations turn, and no crash leaves half a table."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +11,9 @@ from hypothesis import strategies as st
 from tests.unit.core.examples import FEW
 from tests.unit.core.test_state import filled
 from tests.unit.detection_fakes import START_MS, STEP_MS, TICK, Store, fleet, service, trained
+from treeline.app.detect import lost_blocks
 from treeline.app.detect.season_blocks import SeasonBlocks
+from treeline.app.detect.zones import ServerZones
 from treeline.core.arrays import NEVER, Home
 from treeline.core.expectation import season
 from treeline.core.state import table
@@ -31,7 +36,7 @@ def test_a_turn_needs_and_changes_no_other_block(before, now):
     blocks = season.blocks_turned(whole, rows, slots)
     lean = whole.copy()
     table.keep_only(lean, blocks)
-    original = {number: table.cut(whole, number) for number in range(season.BLOCKS)}
+    original = {number: contents(whole, number) for number in range(season.BLOCKS)}
 
     for state in (whole, lean):
         season.turn(state, rows, slots, step_s=60.0)
@@ -42,7 +47,11 @@ def test_a_turn_needs_and_changes_no_other_block(before, now):
         if number in blocks:
             assert table.cut(lean, number) == table.cut(whole, number)
         else:
-            assert table.cut(whole, number) == original[number]
+            assert contents(whole, number) == original[number]
+
+
+def contents(state, number):
+    return {name: part.tobytes() for name, part in table.parts(state, number).items()}
 
 
 def test_an_observation_in_the_slot_that_lasts_needs_no_block_and_the_first_of_all_needs_its_own():
@@ -86,12 +95,15 @@ def package(grid):
     return trained(part(grid, 0, TRAIN))
 
 
-def send(store, grid, first, last):
-    """One tick a step."""
+def send(store, grid, first, last, zone="UTC"):
+    """One tick a step; what was said of lost blocks."""
+    told = []
     for step in range(first, last):
         for row, server in enumerate(grid.servers):
             store.add(server, int(grid.times_ms[TRAIN + step]), grid.values[TRAIN + step, row])
-        service(store, now_ms=int(grid.times_ms[TRAIN + step])).run(TICK)
+        detect = service(store, now_ms=int(grid.times_ms[TRAIN + step]))
+        told += replace(detect, zones=ServerZones(default=zone)).run(TICK).lost_blocks
+    return told
 
 
 def table_of(store):
@@ -165,9 +177,10 @@ def test_a_lost_block_begins_anew_from_training_is_told_and_is_stored_again(pack
     assert table.name_of(store.table_blocks[0, "m1", number, name]) == name, "and the next tick finds it"
 
 
+@pytest.mark.parametrize("is_expired", [False, True], ids=["observations there", "observations expired"])
 @pytest.mark.parametrize("damage", [None, b"", b"other bytes"])
-def test_of_a_block_that_is_lost_only_the_last_quarter_hour_is(package, grid, undisturbed, damage):
-    """The one before it is still stored: all that is decided is as without the loss, and the table but for one slot."""
+def test_of_a_block_that_is_lost_at_most_the_last_quarter_hour_is(package, grid, undisturbed, damage, is_expired):
+    """The one before it is still stored, and lacks one slot: that is learned again where its observations are kept."""
     store, lost_slot = CountingStore(package), 2
     send(store, grid, 0, 55)  # from 01:00 on: the block of this hour was stored after each of three quarters
     (number,) = {n for n, name in enumerate(store.load(0, "m1").state.table) if name and n % 24 == 1}
@@ -176,6 +189,8 @@ def test_of_a_block_that_is_lost_only_the_last_quarter_hour_is(package, grid, un
     store.table_blocks.pop(key)
     if damage is not None:
         store.table_blocks[key] = damage
+    if is_expired:
+        store.items.clear()
     send(store, grid, 55, LIVE)
 
     ours, theirs = store.load(0, "m1").state, undisturbed.load(0, "m1").state
@@ -186,7 +201,115 @@ def test_of_a_block_that_is_lost_only_the_last_quarter_hour_is(package, grid, un
         expected = parts(undisturbed, theirs, number)[name]
         kept = np.arange(season.BLOCK_SLOTS) != lost_slot
         np.testing.assert_array_equal(part[:, kept], expected[:, kept], err_msg=name)
-        assert not np.array_equal(part[:, lost_slot], expected[:, lost_slot]), name
+        assert is_learned(part[:, lost_slot], expected[:, lost_slot]) is not is_expired, name
+
+
+def is_learned(found, expected, rtol=0.01):
+    """As it was learned before: a spread is held against the trailing mean of then, which is not known any more."""
+    return np.allclose(found, expected, rtol=rtol, atol=0.0, equal_nan=True)
+
+
+def lose(store, *numbers):
+    for key in [key for key in store.table_blocks if key[2] in numbers]:
+        store.table_blocks.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour", "count", "is_wrong"),
+    [("UTC", 1, 9, False), ("UTC", 1, 9, True), ("Asia/Kolkata", 7, 3, False)],
+    ids=["all well", "an incident in the hour", "half an hour off"],
+)
+def test_where_no_block_is_left_the_hour_is_learned_again_on_top_of_training(
+    package, grid, zone, hour, count, is_wrong
+):
+    """And without the incident, which was not learned when it was there, but for what came before it opened."""
+    values = grid.values.copy()
+    values[TRAIN + 20 : TRAIN + 40, 1] += 60.0 * is_wrong
+    grid, whole, store = replace(grid, values=values), CountingStore(package), CountingStore(package)
+    for each in (whole, store):
+        send(each, grid, 0, 55, zone)
+    assert store.load(0, "m1").state.incident.any() == is_wrong
+    lose(store, hour)
+    assert send(whole, grid, 55, 61, zone) == []
+
+    (told,) = send(store, grid, 55, 61, zone)
+
+    assert told.endswith(f"; {count} quarter hours of servers were learned again from observations"), told
+    ours, theirs = store.load(0, "m1").state, whole.load(0, "m1").state
+    assert ours.table[hour]
+    for name, part in parts(store, ours, hour).items():
+        assert is_learned(part, parts(whole, theirs, hour)[name], rtol=0.15 if is_wrong else 0.01), name
+    assert ours.last_at.tolist() == theirs.last_at.tolist()
+
+
+def test_of_several_lost_blocks_one_is_learned_again(package, undisturbed):
+    """Detection waits for it: the others begin as the last block before them, or as training left them."""
+    store, asked = CountingStore(package), []
+    store.table_blocks, store.committed = dict(undisturbed.table_blocks), undisturbed.committed
+    lose(store, 1, 2)
+    state = store.load(0, "m1").state
+    package.attach(state, Home.TABLE)
+
+    def learn_again(number, learned):
+        asked.append((number, learned))
+        return "learned again"
+
+    told = SeasonBlocks(store).fill(0, "m1", state, [1, 2], learn_again=learn_again)
+    assert asked == [(1, None)]
+    assert [words.endswith("learned again") for words in told] == [True, False]
+
+
+def test_a_lost_hour_is_read_for_three_days_and_up_to_so_many_observations(package, grid, monkeypatch):
+    spans = []
+
+    class Noting(CountingStore):
+        def read(self, group, start_ms, *args, until_ms=None, **more):
+            found = super().read(group, start_ms, *args, until_ms=until_ms, **more)
+            if until_ms is not None:
+                spans.append((until_ms - start_ms, len(found.servers)))
+            return found
+
+    store = Noting(package)
+    send(store, grid, 0, 55)
+    lose(store, 1)
+    send(store, grid, 55, 61)
+    assert spans == [(4 * season.SLOT_MS, 0), (4 * season.SLOT_MS, 0), (4 * season.SLOT_MS, 60 * SERVERS)]
+
+    store = Noting(package)
+    send(store, grid, 0, 55)
+    lose(store, 1)
+    monkeypatch.setattr(lost_blocks, "MOST_OBSERVATIONS", 10)
+    spans.clear()
+    (told,) = send(store, grid, 55, 61)
+    assert told.endswith("nothing more was learned again: too many observations for one commit")
+    assert sum(n for _, n in spans) == 10
+
+
+def test_a_block_that_does_not_say_what_it_has_learned_is_gone_on_with_as_it_is(undisturbed):
+    """As versions before stored them: what it lacks is not known, and a day counted twice is worse than none."""
+    state, asked = undisturbed.load(0, "m1").state, []
+    block = undisturbed.table_blocks[0, "m1", 1, state.table[1]]
+    size = int.from_bytes(block[:4], "little")
+    head = {name: part for name, part in json.loads(block[4 : 4 + size]).items() if name != "slots"}
+    text = json.dumps(head).encode()
+    older = len(text).to_bytes(4, "little") + text + block[4 + size :]
+    store = Store(None)
+    store.table_blocks = dict(undisturbed.table_blocks)
+    lose(store, 1)
+    store.write_block(0, "m1", 1, table.name_of(older), older)
+    lost = SeasonBlocks(store).fill(0, "m1", state, [1], learn_again=lambda *given: asked.append(given) or "asked")
+    assert len(lost) == 1
+    ((number, learned),) = asked
+    assert (number, learned.tolist()) == (1, season.newest_in(1, state.slot).tolist())
+
+
+@FEW
+@given(st.integers(0, season.BLOCKS - 1), st.integers(0, 3 * WEEK))
+def test_the_newest_slot_of_a_block_is_found_over_weekends_too(number, before):
+    found = int(season.newest_in(number, np.array([before + WEEK]))[0])
+    every = np.arange(before, before + WEEK)
+    assert found == every[season.block_of(every) == number].max()
+    assert season.newest_in(number, np.array([NEVER])).tolist() == [NEVER]
 
 
 def parts(store, state, number):

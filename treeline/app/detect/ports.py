@@ -43,9 +43,18 @@ class Observations(Protocol):
     """Reads a group's observations in event-time order."""
 
     def read(
-        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
+        self,
+        group: int,
+        start_ms: int,
+        metrics: Sequence[str],
+        *,
+        skip: Callable[[str, int, str], bool],
+        limit: int,
+        until_ms: int | None = None,
     ) -> Pending:
         """At most `limit` observations from `start_ms` on for which `skip(server, observed_at, received_at)` is false.
+
+        Where `until_ms` is given, none from then on.
 
         `skip` is asked about every one read, in event-time order; `received_at` is ISO text.
         """

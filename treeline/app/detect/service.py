@@ -17,6 +17,7 @@ from treeline.app.alert.writer import AlertWriter
 from treeline.app.detect import outbox
 from treeline.app.detect.deciding import Decider
 from treeline.app.detect.known_observations import JudgedObservations, KnownObservations
+from treeline.app.detect.lost_blocks import LostBlocks
 from treeline.app.detect.override import Override
 from treeline.app.detect.ports import (
     ActivePackage,
@@ -211,7 +212,10 @@ class DetectService:
         offset_s = local_time.offsets_s(zones[rows[new]], pending.observed_at[new])
         slots = season.slot_of(pending.observed_at[new] + 1000 * offset_s.astype(np.int64))
         turned = season.blocks_turned(state, rows[new], slots)
-        outcome.lost_blocks += self.tables.fill(record.group, record.model_version, state, turned)
+        lost = LostBlocks(observations=self.observations, group=record.group, state=state, model=model, zones=zones)
+        outcome.lost_blocks += self.tables.fill(
+            record.group, record.model_version, state, turned, learn_again=lost.learn_again
+        )
         decision = self._decider.decide(record.group, state, model, pending, rows, new, late, zones)
         block = decision.block
         state.version = previous + 1

@@ -202,7 +202,14 @@ class _CanaryObservations:
     canary: Canary
 
     def read(
-        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
+        self,
+        group: int,
+        start_ms: int,
+        metrics: Sequence[str],
+        *,
+        skip: Callable[[str, int, str], bool],
+        limit: int,
+        until_ms: int | None = None,
     ) -> Pending:
         return self.observations.read(
             group,
@@ -210,6 +217,7 @@ class _CanaryObservations:
             metrics,
             skip=lambda server, at, received: not self.canary.covers(server) or skip(server, at, received),
             limit=limit,
+            until_ms=until_ms,
         )
 
 

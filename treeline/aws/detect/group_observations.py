@@ -37,19 +37,31 @@ class GroupObservations:
         self._table = table
 
     def read(
-        self, group: int, start_ms: int, metrics: Sequence[str], *, skip: Callable[[str, int, str], bool], limit: int
+        self,
+        group: int,
+        start_ms: int,
+        metrics: Sequence[str],
+        *,
+        skip: Callable[[str, int, str], bool],
+        limit: int,
+        until_ms: int | None = None,
     ) -> Pending:
         """At most `limit` observations from `start_ms` on for which `skip` is false; see `Observations`."""
         servers: list[str] = []
         observed: list[int] = []
         received: list[int] = []
         values: list[list[float]] = []
+        between = "BETWEEN :start AND :end"  # no key is the end itself: a server's name follows the time
         query: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": INDEX,
-            "KeyConditionExpression": "#group = :group AND group_sort >= :start",
+            "KeyConditionExpression": f"#group = :group AND group_sort {'>= :start' if until_ms is None else between}",
             "ExpressionAttributeNames": {"#group": "group"},
-            "ExpressionAttributeValues": {":group": {"N": str(group)}, ":start": {"S": iso(max(start_ms, 0))}},
+            "ExpressionAttributeValues": {
+                ":group": {"N": str(group)},
+                ":start": {"S": iso(max(start_ms, 0))},
+                **({} if until_ms is None else {":end": {"S": iso(until_ms)}}),
+            },
             "Limit": 2 * limit,
         }
         missing = float("nan")

@@ -74,6 +74,31 @@ def place_of(slot: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDA
     return (weekday >= 5).astype(np.intp), (slot % SLOTS).astype(np.intp)
 
 
+def block_of(slot: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """The block of the table that each slot is in."""
+    kind, place = place_of(slot)
+    return (kind * SLOTS + place) // BLOCK_SLOTS
+
+
+def slots_of(number: int) -> range:
+    """The slots of a block on one day, as places of that day."""
+    first = number * BLOCK_SLOTS % SLOTS
+    return range(first, first + BLOCK_SLOTS)
+
+
+def newest_in(number: int, before: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The newest slot of a block that lies before each of these slots; NEVER where the slot is NEVER."""
+    kind, first = divmod(number * BLOCK_SLOTS, SLOTS)
+    day, place = np.divmod(before - 1, SLOTS)
+    day = day - (place < first)
+    weekday = (day + 3) % 7
+    back = np.where(weekday < 5, weekday + 1, 0) if kind else np.maximum(weekday - 4, 0)
+    is_whole = (back > 0) | (place < first)  # the hour of an earlier day, which is over
+    last = first + BLOCK_SLOTS - 1
+    newest = (day - back) * SLOTS + np.where(is_whole, last, np.minimum(place, last))
+    return np.where(before == NEVER, NEVER, newest)
+
+
 def blocks_at(slots: Iterable[int]) -> set[int]:
     """The blocks of the table that are read where slots begin: their own and their neighbours', of both kinds."""
     places = {(slot + near) % SLOTS for slot in slots for near in (-1, 0, 1)}

@@ -10,10 +10,11 @@ import struct
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from treeline.core.arrays import Array, Home
 from treeline.core.errors import ModelMismatchError
-from treeline.core.expectation.season import BLOCK_SLOTS, BLOCKS, SLOTS
+from treeline.core.expectation.season import BLOCK_SLOTS, BLOCKS, SLOTS, newest_in
 from treeline.core.formats import require_format
 from treeline.core.state.fleet import FleetState
 
@@ -30,12 +31,17 @@ def cut(state: FleetState, number: int) -> bytes:
     """The bytes of a block, of all servers of a state."""
     part_of = parts(state, number)
     arrays = {name: [part.dtype.str[1:], *part.shape[1:]] for name, part in part_of.items()}
-    head = {"format": FORMAT, "servers": len(state.servers), "arrays": arrays}
+    head = {"format": FORMAT, "servers": len(state.servers), "slots": learned(state, number).tolist(), "arrays": arrays}
     text = json.dumps(head, separators=(",", ":")).encode()
     return struct.pack("<I", len(text)) + text + b"".join(part.tobytes() for part in part_of.values())
 
 
-def fill(state: FleetState, number: int, name: str, block: bytes) -> None:
+def learned(state: FleetState, number: int) -> npt.NDArray[np.int64]:
+    """By row the newest slot of a block that is over for the server, and so is in its table; NEVER before the first."""
+    return newest_in(number, state.slot)
+
+
+def fill(state: FleetState, number: int, name: str, block: bytes) -> npt.NDArray[np.int64] | None:
     """Take what a stored block holds into a state's table.
 
     Args:
@@ -43,6 +49,9 @@ def fill(state: FleetState, number: int, name: str, block: bytes) -> None:
         number: Which block.
         name: The name that the group's record has of it.
         block: What was stored under that name.
+
+    Returns:
+        By the block's rows the newest slot that it has learned (`learned`); None where its version did not say so.
 
     Raises:
         ModelMismatchError: It is damaged, of a newer version, or not of this state.
@@ -63,6 +72,7 @@ def fill(state: FleetState, number: int, name: str, block: bytes) -> None:
         if part_of[array].shape[1:] != tuple(shape):
             raise ModelMismatchError(f"block {number} of the seasonal table has {array!r} of shape {shape}")
         part_of[array][:rows] = stored.reshape(rows, *shape)
+    return np.array(head["slots"], dtype=np.int64) if "slots" in head else None
 
 
 def keep_only(state: FleetState, blocks: set[int]) -> None:
