@@ -62,7 +62,7 @@ class OwnMetric(Enum):
     TickFailures = "detect", "ticks that failed for another reason"
     TableBlocksLost = (
         "detect",
-        "blocks of the seasonal table that were missing or damaged, and went on from the block before or from training",
+        "blocks of the seasonal table that were missing or damaged; what was learned again of them is in the log",
     )
     CandidateFailures = "detect", "errors of the candidate that decides beside the active model"
     IncidentsOpened = "detect", "incidents opened", Unit.COUNT, "priority"

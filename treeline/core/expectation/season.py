@@ -117,8 +117,7 @@ def blocks_turned(state: State, rows: npt.NDArray[np.intp], slots: npt.NDArray[n
         return set()
     before = state.slot[rows]
     moved = slots != before
-    kind, place = place_of(before[moved & (before != NEVER)])
-    finished = (kind * SLOTS + place) // BLOCK_SLOTS
+    finished = block_of(before[moved & (before != NEVER)])
     return blocks_at(np.unique(slots[moved]).tolist()) | set(np.unique(finished).tolist())
 
 
