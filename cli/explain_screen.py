@@ -14,6 +14,7 @@ from treeline.app.explain.rarity import how_rare
 from treeline.app.explain.service import Explanation
 from treeline.app.explain.wanting import FARTHEST_SD
 from treeline.core.alert import MetricEvidence
+from treeline.core.detection.features import FAR_BANDS, FEWEST_AGREEING
 from treeline.core.severity import P1_SEVERITY, P2_SEVERITY
 from treeline.core.times import iso, parse_iso
 from treeline.core.wording import moved
@@ -125,6 +126,13 @@ def _metrics(metrics: Sequence[MetricEvidence]) -> Table:
 def _rule(explanation: Explanation, console: Console) -> None:
     rule = explanation.persistence
     if rule is None:
+        return
+    if rule.is_alone:
+        (at, severity, _), *_ = rule.observations
+        console.print(
+            f"rule: one observation is enough at severity >= {rule.tier:g} ({rule.priority}) where {FEWEST_AGREEING} "
+            f"metrics or more lie {FAR_BANDS:g} times as far out as their band: {_time(iso(at))} ({severity:.2f})"
+        )
         return
     sign = ">" if rule.priority == "P1" else ">="
     counted = ", ".join(f"{_time(iso(at))} ({severity:.2f})" for at, severity, yes in rule.observations if yes)

@@ -42,6 +42,7 @@ class Trace:
         None  # of the channels over the metrics, shape (times, servers, channels)
     )
     evident: npt.NDArray[np.bool_] | None = None  # whether a metric lay outside what people are shown
+    agreeing: npt.NDArray[np.bool_] | None = None  # whether several lay so far out that one observation was enough
 
     def put(self, columns: npt.NDArray[np.intp], part: "Trace") -> None:
         """Enter what was seen of some servers, by their columns."""
@@ -143,6 +144,7 @@ def _blank(shape: tuple[int, ...], with_bands: bool, with_measures: bool) -> Tra
         held_severity=numbers(shape[:2]),
         measures=numbers((*shape[:2], len(registry.CHANNELS))) if with_measures else None,
         evident=np.zeros(shape[:2], dtype=bool) if with_measures else None,
+        agreeing=np.zeros(shape[:2], dtype=bool) if with_measures else None,
     )
 
 
@@ -232,9 +234,10 @@ class _Run:
         decided = detector.decide(
             state, done, part, package.calibration, self.policy, step_ms=package.step_ms, groups=groups
         )
-        if trace.measures is not None and trace.evident is not None:
+        if trace.measures is not None and trace.evident is not None and trace.agreeing is not None:
             trace.measures[t, at_columns] = done.features.measures
             trace.evident[t, at_columns] = done.features.outside.any(axis=1)
+            trace.agreeing[t, at_columns] = done.features.agreeing
         trace.score[t, at_columns] = part
         trace.severity[t, at_columns] = decided.severity
         trace.threshold[t, at_columns] = decided.calibrated.threshold

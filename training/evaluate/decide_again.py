@@ -90,7 +90,7 @@ def decide_again(
 def _rounds(
     trace: Trace, grid: Grid, columns: np.ndarray, step_ms: int
 ) -> Iterator[tuple[detector.MeasuredRound, np.ndarray]]:
-    if trace.measures is None or trace.evident is None:
+    if trace.measures is None or trace.evident is None or trace.agreeing is None:
         raise UsageError("the backtest kept no measures to decide by once more")
     scores = trace.score[:, columns]
     known = ~np.isnan(scores)
@@ -110,6 +110,7 @@ def _rounds(
                 observed_at=np.full(len(rows), at_ms, dtype=np.int64),
                 measures=trace.measures[t, own],
                 evident=trace.evident[t, own],
+                agreeing=trace.agreeing[t, own],
                 elapsed_s=elapsed,
             ),
             scores[t, rows],

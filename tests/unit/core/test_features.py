@@ -119,6 +119,20 @@ def test_a_metric_is_evidence_too_where_the_others_imply_something_else():
     assert missing.outside.tolist() == [[False, True, False, False]], "nobody can be shown a value that did not come"
 
 
+@pytest.mark.parametrize(
+    ("values", "agreeing"),
+    [
+        ([62.1, 37.9, 62.1, 50.0], True),
+        ([62.1, 37.9, 61.9, 50.0], False),
+        ([90.0, 90.0, 50.0, 50.0], False),
+        ([62.1, 62.1, math.nan, 50.0], False),
+    ],
+)
+def test_three_metrics_agree_where_each_is_at_twice_the_distance_of_its_band(values, agreeing):
+    """Bands of 6 to either side of 50; two metrics are too few, however far they are."""
+    assert observe(ready_state(1), values, learn=False).agreeing.tolist() == [agreeing]
+
+
 @pytest.mark.parametrize(("changed", "share"), [(1, 0.2), (4, 0.8), (5, 1.0), (8, 1.0)])
 def test_an_abrupt_change_is_the_mean_of_the_five_metrics_that_changed_most(changed, share):
     features = observe(ready_state(1, metrics=8), [52.0] * changed + [50.0] * (8 - changed), learn=False)

@@ -23,6 +23,7 @@ from treeline.core.errors import SettingsError
 from treeline.core.state.fleet import FleetState
 
 STEP = 60_000
+ALONE = PolicySettings().alone_severity
 OPENED, ESCALATED, DEESCALATED, RESOLVED = (
     AlertEvent.OPENED,
     AlertEvent.ESCALATED,
@@ -312,3 +313,52 @@ def test_a_server_catching_up_leaves_the_fleet_where_it_is():
 def test_the_fleets_first_anomalous_time_is_one_that_led_to_the_decision():
     _, changes = cycle([4, 0, 0, 4, 4])
     assert changes[0].first_anomalous_at == 4 * STEP
+
+
+def changes_of_one(state, at, severity, *, agreeing, evident=True, **settings):
+    """What one observation of the only server changes: (event, priority)."""
+    found = decide(
+        state,
+        np.array([0]),
+        np.array([at * STEP]),
+        np.array([severity]),
+        PolicySettings(**settings),
+        evident=np.array([evident]),
+        agreeing=np.array([agreeing]),
+    )
+    return [(change.event, change.priority) for change in found]
+
+
+@pytest.mark.parametrize(
+    ("severity", "agreeing", "evident", "opens"),
+    [
+        (ALONE, True, True, True),
+        (ALONE, False, True, False),
+        (ALONE, True, False, False),
+        (float(np.nextafter(ALONE, 0.0)), True, True, False),
+    ],
+)
+def test_one_observation_is_enough_where_several_metrics_agree_far_above_p1(severity, agreeing, evident, opens):
+    state = FleetState(1, servers=["a"])
+    found = changes_of_one(state, 1, severity, agreeing=agreeing, evident=evident)
+    assert found == ([(OPENED, Priority.P1)] if opens else [])
+    again = changes_of_one(state, 2, ALONE, agreeing=True)
+    assert again == ([] if opens else [(OPENED, Priority.P1)]), "the incident is told once"
+
+
+def test_one_observation_raises_an_open_p2_where_several_metrics_agree():
+    state = FleetState(1, servers=["a"])
+    assert not changes_of_one(state, 1, P2, agreeing=True)
+    assert changes_of_one(state, 2, P2, agreeing=True) == [(OPENED, Priority.P2)]
+    assert changes_of_one(state, 3, ALONE, agreeing=True) == [(ESCALATED, Priority.P1)]
+
+
+@pytest.mark.parametrize("settings", [{"alone_severity": 0.0}, {"fleet_min_servers": 5}])
+def test_one_observation_is_never_enough_where_that_is_off_or_a_group_s_level_is_to_be_taken_off(settings):
+    state = FleetState(1, servers=["a"])
+    assert changes_of_one(state, 1, 30.0, agreeing=True, **settings) == []
+
+
+def test_a_severity_that_is_not_above_p1_cannot_open_p1_alone():
+    with pytest.raises(SettingsError, match=r"alone_severity: must be 0 or > 3, got 2.5"):
+        PolicySettings(alone_severity=2.5)

@@ -34,6 +34,7 @@ class Replayed:
     calibrated: Calibrated | None = None  # None while the server warms up
     bands: Bands | None = None  # what the metrics were held against, shape (metrics,); None while the server warms up
     is_evident: bool = True  # whether a metric lies outside what people are shown; else it opens nothing
+    is_agreeing: bool = False  # whether several lie so far outside that one observation may open
     peaks: FloatArray | None = None  # of the server's earlier hours, by channel; None while the server warms up
     changes: list[Change] = field(default_factory=list)
 
@@ -114,6 +115,7 @@ class ServerReplay:
             calibrated=decided.calibrated,
             bands=Bands.of(state, done.round.rows[done.ready], done.features).at(0),
             is_evident=bool(done.features.outside[0].any()),
+            is_agreeing=bool(done.features.agreeing[0]),
             peaks=state.peak[0].copy(),
             changes=list(decided.changes),
         )

@@ -35,13 +35,14 @@ BEFORE_MS, AFTER_MS = 6 * 3_600_000, 3_600_000  # of the path around the opening
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persistence:
-    """The rule that fired: `needed` of the last `of_last` observations at or above a tier."""
+    """The rule that fired: `needed` of the last `of_last` observations at or above a tier, or one far above it."""
 
     priority: str
     tier: float
     needed: int
     of_last: int
     observations: tuple[tuple[int, float, bool], ...]  # time, severity, whether it counted
+    is_alone: bool = False  # whether one observation was enough, because several metrics agreed
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -50,6 +51,7 @@ class Persistence:
             "severity_at_least": self.tier,
             "needed": self.needed,
             "of_last": self.of_last,
+            "several_metrics_agree": self.is_alone,
             "observations": [
                 {"observed_at": iso(at), "severity": severity, "counted": counted}
                 for at, severity, counted in self.observations
@@ -275,7 +277,7 @@ class _Case:
             metrics=metrics,
             calibration=calibration,
             path=self.path,
-            persistence=self._persistence({} if replayed is None else {s.at: s.is_evident for s in replayed.steps}),
+            persistence=self._persistence({} if replayed is None else {step.at: step for step in replayed.steps}),
             counterfactuals=found,
             prevention=prevention,
             reproduction=self._reproduction(replayed) if reproduce else None,
@@ -360,17 +362,23 @@ class _Case:
         override = self.overrides.get(self.at)
         return policy if override is None else override.policy_over(policy)
 
-    def _persistence(self, is_evident: Mapping[int, bool]) -> Persistence | None:
-        """The rule that fired; an observation of which nothing is known counts by its severity."""
+    def _persistence(self, steps: Mapping[int, Replayed]) -> Persistence | None:
+        """The rule that fired, by what was decided again; else an observation counts by its severity."""
         policy = self._policy()
         decided = self.path.decided()
         upto = decided.observed_at <= self.at
         times, severities = decided.observed_at[upto][-policy.of_last :], decided.severity[upto][-policy.of_last :]
         if not len(times) or int(times[-1]) != self.at:
             return None
-        evident = np.array([is_evident.get(int(at), True) for at in times])
+        evident = np.array([int(at) not in steps or steps[int(at)].is_evident for at in times])
         at_p1 = (severities > P1_SEVERITY) & evident
         is_p1 = int(at_p1.sum()) >= policy.needed and bool(at_p1[-1])
+        agrees = self.at in steps and steps[self.at].is_agreeing
+        if not is_p1 and agrees and at_p1[-1] and 0 < policy.alone_severity <= severities[-1]:
+            only = (int(times[-1]), float(severities[-1]), True)
+            return Persistence(
+                priority="P1", tier=policy.alone_severity, needed=1, of_last=1, observations=(only,), is_alone=True
+            )
         tier = P1_SEVERITY if is_p1 else P2_SEVERITY
         counted = at_p1 if is_p1 else (severities >= tier) & evident
         return Persistence(

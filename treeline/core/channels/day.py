@@ -21,7 +21,7 @@ class Day(MetricChannel):
     view = "the value's distance from the mean of its trailing day, in that day's standard deviations, cut at 10"
     half_life_s = DAY_S
     can_be_gated = True
-    floors = Thresholds(p2=10.2, p1=12.0)
+    floors = Thresholds(p2=10.2, p1=10.8)
     is_free_of_model = True  # a deviation in the day's own spread is the same whatever the baseline
     arrays = (ArraySpec("day_mean", "f4", (Axis.METRICS,)), ArraySpec("day_var", "f4", (Axis.METRICS,)))
 

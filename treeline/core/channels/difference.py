@@ -28,7 +28,7 @@ class Difference(MetricChannel):
         "not exceed the same quarter hour of earlier days counts as nothing"
     )
     aggregate = "mean of the five largest metrics"
-    floors = Thresholds(p2=7.0, p1=11.8)
+    floors = Thresholds(p2=7.0, p1=10.6)
     arrays = (
         ArraySpec("change_var", "f4", (Axis.METRICS,), 1.0),
         ArraySpec("change_floor", "f2", (Axis.METRICS,), FLOOR_SHARE),

@@ -22,7 +22,7 @@ class Mean10(MetricChannel):
     meaning = "the metrics' last ten values together are far from the last three days"
     view = "the mean of the last ten values, against its trailing three days in their standard deviations, cut at 10"
     can_be_gated = True
-    floors = Thresholds(p2=6.5, p1=7.5)
+    floors = Thresholds(p2=6.5, p1=6.75)
     arrays = (
         ArraySpec("mean10_mean", "f4", (Axis.METRICS,)),
         ArraySpec("mean10_var", "f4", (Axis.METRICS,), 1.0),

@@ -99,7 +99,7 @@ def distance(score: FloatArray, limit: float) -> FloatArray:
     """A score as a measure that is linear in how far a row is from all that was seen.
 
     A row at distance d from a box of width w is cut off with probability d / (w + d), so a score saturates at its
-    limit; `score / (limit - score)` does not, and can be extrapolated (decision 0134).
+    limit; `score / (limit - score)` does not, and can be extrapolated (decision 0139).
     """
     gap: FloatArray = np.maximum(limit - score, SMALLEST_GAP)
     return score / gap

@@ -27,7 +27,7 @@ class Tail(MetricChannel):
         "linearly; cut at 40"
     )
     half_life_s = DAY_S
-    floors = Thresholds(p2=7.2, p1=7.5)
+    floors = Thresholds(p2=7.2, p1=7.35)
     arrays = (
         ArraySpec("tail_start", "f2", (Axis.METRICS,), NORMAL_START),
         ArraySpec("tail_scale", "f2", (Axis.METRICS,), NORMAL_SCALE),

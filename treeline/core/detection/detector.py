@@ -60,6 +60,7 @@ class MeasuredRound:
     observed_at: npt.NDArray[np.int64]
     measures: FloatArray  # shape (n, channels)
     evident: npt.NDArray[np.bool_]  # whether a metric lies outside what people are shown as expected
+    agreeing: npt.NDArray[np.bool_]  # whether several metrics are so far out that one observation is enough
     elapsed_s: FloatArray
 
     @classmethod
@@ -73,6 +74,7 @@ class MeasuredRound:
             observed_at=batch.observed_at[ready],
             measures=prepared.features.measures,
             evident=np.logical_or.reduce(prepared.features.outside, axis=1),
+            agreeing=prepared.features.agreeing,
             elapsed_s=prepared.elapsed_s,
         )
 
@@ -213,7 +215,7 @@ def conclude(
     state.severity[rows] = calibrated.severity
     state.severity_bucket[rows] = measured.bucket
     own = np.maximum(calibrated.severity - level, 0.0)
-    changes += policy.decide(state, rows, at, own, settings, evident=measured.evident)
+    changes += policy.decide(state, rows, at, own, settings, evident=measured.evident, agreeing=measured.agreeing)
     return Decided(calibrated, own, changes)
 
 

@@ -27,6 +27,8 @@ LARGEST_FEATURE = 15.0
 MAX_ELAPSED_STEPS = 5  # a long gap ages the averages by no more than this
 GAP_STEPS = 3  # beyond it a difference to the value before the gap says nothing
 RELATION_BAND_SD = 5.0
+# So many metrics, each at so many times the distance of its band's edge: no chance, even in a single observation.
+FEWEST_AGREEING, FAR_BANDS = 3, 2.0
 
 Index = npt.NDArray[np.intp]
 
@@ -50,6 +52,8 @@ class Features:
     imputed: npt.NDArray[np.bool_]  # shape (n, metrics) bool, where a missing value was replaced by the last one seen
     # Shape (n, metrics) bool, evidence that people are shown: outside either band, by as much as is declared to matter.
     outside: npt.NDArray[np.bool_]
+    # Shape (n,), whether three metrics or more are outside so far that one observation cannot be taken for chance.
+    agreeing: npt.NDArray[np.bool_]
     compared: "HeldAgainstPast"
 
     @property
@@ -214,10 +218,13 @@ def _features(
     expected = base_mean + base_spread * now.value
     by_others = now.value + scale * (compared.common + related.implied + state.relation_mean[at])
     implied = base_mean + base_spread * by_others
-    by_time, by_relation = np.abs(_own(compared)) > band_sd, np.abs(related.deviation) > RELATION_BAND_SD
+    own, deviation = np.abs(_own(compared)), np.abs(related.deviation)
+    by_time, by_relation = own > band_sd, deviation > RELATION_BAND_SD
     if limits is not None:
         by_time = is_evidence(values, expected, by_time, limits) | compared.seen.saturated
         by_relation = is_evidence(values, implied, by_relation, limits)
+    outside = (by_time | by_relation) & ~missing
+    far = (by_time & (own > FAR_BANDS * band_sd)) | (by_relation & (deviation > FAR_BANDS * RELATION_BAND_SD))
     row = np.concatenate([related.sustained, level], axis=1)
     return Features(
         rows=clip(row, -LARGEST_FEATURE, LARGEST_FEATURE).astype(np.float32),
@@ -228,7 +235,8 @@ def _features(
         implied=implied,
         implied_spread=base_spread * scale * related.sd * (RELATION_BAND_SD / 3.0),
         imputed=missing,
-        outside=(by_time | by_relation) & ~missing,
+        outside=outside,
+        agreeing=np.count_nonzero(far & outside, axis=1) >= FEWEST_AGREEING,
         compared=compared,
     )
 

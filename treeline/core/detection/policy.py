@@ -1,7 +1,8 @@
 """From severities to incidents: persistence, fleet cycle, and the incident state machine, all by event time.
 
 An incident opens when `needed` of a server's last `of_last` observations reach P2's severity, as P1 when so many exceed
-P1's; an open P2 escalates likewise. A P1 becomes P2 when nothing has exceeded P1's severity for `quiet_s`. An incident
+P1's; an open P2 escalates likewise. One observation is enough at `alone_severity` where several metrics agree.
+A P1 becomes P2 when nothing has exceeded P1's severity for `quiet_s`. An incident
 is resolved when nothing has reached P2's for `quiet_s` and for `of_last` observations.
 """
 
@@ -155,6 +156,7 @@ def decide(
     settings: PolicySettings,
     *,
     evident: npt.NDArray[np.bool_] | None = None,
+    agreeing: npt.NDArray[np.bool_] | None = None,
 ) -> list[Change]:
     """Advance the incident state machine of some servers by one observation each.
 
@@ -166,6 +168,8 @@ def decide(
         settings: The policy.
         evident: Shape (n,), whether a metric lies outside what people are shown as expected. Only such an observation
             counts towards opening or escalating an incident; None: all count.
+        agreeing: Shape (n,), whether three metrics or more lie far outside it (`Features.agreeing`). Such an
+            observation opens P1 by itself from `alone_severity` on; None: none does.
 
     Returns:
         The changes, in order of the rows.
@@ -187,8 +191,12 @@ def decide(
     state.first_above_at[here], state.last_p2_at[here] = first, last_p2
     state.last_p1_at[here], state.quiet[here] = last_p1, quiet
 
-    enough_p2 = counts_p2 & (np.bitwise_count(above_p2) >= settings.needed)
-    enough_p1 = counts_p1 & (np.bitwise_count(above_p1) >= settings.needed)
+    # What a group shares is known one step later; where it is taken off, nothing opens before.
+    alone = np.zeros_like(counts_p1)
+    if agreeing is not None and settings.alone_severity > 0 and not settings.fleet_min_servers:
+        alone = counts_p1 & agreeing & (severity >= settings.alone_severity)
+    enough_p2 = counts_p2 & (np.bitwise_count(above_p2) >= settings.needed) | alone
+    enough_p1 = counts_p1 & (np.bitwise_count(above_p1) >= settings.needed) | alone
     resolved_at = state.resolved_at[here]
     cooling = (resolved_at != NEVER) & (observed_at - resolved_at < settings.cooldown_s * 1000)
     opening = (incident == NONE) & enough_p2 & ~cooling
