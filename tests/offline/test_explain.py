@@ -18,7 +18,7 @@ from treeline.app.detect.scoreblock import ScoreBlock
 from treeline.app.explain.incident_source import Observed, ScoredPath
 from treeline.app.explain.moment import explain_moment
 from treeline.app.explain.service import BEFORE_MS, explain, resolve
-from treeline.core.alert import AlertEvent, ExpectedBy
+from treeline.core.alert import AlertEvent, ExpectedBy, Priority
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import ModelMismatchError, ScorerUnavailableError, UsageError
 from treeline.core.severity import P2_SEVERITY
@@ -197,6 +197,23 @@ def test_the_rule_that_fired_names_the_observations_that_counted(source, inciden
     assert (rule.needed, rule.of_last) == (2, 3)
     assert sum(counted for _, _, counted in rule.observations) == 2
     assert rule.observations[-1][0] == START_MS + (TRAIN + FAULT_AT + 1) * STEP_MS
+
+
+def test_an_incident_that_one_observation_opened_says_that_several_metrics_agreed(package, whole, capsys):
+    moved = {"cpu_percent": 80.0, "memory_percent": 80.0, "network_mbps": 900.0, "disk_iops": 900.0}
+    source = MemorySource(stored(package, whole, moved, batch=SERVERS))
+    opening = source.incident("web-03/" + iso(START_MS + (TRAIN + FAULT_AT) * STEP_MS))[0]
+    assert opening.priority is Priority.P1
+    rule = explain(source, opening.incident_id).persistence
+    assert rule.is_alone
+    assert (rule.priority, rule.needed, rule.of_last, rule.tier) == ("P1", 1, 1, PolicySettings().alone_severity)
+    ((at, severity, counted),) = rule.observations
+    assert (at, counted) == (START_MS + (TRAIN + FAULT_AT) * STEP_MS, True)
+    assert severity >= rule.tier
+    show(explain(source, opening.incident_id), wide_console())
+    assert (
+        "one observation is enough at severity >= 6 (P1) where 3 metrics or more lie 2 times" in capsys.readouterr().out
+    )
 
 
 def test_a_counterfactual_holds_when_the_observation_is_replaced_in_the_pipeline_itself(
