@@ -11,7 +11,7 @@ from typing import Any
 
 from treeline.core.detection.policy_settings import PolicySettings
 
-POLICY_KEYS = ("needed", "of_last", "quiet_s", "cooldown_s")
+POLICY_KEYS = ("needed", "of_last", "alone_severity", "quiet_s", "cooldown_s")
 FOREST_KEYS = ("num_trees", "num_samples_per_tree")
 
 
