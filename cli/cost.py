@@ -18,6 +18,7 @@ from stacks.config.stage import StageConfig
 from stacks.synthesize import synthesize
 from treeline.core.arrays import Home
 from treeline.core.errors import UsageError
+from treeline.core.expectation import rolling_limits
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import todays_layout
 from treeline.settings import outputs
@@ -95,7 +96,7 @@ def bill(stage: StageConfig, kinds: dict[str, int], prices: Prices, *, servers: 
     state = FleetState(
         shape.metrics,
         servers=[f"server-{i:04d}" for i in range(shape.group_size)],
-        layout=todays_layout(stage.detection.trained_window_s),
+        layout=todays_layout(stage.detection.trained_window_s, rolling_limits.parts_for(shape.metrics)),
     )
     load = month(shape, state_bytes=len(state.pack(Home.STATE)))
     # One invocation of the endpoint a run and 50 rows; an instance takes promotion.invocations_per_instance a minute.

@@ -15,7 +15,7 @@ from training.processes import Progress
 from treeline.core.channels import registry, saturation
 from treeline.core.detection.metric_warmup import FEWEST_VALUES, UNKNOWN
 from treeline.core.detection.warmup import spread_floor
-from treeline.core.expectation import local_time
+from treeline.core.expectation import local_time, rolling_limits
 from treeline.core.limits import is_saturated
 from treeline.core.state.fleet import FleetState, Phase
 from treeline.core.state.layout import todays_layout
@@ -34,7 +34,7 @@ def seeded(
     The history is of the step that detection will run at; the survey says what to leave out of it. `coarser` has the
     same servers' earlier months by period in seconds; they widen the baselines.
     """
-    layout = todays_layout(rolling_window_s)
+    layout = todays_layout(rolling_window_s, rolling_limits.parts_for(len(source.metrics)))
     state = FleetState(len(source.metrics), servers=list(source.servers), layout=layout)
     for row, server in enumerate(source.servers):
         grids: dict[float, Grid] = {source.step_s: source.of_server(row)}

@@ -9,6 +9,7 @@ from treeline.core.channels.channel import TYPICAL_CHANGE_SD
 from treeline.core.detection import detector
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.policy import Change, PolicySettings
+from treeline.core.expectation.rolling_limits import PARTS
 from treeline.core.limits import MetricLimits
 from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
@@ -20,11 +21,17 @@ START_MS = 1_700_006_400_000  # the start of a bucket
 
 
 def ready_state(
-    servers: int, metrics: int = 4, *, level: float = 50.0, spread: float = 2.0, rolling_window_s: float = 0.0
+    servers: int,
+    metrics: int = 4,
+    *,
+    level: float = 50.0,
+    spread: float = 2.0,
+    rolling_window_s: float = 0.0,
+    rolling_parts: int = PARTS,
 ) -> FleetState:
     """Servers that normally stand at `level` with a standard deviation of `spread`, last seen one step ago."""
     names = [f"s{i:02d}" for i in range(servers)]
-    state = FleetState(metrics, servers=names, layout=todays_layout(rolling_window_s))
+    state = FleetState(metrics, servers=names, layout=todays_layout(rolling_window_s, rolling_parts))
     state.phase[:] = Phase.READY
     state.base_mean[:], state.base_spread[:] = level, spread
     state.day_var[:] = state.trailing_var[:] = 1.0

@@ -11,6 +11,7 @@ from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.detection.metric_warmup import UNKNOWN
 from treeline.core.expectation.peers import NOBODY
+from treeline.core.expectation.rolling_limits import PARTS
 from treeline.core.model.handover import hand_over
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import Thresholds
@@ -188,9 +189,9 @@ def test_a_server_the_new_model_has_not_met_loses_its_peers():
     assert (new.peer_slope == 0.0).all()
 
 
-def windowed(window_s: float, **values: object) -> FleetState:
+def windowed(window_s: float, parts: int = PARTS, **values: object) -> FleetState:
     """As `state`, with a rolling window, in which there are 6 values of mean 3 and variance 8."""
-    made = FleetState(2, servers=["a"], layout=todays_layout(window_s))
+    made = FleetState(2, servers=["a"], layout=todays_layout(window_s, parts))
     window = {"rolling_count": 5, "rolling_mean": 3.0, "rolling_square": 8.0, "rolling_place": 4}
     window |= {"gathered_count": 1, "gathered_mean": 3.0, "gathered_square": 8.0, "rolling_part_s": 60.0}
     for name, value in {"phase": Phase.READY, "last_at": NOW, **window, **values}.items():
@@ -207,10 +208,12 @@ def test_a_rolling_window_goes_on_in_the_new_models_units():
     assert (new.rolling_place[0], new.rolling_part_s[0]) == (4, 60.0)
 
 
-@pytest.mark.parametrize(("before_s", "after_s"), [(3600.0, 7200.0), (0.0, 3600.0)])
-def test_a_rolling_window_of_another_length_begins_empty(before_s: float, after_s: float):
+@pytest.mark.parametrize(
+    ("before_s", "after_s", "parts"), [(3600.0, 7200.0, PARTS), (0.0, 3600.0, PARTS), (3600.0, 3600.0, PARTS // 2)]
+)
+def test_a_rolling_window_of_another_length_or_in_other_parts_begins_empty(before_s: float, after_s: float, parts: int):
     before = windowed(before_s, **OLD) if before_s else state(**OLD)
-    new = handed(package(windowed(after_s, **NEW)), before)
+    new = handed(package(windowed(after_s, parts, **NEW)), before)
     assert new.rolling_window_s == after_s
     assert not new.rolling_count.any()
     assert not new.gathered_count.any()

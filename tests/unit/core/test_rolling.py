@@ -1,5 +1,11 @@
 """The plain rolling z-score as an expectation: held against its own definition, and what it does where data are bad."""
 
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +21,8 @@ from treeline.core.detection.policy import OPEN_P2
 from treeline.core.errors import UsageError
 from treeline.core.expectation import expectation, rolling, season
 from treeline.core.expectation.expectation import DAY_FLOOR, Basis
-from treeline.core.expectation.rolling_limits import PARTS
+from treeline.core.expectation.rolling_limits import MOST_METRICS_IN_TWELVE, PARTS, PARTS_OF_MANY_METRICS, parts_for
+from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER, todays_layout
 from treeline.core.wording import moved
@@ -24,10 +31,17 @@ WINDOW_S = 3600.0
 PART_STEPS = int(WINDOW_S / PARTS / STEP_S)
 WINDOW_STEPS = PARTS * PART_STEPS
 HERE, ROW = slice(0, 1), np.array([0])
+OF_TRAINING = (  # what no round of detection changes, each a number of its own a series
+    *("base_mean", "base_spread", "residual_scale", "band_sd", "relation_floor", "relation_sd"),
+    *("tail_start", "tail_scale", "mean10_floor", "change_floor", "habit"),
+)
 
 
-def windowed(servers: int = 1, metrics: int = 2) -> FleetState:
-    return ready_state(servers, metrics, rolling_window_s=WINDOW_S)
+every_number_of_parts = pytest.mark.parametrize("parts", [PARTS, PARTS_OF_MANY_METRICS])
+
+
+def windowed(servers: int = 1, metrics: int = 2, *, parts: int = PARTS) -> FleetState:
+    return ready_state(servers, metrics, rolling_window_s=WINDOW_S, rolling_parts=parts)
 
 
 def now(state: FleetState, *, elapsed_s: float = STEP_S) -> expectation.Expected:
@@ -46,24 +60,25 @@ def noise(steps: int, metrics: int = 2, *, level: float = 2.0) -> np.ndarray:
     return np.clip(rng.normal(level, 0.7, (steps, metrics)), level - 2, level + 2).astype(np.float32)
 
 
-def by_definition(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def by_definition(values: np.ndarray, parts: int = PARTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and standard deviation before each value, over the parts that the window has, and how many they are of."""
     mean, sd, count = (np.full(values.shape, np.nan) for _ in range(3))
-    part = (np.arange(len(values)) + 1) // PART_STEPS
+    part = (np.arange(len(values)) + 1) // (WINDOW_STEPS // parts)
     for i in range(1, len(values)):
-        before = values[:i][part[:i] > part[i - 1] - PARTS].astype(np.float64)
+        before = values[:i][part[:i] > part[i - 1] - parts].astype(np.float64)
         count[i] = (~np.isnan(before)).sum(axis=0)
         known = count[i] > 0
         mean[i, known], sd[i, known] = np.nanmean(before[:, known], axis=0), np.nanstd(before[:, known], axis=0)
     return mean, sd, count
 
 
+@every_number_of_parts
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-def test_it_is_the_rolling_z_score_of_the_textbook(missing: float):
+def test_it_is_the_rolling_z_score_of_the_textbook(missing: float, parts: int):
     values = noise(4 * WINDOW_STEPS)
     values[np.random.default_rng(4).random(values.shape) < missing] = np.nan
-    mean, sd, count = by_definition(values)
-    state = windowed()
+    mean, sd, count = by_definition(values, parts)
+    state = windowed(parts=parts)
     for i, value in enumerate(values):
         found = now(state)
         enough = count[i] >= rolling.FEWEST
@@ -74,11 +89,12 @@ def test_it_is_the_rolling_z_score_of_the_textbook(missing: float):
     assert (count[-1] > WINDOW_STEPS * (1 - missing) * 0.8).all()
 
 
-def test_it_reaches_back_by_the_window_and_no_further():
-    _, _, count = by_definition(noise(4 * WINDOW_STEPS))
+@every_number_of_parts
+def test_it_reaches_back_by_the_window_and_no_further(parts: int):
+    _, _, count = by_definition(noise(4 * WINDOW_STEPS), parts)
     assert np.nanmax(count) == WINDOW_STEPS
-    assert count[WINDOW_STEPS:].min() == WINDOW_STEPS - PART_STEPS + 1
-    state = windowed()
+    assert count[WINDOW_STEPS:].min() == WINDOW_STEPS - WINDOW_STEPS // parts + 1
+    state = windowed(parts=parts)
     for value in [np.full(2, 1.5)] * WINDOW_STEPS + [np.full(2, 1.0)] * WINDOW_STEPS:
         learn(state, value)
     assert now(state).value == pytest.approx(np.ones((1, 2))), "nothing of the level before is left"
@@ -102,8 +118,9 @@ def test_where_there_are_too_few_values_the_trailing_day_stands_in():
     assert found.value[0, 0] == pytest.approx(2.0, abs=0.4)
 
 
-def test_a_gap_of_the_windows_length_empties_it():
-    state = windowed()
+@every_number_of_parts
+def test_a_gap_of_the_windows_length_empties_it(parts: int):
+    state = windowed(parts=parts)
     for value in noise(WINDOW_STEPS):
         learn(state, value)
     assert (now(state, elapsed_s=WINDOW_S - STEP_S).basis == Basis.ROLLING).all()
@@ -205,6 +222,48 @@ def test_the_package_says_it_to_detection():
     assert (package.seeds.basis == Basis.DAY).all(), "nothing was chosen"
 
 
+def wide(steps: int) -> Grid:
+    """As `history`, of 32 metrics: more than have twelve parts."""
+    grid = history(steps)
+    metrics = tuple(f"{name}_{i}" for i in range(8) for name in METRICS)
+    return Grid(grid.times_ms, grid.servers, metrics, np.tile(grid.values, 8), STEP_S)
+
+
+def test_of_many_metrics_the_window_has_fewer_parts_wherever_the_model_goes():
+    package = trained(wide(300), rolling_window_s=WINDOW_S)
+    state = package.new_state()
+    package.admit(state, ["web-00"])
+    assert state.rolling_count.shape == (1, PARTS_OF_MANY_METRICS - 1, 32)
+    assert state.rolling_count.any()
+    back = FleetState.unpack(state.pack(Home.STATE))
+    np.testing.assert_array_equal(back.rolling_mean, state.rolling_mean)
+
+
+def test_a_wide_model_of_before_keeps_its_twelve_parts():
+    """Neither its package nor its states are to be read as if they had fewer."""
+    package = trained(wide(300), rolling_window_s=WINDOW_S)
+    seeds = ready_state(2, 32, rolling_window_s=WINDOW_S, rolling_parts=PARTS)
+    seeds.rolling_mean[:] = np.arange(PARTS - 1)[:, None]
+    before = without_parts(replace(package, seeds=seeds).to_bytes())
+    opened = ModelPackage.from_bytes(before)
+    np.testing.assert_array_equal(opened.seeds.rolling_mean, seeds.rolling_mean)
+    np.testing.assert_array_equal(FleetState.unpack(seeds.pack()).rolling_mean, seeds.rolling_mean)
+
+
+def without_parts(package: bytes) -> bytes:
+    """A package as it was written when all windows had twelve parts: its manifest does not name them."""
+    source, target = zipfile.ZipFile(io.BytesIO(package)), io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in source.namelist():
+            data = source.read(name)
+            if name == "manifest.json":
+                manifest = json.loads(data)
+                assert manifest.pop("rolling_parts") == PARTS
+                data = json.dumps(manifest).encode()
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
 def test_whoever_does_not_choose_it_stores_nothing_of_it():
     package = trained(history(600))
     assert package.rolling_window_s == 0.0
@@ -212,13 +271,46 @@ def test_whoever_does_not_choose_it_stores_nothing_of_it():
     assert b"rolling" not in package.new_state().pack()
 
 
-def test_it_is_of_one_size_whatever_the_window_and_the_step_are():
-    """What the decision page says of 50 servers of 38 metrics, before compression."""
+@pytest.mark.parametrize(("metrics", "bytes_a_series"), [(4, 76), (38, 40)])
+def test_it_is_of_one_size_whatever_the_window_and_the_step_are(metrics: int, bytes_a_series: int):
+    """What the decision page says of 50 servers, before compression."""
     sizes = {
-        sum(getattr(ready_state(50, 38, rolling_window_s=window_s), name).nbytes for name in rolling.NAMES)
+        sum(getattr(state, name).nbytes for name in rolling.NAMES)
         for window_s in (60.0, 604_800.0)
+        for state in [ready_state(50, metrics, rolling_window_s=window_s, rolling_parts=parts_for(metrics))]
     }
-    assert sizes == {50 * (38 * 76 + 5)}
+    assert sizes == {50 * (metrics * bytes_a_series + 5)}
+
+
+def wild(metrics: int) -> FleetState:
+    """Fifty servers, each metric of each a noise of its own with far outliers and a fifth of its values missing."""
+    state = ready_state(50, metrics, rolling_window_s=WINDOW_S, rolling_parts=parts_for(metrics))
+    rng = np.random.default_rng(7)
+    for name in OF_TRAINING:
+        array = getattr(state, name)
+        array[...] = rng.uniform(0.5, 2.0, array.shape)
+    state.base_mean[:], state.base_spread[:] = rng.uniform(5, 90, (50, metrics)), rng.uniform(0.3, 9, (50, metrics))
+    state.relation[:] = np.eye(metrics) + rng.normal(0, 0.1, state.relation.shape)
+    rows = np.arange(50)
+    for t in range(2 * WINDOW_STEPS + PART_STEPS - 1):  # the part that gathers now is as full as it can be
+        values = state.base_mean + state.base_spread * rng.standard_t(2, (50, metrics))
+        values = np.where(rng.random(values.shape) < 0.2, np.nan, values).astype(np.float32)
+        at = np.full(50, START_MS + t * STEP_MS)
+        batch = detector.Round(int(at[0]) // STEP_MS, rows, rows, at, values)
+        detector.learn(state, detector.prepare(state, batch, step_s=STEP_S))
+    return state
+
+
+@pytest.mark.parametrize("metrics", [MOST_METRICS_IN_TWELVE, 38])
+def test_the_item_of_a_full_group_stays_below_300_kb_on_the_wildest_noise(metrics: int):
+    state = wild(metrics)
+    for name in (*OF_TRAINING, "recent", "relation_recent", "rolling_mean", "rolling_square", "gathered_mean"):
+        assert len(np.unique(getattr(state, name))) > 1000, f"{name} would compress to nothing"
+    rng = np.random.default_rng(8)  # an observation a second for a week: no two counts alike
+    state.rolling_count[:] = rng.normal(25_000, 150, state.rolling_count.shape)
+    state.gathered_count[:] = rng.integers(0, 50_000, state.gathered_count.shape)
+    state.gathered_square[:] = rng.normal(1.0, 0.2, state.gathered_square.shape)
+    assert 250_000 < len(zlib.compress(state.pack(Home.STATE), 1)) < 300_000
 
 
 def test_it_is_what_pages_show():

@@ -1,7 +1,8 @@
 """Handing a group over from one model to the next: what a detector state keeps, and what the new model brings.
 
 Incidents, persistence and the times seen stay. So do the trailing averages, converted to the new baselines: filling
-them again would take days. A rolling window stays where both models have one of the same length, and else begins empty.
+them again would take days. A rolling window stays where both models have one of the same length
+in as many parts, and else begins empty.
 What training measures comes from the new model: which expectation a metric has, the seasonal table, the relation
 between the metrics, the usual scores. How rare the server's own peaks were stays as well, so that a promotion neither
 opens nor silences anything.
@@ -21,7 +22,7 @@ from treeline.core.expectation import expectation, peers, relation, rolling
 from treeline.core.model.package import ModelPackage
 from treeline.core.severity import Thresholds
 from treeline.core.state.fleet import FleetState, Phase
-from treeline.core.state.layout import todays_layout
+from treeline.core.state.layout import Layout, todays_layout
 from treeline.core.statistics import Z_LIMIT
 
 # The candidate's own windows are used where it last decided the server no longer than this before the champion did.
@@ -83,7 +84,7 @@ def hand_over(
     state.version = own.version if own is not None else 0
     for row, server in enumerate(chosen):
         old: Row = source.row_values(rows[server])
-        if source.rolling_window_s != state.rolling_window_s:
+        if not _have_alike_windows(source.layout, state.layout):
             old = {name: value for name, value in old.items() if name not in rolling.NAMES}
         if not is_same_shape:
             seed: Row = package.seeds.row_values(seeds[server]) if server in seeds else dict(package.typical)
@@ -103,6 +104,10 @@ def hand_over(
         state.set_row(row, {name: value for name, value in old.items() if name not in _OF_THE_PACKAGE})
     package.attach(state, Home.PACKAGE, Home.TABLE)
     return state
+
+
+def _have_alike_windows(one: Layout, other: Layout) -> bool:
+    return (one.rolling_window_s, one.rolling_parts) == (other.rolling_window_s, other.rolling_parts)
 
 
 def _is_fresh(own: FleetState, row: int, old: Row) -> bool:

@@ -19,6 +19,7 @@ from treeline.core.arrays import Axis, Home
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.features import feature_names
 from treeline.core.errors import ModelMismatchError
+from treeline.core.expectation import rolling_limits
 from treeline.core.expectation.peers import NOBODY
 from treeline.core.formats import require_format
 from treeline.core.model.seeds import SeedFile, members_of, read_member
@@ -157,8 +158,10 @@ class ModelPackage:
             "fingerprint": self.fingerprint,
             "members_sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
             "training": self.manifest,
-            **({"rolling_window_s": self.rolling_window_s} if self.rolling_window_s else {}),
         }
+        if self.rolling_window_s:
+            layout = self.seeds.layout
+            manifest |= {"rolling_window_s": layout.rolling_window_s, "rolling_parts": layout.rolling_parts}
         members["manifest.json"] = json.dumps(manifest, indent=1, sort_keys=True).encode()
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -203,7 +206,9 @@ class ModelPackage:
                 None,
             )
         else:
-            layout = todays_layout(float(manifest.get("rolling_window_s", 0.0)))
+            layout = todays_layout(
+                float(manifest.get("rolling_window_s", 0.0)), int(manifest.get("rolling_parts", rolling_limits.PARTS))
+            )
             seeds = FleetState(len(metrics), layout=layout)
             seed_file = SeedFile.of(archive, manifest.get("members_sha256"))
         _require_width(seeds, metrics)

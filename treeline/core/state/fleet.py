@@ -165,7 +165,7 @@ class FleetState:
     @classmethod
     def of_stored(cls, stored: StoredState, layout: Layout | None = None) -> "FleetState":
         """A stored state to work with, brought to a layout, today's where none is given; it takes over the arrays."""
-        layout = layout or todays_layout(stored.layout.rolling_window_s)
+        layout = layout or todays_layout(stored.layout.rolling_window_s, stored.layout.rolling_parts)
         stored = migrated(stored, layout)
         head = stored.head
         try:

@@ -16,6 +16,7 @@ from treeline.core.arrays import Array, ArraySpec, Axis, Home
 from treeline.core.channels import novelty, registry
 from treeline.core.channels.channel import Channel, MetricChannel
 from treeline.core.expectation import expectation, peers, relation, rolling
+from treeline.core.expectation.rolling_limits import PARTS
 
 RECENT = 10  # observations that are averaged
 LATE_SLOTS = 32  # observation times remembered to tell a late observation from a repeated one
@@ -28,6 +29,12 @@ class Layout:
     channels: tuple[str, ...]
     arrays: tuple[ArraySpec, ...]
     rolling_window_s: float = 0.0  # of `treeline.core.expectation.rolling`, whose arrays are there where it is not 0
+
+    @property
+    def rolling_parts(self) -> int:
+        """In how many parts that window is kept; 0 without one."""
+        finished = (spec.axes[0] for spec in self.arrays if spec.name == "rolling_count")
+        return next((1 + length for length in finished if isinstance(length, int)), 0)
 
     def shape(self, spec: ArraySpec, rows: int, metrics: int) -> tuple[int, ...]:
         """The shape of an array for so many servers."""
@@ -102,23 +109,24 @@ _OF_THE_POLICY = (
 )
 
 
-def todays_layout(rolling_window_s: float = 0.0) -> Layout:
+def todays_layout(rolling_window_s: float = 0.0, rolling_parts: int = PARTS) -> Layout:
     """The layout that this code works with: its own arrays, and those that the channels declare.
 
     Args:
         rolling_window_s: Of a model with a rolling window, its length; else 0, and the state has none of its arrays.
+        rolling_parts: In how many parts that model keeps it.
     """
-    return _layout_of(registry.every_channel(), rolling_window_s)
+    return _layout_of(registry.every_channel(), rolling_window_s, rolling_parts if rolling_window_s else 0)
 
 
 @cache
-def _layout_of(channels: tuple[Channel, ...], rolling_window_s: float) -> Layout:
+def _layout_of(channels: tuple[Channel, ...], rolling_window_s: float, rolling_parts: int) -> Layout:
     declared = tuple(spec for channel in channels for spec in channel.arrays)
     names = tuple(channel.name for channel in channels if isinstance(channel, MetricChannel))
     arrays = (
         *_OF_THE_DETECTOR,
         *expectation.ARRAYS,
-        *(rolling.ARRAYS if rolling_window_s else ()),
+        *(rolling.arrays(rolling_parts) if rolling_parts else ()),
         *peers.ARRAYS,
         *relation.ARRAYS,
         *declared,
