@@ -10,12 +10,14 @@ from training.evaluate.backtest import backtest
 from training.evaluate.experiment import Setup, groups_of, openings
 from training.evaluate.peers.catalogue import DETECTORS, entry
 from training.evaluate.peers.interface import NamedPeer
-from training.evaluate.peers.run import run_peer, score_servers
+from training.evaluate.peers.run import FLOORS, as_rare_as_a_channel, run_peer, score_servers
 from training.history.grid import Grid
 from training.prepare.calibrating import calibrate_package
 from training.prepare.preparation import prepare
+from training.prepare.thresholds import NEVER
 from treeline.core.detection.policy import PolicySettings
 from treeline.core.errors import UsageError
+from treeline.core.severity import Thresholds
 
 TRAIN, TEST = 600, 160
 SLOW = "SARIMA"  # its library takes seconds to import: tests/deployed runs it
@@ -78,6 +80,18 @@ def test_a_peer_is_calibrated_as_our_own_score_is(parts):
 def test_a_peer_opens_an_incident_at_the_fault(parts):
     opened = openings(run_peer("PCA", *parts, Setup()).changes)
     assert any(parts[1].times_ms[100] <= o.at_ms <= parts[1].times_ms[112] for o in opened)
+
+
+@pytest.mark.parametrize(("at_zero", "p2", "p1"), [(-2.0, 4.0, 5.0), (1.0, 3.0, 4.0)])
+def test_a_peer_s_thresholds_are_as_rare_as_a_channel_s_and_not_below_its_floors(at_zero, p2, p1):
+    """Half a decade of rarity is one of the measure: rarities 0 and .5 lie where the line says, floors at 3 and 4."""
+    fitted = Thresholds(p2=8.2, p1=8.5, decade=2.0, rarity_at_zero=at_zero)
+    found = as_rare_as_a_channel(replace(FLOORS, thresholds={"score": fitted}))["score"]
+    assert (found.p2, found.p1) == (p2, p1)
+
+
+def test_a_peer_whose_past_is_too_quiet_has_its_floors():
+    assert as_rare_as_a_channel(replace(FLOORS, thresholds={"score": NEVER}))["score"] == FLOORS["score"]
 
 
 def test_an_unknown_peer_is_named_with_those_there_are():

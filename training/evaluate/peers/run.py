@@ -2,12 +2,14 @@
 
 A detector's scores stand in the place of the forest's in the very functions that fit and detect, so that only the
 score differs; our other channels, which are no part of the score, are off for it. Its thresholds come from the same
-budget on the same unlabelled past as ours, above a floor of its own: ours was chosen for our forest, and a bounded
-score would never reach it.
+unlabelled past as ours and are as rare there as each of our channels over the metrics (our forest's, which decides
+beside them, are rarer), above a floor of its own: ours was chosen for our forest, and a bounded score would never
+reach it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from time import process_time
 
@@ -22,7 +24,10 @@ from training.evaluate.peers.rules import Rule
 from training.history.grid import Grid
 from training.prepare.calibrating import Score, calibrate_package
 from training.prepare.preparation import Prepared, prepare
+from training.prepare.thresholds import TIERS_APART
 from training.processes import Progress
+from treeline.core.channels import registry
+from treeline.core.channels.channel import Channel
 from treeline.core.channels.score_rule import ScoreRule, ScoreSettings
 from treeline.core.detection.calibration import Calibration
 from treeline.core.detection.warmup import spread_floor
@@ -77,6 +82,7 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
         samples_per_tree=1,  # limits the scores of a forest, and no others
         floors=FLOORS,
     )
+    package = replace(package, calibration=as_rare_as_a_channel(package.calibration))
     package.seeds.channel_gated[:] = 1
     return backtest(
         with_thresholds_of(setup, package),
@@ -86,6 +92,22 @@ def run_peer(name: str, past: Grid, present: Grid, setup: Setup) -> Backtest:
         groups=groups_of(present, setup.group_size),
         given_scores=after,
     )
+
+
+def as_rare_as_a_channel(calibration: Calibration) -> Calibration:
+    """The score's thresholds at the rarity of a channel over the metrics, not below `FLOORS`.
+
+    Where the past is too short or too quiet to tell how rare a score is, the floors alone hold.
+    """
+    fitted, floor, rarity = calibration[registry.SCORE.name], FLOORS[registry.SCORE.name], Channel.rarity
+    p2, p1 = floor.p2, floor.p1
+    if fitted.decade is not None and fitted.rarity_at_zero is not None:
+        p2, p1 = (
+            max((each - fitted.rarity_at_zero) * fitted.decade, lowest)
+            for each, lowest in ((rarity.p2, floor.p2), (rarity.p1, floor.p1))
+        )
+    moved = replace(fitted, p2=p2, p1=max(p1, TIERS_APART * p2))
+    return replace(calibration, thresholds={**calibration.thresholds, registry.SCORE.name: moved})
 
 
 def score_servers(past: Grid, present: Grid, make: Callable[[], Peer]) -> tuple[Matrix, Matrix]:
