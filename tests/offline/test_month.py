@@ -3,7 +3,7 @@
 import json
 import sys
 
-from benchmarks.month import grouped, main
+from benchmarks.month import Row, fewer, grouped, main
 from training.evaluate.pages import Opening
 
 MINUTE_MS = 60_000
@@ -26,6 +26,20 @@ def test_a_small_month_has_a_row_for_each_rule_and_both_of_ours(monkeypatch, cap
     ]
     assert all(row["grouped"] <= row["pages"] and row["hits"] <= row["labels"] for row in rows.values())
     assert len({row["labels"] for row in rows.values()}) == 1
+    assert all(0 <= row["month_end_hits"] <= row["month_end_labels"] <= row["labels"] for row in rows.values())
+    # Three days of thirty, with up to twice the load.
+    assert 0.1 < rows["static alarms"]["month_end_pages"] / rows["static alarms"]["pages"] < 0.3
     # Services that work at 85 to 95 % CPU by day are no trouble, and page all the same.
     assert rows["static alarms"]["false_pages"] > 30
     assert rows["Treeline, P1"]["pages"] <= rows["Treeline, P1+P2"]["pages"]
+
+
+def test_fewer_is_told_beside_fixed_limits():
+    def row(detector: str, pages: int) -> Row:
+        judged = {"hits": 1, "labels": 1, "false_pages": 0, "precision": None, "recall": None}
+        end = {"month_end_pages": 0, "month_end_hits": 0, "month_end_labels": 0}
+        return Row(detector=detector, pages=pages, grouped=pages, **judged, **end)
+
+    rows = [row("static alarms", 200), row("mean + 3 sigma", 900), row("ours, P1", 12), row("ours, P1+P2", 25)]
+    assert fewer(rows) == "Fewer pages than static alarms: ours, P1 94.0%, ours, P1+P2 87.5%"
+    assert fewer([row("static alarms", 0), *rows[1:]]) == "static alarms: no page"
