@@ -8,7 +8,7 @@ incident or an alarm that opened, each for itself, however many open at once; "g
 server's pages less than an hour apart are one. Hits and false pages are those of the judge, which takes openings of
 one step on many servers as one page. The last three days of the month, busier than any before, stand apart as well.
 
-500 servers take about eight minutes of processor time. Each row is told on stderr as it is known, with what it took, so
+500 servers take about ten minutes of processor time. Each row is told on stderr as it is known, with what it took, so
 that a run on a busy machine that is stopped has not been in vain. Linux only, as it reads /proc.
 """
 
