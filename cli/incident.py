@@ -113,6 +113,7 @@ def _show(
             "priority": min(alert.priority for alert in alerts).value,
             "severity": max(alert.severity for alert in alerts),
             "metrics": [metric.name for metric in alerts[0].metrics],
+            "ended_by": alerts[-1].ended_by,
             "quiet": alerts[0].suppressed,
             "is_incident": labels[name].is_incident if name in labels else None,
         }
@@ -133,8 +134,14 @@ def _show(
             escape(row["incident_id"]),
             row["priority"],
             f"{row['severity']:.2f}",
-            f"{row['state']} ({row['quiet']})" if row["quiet"] else row["state"],
+            _state(row),
             escape(", ".join(row["metrics"][:2])),
             said[row["is_incident"]],
         )
     wide_console().print(table)
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """Whether it is open, what ended it where its metrics did not, and why nobody was told."""
+    beside = ", ".join(filter(None, (row["ended_by"], row["quiet"])))
+    return escape(f"{row['state']} ({beside})" if beside else row["state"])

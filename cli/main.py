@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("cli.explain", "why an incident opened, and what would have prevented it"),
     "mute": ("cli.mute", "keep people from being paged for a server, some, or all"),
     "maintenance": ("cli.maintenance", "maintenance windows: nobody is paged, nothing is learned"),
+    "server": ("cli.server", "take a server out of service: its incident ends, nobody waits for it"),
     "threshold": ("cli.threshold", "change a running stage's thresholds, and take it back"),
     "shadow": ("cli.shadow", "what would have paged, before anybody is"),
     "local": ("cli.local", "the embedded cloud: up, status, dashboard, down"),

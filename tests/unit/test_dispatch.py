@@ -1,12 +1,17 @@
 import pytest
 
 from tests.unit.ingest_fakes import MemoryTicks
-from treeline.app.detect.dispatch import DispatchService
+from treeline.app.detect.dispatch import DispatchService, FleetSize
 from treeline.app.detect.ticks import TickCause
 
 
-def heartbeat(ticks: MemoryTicks, servers: int):
-    return DispatchService(servers=lambda: servers, ticks=ticks, group_size=50, second_tick_delay_s=30).dispatch()
+def heartbeat(ticks: MemoryTicks, servers: int, retired: int = 0):
+    return DispatchService(
+        servers=lambda: FleetSize(registered=servers, retired=retired),
+        ticks=ticks,
+        group_size=50,
+        second_tick_delay_s=30,
+    ).dispatch()
 
 
 @pytest.mark.parametrize(("servers", "groups"), [(0, 0), (1, 1), (50, 1), (51, 2), (500, 10)])
@@ -28,3 +33,10 @@ def test_what_could_not_be_sent_is_counted():
     outcome = heartbeat(ticks, 150)
 
     assert (outcome.ticks_sent, outcome.ticks_failed) == (4, 2)
+
+
+def test_retired_servers_are_not_expected_and_their_groups_are_looked_at():
+    """A group of retired servers has to be there when one of them comes back."""
+    outcome = heartbeat(MemoryTicks(), 100, retired=60)
+
+    assert (outcome.servers, outcome.groups) == (40, 2)

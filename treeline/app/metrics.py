@@ -40,7 +40,7 @@ class OwnMetric(Enum):
     TicksSent = "ingest dispatch", "groups that detect was asked to look at"
     TicksFailed = "ingest dispatch", "ticks that the queue did not take; the next heartbeat makes up for them"
 
-    ServersExpected = "dispatch", "servers ever registered", Unit.NONE
+    ServersExpected = "dispatch", "servers registered and not retired", Unit.NONE
     Groups = "dispatch", "groups these servers make"
 
     ObservationsScored = "detect", "observations that got a severity"
@@ -52,7 +52,7 @@ class OwnMetric(Enum):
     Severity = "detect", "severities, a sample of 90 with the lowest and the highest", Unit.NONE
     MaxSeverity = "detect", "the highest severity", Unit.NONE
     FleetCycleLevel = "detect", "the median severity of a group", Unit.NONE
-    ServersKnown = "detect", "servers of a group that the detector has a state of"
+    ServersKnown = "detect", "servers of a group that the detector has a state of and that are not retired"
     ServersWarmingUp = "detect", "those that cannot be decided yet"
     ServersSilent = "detect", "those that send nothing any more"
     NoModel = "detect", "ticks that had no model to score with"

@@ -128,6 +128,7 @@ class Alert:
     step: int = 0  # number of the change as decided, where it differs from `sequence`, which counts what is published
     suppressed: str = ""  # why it is stored and not published: "muted", "shadow"; empty: it is. In JSON: `quiet`
     muted_by: str = ""  # id of the mute or window that keeps, or kept, it from people
+    ended_by: str = ""  # of resolved: what ended it where its metrics did not, "retired: REASON"
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from treeline.aws.detect.endpoint import Endpoint
 from treeline.aws.detect.group_observations import GroupObservations
 from treeline.aws.detect.incidents import IncidentTable
 from treeline.aws.detect.models import ModelStore
+from treeline.aws.detect.retirements import GroupRetirements
 from treeline.aws.detect.score_table import ScoreTable
 from treeline.aws.detect.table_blocks import TableBlocks
 from treeline.aws.observability import EmfTelemetry
@@ -119,6 +120,7 @@ def detect_service(settings: DetectSettings, telemetry: Telemetry) -> WatchedDet
             clock_ms=now_ms,
             on_unknown=no_zone,
         ),
+        retirements=GroupRetirements(dynamodb, settings.controls_table).of,
         override=lambda: models.override,
     )
 

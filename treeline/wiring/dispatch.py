@@ -7,7 +7,7 @@ import boto3
 
 from treeline.app.detect.dispatch import DispatchService
 from treeline.aws.detect.ticks import SqsTickQueue
-from treeline.aws.ingest.servers import server_count
+from treeline.aws.ingest.servers import fleet_size
 from treeline.aws.observability import EmfTelemetry
 from treeline.settings.pipeline import DispatchSettings
 
@@ -18,7 +18,7 @@ def wired() -> tuple[DispatchService, EmfTelemetry]:
     settings = DispatchSettings.from_env(os.environ)
     telemetry = EmfTelemetry("dispatch", settings.stage)
     service = DispatchService(
-        servers=partial(server_count, boto3.client("dynamodb"), settings.servers_table),
+        servers=partial(fleet_size, boto3.client("dynamodb"), settings.servers_table),
         ticks=SqsTickQueue(
             boto3.client("sqs"),
             queue_url=settings.tick_queue_url,

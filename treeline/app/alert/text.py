@@ -28,7 +28,8 @@ def subject(alert: Alert) -> str:
 def mail(alert: Alert, *, stage: str) -> str:
     """The body of a mail; `stage` stands in the commands that it suggests."""
     who = "The fleet" if alert.server_id == FLEET else alert.server_id
-    parts = [f"{who} {_SAID[alert.event]}.", _figures(alert)]
+    said = f"was {alert.ended_by}" if alert.ended_by else _SAID[alert.event]
+    parts = [f"{who} {said}.", _figures(alert)]
     if alert.metrics and alert.event is not AlertEvent.RESOLVED:
         parts.append("\n".join(f"  {moved(metric)}" for metric in alert.metrics))
     parts.append(_times(alert))

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from treeline.core.alert import Alert, Clocks
+from treeline.core.alert import Alert, AlertEvent, Clocks, Priority
 from treeline.core.detection.detector import Decided, PreparedRound
 from treeline.core.detection.evidence import Bands, metric_evidence
-from treeline.core.detection.policy import FLEET, FLEET_ROW, Change
+from treeline.core.detection.policy import FLEET, FLEET_ROW, OPEN_P1, Change
 from treeline.core.model.package import ModelPackage
 from treeline.core.profile import Metric
 from treeline.core.state.fleet import FleetState
@@ -93,4 +93,42 @@ class AlertWriter:
             runbook_url=f"{self.runbook_url}/{change.priority.lower()}.md",
             dashboard_url=self.dashboard_url,
             follows="" if change.follows_opened_at == NEVER else f"{server_id}/{iso(change.follows_opened_at)}",
+        )
+
+    def write_retired(
+        self, state: FleetState, row: int, *, reason: str, retired_ms: int, now_ms: int, model_version: str
+    ) -> Alert:
+        """The end of a server's open incident because somebody retired the server.
+
+        Args:
+            state: Of its group; `sequence` counts this change already.
+            row: The server's.
+            reason: Why it was retired.
+            retired_ms, now_ms: When that was asked for and when it is done, by the wall clock.
+            model_version: Of the state's model.
+        """
+        server_id = state.servers[row]
+        priority = Priority.P1 if state.incident[row] == OPEN_P1 else Priority.P2
+        return Alert(
+            incident_id=f"{server_id}/{iso(int(state.opened_at[row]))}",
+            sequence=int(state.sequence[row]),
+            event=AlertEvent.RESOLVED,
+            priority=priority,
+            server_id=server_id,
+            dedup_key=f"{self.identity}/{server_id}",
+            severity=round(float(state.severity[row]), 4),
+            score=0.0,
+            threshold=0.0,
+            metrics=[],
+            clocks=Clocks(
+                first_anomalous_at=iso(int(state.first_above_at[row])),
+                observed_at=iso(int(state.last_at[row])),
+                received_at=iso(retired_ms),
+                scored_at=iso(now_ms),
+                published_at="",
+            ),
+            model_version=model_version,
+            runbook_url=f"{self.runbook_url}/{priority.lower()}.md",
+            dashboard_url=self.dashboard_url,
+            ended_by=f"retired: {reason}",
         )

@@ -8,6 +8,7 @@ of the two: one that was received before all the later ones was decided when it 
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from treeline.app.detect.retirement import receipts_of_before
 from treeline.core.model.package import ModelPackage
 from treeline.core.state.fleet import FleetState
 from treeline.core.state.layout import NEVER
@@ -31,6 +32,7 @@ class KnownObservations:
         self._oldest: dict[str, int] = {}
         self._package = package
         self._own = set(state.servers)
+        self._of_retired = receipts_of_before(state)
         self._note(state)
         self._in_turn: dict[str, list[tuple[str, int]]] = {}  # by server: receipt and event time, ascending in both
 
@@ -48,10 +50,12 @@ class KnownObservations:
             self._note(self._package.seeds.part(slice(row, row + 1)))
 
     def has(self, server: str, observed_at: int, received_at: str) -> bool:
-        """Whether the observation was decided, or is too old to be told from one that was.
+        """Whether the observation was decided, is too old to be told from one that was, or is of a retired server.
 
         `observed_at` (ms) is not before that of the last call for this server; `received_at` is ISO, compared as text.
         """
+        if received_at <= self._of_retired.get(server, ""):
+            return True
         if server not in self._last:
             self._note_seed(server)
         last = self._last[server]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treeline.app.detect.ports import Observations
+from treeline.app.detect.retirement import receipts_of_before
 from treeline.core.detection.relearn import learn_again
 from treeline.core.expectation import local_time, season
 from treeline.core.model.package import ModelPackage
@@ -40,10 +41,15 @@ class LostBlocks:
         learned = self._of_training(number)
         if stored is not None:
             learned[: len(stored)] = stored
-        left, count = MOST_OBSERVATIONS, 0
+        left, count, of_retired = MOST_OBSERVATIONS, 0, receipts_of_before(state)
         for start, end in self._hours(number, learned):
             found = self.observations.read(
-                self.group, start, self.model.metrics, skip=lambda *_: False, limit=left, until_ms=end
+                self.group,
+                start,
+                self.model.metrics,
+                skip=lambda server, _, received_at: received_at <= of_retired.get(server, ""),
+                limit=left,
+                until_ms=end,
             )
             left -= len(found.servers)
             if not left:

@@ -52,7 +52,8 @@ def _report_incidents(telemetry: Telemetry, outcome: TickOutcome) -> None:
     telemetry.add_by(OwnMetric.IncidentsOpened, opened)
     telemetry.add(OwnMetric.IncidentsResolved, sum(a.event is AlertEvent.RESOLVED for a in alerts))
     for alert in alerts:
-        if alert.suppressed or alert.muted_by:  # not published, or published late on purpose
+        # Not published, published late on purpose, or of no observation.
+        if alert.suppressed or alert.muted_by or alert.ended_by:
             continue
         clocks = alert.clocks
         observed, received, scored, published = (
@@ -92,6 +93,10 @@ def _log_problems(telemetry: Telemetry, group: int, outcome: TickOutcome) -> Non
         )
     if outcome.silent_servers:
         log.warning("servers are silent", group=group, server_ids=outcome.silent_servers[:50])
+    if outcome.retired:
+        log.info("servers are retired", group=group, server_ids=outcome.retired)
+    if outcome.returned:
+        log.warning("retired servers are back as new ones", group=group, server_ids=outcome.returned)
     if outcome.lost_blocks:
         log.error("blocks of the seasonal table were lost", group=group, errors=outcome.lost_blocks)
     if not outcome.has_model:

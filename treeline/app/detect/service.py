@@ -6,7 +6,7 @@ tick finishes what a crash left undone. So a crash at any point loses nothing, a
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,6 +31,7 @@ from treeline.app.detect.ports import (
     Scores,
 )
 from treeline.app.detect.read_spans import ReadSpans
+from treeline.app.detect.retirement import Retirement, retire
 from treeline.app.detect.scoreblock import ScoreBlock, Status, row_bytes
 from treeline.app.detect.season_blocks import SeasonBlocks
 from treeline.app.detect.ticks import Tick
@@ -78,6 +79,8 @@ class TickOutcome:
     has_model: bool = True
     oldest_received_ms: int | None = None
     silent_servers: list[str] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)  # servers that were taken out
+    returned: list[str] = field(default_factory=list)  # retired servers of whose name something has come again
     warming_servers: int = 0
     servers: int = 0
     max_severity: float = 0.0
@@ -106,6 +109,7 @@ class DetectService:
     sleep: Callable[[float], None] = time.sleep
     muting: Muting = field(default_factory=Muting)
     zones: ServerZones = field(default_factory=ServerZones)
+    retirements: Callable[[int], Sequence[Retirement]] = lambda group: ()  # those ever asked for of a group's servers
     override: Callable[[], Override | None] = lambda: None  # as it came with the last read of the active model
     # By group and model the version whose block was written, so that not every tick writes it again.
     _block_written: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -146,12 +150,14 @@ class DetectService:
             outcome.has_model = False
             return outcome
         began_ms, began_from = self.clock_ms(), None
+        retirements = self.retirements(tick.group) if tick.is_sweep else ()
         while True:
             record = self._load(tick.group, model)
             if began_from is None:
                 began_from = self._start(record.state, tick, model.step_ms)
             try:
                 self._settle(record, outcome)
+                record = self._retire(record, model, retirements, outcome)
                 rest = self._advance(record, model, tick, outcome, began_from)
             except StateConflictError:
                 if outcome.conflicts == MAX_CONFLICTS:
@@ -197,6 +203,25 @@ class DetectService:
             record.outbox = remaining
             self.records.clear_outbox(record)
 
+    def _retire(
+        self, record: Record, model: ModelPackage, retirements: Sequence[Retirement], outcome: TickOutcome
+    ) -> Record:
+        """Commit what retirements change, where they change anything; the record as it then is."""
+        state, now_ms = record.state, self.clock_ms()
+        previous, event_ms = state.version, int(state.last_at.max(initial=NEVER))
+        retired, ended = retire(state, model, retirements, alerts=self.alerts, now_ms=now_ms)
+        if not retired:
+            return record
+        state.version = previous + 1
+        alerts = self.muting.apply(ended, record.suppressed, event_ms=event_ms, next_step=state.next_step)
+        committed = replace(record, block=None, outbox=record.outbox + alerts, committed_ms=now_ms)
+        self.records.commit(committed, previous)
+        outcome.commits += 1
+        outcome.retired.extend(retired)
+        outcome.suppressed.extend(alert for alert in alerts if alert.suppressed)
+        self._settle(committed, outcome)
+        return committed
+
     def _advance(
         self, record: Record, model: ModelPackage, tick: Tick, outcome: TickOutcome, began_from: int
     ) -> Tick | None:
@@ -216,6 +241,7 @@ class DetectService:
         outcome.lost_blocks += self.tables.fill(
             record.group, record.model_version, state, turned, learn_again=lost.learn_again
         )
+        was_retired = state.is_retired
         decision = self._decider.decide(record.group, state, model, pending, rows, new, late, zones)
         block = decision.block
         state.version = previous + 1
@@ -232,6 +258,7 @@ class DetectService:
         self.tables.write(record.group, record.model_version, state)
         self.records.commit(committed, previous)
         outcome.commits += 1
+        outcome.returned += [state.servers[row] for row in np.flatnonzero(was_retired & ~state.is_retired)]
         outcome.scored += int((block.status == Status.SCORED).sum())
         outcome.warming_up += int((block.status == Status.WARMING_UP).sum())
         outcome.late += int((block.status == Status.LATE).sum())
@@ -346,7 +373,10 @@ class DetectService:
         """
         last = state.last_at[state.last_at != NEVER]
         if not len(last):
-            return 0  # not `since_ms`: a group's first ticks come in any order
+            # Not `since_ms`: a group's first ticks come in any order. Where all servers are retired, nothing of before
+            # is wanted, and what comes again has a tick that names it.
+            start = max(int(state.retired_at.max(initial=NEVER)) - self.late_window_ms, 0)
+            return start if tick.since_ms is None or not start else min(start, tick.since_ms)
         active = last[last > last.max() - max(self.late_window_ms, 3_600_000)]
         start = int(active.min()) - (self.late_window_ms if tick.is_sweep else step_ms)
         return start if tick.since_ms is None else min(start, tick.since_ms)
@@ -360,9 +390,10 @@ class DetectService:
 
     def _note_servers(self, state: FleetState, outcome: TickOutcome) -> None:
         """Count servers that warm up, and name those of which nothing was received for too long."""
-        outcome.servers = len(state.servers)
+        is_retired = state.is_retired
+        outcome.servers = int((~is_retired).sum())
         outcome.cycle_level = state.cycle.level
-        outcome.warming_servers = int((state.phase == 0).sum())
+        outcome.warming_servers = int(((state.phase == 0) & ~is_retired).sum())
         seen = state.last_received_at
         silent = (seen != NEVER) & (seen < self.clock_ms() - self.silent_after_ms)
         outcome.silent_servers = [state.servers[i] for i in np.flatnonzero(silent)]

@@ -147,6 +147,9 @@ class CandidateRun:
                 incidents=sink,
                 publisher=sink,
                 scorer=scorer,
+                retirements=lambda group: [
+                    retirement for retirement in self.champion.retirements(group) if canary.covers(retirement.server_id)
+                ],
                 models=_OneModel(records.package),
                 policy=_without_fleet_cycle(self.champion.policy),
                 # What one of the two has read or found too late says nothing about the other.

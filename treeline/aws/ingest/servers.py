@@ -1,12 +1,13 @@
-"""The servers table: numbers without gaps, and when each server was last seen."""
+"""The servers table: numbers without gaps, when each server was last seen, and whether a retired one is back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from treeline.app.detect.dispatch import FleetSize
 from treeline.app.ingest.ports import Receipt, Registration
 from treeline.aws.client_types import DynamoDBClient
 from treeline.aws.retries import error_code, full_jitter_s, is_transient
@@ -174,18 +175,40 @@ class DynamoServerRegistry:
             sets += ", labels = :labels"
             values[":labels"] = {"M": {name: {"S": text} for name, text in observation.labels.items()}}
         try:
-            self.client.update_item(
+            response = self.client.update_item(
                 TableName=self.table,
                 Key={"server_id": {"S": observation.server_id}},
                 UpdateExpression=sets,
                 ConditionExpression="last_received_at < :received",
                 ExpressionAttributeValues=values,
+                ReturnValues="ALL_NEW",
             )
+            self._note_back(response["Attributes"], values[":received"])
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and error_code(error) == "ConditionalCheckFailedException":
                 return None  # another worker has written a later one
             return error
         return None
+
+    def _note_back(self, server: Mapping[str, Any], received: Any) -> None:
+        """A retired server of whose name something was received afterwards counts among the fleet's again."""
+        retired_at = server.get("retired_at")
+        if retired_at is None or "back_at" in server or received["S"] <= retired_at["S"]:
+            return
+        back = {
+            "TableName": self.table,
+            "Key": {"server_id": server["server_id"]},
+            "UpdateExpression": "SET back_at = :received",
+            "ConditionExpression": "retired_at = :retired AND attribute_not_exists(back_at)",
+            "ExpressionAttributeValues": {":received": received, ":retired": retired_at},
+        }
+        try:
+            self.client.transact_write_items(
+                TransactItems=[{"Update": back}, {"Update": count_retired(self.table, -1)}]  # type: ignore[typeddict-item]
+            )
+        except ClientError as error:
+            if error_code(error) != "TransactionCanceledException":
+                raise  # else another worker has noted it, or it was retired anew
 
     def _back_off(self, attempt: int) -> None:
         self.sleep(full_jitter_s(attempt, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, random=self.random()))
@@ -193,6 +216,22 @@ class DynamoServerRegistry:
 
 def server_count(client: DynamoDBClient, table: str) -> int:
     """How many servers have a number, which is the next number to give: one read, however many there are."""
+    return fleet_size(client, table).registered
+
+
+def fleet_size(client: DynamoDBClient, table: str) -> FleetSize:
+    """How many servers have a number, and how many of these are retired."""
     response = client.get_item(TableName=table, Key={"server_id": {"S": COUNTER_ID}}, ConsistentRead=True)
-    item = response.get("Item")
-    return int(item["next_number"]["N"]) if item else 0
+    counter = response.get("Item", {})
+    registered, retired = (int(counter.get(name, {"N": "0"})["N"]) for name in ("next_number", "retired"))
+    return FleetSize(registered=registered, retired=retired)
+
+
+def count_retired(table: str, change: int) -> dict[str, Any]:
+    """The update, for a transaction, that counts so many more servers as retired."""
+    return {
+        "TableName": table,
+        "Key": {"server_id": {"S": COUNTER_ID}},
+        "UpdateExpression": "ADD retired :change",
+        "ExpressionAttributeValues": {":change": {"N": str(change)}},
+    }

@@ -84,6 +84,11 @@ def hand_over(
     state.version = own.version if own is not None else 0
     for row, server in enumerate(chosen):
         old: Row = source.row_values(rows[server])
+        if source.is_retired[rows[server]]:
+            package.begin_anew(state, row)
+            state.set_row(row, {name: old[name] for name in ("retired_at", "opened_at")})
+            continue
+        old["is_unmet"] = 0  # one that came back is what the new model has learned under its name
         if not _have_alike_windows(source.layout, state.layout):
             old = {name: value for name, value in old.items() if name not in rolling.NAMES}
         if not is_same_shape:

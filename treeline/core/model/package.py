@@ -107,14 +107,16 @@ class ModelPackage:
         """Give a state's servers what is not stored with it but in this package.
 
         Args:
-            state: Of this model; changed in place. A server that the model has not met keeps what it has: blank, these
-                arrays say nothing. What an older version did not store of it is as training left it, once.
+            state: Of this model; changed in place. A server that the model has not met, or that came back under the
+                name of a retired one, keeps what it has: blank, these arrays say nothing. What an older version did not
+                store of it is as training left it, once.
             homes: Which arrays; those of `Home.PACKAGE` where none is named. `Home.TABLE` gives the seasonal table as
                 training left it, over which `Records.fill` reads what was learned since.
         """
         self.fetch(state.servers)
         known = self.seeds.rows()
-        rows = [(row, known[server]) for row, server in enumerate(state.servers) if server in known]
+        unmet = state.is_unmet
+        rows = [(row, known[server]) for row, server in enumerate(state.servers) if server in known and not unmet[row]]
         if not rows:
             return
         here, there = np.array(rows, dtype=np.intp).T
@@ -126,7 +128,8 @@ class ModelPackage:
             trained = known if self.seed_file is None else self.seed_file.rows
             row_of = np.full(len(trained) + 1, NOBODY, dtype=np.int32)
             for row, server in enumerate(state.servers):
-                row_of[trained.get(server, NOBODY)] = row
+                if not unmet[row]:
+                    row_of[trained.get(server, NOBODY)] = row
             row_of[NOBODY] = NOBODY
             state.peer_rows[here] = row_of[self.seeds.peer_rows[there]]
 
@@ -142,6 +145,19 @@ class ModelPackage:
             else:
                 state.set_row(row, {name: np.asarray(value, np.float32) for name, value in self.typical.items()})
         self.attach(state)
+
+    def begin_anew(self, state: FleetState, row: int) -> None:
+        """Forget all of a server that was retired: its row is as that of one that the model has not met.
+
+        `opened_at` stays: the next incident of this name says which one it follows. The seasonal table stays because
+        nothing reads it: such a server is expected by its trailing day until a model is trained on it.
+        """
+        opened_at = int(state.opened_at[row])
+        for spec in state.layout.only(Home.STATE, Home.PACKAGE).arrays:
+            state.arrays()[spec.name][row] = state.layout.blank(spec, 1, state.metrics)[0]
+        state.set_row(row, {name: np.asarray(value, np.float32) for name, value in self.typical.items()})
+        state.opened_at[row] = opened_at
+        state.is_unmet[row] = 1
 
     def to_bytes(self) -> bytes:
         """Serialize; equal packages give equal bytes."""

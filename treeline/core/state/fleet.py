@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from treeline.core.arrays import NEVER, Array, Home
 from treeline.core.errors import ModelMismatchError
@@ -68,6 +69,12 @@ class FleetState:
     def rolling_window_s(self) -> float:
         """Length of the rolling window that all is expected by; 0 where each series has an expectation of its own."""
         return self.layout.rolling_window_s
+
+    @property
+    def is_retired(self) -> npt.NDArray[np.bool_]:
+        """By row, whether the server was retired and nothing has come of it since."""
+        retired: npt.NDArray[np.bool_] = (self.retired_at != NEVER) & (self.last_at == NEVER)
+        return retired
 
     def _hold(self, servers: list[str], arrays: dict[str, Array]) -> None:
         """Take these servers and arrays over. Plain attributes: a round of decisions asks for seventy of them."""

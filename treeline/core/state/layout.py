@@ -107,6 +107,10 @@ _OF_THE_POLICY = (
     ArraySpec("resolved_at", "i8", (), NEVER),
     ArraySpec("sequence", "i4"),
 )
+_OF_RETIRED = (
+    ArraySpec("retired_at", "i8", (), NEVER),  # what was received up to then is of a retired server of this name
+    ArraySpec("is_unmet", "u1"),  # 1: what the model has learned under this name is of the retired one
+)
 
 
 def todays_layout(rolling_window_s: float = 0.0, rolling_parts: int = PARTS) -> Layout:
@@ -132,5 +136,6 @@ def _layout_of(channels: tuple[Channel, ...], rolling_window_s: float, rolling_p
         *declared,
         *novelty.ARRAYS,
         *_OF_THE_POLICY,
+        *_OF_RETIRED,
     )
     return Layout(names, arrays, rolling_window_s)
