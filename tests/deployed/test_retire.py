@@ -49,7 +49,7 @@ def test_a_retired_servers_incident_is_closed_and_its_name_begins_anew(pipeline:
         pipeline, "PagerDuty closes it", lambda: pipeline.page_sequences().get(GONE, [("", "", "")])[-1][0] == "resolve"
     )
     assert command(*words, "--yes")[1] == {**said, "changed": False, "open_incident": None}
-    [row] = [row for row in command("incident", "list")[1] if row["incident_id"] == incident_id]
+    [row] = [row for row in command("incident", "list", "--days", "9000")[1] if row["incident_id"] == incident_id]
     assert (row["state"], row["ended_by"]) == ("resolved", "retired: disk replaced")
 
     rest = samples(pipeline.present, OPEN_AT, OPEN_AT + 20)
