@@ -94,7 +94,9 @@ def package():
     return trained_package()
 
 
-def stored(package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15, growing=0.0, override=lambda step: None):
+def stored(
+    package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15, growing=0.0, override=lambda step: None, policy=None
+):
     """A store after web-03's metrics `moved` (by name) for `lasting` minutes, and nothing else happened.
 
     Each minute adds the share `growing` of it. `override` gives the one that counts from a minute on.
@@ -109,7 +111,7 @@ def stored(package, whole, moved, *, batch, fault_at=FAULT_AT, lasting=15, growi
         for i, s in enumerate(whole.servers)
     ]
     store = Store(package)
-    detect = service(store, policy=PolicySettings())
+    detect = service(store, policy=policy or PolicySettings())
     for start in range(0, len(records), batch):
         for record in records[start : start + batch]:
             store.add(*record)
@@ -201,12 +203,13 @@ def test_the_rule_that_fired_names_the_observations_that_counted(source, inciden
 
 def test_an_incident_that_one_observation_opened_says_that_several_metrics_agreed(package, whole, capsys):
     moved = {"cpu_percent": 80.0, "memory_percent": 80.0, "network_mbps": 900.0, "disk_iops": 900.0}
-    source = MemorySource(stored(package, whole, moved, batch=SERVERS))
+    policy = PolicySettings(alone_severity=6.0)
+    source = MemorySource(stored(package, whole, moved, batch=SERVERS, policy=policy))
     opening = source.incident("web-03/" + iso(START_MS + (TRAIN + FAULT_AT) * STEP_MS))[0]
     assert opening.priority is Priority.P1
     rule = explain(source, opening.incident_id).persistence
     assert rule.is_alone
-    assert (rule.priority, rule.needed, rule.of_last, rule.tier) == ("P1", 1, 1, PolicySettings().alone_severity)
+    assert (rule.priority, rule.needed, rule.of_last, rule.tier) == ("P1", 1, 1, 6.0)
     ((at, severity, counted),) = rule.observations
     assert (at, counted) == (START_MS + (TRAIN + FAULT_AT) * STEP_MS, True)
     assert severity >= rule.tier

@@ -23,7 +23,7 @@ from treeline.core.errors import SettingsError
 from treeline.core.state.fleet import FleetState
 
 STEP = 60_000
-ALONE = PolicySettings().alone_severity
+ALONE = 6.0
 OPENED, ESCALATED, DEESCALATED, RESOLVED = (
     AlertEvent.OPENED,
     AlertEvent.ESCALATED,
@@ -315,14 +315,14 @@ def test_the_fleets_first_anomalous_time_is_one_that_led_to_the_decision():
     assert changes[0].first_anomalous_at == 4 * STEP
 
 
-def changes_of_one(state, at, severity, *, agreeing, evident=True, **settings):
+def changes_of_one(state, at, severity, *, agreeing, evident=True, alone_severity=ALONE, **settings):
     """What one observation of the only server changes: (event, priority)."""
     found = decide(
         state,
         np.array([0]),
         np.array([at * STEP]),
         np.array([severity]),
-        PolicySettings(**settings),
+        PolicySettings(alone_severity=alone_severity, **settings),
         evident=np.array([evident]),
         agreeing=np.array([agreeing]),
     )

@@ -16,10 +16,10 @@ class PolicySettings(Settings):
     needed: int = setting(2, meaning="Exceedances that open an incident, of the last `of_last` observations.")
     of_last: int = setting(3, low=1, high=32, meaning="Observations among which exceedances are counted.")
     alone_severity: float = setting(
-        2 * P1_SEVERITY,
+        0.0,
         low=0,
         meaning="From this severity on one observation opens P1, where three metrics or more lie twice as far out as "
-        "their band; 0: never. Nor with `fleet_min_servers`: what a group shares is known one step later.",
+        "their band; 0: never, as what a group shares is known one step later. Nor with `fleet_min_servers`.",
     )
     quiet_s: float = setting(3600.0, low=0, meaning="Without an exceedance for so long, an incident is resolved.")
     cooldown_s: float = setting(0.0, low=0, meaning="After a resolution nothing opens for so long.")
