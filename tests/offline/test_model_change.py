@@ -35,10 +35,13 @@ def world(trained):
     return world_of(trained)
 
 
-@pytest.fixture
-def sharing(trained):
-    """A world where what a group does together is taken off each server's severity; off unless asked for."""
-    return world_of(trained, PolicySettings(fleet_min_servers=10))
+@pytest.fixture(params=[0.0, 6.0])
+def sharing(trained, request):
+    """A world where what a group does together is taken off each server's severity; off unless asked for.
+
+    There it makes no difference from where on one observation could open.
+    """
+    return world_of(trained, PolicySettings(fleet_min_servers=10, alone_severity=request.param))
 
 
 def with_incident(world: World, start: int, stop: int, server: int = 3) -> World:

@@ -187,8 +187,12 @@ class WatchedDetect:
 
 
 def _without_fleet_cycle(policy: PolicySettings) -> PolicySettings:
-    """The candidate sees too few servers to estimate what a group shares; it gets the champion's fleet cycle."""
-    return replace(policy, fleet_min_servers=0)
+    """The candidate sees too few servers to estimate what a group shares; it gets the champion's fleet cycle.
+
+    Where there is one, no observation of the candidate's opens alone either, as none of the champion's does.
+    """
+    is_shared = policy.fleet_min_servers > 0
+    return replace(policy, fleet_min_servers=0, alone_severity=0.0 if is_shared else policy.alone_severity)
 
 
 @dataclass(frozen=True, slots=True)
